@@ -1,0 +1,48 @@
+# `make` lists the targets. The environment is .venv, made on first use.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format readme lock clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+export PYTHON
+BIN := .venv/bin
+SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh) .ci/run
+LOCKS := requirements/backend.txt requirements/frontend.txt requirements/compile.txt requirements/torch.txt
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/run.stamp  ## start a backend and its page: VERSION=v1 BACKEND_PORT=8000 FRONTEND_PORT=8501
+	@exec $(BIN)/python -m imgserve.run
+
+test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov)
+
+lint: .venv/dev.stamp  ## check style, types and shell scripts
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/shellcheck $(SCRIPTS)
+
+format: .venv/dev.stamp  ## rewrite Python files in one style
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+readme: .venv/run.stamp  ## write the tables of settings into README.md
+	$(BIN)/python -m imgserve.readme README.md
+
+lock: .venv/dev.stamp  ## write requirements/*.txt from pyproject.toml: UPGRADE=1 for newer versions
+	requirements/lock.sh
+
+clean:  ## remove the environment and everything else that was made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says that the install before it ended well.
+.venv/run.stamp: pyproject.toml $(LOCKS) requirements/install.sh
+	@requirements/install.sh backend frontend compile
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	@requirements/install.sh dev
+	@touch $@

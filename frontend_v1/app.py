@@ -1,0 +1,18 @@
+"""Page of v1: paste an address, see what the one model makes of the picture."""
+
+import os
+
+import streamlit as st
+
+from imgserve import page
+from imgserve.client import BackendClient
+
+page.show_header()
+settings = page.read_settings(os.environ)
+backend = BackendClient(settings.backend_url, timeout_s=settings.serving_timeout_s)
+
+page.choose_picture()
+answer = st.empty()
+page.offer_samples()
+page.show_footer()
+page.show_answer(answer, backend, wake_timeout_s=settings.wake_timeout_s)

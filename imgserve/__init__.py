@@ -1,0 +1,3 @@
+"""Serve a torchvision image classifier: the parts that every service shares."""
+
+__version__ = "0.1.0"

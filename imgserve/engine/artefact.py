@@ -1,0 +1,122 @@
+"""A compiled model on disk: three files, of which the last one written makes it valid.
+
+::
+
+    <folder>/<model>.json            what the model is (ModelInfo); names the other two
+    <folder>/<model>-<hash>.xml      the graph, OpenVINO's form
+    <folder>/<model>-<hash>.bin      its weights
+
+The JSON file is written last, by renaming, so a reader finds a whole model or none.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from imgserve.errors import ArtefactInvalid
+
+FORMAT = 1
+
+
+class Transform(msgspec.Struct, frozen=True):
+    """How a picture becomes the model's input; the numbers are those of torchvision's weights.
+
+    Attributes:
+        resize_size: pixels the shorter side is resized to.
+        crop_size: side of the square then cut from the middle, pixels.
+        interpolation: ``bilinear`` or ``bicubic``, both with antialiasing.
+        mean: per channel (red, green, blue), of values from 0 to 1.
+        std: per channel, likewise.
+    """
+
+    resize_size: int
+    crop_size: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file of an artefact."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What a compiled model is and how it was checked.
+
+    Attributes:
+        categories: the classes' names, in the order of the output.
+        largest_difference: of any probability from the original's, over all pictures checked.
+        versions: of the packages that compiled it.
+    """
+
+    format: int
+    model: str
+    precision: str
+    parameters: int
+    top1: float
+    transform: Transform
+    categories: list[str]
+    largest_difference: float
+    versions: dict[str, str]
+    graph: File
+    weights: File
+
+
+def info_path(folder: Path, model_id: str) -> Path:
+    """Return where a model's description is, or would be."""
+    return folder / f"{model_id}.json"
+
+
+def described(path: Path, name: str) -> File:
+    """Return the entry of a file that will be called ``name``."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return File(name, path.stat().st_size, digest)
+
+
+def write_info(folder: Path, info: ModelInfo) -> None:
+    """Make an artefact valid: its other files are in the folder already."""
+    final = info_path(folder, info.model)
+    draft = final.with_suffix(f".{os.getpid()}.partial")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(info), indent=1))
+    draft.replace(final)
+
+
+def read_info(folder: Path, model_id: str) -> ModelInfo:
+    """Return what a compiled model is, after checking that its files belong together.
+
+    The graph's hash and the size of the weights are compared; hashing hundreds of megabytes of
+    weights at each start would cost more than reading them.
+
+    Raises:
+        FileNotFoundError: the model has not been compiled into this folder.
+        ArtefactInvalid: files are missing, damaged, or of another version of this package.
+    """
+    path = info_path(folder, model_id)
+    try:
+        info = msgspec.json.decode(path.read_bytes(), type=ModelInfo)
+    except msgspec.MsgspecError as exc:
+        raise ArtefactInvalid(f"{path} cannot be read ({exc}): {_remedy(model_id)}") from exc
+    if info.format != FORMAT or info.model != model_id:
+        raise ArtefactInvalid(f"{path} is of another version: {_remedy(model_id)}")
+    if not _intact(folder, info):
+        raise ArtefactInvalid(f"files named in {path} are damaged: {_remedy(model_id)}")
+    return info
+
+
+def _intact(folder: Path, info: ModelInfo) -> bool:
+    graph, weights = folder / info.graph.name, folder / info.weights.name
+    if not graph.is_file() or not weights.is_file():
+        return False
+    same_graph = described(graph, info.graph.name) == info.graph
+    return same_graph and weights.stat().st_size == info.weights.size_bytes
+
+
+def _remedy(model_id: str) -> str:
+    return f"compile it again with `python -m imgserve.compile {model_id}`"

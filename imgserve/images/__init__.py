@@ -1,0 +1,1 @@
+"""Pictures: fetched from strangers' addresses and decoded, both without trusting them."""

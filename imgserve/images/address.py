@@ -1,0 +1,101 @@
+"""Which addresses pictures are fetched from: the URL's form, its host's address, its port.
+
+The rules about addresses are those of Microsoft's AntiSSRF: every address that a host name
+resolves to must be allowed, and the connection goes to one of the addresses that were checked.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from AntiSSRF import AntiSSRFPolicy, PolicyConfigOptions
+from requests import PreparedRequest
+from requests.exceptions import RequestException
+
+from imgserve import __version__
+from imgserve.contract import FORMATS
+from imgserve.errors import InvalidUrl
+
+# What practically every server and proxy takes; RFC 9110, 4.1 asks for at least 8000.
+LIMIT_URL_CHARS: Final = 2048
+PORTS: Final = (80, 443)
+
+# The first two are missing from AntiSSRF 1.0.0; the others are named so that a later version of
+# its list, which may change, cannot drop them unnoticed.
+NOT_PUBLIC: Final = (
+    "::/96",  # IPv4-compatible, ::7f00:1 is 127.0.0.1: RFC 4291, 2.5.5.1
+    "::ffff:0:0:0/96",  # IPv4-translated, ::ffff:0:7f00:1 is 127.0.0.1: RFC 2765, 2.1
+    "fec0::/10",  # site-local, the private range before fc00::/7: RFC 3879
+    "168.63.129.16/32",  # Azure's host: Microsoft Learn, "What is IP address 168.63.129.16?"
+)
+
+# `identity`, because a picture is compressed already and a bomb need not be decoded.
+HEADERS: Final = {
+    "User-Agent": f"imgserve/{__version__}",
+    "Accept": ",".join(f"image/{each.lower()}" for each in FORMATS) + ",*/*;q=0.1",
+    "Accept-Encoding": "identity",
+}
+
+
+def request_for(url: str) -> PreparedRequest:
+    """Return the request for a picture's URL.
+
+    What is checked is the form that is sent, not the text that came in, so that no second parser
+    can read another host out of it.
+
+    Raises:
+        InvalidUrl: the URL is malformed, is not http or https, or holds a user name or password.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        raise InvalidUrl(
+            "The picture's address must start with http:// or https://: paste the whole address."
+        )
+    request = PreparedRequest()
+    try:
+        request.prepare(method="GET", url=url, headers=HEADERS)
+        parts = urlsplit(str(request.url))
+    except (RequestException, ValueError) as exc:
+        raise InvalidUrl("The picture's address is malformed: check it for typing errors.") from exc
+    if "@" in parts.netloc:
+        raise InvalidUrl(
+            "The picture's address holds a user name or password, which is never sent: "
+            "use an address that opens without one."
+        )
+    return request
+
+
+class AddressRules:
+    """Public addresses on the usual ports, and ``allowed`` ones on any port."""
+
+    def __init__(self, allowed: Sequence[str] = ()) -> None:
+        """Read the rules.
+
+        Args:
+            allowed: addresses or CIDR ranges that need not be public.
+        """
+        self.policy = AntiSSRFPolicy(PolicyConfigOptions.EXTERNAL_ONLY_LATEST)
+        self.policy.add_denied_addresses(NOT_PUBLIC)
+        self.policy.allow_plain_text_http = True
+        if allowed:
+            self.policy.add_allowed_addresses(allowed)
+        # IPv4 ranges are held as IPv4-mapped IPv6 ranges.
+        self._allowed = [block.get_network() for block in self.policy.allowed_addresses]
+
+    def check_port(self, address: str, port: int) -> None:
+        """Refuse a port, given the address that is about to be connected to.
+
+        Raises:
+            InvalidUrl: it is none of the usual ports, and the address is none of the allowed ones.
+        """
+        if port not in PORTS and not self._is_allowed(address):
+            raise InvalidUrl(
+                f"The picture's address uses or redirects to port {port}: "
+                "pictures are fetched from ports 80 and 443 only."
+            )
+
+    def _is_allowed(self, address: str) -> bool:
+        found = ipaddress.ip_address(address)
+        if isinstance(found, ipaddress.IPv4Address):
+            found = ipaddress.IPv6Address(f"::ffff:{found}")
+        return any(found in network for network in self._allowed)

@@ -1,0 +1,85 @@
+"""One JSON object a line, in the field names Cloud Logging reads.
+
+Names: https://cloud.google.com/logging/docs/structured-logging#structured_logging_special_fields
+Every entry written while a request is handled carries that request's trace.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+TRACE_FIELDS: ContextVar[dict[str, Any]] = ContextVar("trace_fields", default={})  # noqa: B039  never changed, only replaced
+
+# W3C Trace Context: version-traceid-spanid-flags
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+# Cloud Run's older header: traceid/spanid;o=flag, the span in decimal
+CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?")
+
+
+def trace_fields(headers: Mapping[str, str], project: str) -> dict[str, Any]:
+    """Return the log fields that tie an entry to the caller's trace; none without a trace.
+
+    Args:
+        headers: of the request.
+        project: Google Cloud project id; empty where there is none.
+    """
+    if match := TRACEPARENT.fullmatch(headers.get("traceparent", "")):
+        trace, span, flags = match.groups()
+        sampled = bool(int(flags, 16) & 1)
+    elif match := CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
+        trace, span_decimal, flag = match.groups()
+        span = f"{int(span_decimal or 0):016x}"
+        sampled = flag == "1"
+    else:
+        return {}
+    return {
+        "logging.googleapis.com/trace": f"projects/{project}/traces/{trace}" if project else trace,
+        "logging.googleapis.com/spanId": span,
+        "logging.googleapis.com/trace_sampled": sampled,
+    }
+
+
+class CloudFormatter(logging.Formatter):
+    """Formats a record as one line of JSON; ``extra={"fields": {...}}`` adds to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON, a traceback included in its message."""
+        message = record.getMessage()
+        if record.exc_info:
+            message = f"{message}\n{self.formatException(record.exc_info)}"
+        entry = {
+            "severity": record.levelname,
+            "message": message,
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "logger": record.name,
+            **TRACE_FIELDS.get(),
+            **getattr(record, "fields", {}),
+        }
+        return msgspec.json.encode(entry, enc_hook=str).decode()
+
+
+def logging_config(level: str) -> dict[str, Any]:
+    """Return the configuration, for ``logging.config.dictConfig``: all to standard output."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"cloud": {"()": CloudFormatter}},
+        "handlers": {
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "formatter": "cloud",
+                "stream": sys.stdout,
+            }
+        },
+        "root": {"level": level, "handlers": ["stdout"]},
+        "loggers": {
+            "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
+            "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": True},
+        },
+    }

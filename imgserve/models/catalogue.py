@@ -1,0 +1,61 @@
+"""The models that can be served, known without importing torch.
+
+Figures are those of torchvision's weights (``get_model_weights(id).DEFAULT.meta``), for the
+EfficientNet-Lite family those of its authors; tests compare both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from imgserve.errors import UnknownModel
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model that can be served.
+
+    Attributes:
+        id: torchvision's name of it.
+        title: how a person calls it.
+        parameters: number of trained weights.
+        top1: published top-1 accuracy on ImageNet-1K, percent.
+        input_size: height and width of the picture it sees, pixels.
+    """
+
+    id: str
+    title: str
+    parameters: int
+    top1: float
+    input_size: int
+
+
+def _by_id(entries: Iterable[Entry]) -> dict[str, Entry]:
+    catalogue: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.id in catalogue:
+            raise ValueError(f"{entry.id} is in the catalogue twice")
+        catalogue[entry.id] = entry
+    return catalogue
+
+
+CATALOGUE = _by_id(
+    (
+        Entry("resnet152", "ResNet-152", 60_192_808, 82.284, 224),
+        Entry("convnext_base", "ConvNeXt Base", 88_591_464, 84.062, 224),
+        Entry("swin_b", "Swin Transformer B", 87_768_224, 83.582, 224),
+        Entry("vgg16", "VGG-16", 138_357_544, 71.592, 224),
+        Entry("efficientnet_lite0", "EfficientNet-Lite0", 4_652_008, 75.1, 224),
+    )
+)
+
+
+def entry(model_id: str) -> Entry:
+    """Return the catalogue's entry of a model.
+
+    Raises:
+        UnknownModel: the catalogue has no such model; the message lists those it has.
+    """
+    if model_id not in CATALOGUE:
+        known = ", ".join(CATALOGUE)
+        raise UnknownModel(f"there is no model {model_id!r}: choose one of {known}")
+    return CATALOGUE[model_id]

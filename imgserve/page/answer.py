@@ -1,0 +1,116 @@
+"""What the page answers: sentence, thumbnail, bar chart, times; or why there is no answer."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from imgserve.client import BackendClient
+from imgserve.contract import PredictAnswer, Prediction
+from imgserve.errors import BackendError
+from imgserve.page.asking import Answered, explained, patient_answer
+from imgserve.page.many import Table, classify_all, show_table
+from imgserve.page.questions import ManyLinks, Question, ask_again, asked
+from imgserve.page.words import Failure, answer_sentence, duration, percent, plain
+
+LOOKING = "Looking at the picture …"
+WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
+JPEG_DATA = "data:image/jpeg;base64,"
+
+
+def show_answer(place: DeltaGenerator, backend: BackendClient, *, wake_timeout_s: float) -> None:
+    """Draw the answer to what was asked, asking the backend first where that was not done yet.
+
+    Args:
+        place: an ``st.empty()``; draw the rest of the page before, as this may take long.
+        backend: who is asked.
+        wake_timeout_s: how long to wait for a backend that is waking up.
+    """
+    question = asked()
+    if question is None:
+        _prepare()
+        return
+    if "outcome" not in st.session_state:
+        st.session_state.outcome = _outcome(question, backend, place, wake_timeout_s)
+    with place.container(border=not isinstance(st.session_state.outcome, Failure)):
+        _show(st.session_state.outcome)
+
+
+def _prepare() -> None:
+    """Import what only an answer needs while the person still looks for a picture.
+
+    Altair takes longer to import than all the rest, so neither the empty page nor the first answer
+    should wait for it.
+    """
+    import imgserve.page.chart  # noqa: F401
+
+
+def _outcome(
+    question: Question, backend: BackendClient, place: DeltaGenerator, wake_timeout_s: float
+) -> Answered | Table | Failure:
+    def notice() -> None:
+        place.status(WAKING)
+
+    try:
+        if isinstance(question, ManyLinks):
+            return classify_all(question, backend, place, notice, wake_timeout_s)
+        place.status(LOOKING)
+        return patient_answer(question, backend, wake_timeout_s=wake_timeout_s, notice=notice)
+    except BackendError as exc:
+        return explained(exc)
+
+
+def _show(outcome: Answered | Table | Failure) -> None:
+    match outcome:
+        case Answered():
+            show_answered(outcome)
+        case Failure():
+            show_failure(outcome)
+        case _:
+            show_table(outcome)
+
+
+def show_failure(failed: Failure) -> None:
+    """Draw why there is no answer, and a way to try again where that can help."""
+    st.error(f"{plain(failed.sentence)}  \n{plain(failed.next_step)}", icon=":material/error:")
+    if failed.again:
+        st.button("Try again", icon=":material/refresh:", on_click=ask_again)
+
+
+def show_answered(answered: Answered) -> None:
+    """Draw the sentence, the picture as the model saw it, the chart and the times."""
+    answer = answered.answer
+    st.header(plain(answer_sentence(answer.predictions[0])), anchor=False)
+    picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")
+    with picture:
+        show_thumbnail(answer)
+    with chart:
+        show_chart(answer.predictions)
+    st.caption(plain(f"Model: {answer.model}") + "  \n" + plain(times(answered)))
+
+
+def show_thumbnail(answer: PredictAnswer) -> None:
+    """Draw the picture that came back, and nothing else that a ``thumbnail`` may hold."""
+    if answer.thumbnail and answer.thumbnail.startswith(JPEG_DATA):
+        alt_text = f"The picture as the model saw it, probably {answer.category}"
+        st.image(answer.thumbnail, width="stretch", alt=alt_text)
+
+
+def show_chart(predictions: list[Prediction]) -> None:
+    """Draw one bar for each class, with its name and percentage above it."""
+    from imgserve.page.chart import bar_chart
+
+    described = ", ".join(f"{each.category} {percent(each.probability)}" for each in predictions)
+    st.altair_chart(bar_chart(predictions), alt=f"Most probable classes: {described}")
+
+
+def times(answered: Answered) -> str:
+    """Return how long each part took, in one line."""
+    spent = answered.answer.timings_ms
+    parts = {
+        "fetch": spent.fetch,
+        "decode": spent.decode,
+        "preprocess": spent.preprocess,
+        "inference": spent.inference,
+        "total": spent.total,
+        "round trip": answered.round_trip_ms,
+    }
+    return " · ".join(f"{name} {duration(taken)}" for name, taken in parts.items())

@@ -1,0 +1,87 @@
+"""What a person can ask about, and the memory of what was asked and answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from imgserve.client import BackendClient
+from imgserve.contract import PredictAnswer
+
+SAMPLES_DIR = Path(__file__).parent.parent / "samples"
+SAMPLES: Mapping[str, Path] = {
+    "Cat": SAMPLES_DIR / "cat.jpg",
+    "Espresso": SAMPLES_DIR / "espresso.jpg",
+    "Rocket": SAMPLES_DIR / "rocket.jpg",
+}
+
+
+@dataclass(frozen=True)
+class LinkedPicture:
+    """A picture somewhere on the web; only the backend ever fetches it."""
+
+    url: str
+
+    def classify(self, backend: BackendClient) -> PredictAnswer:
+        """Return what the backend says about it."""
+        return backend.predict_url(self.url)
+
+
+@dataclass(frozen=True)
+class GivenPicture:
+    """A picture that the person, or this page, has at hand."""
+
+    data: bytes
+    content_type: str
+
+    def classify(self, backend: BackendClient) -> PredictAnswer:
+        """Return what the backend says about it."""
+        return backend.predict_image(self.data, content_type=self.content_type)
+
+
+@dataclass(frozen=True)
+class ManyLinks:
+    """Pictures to classify one after the other."""
+
+    urls: tuple[str, ...]
+
+
+Picture = LinkedPicture | GivenPicture
+Question = Picture | ManyLinks
+
+
+def ask(question: Question) -> None:
+    """Remember the question, forget the last answer, and let the address bar follow."""
+    st.session_state.question = question
+    st.session_state.pop("outcome", None)
+    st.session_state.linked = question.url if isinstance(question, LinkedPicture) else None
+    if isinstance(question, LinkedPicture):
+        st.query_params["url"] = question.url
+    else:
+        st.query_params.pop("url", None)
+
+
+def ask_linked() -> None:
+    """Ask about the picture named by ``?url=``, once: the page was opened by a link to a result."""
+    url = st.query_params.get("url", "").strip()
+    if url and url != st.session_state.get("linked"):
+        st.session_state.url = url
+        ask(LinkedPicture(url))
+
+
+def asked() -> Question | None:
+    """Return the question that the page is about."""
+    question: Question | None = st.session_state.get("question")
+    return question
+
+
+def forget_question() -> None:
+    """Go back to the empty page."""
+    st.session_state.pop("question", None)
+    st.session_state.pop("outcome", None)
+
+
+def ask_again() -> None:
+    """Forget the answer, so that the same question is asked once more."""
+    st.session_state.pop("outcome", None)

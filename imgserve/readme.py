@@ -1,0 +1,38 @@
+"""Write the tables of environment variables into the README: ``make readme``."""
+
+import sys
+from pathlib import Path
+
+from imgserve.run import RunSettings
+from imgserve.settings import BackendSettings, FrontendSettings, Settings, markdown_table
+
+TABLES: dict[str, type[Settings]] = {
+    "run": RunSettings,
+    "backend": BackendSettings,
+    "frontend": FrontendSettings,
+}
+
+
+def with_tables(text: str) -> str:
+    """Return a text whose tables between ``<!-- settings:NAME -->`` marks are up to date.
+
+    Raises:
+        ValueError: a table has no pair of marks; the message names it.
+    """
+    for name, settings in TABLES.items():
+        start, end = f"<!-- settings:{name} -->", f"<!-- /settings:{name} -->"
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise ValueError(f"the text needs {start} and {end}, each once")
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = f"{before}{start}\n{markdown_table(settings)}\n{end}{after}"
+    return text
+
+
+def main(path: Path) -> None:
+    """Rewrite the tables of one file."""
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,260 @@
+"""The table of environment variables, with defaults, units and limits.
+
+A field's name in upper case is the variable's name. ``python -m imgserve.settings`` prints the
+table as Markdown; the README holds that output, and a test compares the two.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from imgserve.errors import InvalidSetting
+
+MIB = 1024 * 1024
+
+
+def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many CPUs this process may use, at least 1.
+
+    A container on a large host sees all of its cores but may use a share of them: the cgroup's
+    quota says how much. The file holds "<quota> <period>" in microseconds, or "max <period>"
+    (kernel documentation, cgroup-v2, cpu.max).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = cpu_max.read_text().split()
+        cores = min(cores or 1, round(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores or 1)
+
+
+def default_weights_dir() -> Path:
+    """Return ``imgserve`` under the user's cache folder (XDG base directory specification)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "imgserve"
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers from low to high, both allowed."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < low or (high is not None and number > high):
+            raise ValueError
+        return number
+
+    bound = f"{low} or more" if high is None else f"from {low} to {high}"
+    parse.__doc__ = f"a whole number, {bound}"
+    return parse
+
+
+def seconds(text: str) -> float:
+    """a number of seconds above 0"""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def folder(text: str) -> Path:
+    """the path of a folder"""
+    return Path(text).expanduser()
+
+
+def word(text: str) -> str:
+    """text that is not empty"""
+    if not text.strip():
+        raise ValueError
+    return text.strip()
+
+
+def words(text: str) -> tuple[str, ...]:
+    """a list separated by commas"""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """addresses or CIDR ranges separated by commas, such as 127.0.0.1/32"""
+    return tuple(str(ipaddress.ip_network(part)) for part in words(text))
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Return a parser that accepts exactly these words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError
+        return text
+
+    parse.__doc__ = "one of " + ", ".join(allowed)
+    return parse
+
+
+def base_url(text: str) -> str:
+    """an address that starts with http:// or https://"""
+    if not text.startswith(("http://", "https://")):
+        raise ValueError
+    return text.rstrip("/")
+
+
+def setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    meaning: str,
+    *,
+    unit: str = "",
+    shown: str | None = None,
+) -> Any:
+    """Return a dataclass field that reads its value with ``parse``.
+
+    Args:
+        default: the value, or a callable that makes it.
+        parse: text to value; raises ValueError. Its docstring says what it accepts.
+        meaning: what the setting does, for the table.
+        unit: of the number, for the table.
+        shown: the default as the table shows it, where that differs from ``default``.
+    """
+    metadata = {"parse": parse, "meaning": meaning, "unit": unit, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Values read from the environment; the services' classes add their fields."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Return the settings of this environment; an unset or empty variable has its default.
+
+        Raises:
+            InvalidSetting: a variable's value cannot be used; the message names it.
+        """
+        values = {}
+        for each in fields(cls):
+            text = environ.get(each.name.upper(), "")
+            if text:
+                values[each.name] = _parsed(each.name.upper(), text, each.metadata["parse"])
+        return cls(**values)
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise InvalidSetting(f"{name}={text!r} cannot be used: it takes {parse.__doc__}") from exc
+
+
+@dataclass(frozen=True)
+class BackendSettings(Settings):
+    """What a backend can be told."""
+
+    port: int | None = setting(
+        None, whole(1, 65535), "port to listen on; Cloud Run sets it; beats `SERVING_PORT`"
+    )
+    serving_port: int = setting(8000, whole(1, 65535), "port to listen on")
+    host: str = setting(
+        "0.0.0.0",  # noqa: S104  Cloud Run's container contract asks for all addresses
+        word,
+        "address to listen on",
+    )
+    model_name: str = setting("resnet152", word, "the model that answers (v1 and v3)")
+    engine: str = setting(
+        "openvino",
+        one_of("openvino", "torch"),
+        "`openvino` runs the compiled model; `torch` the plain torchvision module",
+    )
+    weights_dir: Path = setting(
+        default_weights_dir,
+        folder,
+        "where downloaded weights and compiled models are kept",
+        shown="`~/.cache/imgserve`",
+    )
+    weights_url_base: str = setting(
+        "", base_url, "a mirror to download weights from, instead of torchvision's own host"
+    )
+    threads: int = setting(
+        cpu_quota, whole(1, 256), "CPU threads that predict", shown="the CPU quota"
+    )
+    max_queue: int = setting(
+        64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
+    )
+    load_wait_s: float = setting(
+        10.0, seconds, "how long a request waits for a model that is loading", unit="seconds"
+    )
+    max_image_bytes: int = setting(10 * MIB, whole(1), "largest picture accepted", unit="bytes")
+    max_image_pixels: int = setting(
+        50_000_000, whole(1), "largest picture accepted, width times height", unit="pixels"
+    )
+    fetch_timeout_s: float = setting(
+        10.0, seconds, "all the time a picture's host has, redirects included", unit="seconds"
+    )
+    allowed_addresses: tuple[str, ...] = setting(
+        (),
+        networks,
+        "addresses that pictures may come from although they are not public, on any port; "
+        "for tests and pictures of your own",
+        shown="none",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        (), words, "web origins whose pages may call this backend, or `*`", shown="none"
+    )
+    log_level: str = setting(
+        "INFO", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "the least severe entry that is logged"
+    )
+    google_cloud_project: str = setting(
+        "", word, "the project's id, so that logs name the request's trace in full"
+    )
+
+    @property
+    def listen_port(self) -> int:
+        """Return the port to listen on."""
+        return self.port or self.serving_port
+
+
+@dataclass(frozen=True)
+class FrontendSettings(Settings):
+    """What a frontend can be told."""
+
+    serving_url: str = setting("", base_url, "the backend's address")
+    serving_host: str = setting(
+        "127.0.0.1", word, "the backend's host, where `SERVING_URL` is not set"
+    )
+    serving_port: int = setting(
+        8000, whole(1, 65535), "the backend's port, where `SERVING_URL` is not set"
+    )
+    serving_timeout_s: float = setting(
+        60.0, seconds, "how long the page waits for one answer", unit="seconds"
+    )
+    wake_timeout_s: float = setting(
+        60.0, seconds, "how long the page keeps trying while the backend wakes up", unit="seconds"
+    )
+
+    @property
+    def backend_url(self) -> str:
+        """Return the backend's address, without a slash at its end."""
+        return self.serving_url or f"http://{self.serving_host}:{self.serving_port}"
+
+
+def _shown(default: Any) -> str:
+    return f"`{default}`" if default not in ("", (), None) else "none"
+
+
+def markdown_table(settings: type[Settings]) -> str:
+    """Return the table of a service's environment variables."""
+    rows = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
+    for each in fields(settings):
+        facts = each.metadata
+        default = facts["shown"] or _shown(each.default)
+        rows.append(f"| `{each.name.upper()}` | {default} | {facts['unit']} | {facts['meaning']} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(f"Backends:\n\n{markdown_table(BackendSettings)}\n")
+    print(f"Frontends:\n\n{markdown_table(FrontendSettings)}")

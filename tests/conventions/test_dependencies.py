@@ -1,0 +1,29 @@
+"""What the code imports, pyproject.toml asks for by name."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+from tests.conventions.source import modules
+
+OWN = {"imgserve", "backend_v1", "frontend_v1"}
+# Import name to the distribution's, where they differ.
+DISTRIBUTIONS = {
+    "AntiSSRF": "microsoft-antissrf",
+    "PIL": "pillow",
+    "werkzeug": "flask",  # Flask's other half; Flask's pin decides
+}
+
+
+def test_every_import_is_a_dependency_that_was_asked_for(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = {
+        pin.partition("==")[0]
+        for pin in [*project["dependencies"], *extras["backend"], *extras["frontend"]]
+        + extras["compile"]
+    }
+    imported = {name.partition(".")[0] for each in modules(root) for name in each.imports()}
+    third_party = imported - OWN - sys.stdlib_module_names
+    named = {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in third_party}
+    assert named - asked == set()

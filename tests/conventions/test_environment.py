@@ -1,0 +1,30 @@
+"""Functions take values: only what is started reads the environment."""
+
+import ast
+from pathlib import Path
+
+from tests.conventions.source import Module, modules
+
+# Module to the reason it may read the environment.
+READERS = {
+    "backend_v1.app": "a service is told by its environment",
+    "frontend_v1.app": "a service is told by its environment",
+    "imgserve.run": "a command",
+    "imgserve.settings": "XDG_CACHE_HOME, a default that the system gives",
+    "imgserve.service.gunicorn.conf": "gunicorn reads it before the app",
+}
+
+
+def reads_environment(module: Module) -> bool:
+    """Return whether a module names os.environ or os.getenv."""
+    attributes = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return bool({"os.environ", "os.getenv"} & (attributes | set(module.imports())))
+
+
+def test_only_what_is_started_reads_the_environment(root: Path) -> None:
+    readers = {module.name for module in modules(root) if reads_environment(module)}
+    assert readers - set(READERS) == set()

@@ -1,0 +1,35 @@
+"""The README's tables of environment variables are those of the code."""
+
+from pathlib import Path
+
+import pytest
+
+from imgserve.readme import TABLES, main, with_tables
+from imgserve.settings import markdown_table
+
+
+def test_readme_has_the_tables_of_the_code(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert text == with_tables(text), "run `make readme`"
+
+
+def test_with_tables_replaces_what_is_between_the_marks() -> None:
+    marks = [f"<!-- settings:{name} -->\nold\n<!-- /settings:{name} -->" for name in TABLES]
+    text = with_tables("\n\n".join(["# Title", *marks, "end"]))
+    assert "old" not in text
+    assert text.startswith("# Title")
+    assert text.endswith("end")
+    assert all(markdown_table(settings) in text for settings in TABLES.values())
+
+
+def test_with_tables_without_a_mark_names_it() -> None:
+    with pytest.raises(ValueError, match="<!-- settings:run -->"):
+        with_tables("# Title")
+
+
+def test_make_readme_leaves_an_up_to_date_readme_as_it_is(root: Path, tmp_path: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    copy = tmp_path / "README.md"
+    copy.write_text(text, encoding="utf-8")
+    main(copy)
+    assert copy.read_text(encoding="utf-8") == text

@@ -1,0 +1,43 @@
+"""One idea a module, a few lines a function."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conventions.source import Module, modules
+
+MODULE_LINES = 200
+FUNCTION_LINES = 25
+
+# Name to the reason it may be longer.
+LONG_MODULES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {
+    "imgserve.run.services": "two commands, whole and visible",
+}
+
+
+def functions(module: Module) -> Iterator[tuple[str, int]]:
+    """Yield each function's name and the lines of its body, docstring aside."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
+            lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
+            yield f"{module.name}.{node.name}", lines
+
+
+def test_modules_are_short(root: Path) -> None:
+    long = {each.name: each.lines for each in modules(root) if each.lines > MODULE_LINES}
+    assert {name: lines for name, lines in long.items() if name not in LONG_MODULES} == {}
+
+
+def test_functions_are_short(root: Path) -> None:
+    sizes = {name: lines for each in modules(root) for name, lines in functions(each)}
+    long = {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES}
+    assert {name: lines for name, lines in long.items() if name not in LONG_FUNCTIONS} == {}
+
+
+def test_exceptions_are_still_needed(root: Path) -> None:
+    sizes = {name: lines for each in modules(root) for name, lines in functions(each)}
+    assert [name for name in LONG_FUNCTIONS if sizes.get(name, 0) <= FUNCTION_LINES] == []
+    lines = {each.name: each.lines for each in modules(root)}
+    assert [name for name in LONG_MODULES if lines.get(name, 0) <= MODULE_LINES] == []

@@ -1,0 +1,117 @@
+"""A real Streamlit server and a real browser, as fixtures."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+START_TIMEOUT_S = 60
+EXPECT_TIMEOUT_MS = 60_000  # a busy machine's first answer; Playwright's own default is 5 s
+
+StartFrontend = Callable[..., str]
+OpenPage = Callable[..., Page]
+
+
+class Frontend:
+    """One frontend, started as a container starts it, from the repository's root."""
+
+    def __init__(self, component: str, root: Path, environ: dict[str, str], log: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        command = [sys.executable, "-m", "streamlit", "run", f"{component}/app.py"]
+        command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=root,
+                env={**os.environ, **environ},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Wait until Streamlit says it is healthy."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if requests.get(f"{self.url}/_stcore/health", timeout=5).ok:
+                    return
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"{self.url} never became healthy:\n{self._log.read_text()}")
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        finally:
+            self._process.kill()
+
+
+@pytest.fixture(scope="session")
+def frontend(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartFrontend]:
+    """Return a function that starts a frontend for a backend and returns its address."""
+    started: list[Frontend] = []
+    logs = tmp_path_factory.mktemp("frontends")
+
+    def start(backend_url: str, component: str = "frontend_v1", **environ: Any) -> str:
+        given = {
+            "SERVING_URL": backend_url,
+            **{name: str(value) for name, value in environ.items()},
+        }
+        started.append(Frontend(component, root, given, logs / f"{len(started)}.log"))
+        started[-1].wait_until_ready()
+        return started[-1].url
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return the system's Chromium; a missing one skips, which CI counts as a failure."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no {CHROMIUM}: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox needs privileges that a container does not give.
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        expect.set_options(timeout=EXPECT_TIMEOUT_MS)
+        yield launched
+        expect.set_options(timeout=None)
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Return a function that opens an address as a new person, with nothing remembered.
+
+    When the test ends, it has failed if the page ran into an error of its own.
+    """
+    pages: list[Page] = []
+    errors: list[str] = []
+
+    def open_page(address: str, **context: Any) -> Page:
+        page = browser.new_context(**context).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        pages.append(page)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert errors == []

@@ -1,0 +1,197 @@
+"""v1 as a container runs it: real gunicorn, real pictures, over HTTP."""
+
+import json
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.services.conftest import Backend, PictureHost, StartBackend, free_port
+from tests.unit import pictures
+
+
+def test_an_upload_is_answered(backend_v1: Backend) -> None:
+    with pictures.path("chelsea.png").open("rb") as picture:
+        response = requests.post(f"{backend_v1.url}/predict", files={"image": picture}, timeout=10)
+    answer = response.json()
+    assert "cat" in answer["category"]
+    assert answer["model"] == "efficientnet_lite0"
+    assert len(answer["predictions"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "category"), [("coffee.png", "espresso"), ("rocket.jpg", "missile")]
+)
+def test_a_url_is_fetched_and_answered(
+    backend_v1: Backend, picture_host: PictureHost, name: str, category: str
+) -> None:
+    response = requests.post(
+        f"{backend_v1.url}/predict", json={"url": picture_host.url(name)}, timeout=10
+    )
+    answer = response.json()
+    assert answer["category"] == category
+    assert answer["timings_ms"]["fetch"] > 0
+
+
+def test_a_picture_from_loopback_is_refused_unless_allowed(
+    start_backend: StartBackend, picture_host: PictureHost
+) -> None:
+    backend = start_backend(ALLOWED_ADDRESSES="")
+    body = {"url": picture_host.url("chelsea.png")}
+    response = requests.post(f"{backend.url}/predict", json=body, timeout=10)
+    assert response.status_code == 400
+    assert response.json()["type"] == "urn:imgserve:problem:address-not-allowed"
+    backend.stop()
+
+
+def test_many_callers_at_once_all_get_their_own_answer(
+    backend_v1: Backend, picture_host: PictureHost
+) -> None:
+    wanted = {"coffee.png": "espresso", "rocket.jpg": "missile", "camera.png": "tripod"}
+
+    def ask(name: str) -> tuple[str, str]:
+        body = {"url": picture_host.url(name)}
+        response = requests.post(f"{backend_v1.url}/predict", json=body, timeout=30)
+        return name, response.json()["category"]
+
+    with ThreadPoolExecutor(max_workers=12) as callers:
+        for name, category in callers.map(ask, list(wanted) * 12):
+            assert category == wanted[name]
+
+
+def test_a_full_queue_answers_503_and_state_stays_readable(start_backend: StartBackend) -> None:
+    backend = start_backend(MAX_QUEUE="1", THREADS="1")
+    picture = pictures.path("retina.jpg").read_bytes()
+
+    def ask(_: int) -> requests.Response:
+        return requests.post(
+            f"{backend.url}/predict",
+            data=picture,
+            headers={"Content-Type": "image/jpeg"},
+            timeout=30,
+        )
+
+    with ThreadPoolExecutor(max_workers=9) as callers:
+        asked = [callers.submit(ask, number) for number in range(32)]
+        assert requests.get(f"{backend.url}/ready", timeout=10).status_code == 200
+        responses = [each.result() for each in asked]
+    statuses = [response.status_code for response in responses]
+    assert set(statuses) == {200, 503}
+    busy = responses[statuses.index(503)]
+    assert busy.json()["type"] == "urn:imgserve:problem:busy"
+    assert int(busy.headers["Retry-After"]) >= 1
+    backend.stop()
+
+
+def _slow_host(delay_s: float) -> tuple[socket.socket, str]:
+    """Return a host that sends its picture late, and its address."""
+    server = socket.create_server(("127.0.0.1", 0))
+    data = pictures.path("coffee.png").read_bytes()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            time.sleep(delay_s)
+            connection.sendall(head.encode() + data)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.getsockname()[1]}/coffee.png"
+
+
+def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(
+    start_backend: StartBackend,
+) -> None:
+    backend = start_backend()
+    server, url = _slow_host(delay_s=2)
+    with server, ThreadPoolExecutor() as callers:
+        under_way = callers.submit(
+            requests.post, f"{backend.url}/predict", json={"url": url}, timeout=20
+        )
+        time.sleep(0.7)
+        backend.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{backend.url}/hello", timeout=5)
+        assert under_way.result().json()["category"] == "espresso"
+    started = time.monotonic()
+    assert backend.stop() == 0
+    assert time.monotonic() - started < 10
+
+
+def test_sigterm_ends_within_ten_seconds_although_a_request_hangs(
+    start_backend: StartBackend,
+) -> None:
+    backend = start_backend(FETCH_TIMEOUT_S="60")
+    server, url = _slow_host(delay_s=40)
+    with server, ThreadPoolExecutor() as callers:
+        hanging = callers.submit(
+            requests.post, f"{backend.url}/predict", json={"url": url}, timeout=60
+        )
+        time.sleep(0.7)
+        started = time.monotonic()
+        backend.process.send_signal(signal.SIGTERM)
+        backend.process.wait(timeout=15)
+        assert time.monotonic() - started < 10
+        with pytest.raises(requests.ConnectionError):
+            hanging.result()
+    backend.stop()
+
+
+def test_while_the_model_is_compiled_it_is_alive_but_not_ready(
+    start_backend: StartBackend, tmp_path: Path
+) -> None:
+    backend = start_backend(ready=False, WEIGHTS_DIR=str(tmp_path), LOAD_WAIT_S="0.1")
+    backend.wait_until("/hello")
+    state = requests.get(f"{backend.url}/ready", timeout=10)
+    assert state.status_code == 503
+    assert "still loading" in state.json()["detail"]
+    with pictures.path("chelsea.png").open("rb") as picture:
+        early = requests.post(f"{backend.url}/predict", files={"image": picture}, timeout=10)
+    assert early.status_code == 503
+    assert "Retry-After" in early.headers
+    backend.wait_until("/ready")
+    backend.stop()
+    assert any("checking against torch" in line for line in backend.log)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_QUEUE", "many"), ("PORT", "70000"), ("MODEL_NAME", "nope"), ("ENGINE", "abacus")],
+)
+def test_a_bad_setting_stops_the_start_and_is_named(
+    start_backend: StartBackend, name: str, value: str
+) -> None:
+    backend = start_backend(ready=False, **{name: value})
+    assert backend.process.wait(timeout=30) != 0
+    backend.stop()
+    said = "".join(backend.log)
+    assert "imgserve cannot start" in said
+    assert value in said
+    assert "Traceback" not in said
+
+
+def test_port_beats_serving_port(start_backend: StartBackend) -> None:
+    other = free_port()
+    backend = start_backend(SERVING_PORT=str(other))
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{other}/hello", timeout=5)
+    backend.stop()
+
+
+def test_logs_are_json_with_the_requests_trace(start_backend: StartBackend) -> None:
+    backend = start_backend(GOOGLE_CLOUD_PROJECT="my-project")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    header = {"X-Cloud-Trace-Context": f"{trace}/1;o=1", "X-Request-Id": "seen-in-log"}
+    requests.get(f"{backend.url}/hello", headers=header, timeout=10)
+    backend.stop()
+    entries = [json.loads(line) for line in backend.log]
+    (entry,) = [each for each in entries if each.get("request_id") == "seen-in-log"]
+    assert entry["logging.googleapis.com/trace"] == f"projects/my-project/traces/{trace}"
+    assert all("severity" in each for each in entries)

@@ -1,0 +1,159 @@
+"""Services that are run side by side: seen ready, ended together, none left behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Run = subprocess.Popen[str]
+Start = Callable[..., Run]
+
+# Runs two stand-ins, each given as a list of arguments, as `make run` runs its services.
+DRIVER = """
+import os, sys
+from pathlib import Path
+from imgserve import processes
+
+processes.REMIND_S = 0.3
+script, *plans = sys.argv[1:]
+services = [
+    processes.Service(
+        name=plan.split()[0],
+        command=(sys.executable, script, *plan.split()[1:]),
+        environ=os.environ,
+        ready_url=f"http://127.0.0.1:{plan.split()[1]}/ready",
+    )
+    for plan in plans
+]
+sys.exit(processes.supervise(services, Path(), "GO", stop_timeout_s=1.5))
+"""
+
+
+@pytest.fixture
+def ports() -> tuple[int, int]:
+    """Return two free ports."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Start]:
+    """Return a function that starts a run of stand-ins."""
+    runs: list[Run] = []
+
+    def start(*plans: str) -> Run:
+        command = [sys.executable, "-c", DRIVER, str(Path(__file__).with_name("stand_in.py"))]
+        runs.append(
+            subprocess.Popen([*command, *plans], cwd=root, stdout=subprocess.PIPE, text=True)
+        )
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.poll() is None:
+            run.send_signal(signal.SIGTERM)
+        if run.stdout and not run.stdout.closed:
+            run.communicate(timeout=20)
+
+
+def read_until(run: Run, words: str) -> str:
+    """Return what a run said up to the line with these words."""
+    assert run.stdout is not None
+    said = ""
+    for line in run.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"never said {words!r}, but:\n{said}")
+
+
+def finish(run: Run, said: str = "") -> tuple[int, str]:
+    """Return a run's exit status and all it said, once it is over."""
+    rest, _ = run.communicate(timeout=20)
+    return run.returncode, said + rest
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs (one that ended but waits for its parent does not)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def assert_none_left(said: str) -> None:
+    """Assert that the processes which services started are gone too."""
+    children = [int(pid) for pid in re.findall(r"\| child (\d+)", said)]
+    assert children
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in children if is_alive(pid)] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_services_are_announced_once_ready_and_all_end_on_a_signal(
+    number: signal.Signals, start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"one {ports[0]}", f"two {ports[1]}")
+    said = read_until(run, "GO")
+    assert "starting one" in said
+    assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
+    time.sleep(0.6)  # longer than it takes to look at the services again
+    run.send_signal(number)
+    status, said = finish(run, said)
+    assert status == 0
+    assert said.endswith("stopping\n")
+    assert said.count("GO") == 1
+    assert "asked" not in said  # the run's own questions are no news
+    assert_none_left(said)
+
+
+def test_services_end_also_when_nobody_reads_the_output(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"one {ports[0]}", f"two {ports[1]}")
+    said = read_until(run, "GO")
+    assert run.stdout is not None
+    run.stdout.close()
+    run.send_signal(signal.SIGTERM)
+    run.wait(timeout=20)
+    assert_none_left(said)
+
+
+def test_slow_service_is_waited_for_and_named(start: Start, ports: tuple[int, int]) -> None:
+    run = start(f"quick {ports[0]}", f"slow {ports[1]} --delay-s 3")
+    said = read_until(run, "GO")
+    assert "waiting for slow (" in said
+
+
+def test_service_that_ends_by_itself_ends_the_run_and_is_named(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    status, said = finish(start(f"one {ports[0]}", f"two {ports[1]} --delay-s 1 --exit 3"))
+    assert status == 1
+    assert "two      | last words" in said
+    assert "two ended by itself (exit status 3): stopping the rest" in said
+    assert_none_left(said)
+
+
+def test_service_that_does_not_stop_is_killed_with_its_children(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"one {ports[0]}", f"two {ports[1]} --stubborn")
+    said = read_until(run, "GO")
+    run.send_signal(signal.SIGTERM)
+    status, said = finish(run, said)
+    assert status == 0
+    assert "two does not stop: killing it" in said
+    assert "one does not stop" not in said
+    assert_none_left(said)

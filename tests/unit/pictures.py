@@ -1,0 +1,31 @@
+"""Real pictures for tests: those that the wheel of scikit-image carries (CC0)."""
+
+import importlib.resources
+from pathlib import Path
+
+from PIL import Image
+
+FOLDER = Path(str(importlib.resources.files("skimage") / "data"))
+# A cat, a cup, a rocket; wide, tall, square, tiny, larger than any resize.
+NAMES = ("chelsea.png", "coffee.png", "rocket.jpg", "page.png", "cell.png", "retina.jpg")
+
+
+def path(name: str) -> Path:
+    """Return where a picture is."""
+    return FOLDER / name
+
+
+def picture(name: str) -> Image.Image:
+    """Return a picture as RGB."""
+    with Image.open(path(name)) as opened:
+        return opened.convert("RGB")
+
+
+def shapes() -> dict[str, Image.Image]:
+    """Return pictures of all shapes, by a name for the test's report."""
+    cat = picture("chelsea.png")
+    shaped = {name: picture(name) for name in NAMES}
+    sizes = ((1, 1), (1, 300), (300, 1), (17, 5), (224, 224), (256, 256), (233, 500), (1999, 257))
+    sizes += ((50, 800), (1000, 60), (8, 799), (8, 800))
+    shaped |= {f"cat{width}x{height}": cat.resize((width, height)) for width, height in sizes}
+    return shaped

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from imgserve.engine import artefact
+from imgserve.errors import ArtefactInvalid
+
+
+def _written(folder: Path) -> artefact.ModelInfo:
+    """Write an artefact whose files hold words, which is all that these functions look at."""
+    (folder / "m-1.xml").write_text("graph")
+    (folder / "m-1.bin").write_text("weights")
+    info = artefact.ModelInfo(
+        format=artefact.FORMAT,
+        model="m",
+        precision="fp32",
+        parameters=1,
+        top1=50.0,
+        transform=artefact.Transform(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        categories=["cat", "dog"],
+        largest_difference=1e-7,
+        versions={"imgserve": "0"},
+        graph=artefact.described(folder / "m-1.xml", "m-1.xml"),
+        weights=artefact.described(folder / "m-1.bin", "m-1.bin"),
+    )
+    artefact.write_info(folder, info)
+    return info
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    info = _written(tmp_path)
+    assert artefact.read_info(tmp_path, "m") == info
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["m-1.bin", "m-1.xml", "m.json"]
+
+
+def test_a_model_that_was_not_compiled_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        artefact.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\xff"])
+def test_a_damaged_description_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ArtefactInvalid, match=r"m\.json.*python -m imgserve\.compile m"):
+        artefact.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize("change", [{"format": artefact.FORMAT + 1}, {"model": "other"}])
+def test_another_version_or_model_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    info = msgspec.structs.replace(_written(tmp_path), **change)
+    (tmp_path / "m.json").write_bytes(msgspec.json.encode(info))
+    with pytest.raises(ArtefactInvalid, match="another version"):
+        artefact.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
+def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
+    _written(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtefactInvalid, match="damaged"):
+        artefact.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "weight")])
+def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
+    _written(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ArtefactInvalid, match="damaged"):
+        artefact.read_info(tmp_path, "m")

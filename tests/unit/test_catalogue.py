@@ -1,0 +1,25 @@
+import pytest
+
+from imgserve.errors import UnknownModel
+from imgserve.models import catalogue
+from imgserve.models.weights import default_weights
+
+
+@pytest.mark.parametrize("model_id", catalogue.CATALOGUE)
+def test_catalogue_has_the_figures_of_torchvisions_weights(model_id: str) -> None:
+    entry, weights = catalogue.entry(model_id), default_weights(model_id)
+    assert entry.parameters == weights.meta["num_params"]
+    assert entry.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert entry.input_size == weights.transforms().crop_size[0]
+    assert len(weights.meta["categories"]) == 1000
+
+
+def test_unknown_model_is_named_with_those_that_exist() -> None:
+    with pytest.raises(UnknownModel, match=r"'resnet999'.*resnet152, convnext_base"):
+        catalogue.entry("resnet999")
+
+
+def test_catalogue_refuses_a_name_twice() -> None:
+    entry = catalogue.entry("vgg16")
+    with pytest.raises(ValueError, match="vgg16 is in the catalogue twice"):
+        catalogue._by_id([entry, entry])

@@ -1,0 +1,288 @@
+"""The client, against a real server on loopback that answers well, badly, or not at all."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+from flask import Flask, Response, redirect, request
+from werkzeug.serving import make_server
+
+from imgserve.client import BackendClient, may_wake, retry_while_waking
+from imgserve.contract import PROBLEM_TYPE, PredictAnswer, Prediction, Ready, Timings
+from imgserve.errors import (
+    BackendBusy,
+    BackendError,
+    BackendNotReady,
+    BackendTimeout,
+    BackendUnreachable,
+    RequestRefused,
+)
+
+ANSWER = {
+    "category": "tabby",
+    "model": "resnet152",
+    "predictions": [{"category": "tabby", "class_id": 281, "probability": 0.75}],
+    "timings_ms": {"fetch": 1, "decode": 2, "preprocess": 3, "inference": 4, "total": 10},
+    "thumbnail": "data:image/jpeg;base64,AA==",
+}
+EXPECTED = PredictAnswer(
+    category="tabby",
+    model="resnet152",
+    predictions=[Prediction("tabby", 281, 0.75)],
+    timings_ms=Timings(1, 2, 3, 4, 10),
+    thumbnail="data:image/jpeg;base64,AA==",
+)
+
+
+def problem(status: int, slug: str, detail: str) -> Response:
+    """Return a problem document as a backend words it."""
+    fields = {"type": f"urn:imgserve:problem:{slug}", "title": slug, "status": status}
+    body = json.dumps({**fields, "detail": detail, "request_id": "r1"})
+    return Response(body, status, content_type=f"{PROBLEM_TYPE}; charset=utf-8")
+
+
+class Backend(NamedTuple):
+    """A server whose answers a test chooses, and what it was sent."""
+
+    url: str
+    app: Flask
+    seen: list[dict[str, Any]]
+
+    def answers(self, *answers: Callable[[], Any]) -> None:
+        """Give these answers to /predict, one a request, the last one from then on."""
+        left = list(answers)
+
+        def answer() -> Any:
+            chosen = left.pop(0) if len(left) > 1 else left[0]
+            return chosen()
+
+        self.app.config["answer"] = answer
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    app, seen = Flask(__name__), []
+    app.config["answer"] = lambda: ANSWER
+
+    @app.get("/ready")
+    def ready() -> dict[str, str]:
+        return {"model": "resnet152", "status": "ready"}
+
+    @app.post("/predict")
+    def predict() -> Any:
+        files = {name: (file.content_type, file.read()) for name, file in request.files.items()}
+        body = request.get_json() if request.is_json else request.form.to_dict()
+        seen.append({"body": body, "files": files, "headers": dict(request.headers)})
+        return app.config["answer"]()
+
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield Backend(f"http://127.0.0.1:{server.server_port}", app, seen)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def client(backend: Backend) -> Iterator[BackendClient]:
+    with requests.Session() as session:
+        yield BackendClient(backend.url, timeout_s=5, session=session)
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[bytes], str]]:
+    """Return a function that serves these bytes to one caller, and its address."""
+    release, threads = threading.Event(), []
+
+    def serve(listener: socket.socket, answer: bytes) -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+            if not answer.endswith(b"..."):
+                return
+            release.wait(10)
+
+    def start(answer: bytes) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        threads.append(threading.Thread(target=serve, args=(listener, answer)))
+        threads[-1].start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    release.set()
+    for thread in threads:
+        thread.join()
+
+
+def failure_at(url: str, timeout_s: float = 5) -> BackendError:
+    """Return the error that a prediction there ends in."""
+    with requests.Session() as session, pytest.raises(BackendError) as caught:
+        BackendClient(url, timeout_s=timeout_s, session=session).predict_url("http://x/y.png")
+    return caught.value
+
+
+def test_ready_returns_the_model(client: BackendClient) -> None:
+    assert client.ready() == Ready(model="resnet152")
+
+
+def test_url_is_posted_as_json_and_the_answer_decoded(
+    client: BackendClient, backend: Backend
+) -> None:
+    assert client.predict_url("http://x/cat.png", top_k=3) == EXPECTED
+    assert backend.seen[0]["body"] == {"url": "http://x/cat.png", "top_k": 3, "thumbnail": True}
+
+
+def test_image_is_posted_as_the_contracts_form(client: BackendClient, backend: Backend) -> None:
+    assert client.predict_image(b"picture", content_type="image/png", thumbnail=False) == EXPECTED
+    assert backend.seen[0]["body"] == {"top_k": "5", "thumbnail": "false"}
+    assert backend.seen[0]["files"] == {"image": ("image/png", b"picture")}
+
+
+def test_a_session_from_outside_carries_its_headers(backend: Backend) -> None:
+    with requests.Session() as session:
+        session.headers["Authorization"] = "Bearer token"
+        BackendClient(backend.url, timeout_s=5, session=session).predict_url("http://x/y.png")
+    assert backend.seen[0]["headers"]["Authorization"] == "Bearer token"
+
+
+def test_a_client_without_a_session_makes_its_own(backend: Backend) -> None:
+    client = BackendClient(backend.url, timeout_s=5)
+    assert client.ready().model == "resnet152"
+    client._session.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "error"),
+    [(503, "not-ready", BackendNotReady), (503, "busy", BackendBusy)],
+)
+def test_a_503_problem_says_whether_it_wakes_or_is_busy(
+    client: BackendClient, backend: Backend, status: int, slug: str, error: type[BackendError]
+) -> None:
+    backend.answers(lambda: problem(status, slug, "try again in 2 s"))
+    with pytest.raises(error, match="try again in 2 s"):
+        client.predict_url("http://x/y.png")
+
+
+def test_any_other_problem_keeps_its_detail_slug_and_status(
+    client: BackendClient, backend: Backend
+) -> None:
+    backend.answers(lambda: problem(415, "unsupported-format", "not a picture"))
+    with pytest.raises(RequestRefused, match="not a picture") as caught:
+        client.predict_url("http://x/y.txt")
+    assert (caught.value.slug, caught.value.status) == ("unsupported-format", 415)
+    assert not may_wake(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_platforms_page_while_it_starts_a_container_may_wake(
+    client: BackendClient, backend: Backend, status: int
+) -> None:
+    backend.answers(lambda: Response("<html>starting</html>", status))
+    with pytest.raises(BackendUnreachable, match=f"answered {status}") as caught:
+        client.predict_url("http://x/y.png")
+    assert may_wake(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: Response("<html>forbidden</html>", 403),
+        lambda: redirect("/elsewhere"),
+        lambda: Response("<html>welcome</html>", 200),
+        lambda: Response('{"category": "tab', 200, content_type="application/json"),
+        lambda: {"category": "tabby"},
+        lambda: Response("not JSON", 400, content_type=PROBLEM_TYPE),
+    ],
+    ids=["forbidden", "redirect", "html", "cut-json", "fields-missing", "bad-problem"],
+)
+def test_an_unusable_answer_is_unreachable_and_not_waited_for(
+    client: BackendClient, backend: Backend, answer: Callable[[], Any]
+) -> None:
+    backend.answers(answer)
+    with pytest.raises(BackendUnreachable) as caught:
+        client.predict_url("http://x/y.png")
+    assert not may_wake(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_refused_connection_is_unreachable_and_may_wake() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    error = failure_at(url)
+    assert type(error) is BackendUnreachable
+    assert "cannot be reached" in str(error)
+    assert may_wake(error)
+
+
+def test_unknown_host_is_unreachable() -> None:
+    error = failure_at("http://backend.invalid")
+    assert type(error) is BackendUnreachable
+    assert may_wake(error)
+
+
+def test_no_answer_in_time_is_a_timeout(raw_server: Callable[[bytes], str]) -> None:
+    error = failure_at(raw_server(b"HTTP/1.1..."), timeout_s=0.2)
+    assert type(error) is BackendTimeout
+    assert not may_wake(error)
+
+
+def test_an_answer_that_stops_midway_is_a_timeout(raw_server: Callable[[bytes], str]) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{..."
+    assert type(failure_at(raw_server(head), timeout_s=0.2)) is BackendTimeout
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+def test_a_connection_lost_midway_is_unreachable_and_may_wake(
+    raw_server: Callable[[bytes], str], answer: bytes
+) -> None:
+    error = failure_at(raw_server(answer))
+    assert type(error) is BackendUnreachable
+    assert may_wake(error)
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Make pauses take no time, and return them."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
+
+
+def test_a_waking_backend_is_asked_until_it_answers(
+    client: BackendClient, backend: Backend, no_pause: list[float]
+) -> None:
+    asleep = problem(503, "not-ready", "loading")
+    backend.answers(lambda: asleep, lambda: Response("<html>", 502), lambda: ANSWER)
+    waits: list[int] = []
+    answer = retry_while_waking(
+        lambda: client.predict_url("http://x/y.png"),
+        timeout_s=60,
+        on_wait=lambda: waits.append(1),
+    )
+    assert answer == EXPECTED
+    assert len(waits) == len(no_pause) == 2
+
+
+def test_waiting_ends_at_its_limit_with_the_last_error(backend: Backend) -> None:
+    def asleep() -> None:
+        raise BackendNotReady("loading")
+
+    started = time.monotonic()
+    with pytest.raises(BackendNotReady, match="loading"):
+        retry_while_waking(asleep, timeout_s=1.5, on_wait=lambda: None)
+    assert time.monotonic() - started < 1.5
+
+
+def test_what_waiting_cannot_mend_is_raised_at_once(no_pause: list[float]) -> None:
+    def refused() -> None:
+        raise RequestRefused("not a picture", "unsupported-format", 415)
+
+    with pytest.raises(RequestRefused):
+        retry_while_waking(refused, timeout_s=60, on_wait=lambda: None)
+    assert no_pause == []

@@ -1,0 +1,200 @@
+"""Each architecture is compiled for real; those whose weights need a hub with random ones."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imgserve import compile as compiling
+from imgserve.engine import artefact, openvino_engine, torch_engine
+from imgserve.engine.classifier import Classifier
+from imgserve.engine.torch_engine import Servable, TorchEngine, transform_of
+from imgserve.engine.transform import LONG
+from imgserve.errors import CompileMismatch
+from imgserve.models import catalogue
+from imgserve.models.vision import torchvision
+from imgserve.models.weights import default_weights
+from tests.unit import pictures
+
+EMBEDDED = "efficientnet_lite0"
+HUB = [model_id for model_id in catalogue.CATALOGUE if model_id != EMBEDDED]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the embedded model compiled into it."""
+    out = tmp_path_factory.mktemp("compiled")
+    assert compiling.main([EMBEDDED, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def compiled(folder: Path) -> Classifier:
+    return openvino_engine.load(folder, EMBEDDED, threads=2)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Callable[[str], np.ndarray]:
+    """Return torch's own probabilities: transforms, module and softmax, no code of ours."""
+    weights = torchvision.models.get_model_weights(EMBEDDED).DEFAULT
+    module = torchvision.models.get_model(EMBEDDED, weights=weights).eval()
+
+    def probabilities(shape: str) -> np.ndarray:
+        with torch.inference_mode():
+            logits = module(weights.transforms()(SHAPES[shape])[None])
+        return logits.softmax(dim=1)[0].numpy()
+
+    return probabilities
+
+
+# Of strips longer than that the pixels are compared, in test_transform.py.
+SHAPES = {
+    name: picture
+    for name, picture in pictures.shapes().items()
+    if max(picture.size) < LONG * min(picture.size)
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_compiled_answers_equal_torch_and_its_own_transforms(
+    compiled: Classifier, reference: Callable[[str], np.ndarray], shape: str
+) -> None:
+    made = compiled(SHAPES[shape])
+    assert np.abs(made.probabilities - reference(shape)).max() < 1e-3
+    assert made.probabilities.sum() == pytest.approx(1, abs=1e-4)
+    assert made.model == EMBEDDED
+    assert made.crop.shape == (224, 224, 3)
+
+
+def test_torch_engine_answers_as_the_compiled_model(tmp_path: Path, compiled: Classifier) -> None:
+    plain = torch_engine.load(tmp_path, EMBEDDED, threads=2)
+    for name in pictures.NAMES:
+        ours, theirs = compiled(pictures.picture(name)), plain(pictures.picture(name))
+        assert np.abs(ours.probabilities - theirs.probabilities).max() < 1e-4
+        assert ours.categories == theirs.categories
+
+
+def _random_servable(model_id: str) -> Servable:
+    torch.manual_seed(0)
+    module = torchvision.models.get_model(model_id).eval()
+    return Servable(module, transform_of(default_weights(model_id))).eval()
+
+
+@pytest.mark.parametrize("model_id", HUB)
+def test_every_architecture_compiles_and_agrees_with_torch(model_id: str, tmp_path: Path) -> None:
+    servable = _random_servable(model_id)
+    transform = transform_of(default_weights(model_id))
+    info = compiling.export(model_id, servable, transform, tmp_path)
+    assert info.largest_difference < compiling.TOLERANCE
+    loaded = openvino_engine.load(tmp_path, model_id, threads=2)
+    original = TorchEngine(servable, threads=2)
+    for name in ("chelsea.png", "retina.jpg"):
+        made = loaded(pictures.picture(name))
+        expected = original(made.crop[np.newaxis])[0]
+        assert np.abs(made.probabilities - expected).max() < 1e-4
+
+
+def test_artefact_says_what_it_is(folder: Path) -> None:
+    info = artefact.read_info(folder, EMBEDDED)
+    assert info.categories[281] == "tabby"
+    assert info.parameters == 4_652_008
+    assert set(info.versions) == {"imgserve", "torch", "torchvision", "openvino"}
+    assert info.precision == "fp32"
+    names = {f"{EMBEDDED}.json", f"{EMBEDDED}.lock", info.graph.name, info.weights.name}
+    assert {each.name for each in folder.iterdir()} == names
+
+
+def test_compiling_again_does_nothing_unless_forced(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / f"{EMBEDDED}.json").stat().st_mtime_ns
+    assert compiling.main([EMBEDDED, "--out", str(folder)]) == 0
+    assert (folder / f"{EMBEDDED}.json").stat().st_mtime_ns == before
+    assert "compiled already" in capsys.readouterr().err
+    assert compiling.main([EMBEDDED, "--out", str(folder), "--force"]) == 0
+    assert (folder / f"{EMBEDDED}.json").stat().st_mtime_ns > before
+
+
+def test_a_damaged_artefact_is_compiled_again(folder: Path) -> None:
+    (folder / artefact.read_info(folder, EMBEDDED).weights.name).write_text("damaged")
+    assert compiling.up_to_date(folder, EMBEDDED) is None
+    assert compiling.main([EMBEDDED, "--out", str(folder)]) == 0
+    assert compiling.up_to_date(folder, EMBEDDED) is not None
+
+
+def test_an_artefact_of_other_versions_is_replaced_and_its_files_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / f"{EMBEDDED}-0ld.bin").write_text("of an older version")
+    monkeypatch.setattr(compiling, "versions", lambda: {"imgserve": "newer"})
+    assert compiling.main([EMBEDDED, "--out", str(folder)]) == 0
+    info = artefact.read_info(folder, EMBEDDED)
+    assert info.versions == {"imgserve": "newer"}
+    kept = {each.name for each in folder.glob(f"{EMBEDDED}-*")}
+    assert kept == {info.graph.name, info.weights.name}
+
+
+@pytest.fixture
+def crops() -> Callable[[], Iterator[np.ndarray]]:
+    return lambda: compiling.check_pictures(transform_of(default_weights(EMBEDDED)))
+
+
+def test_check_uses_real_pictures_and_noise(crops: Callable[[], Iterator[np.ndarray]]) -> None:
+    shown = list(crops())
+    assert len(shown) == len(list(compiling.SAMPLES.glob("*.jpg"))) + compiling.NOISE_PICTURES
+    assert len(shown) > compiling.NOISE_PICTURES + 1
+
+
+def _fixed(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda _: np.array([probabilities], dtype=np.float32)
+
+
+@pytest.mark.parametrize("wrong", [[0.6003, 0.3997], [float("nan"), 0.4]])
+def test_other_probabilities_are_a_mismatch(
+    crops: Callable[[], Iterator[np.ndarray]], wrong: list[float]
+) -> None:
+    with pytest.raises(CompileMismatch, match="probabilities differ"):
+        compiling.largest_difference(_fixed([0.6, 0.4]), _fixed(wrong), crops())
+
+
+def test_probabilities_within_the_tolerance_pass(
+    crops: Callable[[], Iterator[np.ndarray]],
+) -> None:
+    almost = _fixed([0.60005, 0.39995])
+    difference = compiling.largest_difference(_fixed([0.6, 0.4]), almost, crops())
+    assert difference == pytest.approx(5e-5, rel=0.01)
+
+
+def test_another_top_class_is_a_mismatch_unless_both_are_equally_probable(
+    crops: Callable[[], Iterator[np.ndarray]],
+) -> None:
+    close, other = [0.50001, 0.49999], [0.49999, 0.50001]
+    with pytest.raises(CompileMismatch, match="another one"):
+        compiling.largest_difference(_fixed(close), _fixed(other), crops())
+    compiling.largest_difference(_fixed([0.5, 0.5]), _fixed(other), crops())
+
+
+def test_a_mismatch_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiling, "TOLERANCE", 0.0)
+    assert compiling.main([EMBEDDED, "--out", str(tmp_path)]) == 1
+    assert [each.name for each in tmp_path.iterdir()] == [f"{EMBEDDED}.lock"]
+    assert "probabilities differ" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_refused_with_the_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compiling.main(["nope", "--out", str(tmp_path)]) == 1
+    assert "choose one of resnet152" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert compiling.main([EMBEDDED, "--out", str(tmp_path / "file")]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err

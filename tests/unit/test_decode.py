@@ -1,0 +1,483 @@
+"""Decoding strangers' pictures."""
+
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
+from imgserve.images import effort
+from imgserve.images.decode import decode
+
+LIMIT = 1_000_000
+WHITE = (255, 255, 255)
+CAT = Path("imgserve/samples/cat.jpg").read_bytes()
+SIZE = (48, 32)
+
+
+def saved(picture: Image.Image, kind: str, **how: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **how)
+    return file.getvalue()
+
+
+def decoded(data: bytes) -> Image.Image:
+    picture = decode(data, limit_pixels=LIMIT)
+    assert picture.mode == "RGB"
+    return picture
+
+
+def pixels(picture: Image.Image) -> np.ndarray[Any, Any]:
+    return np.asarray(picture).astype(int)
+
+
+def gradient(mode: str = "RGB") -> Image.Image:
+    """Return a picture whose four corners all differ."""
+    width, height = SIZE
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 200, height))
+    return Image.fromarray(np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)).convert(mode)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(size: tuple[int, int], depth: int, colour: int, rows: bytes, *chunks: bytes) -> bytes:
+    """Return a PNG file, made by hand where Pillow cannot write it."""
+    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            *chunks,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND"),
+        ]
+    )
+
+
+# Formats
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
+def test_a_lossless_picture_comes_back_pixel_for_pixel(kind: str) -> None:
+    how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    assert (pixels(decoded(saved(gradient(), kind, **how))) == pixels(gradient())).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
+def test_a_lossy_picture_comes_back_alike(kind: str) -> None:
+    assert np.abs(pixels(decoded(saved(gradient(), kind))) - pixels(gradient())).mean() < 20
+
+
+def test_a_real_photograph_is_decoded_as_pillow_does() -> None:
+    expected = Image.open(io.BytesIO(CAT)).convert("RGB")
+    assert (pixels(decoded(CAT)) == pixels(expected)).all()
+
+
+def test_a_progressive_jpeg_is_decoded() -> None:
+    assert decoded(saved(gradient(), "JPEG", progressive=True)).size == SIZE
+
+
+def test_a_jpeg_with_several_pictures_gives_the_first() -> None:
+    data = saved(gradient(), "MPO", save_all=True, append_images=[Image.new("RGB", (9, 9))])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert decoded(data).size == SIZE
+
+
+def test_a_jpeg_with_a_film_behind_it_is_decoded() -> None:
+    film = np.random.default_rng(0).bytes(1_000_000)  # holds what looks like a scan 15 times
+    assert (pixels(decoded(CAT + film)) == pixels(decoded(CAT))).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", SIZE, colour) for colour in ("red", "lime", "blue")]
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=9)
+    red, green, blue = pixels(decoded(data))[5, 5]
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+# Modes
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [(mode, kind) for mode in ("1", "L", "P") for kind in ("BMP", "GIF", "PNG")],
+)
+def test_black_and_white_grey_and_palette_become_rgb(mode: str, kind: str) -> None:
+    picture = gradient(mode)
+    assert (pixels(decoded(saved(picture, kind))) == pixels(picture.convert("RGB"))).all()
+
+
+def test_a_cmyk_jpeg_has_its_colours_the_right_way_round() -> None:
+    picture = Image.new("RGB", SIZE, (250, 60, 20)).convert("CMYK")
+    assert np.abs(pixels(decoded(saved(picture, "JPEG"))) - (250, 60, 20)).max() < 12
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    values = np.linspace(0, 65535, SIZE[0] * SIZE[1]).reshape(SIZE[::-1]).astype(np.uint16)
+    data = saved(Image.fromarray(values), "PNG")
+    assert Image.open(io.BytesIO(data)).mode == "I;16"
+    assert np.abs(pixels(decoded(data))[..., 0] - values / 257).max() <= 0.5
+
+
+def test_sixteen_bits_of_each_colour_are_scaled() -> None:
+    rows = b"\0" + struct.pack(">6H", 0, 32768, 65535, 65535, 257, 0)
+    assert pixels(decoded(png((2, 1), 16, 2, rows))).tolist() == [[[0, 128, 255], [255, 1, 0]]]
+
+
+def test_the_transparent_value_of_sixteen_bits_is_white_and_no_other() -> None:
+    rows = b"\0" + struct.pack(">3H", 1000, 1001, 65535)
+    data = png((3, 1), 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 1000)))
+    assert pixels(decoded(data))[0, :, 0].tolist() == [255, 4, 255]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGBA", "PNG"), ("RGBA", "WEBP"), ("LA", "PNG"), ("P", "PNG")]
+)
+def test_transparent_is_white_and_half_transparent_is_between(mode: str, kind: str) -> None:
+    picture = Image.new("RGBA", SIZE, (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 128), (0, 0, 16, 32))
+    picture.paste((0, 0, 0, 255), (16, 0, 32, 32))
+    method = Image.Quantize.FASTOCTREE
+    picture = picture.quantize(8, method) if mode == "P" else picture.convert(mode)
+    how = {"lossless": True} if kind == "WEBP" else {}
+    found = pixels(decoded(saved(picture, kind, **how)))
+    assert np.abs(found[10, [8, 24, 40], 0] - (127, 0, 255)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "rows", "clear", "expected"),
+    [
+        (8, 0, b"\0\x0a\x14", b"\0\x0a", [255, 20]),
+        (1, 0, b"\0\x40", b"\0\1", [0, 255]),
+        (8, 2, b"\0\x0a\x14\x1e\x28\x32\x3c", b"\0\x0a\0\x14\0\x1e", [255, 40]),
+    ],
+)
+def test_the_one_transparent_colour_of_a_png_is_white(
+    depth: int, colour: int, rows: bytes, clear: bytes, expected: list[int]
+) -> None:
+    data = png((2, 1), depth, colour, rows, chunk(b"tRNS", clear))
+    assert pixels(decoded(data))[0, :, 0].tolist() == expected
+
+
+def test_the_transparent_colour_of_a_gif_is_white() -> None:
+    picture = Image.new("P", SIZE, 0)
+    picture.putpalette([200, 0, 0, 0, 0, 200])
+    picture.paste(1, (0, 0, 24, 32))
+    found = decoded(saved(picture, "GIF", transparency=0))
+    assert found.getpixel((40, 5)) == WHITE
+    assert found.getpixel((5, 5)) == (0, 0, 200)
+
+
+def test_a_bmp_with_alpha_is_on_white() -> None:
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)  # red, green, blue, alpha: BITMAPV4HEADER
+    header = struct.pack("<IiiHHIIiiII4I52x", 108, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0, *masks)
+    start = struct.pack("<2sIII", b"BM", 14 + 108 + 8, 0, 14 + 108)
+    found = decoded(start + header + struct.pack("<2I", 0x00123456, 0xFF123456))
+    assert pixels(found).tolist() == [[[255, 255, 255], [0x12, 0x34, 0x56]]]
+
+
+# Orientation
+
+
+def exif(orientation: int) -> Image.Exif:
+    found = Image.Exif()
+    found[0x0112] = orientation
+    return found
+
+
+UPRIGHT = gradient()
+AS_STORED = {
+    1: UPRIGHT,
+    2: UPRIGHT.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: UPRIGHT.transpose(Image.Transpose.ROTATE_180),
+    4: UPRIGHT.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: UPRIGHT.transpose(Image.Transpose.TRANSPOSE),
+    6: UPRIGHT.transpose(Image.Transpose.ROTATE_90),
+    7: UPRIGHT.transpose(Image.Transpose.TRANSVERSE),
+    8: UPRIGHT.transpose(Image.Transpose.ROTATE_270),
+}
+
+
+@pytest.mark.parametrize("orientation", AS_STORED)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_upright(kind: str, orientation: int) -> None:
+    how: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    how |= {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    found = decoded(saved(AS_STORED[orientation], kind, exif=exif(orientation), **how))
+    assert found.size == SIZE
+    assert np.abs(pixels(found) - pixels(UPRIGHT)).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_is_left_aside(orientation: int) -> None:
+    assert decoded(saved(UPRIGHT, "JPEG", exif=exif(orientation))).size == SIZE
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about the EXIF data
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\0",
+        b"garbage",
+        b"II*\0\xff\xff\xff\xff",
+        b"MM\0*\0\0\0\x08\xff\xff",
+        b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x05\0\0\0\xff\xff\0\0",
+        b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0ab\0\0\0\0\0\0",
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_garbage_for_exif_does_not_fail_a_good_picture(kind: str, garbage: bytes) -> None:
+    data = saved(UPRIGHT, kind, exif=b"Exif\0\0" + garbage)
+    assert decoded(data).size == SIZE
+
+
+def test_garbage_for_a_colour_profile_does_not_fail_a_good_picture() -> None:
+    assert decoded(saved(UPRIGHT, "JPEG", icc_profile=b"garbage")).size == SIZE
+
+
+# Limits, from both sides
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_exactly_the_pixel_limit_passes_and_one_less_is_refused(kind: str) -> None:
+    data = saved(gradient(), kind)
+    assert decode(data, limit_pixels=SIZE[0] * SIZE[1]).size == SIZE
+    with pytest.raises(TooManyPixels, match="more than 1535 pixels"):
+        decode(data, limit_pixels=SIZE[0] * SIZE[1] - 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png((60000, 60000), 8, 2, b""),
+        png((2**31 - 1, 2**31 - 1), 8, 2, b""),
+        b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0)
+        + b"," + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\x02\0;",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
+        b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0)
+        + (16383).to_bytes(3, "little") * 2,
+    ],
+    ids=["png", "largest png", "gif", "bmp", "webp"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_a_header_that_promises_too_much_is_refused_before_decoding(data: bytes) -> None:
+    with pytest.raises(TooManyPixels, match="more than 1000000 pixels"):
+        decode(data, limit_pixels=LIMIT)
+
+
+def test_a_limit_above_pillows_own_is_the_one_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decoded(saved(gradient(), "PNG")).size == SIZE
+
+
+# What is no picture, or a broken one
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"<!DOCTYPE html><html>", "a web page (HTML), not a picture: paste the address of the"),
+        (b"\xef\xbb\xbf \r\n<HTML lang=de>", "a web page (HTML), not a picture"),
+        (b"<svg xmlns=...", "in XML, such as SVG"),
+        (b"<?xml version='1.0'?><svg", "in XML, such as SVG"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"II*\0\x08\0\0\0", "a TIFF picture"),
+        (b"MM\0*\0\0\0\x08", "a TIFF picture"),
+        (b"\0\0\1\0\1\0", "an icon (ICO)"),
+        (b"\xff\x0a\xfa", "a JPEG XL picture"),
+        (b"\0\0\0 ftypavif\0\0", "an AVIF picture"),
+        (b"\0\0\0\x18ftypheic\0\0", "a HEIC photo"),
+        (b"\0\0\0\x18ftypmp42\0\0", "not a picture of an accepted format"),
+        (b'{"error": 404}', "looks like JSON"),
+        (b"", "is empty"),
+        (b"\0", "not a picture of an accepted format"),
+        (b"not found", "not a picture of an accepted format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not a picture of an accepted format"),
+        (b"P6 1 1 255 abc", "not a picture of an accepted format"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "not a picture of an accepted format"),
+    ],
+)
+def test_other_data_is_refused_and_named(data: bytes, named: str) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        decode(data, limit_pixels=LIMIT)
+    assert named in str(caught.value)
+    assert "JPEG, PNG, WebP, GIF or BMP" in str(caught.value) or "HTML" in named
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "TGA"])
+def test_a_picture_of_another_format_is_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedFormat):
+        decode(saved(gradient(), kind), limit_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [("JPEG", "JPEG"), ("PNG", "PNG"), ("WEBP", "WebP"), ("GIF", "GIF"), ("BMP", "BMP")],
+)
+def test_a_truncated_picture_is_damaged(kind: str, named: str, part: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(noise), kind)
+    with pytest.raises(DamagedPicture, match=f"The {named} data is damaged or incomplete"):
+        decode(data[: int(len(data) * part)], limit_pixels=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "start", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF\0\0\0\0WEBPVP8 "]
+)
+def test_a_picture_that_only_begins_is_damaged(start: bytes) -> None:
+    with pytest.raises(DamagedPicture) as caught:
+        decode(start, limit_pixels=LIMIT)
+    assert caught.value.__cause__ is not None
+
+
+# Pictures built to be slow
+
+
+def jpeg_parts() -> tuple[bytes, bytes]:
+    """Return a progressive JPEG without its end, and its last scan."""
+    data = saved(Image.new("L", SIZE, 128), "JPEG", progressive=True)
+    return data[:-2], data[data.rindex(b"\xff\xda") : -2]
+
+
+def scans_in(data: bytes) -> int:
+    return data.count(b"\xff\xda")
+
+
+def test_as_many_scans_as_the_limit_pass_and_one_more_is_refused() -> None:
+    start, scan = jpeg_parts()
+    most = start + scan * (effort.LIMIT_SCANS - scans_in(start))
+    assert decoded(most + b"\xff\xd9").size == SIZE
+    with pytest.raises(DamagedPicture, match="The JPEG data is cut into more parts"):
+        decode(most + scan + b"\xff\xd9", limit_pixels=LIMIT)
+
+
+def test_as_many_segments_as_the_limit_pass_and_one_more_is_refused() -> None:
+    own = len(segments(CAT))
+    most = CAT[:2] + b"\xff\xfe\0\2" * (effort.LIMIT_SEGMENTS - own)
+    assert decoded(most + CAT[2:]).size == decoded(CAT).size
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(most + b"\xff\xfe\0\2" + CAT[2:], limit_pixels=LIMIT)
+
+
+def segments(data: bytes) -> list[int]:
+    found: list[int] = []
+    position = 2
+    while True:
+        while data[position] != 0xFF or data[position + 1] in {0, *range(0xD0, 0xD8)}:
+            position += 1
+        if data[position + 1] == 0xD9:
+            return found
+        found.append(position)
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+
+
+def test_as_many_fill_bytes_as_the_limit_pass_and_one_more_is_refused() -> None:
+    most = CAT[:2] + b"\xff" * (effort.LIMIT_FILL_BYTES - 2)
+    assert decoded(most + CAT[2:]).size == decoded(CAT).size
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(most + b"\xff" + CAT[2:], limit_pixels=LIMIT)
+
+
+def test_fill_bytes_without_an_end_are_refused() -> None:
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(CAT[:2] + b"\xff" * 1_000_000, limit_pixels=LIMIT)
+
+
+def test_as_many_chunks_as_the_limit_pass_and_one_more_is_refused() -> None:
+    def with_chunks(number: int) -> bytes:
+        return png((1, 1), 8, 0, b"\0\0", *[chunk(b"teXt")] * (number - 3))
+
+    assert decoded(with_chunks(effort.LIMIT_CHUNKS)).size == (1, 1)
+    with pytest.raises(DamagedPicture, match="The PNG data is cut into more parts"):
+        decode(with_chunks(effort.LIMIT_CHUNKS + 1), limit_pixels=LIMIT)
+
+
+def test_a_png_with_anything_behind_it_is_decoded() -> None:
+    assert decoded(saved(gradient(), "PNG") + bytes(1_000_000)).size == SIZE
+
+
+# Any data at all
+
+
+def originals() -> list[bytes]:
+    small = gradient().resize((12, 8))
+    clear = small.convert("RGBA")
+    clear.putalpha(100)
+    frames = {"save_all": True, "append_images": [small.transpose(Image.Transpose.ROTATE_180)]}
+    return [
+        saved(small, "JPEG", exif=exif(6)),
+        saved(small, "JPEG", progressive=True),
+        saved(small.convert("CMYK"), "JPEG"),
+        saved(small, "MPO", **frames),
+        saved(clear, "PNG", exif=exif(3)),
+        saved(small.convert("P"), "PNG", transparency=1),
+        saved(small, "PNG", **frames),
+        saved(Image.fromarray(np.full((8, 12), 999, np.uint16)), "PNG"),
+        saved(clear, "WEBP", exif=exif(8)),
+        saved(small, "WEBP", lossless=True, **frames),
+        saved(small, "GIF", **frames),
+        saved(small.convert("P"), "GIF", transparency=1),
+        saved(clear, "BMP"),
+        saved(small.convert("1"), "BMP"),
+    ]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Return a real file, cut, overwritten, with parts doubled or lost."""
+    data = bytearray(draw(st.sampled_from(ORIGINALS)))
+    for _ in range(draw(st.integers(1, 6))):
+        start = draw(st.integers(0, max(0, len(data) - 1)))
+        length = draw(st.integers(0, 8))
+        match draw(st.sampled_from(["write", "insert", "drop", "double", "cut"])):
+            case "write":
+                data[start : start + length] = draw(st.binary(min_size=length, max_size=length))
+            case "insert":
+                data[start:start] = draw(st.binary(max_size=40))
+            case "drop":
+                del data[start : start + length]
+            case "double":
+                data[start:start] = data[start : start + length * 8]
+            case "cut":
+                del data[start:]
+    return bytes(data)
+
+
+ORIGINALS = originals()
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about odd metadata
+@settings(deadline=None, max_examples=300)
+@given(mutated())
+def test_a_mutated_file_gives_a_picture_or_a_deliberate_error(data: bytes) -> None:
+    try:
+        picture = decode(data, limit_pixels=LIMIT)
+    except HttpError:
+        pass
+    else:
+        assert picture.mode == "RGB"
+        assert picture.width * picture.height <= LIMIT
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.binary(), st.sampled_from([b"\xff\xd8\xff", b"GIF89a", b"BM", b"\x89PNG\r\n\x1a\n"]))
+def test_any_data_at_all_gives_a_picture_or_a_deliberate_error(data: bytes, start: bytes) -> None:
+    for each in (data, start + data):
+        with contextlib.suppress(HttpError):
+            assert decode(each, limit_pixels=LIMIT).mode == "RGB"

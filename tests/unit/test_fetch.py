@@ -1,0 +1,917 @@
+"""Fetching strangers' pictures, against real servers on loopback addresses."""
+
+import contextlib
+import gzip
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from imgserve.errors import (
+    AddressNotAllowed,
+    Busy,
+    HttpError,
+    InvalidUrl,
+    PictureHostFailed,
+    PictureHostTimeout,
+    PictureTooLarge,
+)
+from imgserve.images.address import LIMIT_URL_CHARS, AddressRules
+from imgserve.images.connection import Attempt
+from imgserve.images.fetch import LIMIT_REDIRECTS, REDIRECTS, Fetcher
+from tests.unit.picture_host import (
+    Answer,
+    PictureHost,
+    by_path,
+    endless,
+    raw,
+    redirect,
+    reply,
+    silence,
+)
+
+LIMIT = 1000
+LOOPBACK = "127.0.0.1/32"
+PUBLIC = "93.184.215.14"  # an address of example.com; no test connects to it
+PATIENCE_S = 20.0
+IMPATIENCE_S = 0.5
+CONNECT = "urllib3.util.connection.create_connection"
+
+Names = Callable[..., None]
+Made = Callable[..., Fetcher]
+Hosts = Callable[..., PictureHost]
+
+
+@pytest.fixture
+def made() -> Iterator[Made]:
+    """Return a maker of fetchers that may fetch from 127.0.0.1."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*allowed: str, timeout_s: float = PATIENCE_S, limit: int = LIMIT) -> Fetcher:
+            fetcher = Fetcher(
+                limit_bytes=limit, timeout_s=timeout_s, allowed_addresses=allowed or (LOOPBACK,)
+            )
+            return stack.enter_context(contextlib.closing(fetcher))
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def fetcher() -> Iterator[Fetcher]:
+    """Return a fetcher that may fetch from 127.0.0.1; one for all, to save its TLS context."""
+    with contextlib.closing(
+        Fetcher(limit_bytes=LIMIT, timeout_s=PATIENCE_S, allowed_addresses=[LOOPBACK])
+    ) as fetcher:
+        yield fetcher
+
+
+@pytest.fixture
+def hasty(made: Made) -> Fetcher:
+    return made(timeout_s=IMPATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Fetcher]:
+    """Return a fetcher for public addresses only, as it is in production."""
+    fetcher = Fetcher(limit_bytes=LIMIT, timeout_s=PATIENCE_S)
+    with contextlib.closing(fetcher):
+        yield fetcher
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    """Return a maker of servers."""
+    with contextlib.ExitStack() as stack:
+        yield lambda answer, **how: stack.enter_context(PictureHost(answer, **how))
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """Return what teaches the resolver host names; an answer for each time it is asked."""
+    genuine = socket.getaddrinfo
+
+    def teach(name: str, *answers: list[str]) -> None:
+        left = list(answers)
+        before = socket.getaddrinfo
+
+        def resolve(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+            if host != name:
+                return before(host, port, *rest, **more)
+            found = left.pop(0) if len(left) > 1 else left[0]
+            return [each for address in found for each in genuine(address, 80, *rest, **more)[:1]]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    return teach
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Refuse every connection, and return where they would have gone."""
+    tried: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(CONNECT, refuse)
+    return tried
+
+
+def detoured(monkeypatch: pytest.MonkeyPatch, host: PictureHost) -> list[tuple[str, int]]:
+    """Lead every connection to this host, and return where they were meant to go."""
+    meant: list[tuple[str, int]] = []
+
+    def connect(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+        meant.append(address)
+        return socket.create_connection(("127.0.0.1", host.port))
+
+    monkeypatch.setattr(CONNECT, connect)
+    return meant
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+
+
+def no_fetch_is_running() -> bool:
+    return all(each.name != "fetch" for each in threading.enumerate())
+
+
+# What is asked and what comes back
+
+
+def test_the_picture_comes_back_byte_for_byte(fetcher: Fetcher, hosts: Hosts) -> None:
+    data = bytes(range(256)) * 3
+    assert fetcher.fetch(hosts(reply(data)).url()) == data
+
+
+def test_white_space_around_the_address_is_dropped(fetcher: Fetcher, hosts: Hosts) -> None:
+    assert fetcher.fetch(f" \n{hosts(reply()).url()}\t ") == b"picture"
+
+
+def test_the_request_names_path_host_port_and_agent(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(reply())
+    fetcher.fetch(host.url("/a b/ü.jpg?size=1&x=%20#part"))
+    line, *headers = host.requests[0].decode().strip().split("\r\n")
+    assert line == "GET /a%20b/%C3%BC.jpg?size=1&x=%20 HTTP/1.1"
+    assert f"Host: 127.0.0.1:{host.port}" in headers
+    assert "User-Agent: imgserve/0.1.0" in headers
+    assert "Accept-Encoding: identity" in headers
+    assert (
+        "Accept: image/jpeg,image/png,image/webp,image/gif,image/bmp,*/*;q=0.1" in headers
+    )  # what decode accepts, and whatever else a host calls it
+
+
+def test_an_ipv6_host_is_asked_with_brackets(made: Made, hosts: Hosts) -> None:
+    host = hosts(reply(), address="::1")
+    assert made("::1/128").fetch(host.url()) == b"picture"
+    assert f"Host: [::1]:{host.port}".encode() in host.requests[0]
+
+
+def test_the_usual_port_is_not_named(
+    fetcher: Fetcher, hosts: Hosts, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = hosts(reply())
+    names("cats.example", [PUBLIC])
+    meant = detoured(monkeypatch, host)
+    assert fetcher.fetch("http://cats.example/cat.jpg") == b"picture"
+    assert b"\r\nHost: cats.example\r\n" in host.requests[0]
+    assert meant == [(PUBLIC, 80)]
+
+
+def test_cookies_are_not_kept(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(reply(b"picture", "200 OK", "Set-Cookie: a=b; Path=/"))
+    for _ in range(2):
+        fetcher.fetch(host.url())
+    assert b"cookie" not in host.requests[1].lower()
+
+
+def test_proxies_named_by_the_environment_are_left_aside(
+    fetcher: Fetcher, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, host = hosts(reply(b"proxy")), hosts(reply())
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.origin)
+    assert fetcher.fetch(host.url()) == b"picture"
+    assert proxy.connections == 0
+
+
+def test_a_body_encoded_unasked_is_decoded(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(reply(gzip.compress(b"picture"), "200 OK", "Content-Encoding: gzip"))
+    assert fetcher.fetch(host.url()) == b"picture"
+
+
+# Limits, from both sides
+
+
+def chunked(body: bytes) -> Answer:
+    return raw(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + f"{len(body):x}\r\n".encode()
+        + body
+        + b"\r\n0\r\n\r\n"
+    )
+
+
+BODIES: dict[str, Callable[[bytes], Answer]] = {
+    "length": reply,
+    "close": lambda body: reply(body, length=False),
+    "chunked": chunked,
+    "gzip": lambda body: reply(gzip.compress(body), "200 OK", "Content-Encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_picture_of_exactly_the_limit_passes(fetcher: Fetcher, hosts: Hosts, kind: str) -> None:
+    assert len(fetcher.fetch(hosts(BODIES[kind](b"x" * LIMIT)).url())) == LIMIT
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_picture_one_byte_over_the_limit_is_refused(
+    fetcher: Fetcher, hosts: Hosts, kind: str
+) -> None:
+    with pytest.raises(PictureTooLarge, match="larger than 1000 bytes"):
+        fetcher.fetch(hosts(BODIES[kind](b"x" * (LIMIT + 1))).url())
+
+
+def test_an_announced_length_over_the_limit_is_refused_before_the_body(
+    fetcher: Fetcher, hosts: Hosts
+) -> None:
+    def announce(sock: socket.socket, request: bytes) -> bool:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n")
+        return silence(sock, request)
+
+    host = hosts(announce)
+    with pytest.raises(PictureTooLarge):
+        fetcher.fetch(host.url())
+    assert host.was_cut.wait(PATIENCE_S)
+
+
+def test_an_endless_body_is_cut_at_the_limit(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100, pause_s=0))
+    with pytest.raises(PictureTooLarge):
+        fetcher.fetch(host.url())
+    assert host.was_cut.wait(PATIENCE_S)
+
+
+def test_a_decompression_bomb_is_cut_at_the_limit(made: Made, hosts: Hosts) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    host = hosts(reply(bomb, "200 OK", "Content-Encoding: gzip"))
+    with pytest.raises(PictureTooLarge):
+        made(limit=1_000_000).fetch(host.url())
+
+
+def test_an_address_of_exactly_the_limit_passes(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(reply())
+    url = host.url("/").ljust(LIMIT_URL_CHARS, "a")
+    assert fetcher.fetch(url) == b"picture"
+    with pytest.raises(InvalidUrl, match="longer than 2048 characters"):
+        fetcher.fetch(url + "a")
+
+
+# What goes wrong at the host
+
+
+@pytest.mark.parametrize(
+    ("status", "named"),
+    [
+        ("404 Whatever", "404 Not Found"),
+        ("400 Bad", "400 Bad Request"),
+        ("503 Busy", "503 Service Unavailable"),
+        ("999 Request denied", "999"),
+        ("304 Not Modified", "304 Not Modified"),
+        ("300 Multiple Choices", "300 Multiple Choices"),
+    ],
+)
+def test_an_error_of_the_host_is_named(
+    fetcher: Fetcher, hosts: Hosts, status: str, named: str
+) -> None:
+    host = hosts(reply(b"", status, "Retry-After: 1"))
+    with pytest.raises(PictureHostFailed) as caught:
+        fetcher.fetch(host.url())
+    assert str(caught.value) == (
+        f"The picture's host answered {named}: check that the address opens in a browser."
+    )
+    assert len(host.requests) == 1
+
+
+def test_any_other_success_passes(fetcher: Fetcher, hosts: Hosts) -> None:
+    assert fetcher.fetch(hosts(reply(b"picture", "299 Odd")).url()) == b"picture"
+
+
+def test_an_empty_body_is_the_hosts_failure(fetcher: Fetcher, hosts: Hosts) -> None:
+    with pytest.raises(PictureHostFailed, match="without any data"):
+        fetcher.fetch(hosts(reply(b"")).url())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\0\xff\xfe" * 100,
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\nabc",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\nabc",
+    ],
+    ids=lambda answer: repr(answer[:40]),
+)
+def test_an_answer_that_is_not_http_or_breaks_off_is_the_hosts_failure(
+    fetcher: Fetcher, hosts: Hosts, answer: bytes
+) -> None:
+    with pytest.raises(PictureHostFailed, match="broke off or did not answer in HTTP"):
+        fetcher.fetch(hosts(raw(answer)).url())
+
+
+def test_a_refused_connection_says_that_the_host_cannot_be_reached(fetcher: Fetcher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(PictureHostFailed, match="cannot be reached"):
+        fetcher.fetch(f"http://127.0.0.1:{port}/")
+
+
+def test_a_name_that_is_not_found_is_named(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(PictureHostFailed) as caught:
+        fetcher.fetch("http://cats.example/cat.jpg")
+    assert str(caught.value) == ("cats.example was not found: check the address for typing errors.")
+
+
+def test_the_cause_is_kept_for_the_log(fetcher: Fetcher, hosts: Hosts) -> None:
+    with pytest.raises(PictureHostFailed) as caught:
+        fetcher.fetch(hosts(raw(b"")).url())
+    assert caught.value.__cause__ is not None
+
+
+def test_a_machine_without_threads_to_spare_says_busy(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(Busy):
+        fetcher.fetch("http://cats.example/cat.jpg")
+
+
+# The deadline
+
+
+SLOW = {
+    "says nothing": silence,
+    "drips its status line": endless(b"HTTP", b"/"),
+    "drips its headers": endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 0.2),
+    "drips one header": endless(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "drips its body": endless(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"x", 0.05),
+    "drips a body without length": endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.05),
+    "sends 100 Continue for ever": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("how", SLOW)
+def test_a_slow_host_is_left_at_the_deadline(hasty: Fetcher, hosts: Hosts, how: str) -> None:
+    host = hosts(SLOW[how])
+    with pytest.raises(PictureHostTimeout) as caught:
+        hasty.fetch(host.url())
+    assert str(caught.value) == (
+        "The picture's host took longer than 0.5 seconds: "
+        "try again, or use a picture from another host."
+    )
+    assert host.was_cut.wait(PATIENCE_S)
+    wait_until(no_fetch_is_running)
+
+
+def test_the_deadline_covers_redirects_together(hasty: Fetcher, hosts: Hosts) -> None:
+    def slow(sock: socket.socket, request: bytes) -> bool:
+        time.sleep(IMPATIENCE_S * 0.6)
+        return redirect(host.url())(sock, request)
+
+    host = hosts(slow)
+    with pytest.raises(PictureHostTimeout):
+        hasty.fetch(host.url())
+    wait_until(no_fetch_is_running)
+    assert len(host.requests) <= LIMIT_REDIRECTS
+
+
+def test_the_deadline_covers_the_look_up_of_the_host(
+    hasty: Fetcher, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, found = hosts(reply()), threading.Event()
+    genuine = socket.getaddrinfo
+
+    def slow(name: Any, *rest: Any, **more: Any) -> Any:
+        found.wait(PATIENCE_S)
+        return genuine("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with pytest.raises(PictureHostTimeout):
+        hasty.fetch(f"http://cats.example:{host.port}/cat.jpg")
+    found.set()
+    wait_until(no_fetch_is_running)
+    assert host.connections == 0
+
+
+def test_the_deadline_covers_connecting(fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any, **__: Any) -> socket.socket:
+        raise TimeoutError
+
+    monkeypatch.setattr(CONNECT, slow)
+    with pytest.raises(PictureHostTimeout):
+        fetcher.fetch("http://127.0.0.1/cat.jpg")
+
+
+def test_the_deadline_covers_the_tls_handshake(hasty: Fetcher, hosts: Hosts) -> None:
+    def wordless(sock: socket.socket, request: bytes) -> bool:
+        raise AssertionError("no request can come")
+
+    host = hosts(wordless)
+    with pytest.raises(PictureHostTimeout):
+        hasty.fetch(host.url().replace("http:", "https:"))
+    assert host.was_cut.wait(PATIENCE_S)
+    wait_until(no_fetch_is_running)
+
+
+def test_a_connection_made_after_the_deadline_is_closed_at_once(
+    hasty: Fetcher, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = hosts(silence)
+    late: list[socket.socket] = []
+
+    def connect(*_: Any, **__: Any) -> socket.socket:
+        time.sleep(IMPATIENCE_S * 2)
+        late.append(socket.create_connection(("127.0.0.1", host.port)))
+        return late[0]
+
+    monkeypatch.setattr(CONNECT, connect)
+    with pytest.raises(PictureHostTimeout):
+        hasty.fetch("http://127.0.0.1/")
+    assert host.was_cut.wait(PATIENCE_S)
+    wait_until(no_fetch_is_running)
+    assert late[0].fileno() == -1
+    assert host.requests == []
+
+
+def test_a_read_that_times_out_by_itself_is_the_hosts_slowness(
+    fetcher: Fetcher, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Attempt, "remaining_s", lambda _: 0.2)
+    answer = endless(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"x", PATIENCE_S / 10)
+    with pytest.raises(PictureHostTimeout):
+        fetcher.fetch(hosts(answer).url())
+
+
+def test_an_attempt_without_time_left_says_so() -> None:
+    with pytest.raises(PictureHostTimeout), Attempt(AddressRules(), 0.0) as attempt:
+        attempt.remaining_s()
+
+
+def test_cutting_short_a_connection_that_is_gone_is_no_error() -> None:
+    ours, theirs = socket.socketpair()
+    listener = socket.create_server(("127.0.0.1", 0))
+    with ours, theirs, listener, Attempt(AddressRules(), 1.0) as attempt:
+        attempt.adopt(listener)
+        attempt.adopt(ours)
+        with socket.socket() as never_connected:
+            attempt.adopt(never_connected)
+        attempt.cut_short()
+        assert theirs.recv(1) == b""
+
+
+# Connections
+
+
+def test_a_connection_is_kept_for_the_next_fetch(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(reply())
+    for _ in range(5):
+        fetcher.fetch(host.url())
+    assert host.connections == 1
+
+
+def test_a_kept_connection_can_be_cut_at_the_deadline(hasty: Fetcher, hosts: Hosts) -> None:
+    host = hosts(by_path({"/fast": reply(), "/slow": SLOW["drips its body"]}))
+    hasty.fetch(host.url("/fast"))
+    with pytest.raises(PictureHostTimeout):
+        hasty.fetch(host.url("/slow"))
+    assert host.was_cut.wait(PATIENCE_S)
+    assert host.connections == 1
+    assert hasty.fetch(host.url("/fast")) == b"picture"
+
+
+def test_a_kept_connection_that_the_host_closes_is_replaced(fetcher: Fetcher, hosts: Hosts) -> None:
+    def once(sock: socket.socket, request: bytes) -> bool:
+        # The second request on a connection finds it closing.
+        return len(host.requests) != 2 and reply()(sock, request)
+
+    host = hosts(once)
+    assert fetcher.fetch(host.url()) == fetcher.fetch(host.url()) == b"picture"
+    assert host.connections == 2
+
+
+def test_many_threads_may_fetch_at_once(fetcher: Fetcher, hosts: Hosts) -> None:
+    def echo(sock: socket.socket, request: bytes) -> bool:
+        return reply(request.split()[1])(sock, request)
+
+    host = hosts(echo)
+    paths = [f"/{number}" for number in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda path: fetcher.fetch(host.url(path)), paths))
+    assert answers == [path.encode() for path in paths]
+    assert host.connections <= 8
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_a_redirect_is_followed(fetcher: Fetcher, hosts: Hosts, status: int) -> None:
+    other = hosts(reply())
+    host = hosts(redirect(other.url("/there"), f"{status} Elsewhere"))
+    assert fetcher.fetch(host.url()) == b"picture"
+    assert other.requests[0].startswith(b"GET /there ")
+
+
+@pytest.mark.parametrize("location", ["/b", "b", "?b", "//127.0.0.1:PORT/b", "/b#part", "/ü"])
+def test_a_redirect_may_be_relative_or_in_utf_8(
+    fetcher: Fetcher, hosts: Hosts, location: str
+) -> None:
+    def answer(sock: socket.socket, request: bytes) -> bool:
+        first = request.startswith(b"GET /a ")
+        target = location.replace("PORT", str(host.port))
+        return (redirect(target) if first else reply())(sock, request)
+
+    host = hosts(answer)
+    assert fetcher.fetch(host.url("/a")) == b"picture"
+
+
+def chain(length: int) -> Answer:
+    steps = {f"/{number}": redirect(f"/{number + 1}") for number in range(length)}
+    return by_path({**steps, f"/{length}": reply()})
+
+
+def test_three_redirects_are_followed(fetcher: Fetcher, hosts: Hosts) -> None:
+    assert fetcher.fetch(hosts(chain(LIMIT_REDIRECTS)).url("/0")) == b"picture"
+
+
+def test_four_redirects_are_too_many(fetcher: Fetcher, hosts: Hosts) -> None:
+    host = hosts(chain(LIMIT_REDIRECTS + 1))
+    with pytest.raises(PictureHostFailed, match="more than 3 times"):
+        fetcher.fetch(host.url("/0"))
+    assert len(host.requests) == LIMIT_REDIRECTS + 1
+
+
+def test_a_redirect_to_itself_ends(fetcher: Fetcher, hosts: Hosts) -> None:
+    with pytest.raises(PictureHostFailed, match="more than 3 times"):
+        fetcher.fetch(hosts(redirect("/cat.jpg")).url())
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "ftp://127.0.0.1/a",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "javascript:alert(1)",
+        "http://",
+        "http://[::1",
+        "http://user:word@127.0.0.1/",
+        "http://127.0.0.1:99999/",
+        "http://%zz/",
+        "http://\xff\xfe/",
+    ],
+)
+def test_a_redirect_to_no_web_address_is_the_hosts_failure(
+    fetcher: Fetcher, hosts: Hosts, location: str
+) -> None:
+    with pytest.raises(HttpError) as caught:
+        fetcher.fetch(hosts(redirect(location)).url())
+    assert caught.value.status in {400, 502}
+
+
+def test_a_redirect_without_location_is_the_hosts_failure(fetcher: Fetcher, hosts: Hosts) -> None:
+    with pytest.raises(PictureHostFailed, match="redirects to something"):
+        fetcher.fetch(hosts(reply(b"", "302 Found")).url())
+
+
+@pytest.mark.parametrize(
+    "location", ["http://10.0.0.1/", "http://169.254.169.254/", "http://127.0.0.2/", "//[::1]/"]
+)
+def test_a_redirect_to_a_private_address_is_refused_without_naming_it(
+    fetcher: Fetcher, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    host = hosts(redirect(location))
+    tried = detoured(monkeypatch, host)
+    with pytest.raises(AddressNotAllowed) as caught:
+        fetcher.fetch(host.url())
+    assert str(caught.value).startswith("The host that the address redirects to has no public")
+    assert tried == [("127.0.0.1", host.port)]
+
+
+def test_a_redirect_to_another_port_is_refused(
+    fetcher: Fetcher, hosts: Hosts, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = hosts(redirect("http://cats.example:8080/"))
+    names("cats.example", [PUBLIC])
+    meant = detoured(monkeypatch, host)
+    with pytest.raises(InvalidUrl, match="redirects to port 8080"):
+        fetcher.fetch(host.url())
+    assert meant == [("127.0.0.1", host.port)]
+
+
+def test_the_body_of_a_redirect_is_not_read(fetcher: Fetcher, hosts: Hosts) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n"
+    host = hosts(by_path({"/a": endless(head, b"x" * 65536, 0), "/b": reply()}))
+    assert fetcher.fetch(host.url("/a")) == b"picture"
+    assert host.was_cut.wait(PATIENCE_S)
+
+
+# Addresses
+
+
+NOT_PUBLIC = """
+127.0.0.1 127.1 127.0.1 2130706433 0x7f000001 0x7f.1 0177.0.0.1 017700000001 0 0.0.0.0
+%31%32%37.0.0.1 localhost 127.255.255.254 １２７.０.０.１ 127。0。0。1 ①②⑦.⓪.⓪.①
+10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0.1 100.64.0.1 100.127.255.255
+169.254.169.254 0xA9FEA9FE 2852039166 169.254.1.1 100.100.100.200 192.0.0.192 168.63.129.16
+192.0.2.1 198.51.100.1 203.0.113.1 198.18.0.1 224.0.0.1 240.0.0.1 255.255.255.255
+[::] [::1] [0:0:0:0:0:0:0:1] [::127.0.0.1] [::7f00:1] [::a00:1]
+[::ffff:127.0.0.1] [::ffff:7f00:1] [::ffff:10.0.0.1] [::ffff:169.254.169.254]
+[::ffff:0:7f00:1] [::ffff:0:127.0.0.1] [64:ff9b::7f00:1] [64:ff9b:1::a00:1]
+[2002:7f00:1::] [2001:0:7f00:1::] [2001:db8::1] [100::1]
+[fc00::1] [fd00:ec2::254] [fd20:ce::254] [fe80::1] [fe80::1%25eth0] [::1%25lo] [fec0::1] [feff::1]
+[ff02::1] [3fff::1] [5f00::1]
+""".split()  # noqa: SIM905 - as a list it takes a line for each
+
+
+@pytest.mark.parametrize("host", NOT_PUBLIC)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_address_that_is_not_public_is_refused_however_it_is_spelt(
+    guarded: Fetcher, unreachable: list[tuple[str, int]], scheme: str, host: str
+) -> None:
+    with pytest.raises((AddressNotAllowed, InvalidUrl)) as caught:
+        guarded.fetch(f"{scheme}://{host}/cat.jpg")
+    assert unreachable == []
+    assert caught.type is AddressNotAllowed or not host.isascii()
+
+
+@pytest.mark.parametrize("url", ["http://1.1.1.1/", "https://[2606:4700::1111]/"])
+def test_a_public_address_is_connected_to(
+    guarded: Fetcher, unreachable: list[tuple[str, int]], url: str
+) -> None:
+    with pytest.raises(PictureHostFailed, match="cannot be reached"):
+        guarded.fetch(url)
+    assert len(unreachable) == 1
+
+
+@pytest.mark.parametrize(
+    "answers", [["10.0.0.1"], [PUBLIC, "10.0.0.1"], ["::1", PUBLIC], [PUBLIC, "::ffff:10.0.0.1"]]
+)
+def test_a_name_is_refused_if_one_of_its_addresses_is_not_public(
+    guarded: Fetcher, names: Names, unreachable: list[tuple[str, int]], answers: list[str]
+) -> None:
+    names("cats.example", answers)
+    with pytest.raises(AddressNotAllowed) as caught:
+        guarded.fetch("http://cats.example/")
+    assert str(caught.value) == (
+        "cats.example has no public address: "
+        "use a picture that anyone on the internet can open, or upload it."
+    )
+    assert unreachable == []
+
+
+def test_a_name_that_changes_its_address_after_the_check_is_not_asked_again(
+    guarded: Fetcher, names: Names, unreachable: list[tuple[str, int]]
+) -> None:
+    names("cats.example", [PUBLIC], ["127.0.0.1"])
+    with pytest.raises(PictureHostFailed):
+        guarded.fetch("http://cats.example/")
+    assert unreachable == [(PUBLIC, 80)]
+    with pytest.raises(AddressNotAllowed):
+        guarded.fetch("http://cats.example/")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "passes", "fails"),
+    [
+        ("127.0.0.1/32", "127.0.0.1", "127.0.0.2"),
+        ("127.0.0.0/31", "127.0.0.1", "127.0.0.2"),
+        ("127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:127.0.0.2]"),
+        ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
+        ("::1/128", "[::1]", "[::2]"),
+        ("fd00::/64", "[fd00::1]", "[fd00:0:0:1::1]"),
+        ("::/0", "[fd00::1]", "[::1"),
+    ],
+)
+def test_allowed_addresses_and_only_they_may_be_private_and_have_any_port(
+    made: Made, unreachable: list[tuple[str, int]], allowed: str, passes: str, fails: str
+) -> None:
+    fetcher = made(allowed)
+    with pytest.raises(PictureHostFailed, match="cannot be reached"):
+        fetcher.fetch(f"http://{passes}:8080/")
+    assert [port for _, port in unreachable] == [8080]
+    with pytest.raises((AddressNotAllowed, InvalidUrl)):
+        fetcher.fetch(f"http://{fails}:8080/")
+    assert len(unreachable) == 1
+
+
+@pytest.mark.parametrize(
+    "end", ["http://{}/", "http://{}:80/", "https://{}/", "https://{}:443/", "http://{}:443/"]
+)
+def test_the_usual_ports_of_a_public_address_pass(
+    guarded: Fetcher, names: Names, unreachable: list[tuple[str, int]], end: str
+) -> None:
+    names("cats.example", [PUBLIC])
+    with pytest.raises(PictureHostFailed, match="cannot be reached"):
+        guarded.fetch(end.format("cats.example"))
+    assert unreachable[0][1] in {80, 443}
+
+
+@pytest.mark.parametrize("port", [1, 22, 79, 81, 442, 444, 8080, 65535])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_any_other_port_of_a_public_address_is_refused(
+    fetcher: Fetcher, names: Names, unreachable: list[tuple[str, int]], scheme: str, port: int
+) -> None:
+    names("cats.example", [PUBLIC])
+    with pytest.raises(InvalidUrl, match=f"port {port}: pictures are fetched from ports 80 and"):
+        fetcher.fetch(f"{scheme}://cats.example:{port}/")
+    assert unreachable == []
+
+
+# The form of the address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "cats.example/cat.jpg",
+        "//cats.example/cat.jpg",
+        "ftp://cats.example/cat.jpg",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "gopher://cats.example/",
+        "http:/cats.example/",
+        "http:cats.example",
+        "http://",
+        "http:///cat.jpg",
+        "http://:80/",
+        "http://cats.example:port/",
+        "http://cats.example:-1/",
+        "http://cats.example:65536/",
+        "http://[::1/",
+        "http://[cats.example]/",
+        "http://*.example/",
+        "http://.example/",
+        "http://cats..example/",
+        "http://" + "a" * 64 + ".example/",
+        "http://cats.example\n.evil.example/",
+        "http://cats .example/",
+        "http://\ud800.example/",
+        "http://cats.example\0/",
+    ],
+)
+def test_a_malformed_address_is_refused(
+    fetcher: Fetcher, unreachable: list[tuple[str, int]], url: str
+) -> None:
+    with pytest.raises(InvalidUrl):
+        fetcher.fetch(url)
+    assert unreachable == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTP"])
+@pytest.mark.parametrize("who", ["user", "user:word", ":word", "user:", "1.1.1.1:80", "%40"])
+def test_credentials_are_refused(
+    fetcher: Fetcher, unreachable: list[tuple[str, int]], scheme: str, who: str
+) -> None:
+    with pytest.raises(InvalidUrl, match="user name or password"):
+        fetcher.fetch(f"{scheme}://{who}@127.0.0.1/cat.jpg")
+    assert unreachable == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1\\@10.0.0.1/", "http://127.0.0.1#@10.0.0.1/", "http://127.0.0.1?@10.1/"],
+)
+def test_an_address_that_parsers_may_read_in_two_ways_goes_where_the_check_went(
+    fetcher: Fetcher, unreachable: list[tuple[str, int]], url: str
+) -> None:
+    with pytest.raises(PictureHostFailed, match="cannot be reached"):
+        fetcher.fetch(url)
+    assert unreachable == [("127.0.0.1", 80)]
+
+
+ADDRESS_LIKE = st.one_of(
+    st.text(),
+    st.builds("http://{}".format, st.text()),
+    st.builds(
+        "https://{}/{}".format, st.text(alphabet="0123456789abcdefx.:[]%@\\/#?é。-"), st.text()
+    ),
+)
+
+
+@settings(deadline=None)
+@given(ADDRESS_LIKE)
+@example("http://[v1.a]/")
+@example("http://[::1%]/")
+def test_any_text_at_all_gives_a_deliberate_error(guarded: Fetcher, text: str) -> None:
+    def unknown(host: Any, *_: Any, **__: Any) -> Any:
+        if isinstance(host, str):
+            host.encode("idna")  # as the genuine one does
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(HttpError):
+            guarded.fetch(text)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a self-signed certificate for cats.example, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    command += " -keyout key.pem -out certificate.pem -subj /CN=cats.example"
+    command += " -addext subjectAltName=DNS:cats.example"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_text((folder / "key.pem").read_text() + (folder / "certificate.pem").read_text())
+    return both
+
+
+@pytest.fixture
+def secure(
+    certificate: Path, hosts: Hosts, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> PictureHost:
+    """Return a host that speaks TLS, to which every connection goes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    host = hosts(reply(), tls=context)
+    for name in ("cats.example", "dogs.example"):
+        names(name, ["127.0.0.1"])
+    return host
+
+
+def test_a_self_signed_certificate_is_refused(fetcher: Fetcher, secure: PictureHost) -> None:
+    with pytest.raises(PictureHostFailed, match="its certificate is not valid"):
+        fetcher.fetch(f"https://cats.example:{secure.port}/")
+    assert secure.requests == []
+
+
+def test_a_trusted_certificate_passes_for_its_own_name_only(
+    made: Made, certificate: Path, secure: PictureHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certifi, "where", lambda: str(certificate))
+    fetcher = made()
+    for _ in range(2):
+        assert fetcher.fetch(f"https://cats.example:{secure.port}/") == b"picture"
+    assert secure.connections == 1
+    assert f"\r\nHost: cats.example:{secure.port}\r\n".encode() in secure.requests[0]
+    for host in ("dogs.example", "127.0.0.1"):
+        with pytest.raises(PictureHostFailed, match="its certificate is not valid"):
+            fetcher.fetch(f"https://{host}:{secure.port}/")
+
+
+def test_a_host_without_tls_is_the_hosts_failure(fetcher: Fetcher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def greet() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                sock.recv(65536)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(PictureHostFailed, match="No secure"):
+            fetcher.fetch(f"https://127.0.0.1:{port}/")
+        thread.join(PATIENCE_S)

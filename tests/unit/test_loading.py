@@ -1,0 +1,116 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgserve.engine import loading
+from imgserve.engine.artefact import Transform
+from imgserve.engine.classifier import Classifier
+from imgserve.engine.transform import Crop
+from imgserve.errors import ModelError, NotReady, UnknownModel
+from imgserve.settings import BackendSettings
+from tests.unit import pictures
+
+EMBEDDED = "efficientnet_lite0"
+
+
+def small_classifier(calls: list[Crop]) -> Classifier:
+    """Return a model with two classes that counts how often it is asked."""
+
+    def engine(crops: Crop) -> np.ndarray:
+        calls.append(crops)
+        return np.array([[0.25, 0.75]], dtype=np.float32)
+
+    transform = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return Classifier("small", ["cat", "dog"], transform, engine)
+
+
+def test_a_loaded_model_is_warm_and_answers() -> None:
+    calls: list[Crop] = []
+    model = loading.LoadingModel("small", lambda: small_classifier(calls))
+    classifier = model.get(5)
+    assert len(calls) == 1
+    made = classifier(pictures.picture("chelsea.png"))
+    assert made.categories[made.probabilities.argmax()] == "dog"
+    assert made.preprocess_ms >= 0
+    assert made.inference_ms >= 0
+
+
+def test_while_it_loads_callers_are_told_and_may_wait() -> None:
+    begun = threading.Event()
+
+    def load() -> Classifier:
+        begun.wait(5)
+        return small_classifier([])
+
+    model = loading.LoadingModel("small", load)
+    with pytest.raises(NotReady, match="small is still loading") as caught:
+        model.get()
+    assert caught.value.retry_after_s == 2
+    begun.set()
+    assert model.get(5).model == "small"
+
+
+@pytest.mark.parametrize("error", [ModelError("no weights"), MemoryError("no weights")])
+def test_a_model_that_cannot_be_loaded_says_why(error: Exception) -> None:
+    def load() -> Classifier:
+        raise error
+
+    model = loading.LoadingModel("small", load)
+    with pytest.raises(NotReady, match="could not be loaded: no weights"):
+        model.get(5)
+
+
+def _settings(folder: Path, **more: object) -> BackendSettings:
+    return BackendSettings(model_name=EMBEDDED, weights_dir=folder, threads=2, **more)  # type: ignore[arg-type]
+
+
+def test_a_missing_artefact_is_compiled_once_with_progress_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = loading.load(_settings(tmp_path))(pictures.picture("coffee.png"))
+    assert made.categories[made.probabilities.argmax()] == "espresso"
+    assert f"{EMBEDDED}: checking against torch" in capfd.readouterr().err
+    loading.load(_settings(tmp_path))
+    assert capfd.readouterr().err == ""
+
+
+def test_torch_engine_is_a_setting(tmp_path: Path) -> None:
+    made = loading.load(_settings(tmp_path, engine="torch"))(pictures.picture("coffee.png"))
+    assert made.categories[made.probabilities.argmax()] == "espresso"
+    assert not (tmp_path / "compiled").exists()
+
+
+def test_a_failed_compilation_is_told_with_its_reason(tmp_path: Path) -> None:
+    settings = BackendSettings(
+        model_name="resnet152", weights_dir=tmp_path, weights_url_base="http://127.0.0.1:9"
+    )
+    with pytest.raises(ModelError, match=r"resnet152-f82ba261\.pth could not be had"):
+        loading.load(settings)
+
+
+def test_an_unknown_model_is_not_tried(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel):
+        loading.load(BackendSettings(model_name="nope", weights_dir=tmp_path))
+
+
+def test_serving_imports_neither_torch_nor_torchvision(tmp_path: Path, root: Path) -> None:
+    loading.load(_settings(tmp_path))
+    script = f"""
+import os, sys
+os.environ |= {{"MODEL_NAME": "{EMBEDDED}", "WEIGHTS_DIR": {str(tmp_path)!r}}}
+from backend_v1.app import app, model
+assert model.get(30).model == "{EMBEDDED}"
+with open("imgserve/samples/cat.jpg", "rb") as picture:
+    answer = app.test_client().post("/predict", data=picture.read(), content_type="image/jpeg")
+assert answer.status_code == 200, answer.text
+heavy = {{"torch", "torchvision", "openvino_telemetry", "streamlit"}}
+print(sorted(name for name in heavy if sys.modules.get(name)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,103 @@
+import json
+import logging
+import logging.config
+import sys
+
+import pytest
+
+from imgserve.log import TRACE_FIELDS, CloudFormatter, logging_config, trace_fields
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def _formatted(level: int = logging.INFO, **more: object) -> dict[str, object]:
+    record = logging.LogRecord("imgserve.x", level, "f.py", 1, "%s cats", (3,), None)
+    for name, value in more.items():
+        setattr(record, name, value)
+    line = CloudFormatter().format(record)
+    assert "\n" not in line
+    entry: dict[str, object] = json.loads(line)
+    return entry
+
+
+def test_an_entry_has_cloud_loggings_names() -> None:
+    entry = _formatted(logging.WARNING)
+    assert entry["severity"] == "WARNING"
+    assert entry["message"] == "3 cats"
+    assert str(entry["time"]).endswith("+00:00")
+
+
+def test_fields_of_a_record_are_added() -> None:
+    assert _formatted(fields={"httpRequest": {"status": 200}})["httpRequest"] == {"status": 200}
+
+
+def test_what_json_has_no_type_for_is_written_as_text() -> None:
+    assert _formatted(fields={"path": ValueError("odd")})["path"] == "odd"
+
+
+def test_a_traceback_stays_in_its_line() -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        entry = _formatted(logging.ERROR, exc_info=sys.exc_info())
+    assert "Traceback" in str(entry["message"])
+    assert "ValueError: broken" in str(entry["message"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "span", "sampled"),
+    [
+        ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, "b7ad6b7169203331", True),
+        ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-00"}, "b7ad6b7169203331", False),
+        ({"X-Cloud-Trace-Context": f"{TRACE}/17;o=1"}, "0000000000000011", True),
+        ({"X-Cloud-Trace-Context": TRACE}, "0000000000000000", False),
+    ],
+)
+def test_a_request_is_tied_to_its_trace(headers: dict[str, str], span: str, sampled: bool) -> None:
+    assert trace_fields(headers, "my-project") == {
+        "logging.googleapis.com/trace": f"projects/my-project/traces/{TRACE}",
+        "logging.googleapis.com/spanId": span,
+        "logging.googleapis.com/trace_sampled": sampled,
+    }
+
+
+def test_without_a_project_the_trace_is_written_bare() -> None:
+    fields = trace_fields({"X-Cloud-Trace-Context": f"{TRACE}/1"}, "")
+    assert fields["logging.googleapis.com/trace"] == TRACE
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"traceparent": "nonsense"},
+        {"traceparent": f"00-{TRACE}-short-01"},
+        {"X-Cloud-Trace-Context": f"{TRACE}/{'9' * 21}"},
+    ],
+)
+def test_without_a_usable_trace_nothing_is_added(headers: dict[str, str]) -> None:
+    assert trace_fields(headers, "my-project") == {}
+
+
+def test_entries_written_during_a_request_carry_its_trace() -> None:
+    token = TRACE_FIELDS.set({"logging.googleapis.com/trace": "t"})
+    try:
+        assert _formatted()["logging.googleapis.com/trace"] == "t"
+    finally:
+        TRACE_FIELDS.reset(token)
+
+
+def test_configuration_writes_entries_from_the_level_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    try:
+        logging.config.dictConfig(logging_config("WARNING"))
+        logging.getLogger("imgserve.some").info("quiet")
+        logging.getLogger("imgserve.some").warning("loud")
+    finally:
+        root.handlers[:] = kept
+        root.setLevel(level)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["message"] == "loud"

@@ -1,0 +1,411 @@
+"""The page, run by Streamlit's own test runner, with the backend's answers chosen by each test."""
+
+import base64
+import csv
+import io
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from imgserve.client import BackendClient
+from imgserve.contract import PredictAnswer, Prediction, Timings
+from imgserve.errors import (
+    BackendBusy,
+    BackendError,
+    BackendNotReady,
+    BackendTimeout,
+    BackendUnreachable,
+    RequestRefused,
+)
+from imgserve.page import asking
+from imgserve.page.answer import times
+from imgserve.page.asking import Answered
+from imgserve.page.chart import bar_chart
+from imgserve.page.choosing import MANY_LIMIT
+from imgserve.page.frame import UPLOAD_LIMIT_MIB
+from imgserve.page.many import Table, classify_all
+from imgserve.page.questions import SAMPLES, ManyLinks
+from imgserve.page.words import answer_sentence, duration, failure, percent, plain, with_article
+from imgserve.settings import MIB, BackendSettings
+
+URL = "https://pictures.test/cat.png"
+THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
+
+
+def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> PredictAnswer:
+    """Return an answer whose best class is this one."""
+    predictions = [Prediction(category, 281, probability), Prediction("lynx", 287, 0.0001)]
+    fields = {"model": "resnet152", "thumbnail": THUMBNAIL, **given}
+    return PredictAnswer(
+        category=category, predictions=predictions, timings_ms=Timings(1, 2, 3, 4, 1234), **fields
+    )
+
+
+class Asked:
+    """What the backend was asked, and what it is to answer."""
+
+    def __init__(self) -> None:
+        self.questions: list[Any] = []
+        self.answers: dict[Any, Any] = {}
+        self.usual: Any = answer()
+
+    def method(self) -> Callable[..., PredictAnswer]:
+        """Return what takes the place of a client's method."""
+        return lambda _, question, **__: self.reply(question)
+
+    def reply(self, question: Any) -> PredictAnswer:
+        """Return or raise what a test chose."""
+        self.questions.append(question)
+        reply = self.answers.get(question, self.usual)
+        reply = reply.pop(0) if isinstance(reply, list) else reply
+        if isinstance(reply, Exception):
+            raise reply
+        assert isinstance(reply, PredictAnswer)
+        return reply
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Stand between the page and the backend."""
+    asked = Asked()
+    monkeypatch.setattr(BackendClient, "predict_url", asked.method())
+    monkeypatch.setattr(BackendClient, "predict_image", asked.method())
+    return asked
+
+
+@pytest.fixture
+def app(asked: Asked, monkeypatch: pytest.MonkeyPatch, root: Path) -> AppTest:
+    monkeypatch.setenv("SERVING_URL", "http://backend.test")
+    monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")
+    return AppTest.from_file(str(root / "frontend_v1" / "app.py"), default_timeout=20)
+
+
+def submit(app: AppTest, url: str) -> AppTest:
+    """Ask about a picture as a person does."""
+    app.text_input(key="url").input(url)
+    return button(app, "Classify").click().run()
+
+
+def button(app: AppTest, label: str) -> Any:
+    """Return the button with this label."""
+    return next(each for each in app.button if each.label == label)
+
+
+def shown(app: AppTest) -> str:
+    """Return every word on the page, and check that nothing went wrong unseen."""
+    assert not app.exception
+    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error)
+    return "\n".join(each.value for kind in (*kinds, app.warning) for each in kind)
+
+
+def elements(app: AppTest, kind: str) -> list[Any]:
+    """Return the messages of elements that the test runner has no class for."""
+    return [each.proto for each in app.get(kind)]
+
+
+def test_empty_page_says_what_to_do_and_asks_nothing(app: AppTest, asked: Asked) -> None:
+    words = shown(app.run())
+    assert app.title[0].value == "Animal Classification"
+    assert "Show me a picture" in words
+    assert "JPEG, PNG, WebP, GIF or BMP, up to 10 MiB" in words
+    assert "No picture at hand?" in words
+    assert asked.questions == []
+
+
+def test_a_pasted_url_is_answered_and_kept_in_the_address(app: AppTest, asked: Asked) -> None:
+    words = shown(submit(app.run(), f" {URL} "))
+    assert app.header[0].value == "I think this is an image of a tabby"
+    assert "Model\\: resnet152" in words
+    assert "inference 4 ms" in words
+    assert asked.questions == [URL]
+    assert app.query_params["url"] == URL
+
+
+def test_an_empty_box_asks_nothing(app: AppTest, asked: Asked) -> None:
+    shown(submit(app.run(), "  "))
+    assert asked.questions == []
+
+
+def test_the_thumbnail_shown_is_the_backends(app: AppTest) -> None:
+    submit(app.run(), URL)
+    pictures = [image for each in elements(app, "image") for image in each.imgs]
+    assert [image.url for image in pictures].count(THUMBNAIL) == 1
+    assert URL not in str(pictures)
+
+
+@pytest.mark.parametrize("thumbnail", ["/etc/passwd", "http://evil.test/x.jpg", None])
+def test_a_thumbnail_that_is_no_jpeg_data_is_left_out(
+    app: AppTest, asked: Asked, thumbnail: str | None
+) -> None:
+    asked.usual = answer(thumbnail=thumbnail)
+    words = shown(submit(app.run(), URL))
+    assert "tabby" in words
+    assert len(elements(app, "image")) == len(SAMPLES)
+
+
+def test_an_unlikely_answer_is_called_a_guess(app: AppTest, asked: Asked) -> None:
+    asked.usual = answer(category="otter", probability=0.1)
+    submit(app.run(), URL)
+    assert app.header[0].value == "I am not sure\\, but I think this is an image of an otter"
+
+
+def test_a_link_to_a_result_fills_the_box_and_answers_once(app: AppTest, asked: Asked) -> None:
+    app.query_params["url"] = URL
+    assert "tabby" in shown(app.run())
+    assert app.text_input(key="url").value == URL
+    app.run()
+    assert asked.questions == [URL]
+
+
+def test_going_back_to_an_earlier_link_answers_that(app: AppTest, asked: Asked) -> None:
+    submit(app.run(), URL)
+    app.query_params["url"] = "https://pictures.test/dog.png"
+    app.run()
+    assert asked.questions == [URL, "https://pictures.test/dog.png"]
+
+
+@pytest.mark.parametrize("name", list(SAMPLES))
+def test_a_sample_is_sent_as_an_upload(app: AppTest, asked: Asked, name: str) -> None:
+    submit(app.run(), URL)
+    shown(button(app, name).click().run())
+    assert asked.questions[-1] == SAMPLES[name].read_bytes()
+    assert "url" not in app.query_params
+
+
+def test_an_upload_is_answered_and_its_removal_empties_the_page(app: AppTest, asked: Asked) -> None:
+    app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
+    assert "tabby" in shown(app)
+    assert asked.questions == [b"picture"]
+    app.file_uploader(key="upload").set_value(None).run()
+    assert "tabby" not in shown(app)
+
+
+def test_removing_an_upload_leaves_another_answer_alone(app: AppTest, asked: Asked) -> None:
+    app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
+    submit(app, URL)
+    app.file_uploader(key="upload").set_value(None).run()
+    assert "tabby" in shown(app)
+
+
+FAILURES = [
+    (BackendUnreachable("http://inner.host refused"), "cannot be reached", True),
+    (BackendNotReady("loading"), "still waking up", True),
+    (BackendBusy("queue"), "busy right now", True),
+    (BackendTimeout("slow"), "took too long", True),
+    (RequestRefused("not a picture", "unsupported-format", 415), "Not a picture\\.", False),
+    (RequestRefused("the host is gone!", "picture-host-failed", 502), "The host is gone", True),
+]
+
+
+@pytest.mark.parametrize("expected", FAILURES, ids=lambda each: type(each[0]).__name__)
+def test_every_failure_is_a_sentence_and_trying_again_recovers(
+    app: AppTest,
+    asked: Asked,
+    caplog: pytest.LogCaptureFixture,
+    expected: tuple[BackendError, str, bool],
+) -> None:
+    error, sentence, again = expected
+    asked.answers = {URL: [error, answer()]}
+    words = shown(submit(app.run(), URL))
+    assert sentence in words
+    assert "inner" not in words
+    assert str(error) in caplog.text
+    assert again == any(each.label == "Try again" for each in app.button)
+    if again:
+        assert "tabby" in shown(button(app, "Try again").click().run())
+
+
+def test_a_failed_question_does_not_spoil_the_next(app: AppTest, asked: Asked) -> None:
+    asked.answers = {URL: BackendBusy("queue")}
+    submit(app.run(), URL)
+    words = shown(button(app, "Cat").click().run())
+    assert "tabby" in words
+    assert "busy" not in words
+
+
+def test_a_waking_backend_is_waited_for(
+    app: AppTest, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAKE_TIMEOUT_S", "30")
+    asked.answers = {URL: [BackendNotReady("loading"), answer()]}
+    assert "tabby" in shown(submit(app.run(), URL))
+    assert asked.questions == [URL, URL]
+
+
+def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "NOTICE_AFTER_S", 0.05)
+    notices: list[int] = []
+
+    class Slow:
+        def classify(self, _: object) -> PredictAnswer:
+            time.sleep(0.2)
+            return answer()
+
+    answered = asking.patient_answer(
+        Slow(),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        wake_timeout_s=1,
+        notice=lambda: notices.append(1),
+    )
+    assert notices
+    assert answered.round_trip_ms >= 200
+
+
+def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SERVING_URL", "ftp://secret")
+    assert "not set up correctly" in shown(app.run())
+    assert "secret" not in shown(app)
+    assert "SERVING_URL" in caplog.text
+
+
+def ask_many(app: AppTest, lines: str) -> AppTest:
+    """Ask about many pictures as a person does."""
+    app.text_area(key="urls").input(lines)
+    return button(app, "Classify all").click().run()
+
+
+def test_many_links_give_a_row_each_failures_included(app: AppTest, asked: Asked) -> None:
+    asked.answers = {
+        "https://a.test": RequestRefused("not a picture", "unsupported-format", 415),
+        "https://c.test": BackendBusy("queue"),
+    }
+    words = shown(ask_many(app.run(), "https://a.test\n\n https://b.test \nhttps://c.test\n"))
+    assert "1 of 3 pictures classified" in words
+    rows = app.dataframe[0].value
+    assert list(rows["url"]) == ["https://a.test", "https://b.test", "https://c.test"]
+    assert list(rows["answer"]) == ["", "tabby", ""]
+    assert list(rows["problem"]) == ["Not a picture.", "", "The classifier is busy right now."]
+
+
+def test_many_links_without_a_backend_are_one_failure(app: AppTest, asked: Asked) -> None:
+    asked.usual = BackendUnreachable("refused")
+    assert "cannot be reached" in shown(ask_many(app.run(), f"{URL}\n{URL}"))
+    assert asked.questions == [URL]
+
+
+def test_a_first_link_that_wakes_the_backend_is_explained(
+    app: AppTest, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAKE_TIMEOUT_S", "30")
+    asked.answers = {URL: [BackendNotReady("loading"), answer()]}
+    assert "1 of 1 pictures classified" in shown(ask_many(app.run(), URL))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (" \n ", "Paste at least one address"),
+        (f"{URL}\n" * (MANY_LIMIT + 1), f"{MANY_LIMIT + 1} addresses; at most {MANY_LIMIT}"),
+    ],
+)
+def test_none_or_too_many_links_ask_nothing(
+    app: AppTest, asked: Asked, lines: str, message: str
+) -> None:
+    assert message in shown(ask_many(app.run(), lines))
+    assert asked.questions == []
+
+
+def test_the_download_has_every_column_and_no_formula(asked: Asked) -> None:
+    asked.answers = {"=cmd()": RequestRefused("@bad", "invalid-url", 400)}
+    table = classify_all(
+        ManyLinks(("=cmd()", URL)),
+        BackendClient("http://backend.test", timeout_s=1),
+        _Place(),  # type: ignore[arg-type]
+        lambda: None,
+        1,
+    )
+    assert isinstance(table, Table)
+    first, second = csv.DictReader(io.StringIO(table.csv().decode()))
+    assert (first["url"], first["problem"]) == ("'=cmd()", "'@bad.")
+    assert (second["url"], second["answer"], second["probability"]) == (URL, "tabby", "0.75")
+    assert set(first) == {"url", "answer", "probability", "model", "milliseconds", "problem"}
+
+
+class _Place:
+    """A place on a page that nobody sees."""
+
+    def progress(self, *_: object) -> None:
+        """Show nothing."""
+
+
+@pytest.mark.parametrize(
+    ("category", "phrase"),
+    [
+        ("tabby", "a tabby"),
+        ("Egyptian cat", "an Egyptian cat"),
+        ("European gallinule", "a European gallinule"),
+        ("unicycle", "a unicycle"),
+        ("umbrella", "an umbrella"),
+        ("hourglass", "an hourglass"),
+        ("hare", "a hare"),
+        ("iPod", "an iPod"),
+        ("sunglasses", "sunglasses"),
+        ("broccoli", "broccoli"),
+        ("tiger_shark", "a tiger shark"),
+    ],
+)
+def test_classes_are_named_with_the_right_article(category: str, phrase: str) -> None:
+    assert with_article(category) == phrase
+    assert answer_sentence(Prediction(category, 0, 0.9)).endswith(f"an image of {phrase}")
+
+
+def test_times_name_every_part_and_the_round_trip() -> None:
+    assert times(Answered(answer(), 1300)) == (
+        "fetch 1 ms · decode 2 ms · preprocess 3 ms · inference 4 ms · total 1.2 s · "
+        "round trip 1.3 s"
+    )
+
+
+def test_numbers_read_well() -> None:
+    assert [percent(p) for p in (1, 0.5004, 0.0006, 0.0001, 0)] == [
+        "100.0%",
+        "50.0%",
+        "0.1%",
+        "<0.1%",
+        "0.0%",
+    ]
+    assert [duration(ms) for ms in (0, 12.4, 999, 1000)] == ["0 ms", "12 ms", "999 ms", "1.0 s"]
+
+
+def test_outside_text_becomes_no_link_and_no_picture() -> None:
+    assert plain("![x](y) *a* $b$ <i>") == r"\!\[x\]\(y\) \*a\* \$b\$ \<i\>"
+    assert plain("see http://evil.test/x_y now") == "see `http://evil.test/x_y` now"
+    assert plain("www.evil.test me@evil.test") == "`www.evil.test` `me@evil.test`"
+    assert plain("http://a`b``c") == "``` http://a`b``c ```"
+    assert plain("two\nlines") == "two lines"
+
+
+def test_the_chart_is_sorted_labelled_and_as_high_as_its_bars() -> None:
+    chart = bar_chart(answer().predictions).to_dict()
+    rows = next(iter(chart["datasets"].values()))
+    assert [row["key"] for row in rows] == [" 75.0%tabby", " <0.1%lynx"]
+    assert chart["height"] == 80
+    assert {layer["encoding"]["y"]["sort"] for layer in chart["layer"]} == {None}
+
+
+def test_every_backend_error_has_its_words() -> None:
+    for error in (BackendUnreachable(""), BackendTimeout(""), BackendNotReady(""), BackendBusy("")):
+        said = failure(error)
+        assert said.sentence.endswith(".")
+        assert said.next_step
+
+
+def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:
+    config = tomllib.loads((root / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] == UPLOAD_LIMIT_MIB
+    assert BackendSettings().max_image_bytes == UPLOAD_LIMIT_MIB * MIB
+    assert "enableXsrfProtection" not in config["server"]
+
+
+def test_samples_are_small_and_credited(root: Path) -> None:
+    credit = (root / "imgserve" / "samples" / "CREDITS.md").read_text()
+    for path in SAMPLES.values():
+        assert path.stat().st_size < 50_000
+        assert f"`{path.name}`" in credit

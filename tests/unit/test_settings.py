@@ -1,0 +1,140 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from imgserve import settings
+from imgserve.errors import InvalidSetting
+from imgserve.settings import BackendSettings, FrontendSettings
+
+
+def test_an_empty_environment_has_the_documented_defaults() -> None:
+    given = BackendSettings.from_environ({})
+    assert given.model_name == "resnet152"
+    assert given.max_image_bytes == 10 * 1024 * 1024
+    assert given.max_image_pixels == 50_000_000
+    assert given.fetch_timeout_s == 10
+    assert given.max_queue == 64
+    assert given.threads >= 1
+    assert given.cors_origins == ()
+    assert given.listen_port == 8000
+    assert FrontendSettings.from_environ({}).backend_url == "http://127.0.0.1:8000"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert BackendSettings.from_environ({"MAX_QUEUE": ""}).max_queue == 64
+
+
+def test_port_beats_serving_port() -> None:
+    assert BackendSettings.from_environ({"SERVING_PORT": "81"}).listen_port == 81
+    assert BackendSettings.from_environ({"SERVING_PORT": "81", "PORT": "82"}).listen_port == 82
+
+
+def test_serving_url_beats_host_and_port() -> None:
+    host = {"SERVING_HOST": "backend", "SERVING_PORT": "81"}
+    assert FrontendSettings.from_environ(host).backend_url == "http://backend:81"
+    url = {**host, "SERVING_URL": "https://b.example/"}
+    assert FrontendSettings.from_environ(url).backend_url == "https://b.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("PORT", 1, 65535),
+        ("SERVING_PORT", 1, 65535),
+        ("THREADS", 1, 256),
+        ("MAX_QUEUE", 0, 10000),
+    ],
+)
+def test_whole_numbers_have_two_limits(name: str, low: int, high: int) -> None:
+    for number in (low, high):
+        given = BackendSettings.from_environ({name: str(number)})
+        assert getattr(given, name.lower()) == number
+    for number in (low - 1, high + 1):
+        with pytest.raises(InvalidSetting, match=f"{name}='{number}'.*from {low} to {high}"):
+            BackendSettings.from_environ({name: str(number)})
+
+
+@pytest.mark.parametrize("name", ["MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS"])
+def test_sizes_have_a_lower_limit(name: str) -> None:
+    assert getattr(BackendSettings.from_environ({name: "1"}), name.lower()) == 1
+    with pytest.raises(InvalidSetting, match=f"{name}='0'.*1 or more"):
+        BackendSettings.from_environ({name: "0"})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "soon"])
+def test_seconds_are_above_zero_and_finite(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="FETCH_TIMEOUT_S"):
+        BackendSettings.from_environ({"FETCH_TIMEOUT_S": text})
+    assert BackendSettings.from_environ({"FETCH_TIMEOUT_S": "0.5"}).fetch_timeout_s == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ENGINE", "abacus"),
+        ("LOG_LEVEL", "LOUD"),
+        ("ALLOWED_ADDRESSES", "127.0.0.1/33"),
+        ("ALLOWED_ADDRESSES", "localhost"),
+        ("WEIGHTS_URL_BASE", "ftp://mirror.example"),
+        ("MODEL_NAME", "  "),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(name: str, text: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name}="):
+        BackendSettings.from_environ({name: text})
+
+
+def test_lists_are_separated_by_commas() -> None:
+    given = BackendSettings.from_environ(
+        {"ALLOWED_ADDRESSES": "127.0.0.1, 10.0.0.0/8,::1", "CORS_ORIGINS": "https://a.example,"}
+    )
+    assert given.allowed_addresses == ("127.0.0.1/32", "10.0.0.0/8", "::1/128")
+    assert given.cors_origins == ("https://a.example",)
+
+
+def test_folders_may_begin_at_home() -> None:
+    assert BackendSettings.from_environ({"WEIGHTS_DIR": "~/w"}).weights_dir == Path.home() / "w"
+
+
+def test_weights_are_cached_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
+    assert settings.default_weights_dir() == Path("/some/cache/imgserve")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert settings.default_weights_dir() == Path.home() / ".cache/imgserve"
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"), [("50000 100000", 1), ("100000 100000", 1), ("1 100000", 1)]
+)
+def test_threads_follow_the_cpu_quota(tmp_path: Path, text: str, cpus: int) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert settings.cpu_quota(tmp_path / "cpu.max") == cpus
+
+
+@pytest.mark.parametrize("text", ["max 100000", "99999900000 100000", "nonsense", None])
+def test_without_a_smaller_quota_threads_follow_the_cores(
+    tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text is not None:
+        (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert settings.cpu_quota(tmp_path / "cpu.max") == 3
+
+
+def test_cores_are_counted_where_there_is_no_affinity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    assert settings.cpu_quota(tmp_path / "none") == 5
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert settings.cpu_quota(tmp_path / "none") == 1
+
+
+@pytest.mark.parametrize("table", [BackendSettings, FrontendSettings])
+def test_every_setting_says_what_it_is_for(table: type[settings.Settings]) -> None:
+    page = settings.markdown_table(table)
+    for each in fields(table):
+        assert each.metadata["meaning"]
+        assert f"`{each.name.upper()}`" in page

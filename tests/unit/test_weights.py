@@ -1,0 +1,166 @@
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from imgserve.errors import UnknownModel, WeightsUnavailable
+from imgserve.models import weights
+from imgserve.models.vision import torchvision
+
+
+def _state_dict_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"layer.weight": torch.arange(6.0)}, buffer)
+    return buffer.getvalue()
+
+
+class Mirror:
+    """A real HTTP server on loopback that serves one file as it is told to."""
+
+    def __init__(self) -> None:
+        self.content = _state_dict_file()
+        self.name = f"tiny-{hashlib.sha256(self.content).hexdigest()[:8]}.pth"
+        self.status, self.sent, self.requests = 200, len(self.content), 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.requests += 1
+                self.send_response(outer.status if self.path == f"/{outer.name}" else 404)
+                self.send_header("Content-Length", str(len(outer.content)))
+                self.end_headers()
+                self.wfile.write(outer.content[: outer.sent])
+
+            def log_message(self, *_args: object) -> None:
+                """Keep quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    served = Mirror()
+    yield served
+    served.close()
+
+
+class Entry:
+    """What ``state_dict`` needs of a torchvision weights entry."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+@pytest.fixture
+def download(mirror: Mirror, tmp_path: Path) -> Callable[[], dict[str, torch.Tensor]]:
+    entry = Entry(f"https://unreachable.invalid/models/{mirror.name}")
+    return lambda: weights.state_dict(entry, folder=tmp_path / "w", url_base=mirror.base)
+
+
+def test_weights_come_from_the_mirror_with_progress_and_are_kept(
+    mirror: Mirror,
+    download: Callable[[], dict[str, torch.Tensor]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert torch.equal(download()["layer.weight"], torch.arange(6.0))
+    assert "100" in capfd.readouterr().err
+    assert torch.equal(download()["layer.weight"], torch.arange(6.0))
+    assert mirror.requests == 1
+
+
+def test_without_a_mirror_the_entrys_own_host_is_asked(mirror: Mirror, tmp_path: Path) -> None:
+    entry = Entry(f"{mirror.base}/{mirror.name}")
+    assert "layer.weight" in weights.state_dict(entry, folder=tmp_path)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100])
+def test_a_download_cut_short_leaves_no_file_and_says_what_to_do(
+    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], tmp_path: Path, cut: int
+) -> None:
+    mirror.sent = len(mirror.content) - 1 if cut == 1 else cut
+    with pytest.raises(WeightsUnavailable, match=f"{mirror.name}.*WEIGHTS_URL_BASE"):
+        download()
+    assert list((tmp_path / "w").iterdir()) == []
+
+
+def test_a_damaged_download_leaves_no_file(
+    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    mirror.content = mirror.content[:-1] + b"X"
+    with pytest.raises(WeightsUnavailable, match="invalid hash"):
+        download()
+    assert list((tmp_path / "w").iterdir()) == []
+
+
+def test_a_missing_file_says_404(
+    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]]
+) -> None:
+    mirror.status = 404
+    with pytest.raises(WeightsUnavailable, match="404"):
+        download()
+
+
+def test_a_file_damaged_on_disk_is_downloaded_again(
+    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    download()
+    (tmp_path / "w" / mirror.name).write_bytes(b"damaged")
+    assert "layer.weight" in download()
+    assert mirror.requests == 2
+
+
+def test_a_file_without_a_hash_in_its_name_is_kept_as_it_is(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(mirror.content)
+    entry = Entry("https://unreachable.invalid/plain.pth")
+    assert "layer.weight" in weights.state_dict(entry, folder=tmp_path)
+
+
+def test_pickled_code_is_not_run(mirror: Mirror, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Callable[..., int], tuple[str]]:
+            return exec, ("raise SystemExit('ran')",)
+
+    buffer = io.BytesIO()
+    torch.save({"layer.weight": Evil()}, buffer)
+    mirror.content = buffer.getvalue()
+    mirror.sent = len(mirror.content)
+    mirror.name = f"evil-{hashlib.sha256(mirror.content).hexdigest()[:8]}.pth"
+    with pytest.raises(WeightsUnavailable):
+        weights.state_dict(Entry(mirror.name), folder=tmp_path, url_base=mirror.base)
+
+
+def test_embedded_weights_need_no_network(tmp_path: Path) -> None:
+    model = weights.trained("efficientnet_lite0", folder=tmp_path)
+    assert not model.training
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel):
+        weights.trained("nope", folder=tmp_path)
+
+
+def test_a_hub_models_weights_are_loaded_into_its_architecture(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = torchvision.models.get_model("squeezenet1_1")
+    buffer = io.BytesIO()
+    torch.save(small.state_dict(), buffer)
+    mirror.content = buffer.getvalue()
+    mirror.sent = len(mirror.content)
+    mirror.name = f"squeezenet1_1-{hashlib.sha256(mirror.content).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(weights, "default_weights", lambda _: Entry(mirror.name))
+    loaded = weights.trained("squeezenet1_1", folder=tmp_path, url_base=mirror.base)
+    for ours, theirs in zip(loaded.parameters(), small.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
