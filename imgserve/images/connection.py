@@ -106,7 +106,7 @@ class PictureConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         attempt = current_attempt.get()
         attempt.rules.check_port(self.host, self.port)
-        # What finding the host's address took is gone from the time that connecting may take.
+        # Less than at the request's start, where this is the second try.
         self.timeout = attempt.remaining_s()
         try:
             sock = super()._new_conn()

@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.client import BackendClient
-from imgserve.contract import PredictAnswer, Prediction
+from imgserve.contract import Prediction
 from imgserve.errors import BackendError
 from imgserve.page.asking import Answered, explained, patient_answer
 from imgserve.page.many import Table, classify_all, show_table
@@ -13,7 +13,6 @@ from imgserve.page.words import Failure, answer_sentence, duration, percent, pla
 
 LOOKING = "Looking at the picture …"
 WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
-JPEG_DATA = "data:image/jpeg;base64,"
 
 
 def show_answer(place: DeltaGenerator, backend: BackendClient, *, wake_timeout_s: float) -> None:
@@ -81,17 +80,17 @@ def show_answered(answered: Answered) -> None:
     st.header(plain(answer_sentence(answer.predictions[0])), anchor=False)
     picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")
     with picture:
-        show_thumbnail(answer)
+        show_thumbnail(answered)
     with chart:
         show_chart(answer.predictions)
     st.caption(plain(f"Model: {answer.model}") + "  \n" + plain(times(answered)))
 
 
-def show_thumbnail(answer: PredictAnswer) -> None:
-    """Draw the picture that came back, and nothing else that a ``thumbnail`` may hold."""
-    if answer.thumbnail and answer.thumbnail.startswith(JPEG_DATA):
-        alt_text = f"The picture as the model saw it, probably {answer.category}"
-        st.image(answer.thumbnail, width="stretch", alt=alt_text)
+def show_thumbnail(answered: Answered) -> None:
+    """Draw the picture that came back."""
+    if answered.thumbnail:
+        alt_text = f"The picture as the model saw it, probably {answered.answer.category}"
+        st.image(answered.thumbnail, width="stretch", alt=alt_text)
 
 
 def show_chart(predictions: list[Prediction]) -> None:

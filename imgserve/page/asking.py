@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 # Cloud Run holds a request while a container starts: silence this long means that, most likely.
 NOTICE_AFTER_S = 4.0
+JPEG_DATA = "data:image/jpeg;base64,"
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,15 @@ class Answered:
 
     answer: PredictAnswer
     round_trip_ms: float
+
+    @property
+    def thumbnail(self) -> str | None:
+        """Return the picture that came back, and nothing else that the field may hold.
+
+        A browser would fetch an address, and Streamlit read a path.
+        """
+        thumbnail = self.answer.thumbnail
+        return thumbnail if thumbnail and thumbnail.startswith(JPEG_DATA) else None
 
 
 def outcome_now(picture: Picture, backend: BackendClient) -> Answered | Failure:

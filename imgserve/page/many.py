@@ -19,12 +19,11 @@ AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = {
     "thumbnail": st.column_config.ImageColumn("Picture", width="small"),
-    "answer": st.column_config.TextColumn("Answer", width=170),
+    "answer": st.column_config.TextColumn("Answer", width="medium"),
     "probability": st.column_config.ProgressColumn(
         "Probability", format="percent", min_value=0, max_value=1
     ),
-    "problem": st.column_config.TextColumn("Problem", width="medium"),
-    "url": st.column_config.TextColumn("Address", width="medium"),
+    "url": st.column_config.TextColumn("Address"),
 }
 
 
@@ -79,7 +78,7 @@ def show_table(table: Table) -> None:
     count, failed = len(table.rows), table.failed
     st.subheader(f"{count - failed} of {count} pictures classified", anchor=False)
     st.dataframe(
-        table.rows,
+        [{**row, "answer": row["answer"] or f"⚠ {row['problem']}"} for row in table.rows],
         hide_index=True,
         row_height=48,
         placeholder="",
@@ -122,7 +121,7 @@ def _row(url: str, outcome: Answered | Failure) -> Row:
         probability=best.probability,
         model=outcome.answer.model,
         milliseconds=round(outcome.round_trip_ms),
-        thumbnail=outcome.answer.thumbnail,
+        thumbnail=outcome.thumbnail,
     )
 
 

@@ -394,6 +394,13 @@ def test_as_many_fill_bytes_as_the_limit_pass_and_one_more_is_refused() -> None:
         decode(most + b"\xff" + CAT[2:], limit_pixels=LIMIT)
 
 
+def test_a_long_scan_is_no_fill() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(noise), "JPEG", quality=95)
+    assert len(data) > 2 * effort.LIMIT_FILL_BYTES
+    assert decoded(data).size == (400, 400)
+
+
 def test_fill_bytes_without_an_end_are_refused() -> None:
     with pytest.raises(DamagedPicture, match="cut into more parts"):
         decode(CAT[:2] + b"\xff" * 1_000_000, limit_pixels=LIMIT)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from imgserve import __version__
 from imgserve.errors import (
     AddressNotAllowed,
     Busy,
@@ -170,7 +171,7 @@ def test_the_request_names_path_host_port_and_agent(fetcher: Fetcher, hosts: Hos
     line, *headers = host.requests[0].decode().strip().split("\r\n")
     assert line == "GET /a%20b/%C3%BC.jpg?size=1&x=%20 HTTP/1.1"
     assert f"Host: 127.0.0.1:{host.port}" in headers
-    assert "User-Agent: imgserve/0.1.0" in headers
+    assert f"User-Agent: imgserve/{__version__}" in headers
     assert "Accept-Encoding: identity" in headers
     assert (
         "Accept: image/jpeg,image/png,image/webp,image/gif,image/bmp,*/*;q=0.1" in headers
@@ -442,6 +443,27 @@ def test_the_deadline_covers_connecting(fetcher: Fetcher, monkeypatch: pytest.Mo
     monkeypatch.setattr(CONNECT, slow)
     with pytest.raises(PictureHostTimeout):
         fetcher.fetch("http://127.0.0.1/cat.jpg")
+
+
+def test_connecting_again_has_only_the_time_that_is_left(
+    fetcher: Fetcher, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_up_late(sock: socket.socket, request: bytes) -> bool:
+        time.sleep(IMPATIENCE_S)
+        return False
+
+    host = hosts(hang_up_late)
+    given: list[float] = []
+
+    def connect(_: Any, timeout_s: float, **__: Any) -> socket.socket:
+        given.append(timeout_s)
+        return socket.create_connection(("127.0.0.1", host.port))
+
+    monkeypatch.setattr(CONNECT, connect)
+    with pytest.raises(PictureHostFailed):
+        fetcher.fetch(host.url())
+    first, second = given
+    assert second <= first - IMPATIENCE_S
 
 
 def test_the_deadline_covers_the_tls_handshake(hasty: Fetcher, hosts: Hosts) -> None:

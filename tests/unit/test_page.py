@@ -280,8 +280,11 @@ def test_many_links_give_a_row_each_failures_included(app: AppTest, asked: Asked
     assert "1 of 3 pictures classified" in words
     rows = app.dataframe[0].value
     assert list(rows["url"]) == ["https://a.test", "https://b.test", "https://c.test"]
-    assert list(rows["answer"]) == ["", "tabby", ""]
-    assert list(rows["problem"]) == ["Not a picture.", "", "The classifier is busy right now."]
+    assert list(rows["answer"]) == [
+        "⚠ Not a picture.",
+        "tabby",
+        "⚠ The classifier is busy right now.",
+    ]
 
 
 def test_many_links_without_a_backend_are_one_failure(app: AppTest, asked: Asked) -> None:
