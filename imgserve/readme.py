@@ -1,16 +1,32 @@
 """Write the tables of environment variables into the README: ``make readme``."""
 
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from imgserve.run import RunSettings
-from imgserve.settings import BackendSettings, FrontendSettings, Settings, markdown_table
+from imgserve.settings import BackendSettings, FrontendSettings, Settings
 
 TABLES: dict[str, type[Settings]] = {
     "run": RunSettings,
     "backend": BackendSettings,
     "frontend": FrontendSettings,
 }
+
+
+def _shown(default: Any) -> str:
+    return f"`{default}`" if default not in ("", (), None) else "none"
+
+
+def markdown_table(settings: type[Settings]) -> str:
+    """Return the table of a service's environment variables."""
+    rows = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
+    for each in fields(settings):
+        facts = each.metadata
+        default = facts["shown"] or _shown(each.default)
+        rows.append(f"| `{each.name.upper()}` | {default} | {facts['unit']} | {facts['meaning']} |")
+    return "\n".join(rows)
 
 
 def with_tables(text: str) -> str:

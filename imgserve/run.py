@@ -10,8 +10,9 @@ from pathlib import Path
 
 from imgserve import contract
 from imgserve.errors import InvalidSetting
+from imgserve.parsers import one_of, whole
 from imgserve.processes import Service, say, supervise
-from imgserve.settings import Settings, one_of, setting, whole
+from imgserve.settings import Settings, setting
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"

@@ -1,104 +1,19 @@
 """The table of environment variables, with defaults, units and limits.
 
-A field's name in upper case is the variable's name. ``python -m imgserve.settings`` prints the
-table as Markdown; the README holds that output, and a test compares the two.
+A field's name in upper case is the variable's name; ``make readme`` writes the table into the
+README.
 """
 
-import ipaddress
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from imgserve.errors import InvalidSetting
+from imgserve.machine import cpu_quota, default_weights_dir
+from imgserve.parsers import base_url, folder, networks, one_of, seconds, whole, word, words
 
 MIB = 1024 * 1024
-
-
-def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many CPUs this process may use, at least 1.
-
-    A container on a large host sees all of its cores but may use a share of them: the cgroup's
-    quota says how much. The file holds "<quota> <period>" in microseconds, or "max <period>"
-    (kernel documentation, cgroup-v2, cpu.max).
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = cpu_max.read_text().split()
-        cores = min(cores or 1, round(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(1, cores or 1)
-
-
-def default_weights_dir() -> Path:
-    """Return ``imgserve`` under the user's cache folder (XDG base directory specification)."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "imgserve"
-
-
-def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """Return a parser of whole numbers from low to high, both allowed."""
-
-    def parse(text: str) -> int:
-        number = int(text)
-        if number < low or (high is not None and number > high):
-            raise ValueError
-        return number
-
-    bound = f"{low} or more" if high is None else f"from {low} to {high}"
-    parse.__doc__ = f"a whole number, {bound}"
-    return parse
-
-
-def seconds(text: str) -> float:
-    """a number of seconds above 0"""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError
-    return number
-
-
-def folder(text: str) -> Path:
-    """the path of a folder"""
-    return Path(text).expanduser()
-
-
-def word(text: str) -> str:
-    """text that is not empty"""
-    if not text.strip():
-        raise ValueError
-    return text.strip()
-
-
-def words(text: str) -> tuple[str, ...]:
-    """a list separated by commas"""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def networks(text: str) -> tuple[str, ...]:
-    """addresses or CIDR ranges separated by commas, such as 127.0.0.1/32"""
-    return tuple(str(ipaddress.ip_network(part)) for part in words(text))
-
-
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a parser that accepts exactly these words."""
-
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError
-        return text
-
-    parse.__doc__ = "one of " + ", ".join(allowed)
-    return parse
-
-
-def base_url(text: str) -> str:
-    """an address that starts with http:// or https://"""
-    if not text.startswith(("http://", "https://")):
-        raise ValueError
-    return text.rstrip("/")
 
 
 def setting(
@@ -239,22 +154,3 @@ class FrontendSettings(Settings):
     def backend_url(self) -> str:
         """Return the backend's address, without a slash at its end."""
         return self.serving_url or f"http://{self.serving_host}:{self.serving_port}"
-
-
-def _shown(default: Any) -> str:
-    return f"`{default}`" if default not in ("", (), None) else "none"
-
-
-def markdown_table(settings: type[Settings]) -> str:
-    """Return the table of a service's environment variables."""
-    rows = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
-    for each in fields(settings):
-        facts = each.metadata
-        default = facts["shown"] or _shown(each.default)
-        rows.append(f"| `{each.name.upper()}` | {default} | {facts['unit']} | {facts['meaning']} |")
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(f"Backends:\n\n{markdown_table(BackendSettings)}\n")
-    print(f"Frontends:\n\n{markdown_table(FrontendSettings)}")

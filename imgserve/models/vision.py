@@ -21,7 +21,7 @@ def _compiled_operators_load() -> bool:
         raise ModuleNotFoundError("torchvision is not installed: pip install torchvision==0.28.0")
     for library in Path(spec.origin).parent.glob("_C.*"):
         try:
-            torch.ops.load_library(str(library))
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
         except OSError:
             continue
         return True
@@ -30,9 +30,9 @@ def _compiled_operators_load() -> bool:
 
 if not _compiled_operators_load():
     # A library's definitions last as long as this object does.
-    _schemas = torch.library.Library("torchvision", "DEF")
+    _schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for _name in ("nms", "qnms"):
-        _schemas.define(_name + SCHEMA)
+        _schemas.define(_name + SCHEMA)  # type: ignore[no-untyped-call]
 
 # ruff: noqa: E402  the schemas above come first
 import torchvision

@@ -10,6 +10,7 @@ from typing import IO, Any
 import msgspec
 from flask import Flask, Request, Response, g, request
 
+from imgserve import errors
 from imgserve.contract import (
     HELLO,
     METRICS,
@@ -126,7 +127,8 @@ def _observe(app: Flask, metrics: Metrics, project: str) -> None:
 
 
 def _log_request(response: Response, latency_s: float) -> None:
-    level = logging.ERROR if response.status_code >= 500 else logging.INFO  # noqa: PLR2004
+    # Only 500 is a fault of ours: the other 5xx are a slow host, a full queue, a model to come.
+    level = logging.ERROR if response.status_code == errors.InternalError.status else logging.INFO
     fields = {
         "httpRequest": {
             "requestMethod": request.method,

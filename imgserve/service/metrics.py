@@ -26,35 +26,20 @@ class Metrics:
     """The metrics of one application, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.requests = Counter(
-            "imgserve_requests",
-            "Requests answered.",
-            ("method", "route", "status"),
-            registry=self.registry,
-        )
-        self.errors = Counter(
-            "imgserve_errors",
-            "Errors answered, by problem type.",
-            ("type",),
-            registry=self.registry,
-        )
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        labels = ("method", "route", "status")
+        self.requests = Counter("imgserve_requests", "Answered.", labels, registry=registry)
+        self.errors = Counter("imgserve_errors", "By problem type.", ("type",), registry=registry)
         self.predictions = Counter(
-            "imgserve_predictions", "Pictures classified.", ("model",), registry=self.registry
+            "imgserve_predictions", "Pictures classified.", ("model",), registry=registry
         )
         self.stages = Histogram(
             "imgserve_stage_seconds",
             "Time a prediction spent in each stage.",
             ("stage",),
             buckets=BUCKETS_S,
-            registry=self.registry,
-        )
-        self.ready = Gauge(
-            "imgserve_model_ready",
-            "1 when the model is loaded.",
-            ("model",),
-            registry=self.registry,
+            registry=registry,
         )
 
     def watch(self, gate: Gate) -> None:

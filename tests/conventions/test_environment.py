@@ -7,6 +7,7 @@ from tests.conventions.source import Module, modules
 
 # Module to the reason it may read the environment.
 READERS = {
+    "imgserve.machine": "the user says where caches are kept",
     "backend_v1.app": "a service is told by its environment",
     "frontend_v1.app": "a service is told by its environment",
     "imgserve.run": "a command",

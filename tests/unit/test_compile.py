@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imgserve import compile as compiling
-from imgserve.engine import artefact, openvino_engine, torch_engine
+from imgserve.engine import artefact, export, openvino_engine, torch_engine
 from imgserve.engine.classifier import Classifier
 from imgserve.engine.torch_engine import Servable, TorchEngine, transform_of
 from imgserve.engine.transform import LONG
@@ -86,8 +86,8 @@ def _random_servable(model_id: str) -> Servable:
 def test_every_architecture_compiles_and_agrees_with_torch(model_id: str, tmp_path: Path) -> None:
     servable = _random_servable(model_id)
     transform = transform_of(default_weights(model_id))
-    info = compiling.export(model_id, servable, transform, tmp_path)
-    assert info.largest_difference < compiling.TOLERANCE
+    info = export.export(model_id, servable, transform, tmp_path)
+    assert info.largest_difference < export.TOLERANCE
     loaded = openvino_engine.load(tmp_path, model_id, threads=2)
     original = TorchEngine(servable, threads=2)
     for name in ("chelsea.png", "retina.jpg"):
@@ -128,7 +128,8 @@ def test_an_artefact_of_other_versions_is_replaced_and_its_files_removed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / f"{EMBEDDED}-0ld.bin").write_text("of an older version")
-    monkeypatch.setattr(compiling, "versions", lambda: {"imgserve": "newer"})
+    for module in (compiling, export):
+        monkeypatch.setattr(module, "versions", lambda: {"imgserve": "newer"})
     assert compiling.main([EMBEDDED, "--out", str(folder)]) == 0
     info = artefact.read_info(folder, EMBEDDED)
     assert info.versions == {"imgserve": "newer"}
@@ -138,13 +139,13 @@ def test_an_artefact_of_other_versions_is_replaced_and_its_files_removed(
 
 @pytest.fixture
 def crops() -> Callable[[], Iterator[np.ndarray]]:
-    return lambda: compiling.check_pictures(transform_of(default_weights(EMBEDDED)))
+    return lambda: export.check_pictures(transform_of(default_weights(EMBEDDED)))
 
 
 def test_check_uses_real_pictures_and_noise(crops: Callable[[], Iterator[np.ndarray]]) -> None:
     shown = list(crops())
-    assert len(shown) == len(list(compiling.SAMPLES.glob("*.jpg"))) + compiling.NOISE_PICTURES
-    assert len(shown) > compiling.NOISE_PICTURES + 1
+    assert len(shown) == len(list(export.SAMPLES.glob("*.jpg"))) + export.NOISE_PICTURES
+    assert len(shown) > export.NOISE_PICTURES + 1
 
 
 def _fixed(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
@@ -156,14 +157,14 @@ def test_other_probabilities_are_a_mismatch(
     crops: Callable[[], Iterator[np.ndarray]], wrong: list[float]
 ) -> None:
     with pytest.raises(CompileMismatch, match="probabilities differ"):
-        compiling.largest_difference(_fixed([0.6, 0.4]), _fixed(wrong), crops())
+        export.largest_difference(_fixed([0.6, 0.4]), _fixed(wrong), crops())
 
 
 def test_probabilities_within_the_tolerance_pass(
     crops: Callable[[], Iterator[np.ndarray]],
 ) -> None:
     almost = _fixed([0.60005, 0.39995])
-    difference = compiling.largest_difference(_fixed([0.6, 0.4]), almost, crops())
+    difference = export.largest_difference(_fixed([0.6, 0.4]), almost, crops())
     assert difference == pytest.approx(5e-5, rel=0.01)
 
 
@@ -172,14 +173,14 @@ def test_another_top_class_is_a_mismatch_unless_both_are_equally_probable(
 ) -> None:
     close, other = [0.50001, 0.49999], [0.49999, 0.50001]
     with pytest.raises(CompileMismatch, match="another one"):
-        compiling.largest_difference(_fixed(close), _fixed(other), crops())
-    compiling.largest_difference(_fixed([0.5, 0.5]), _fixed(other), crops())
+        export.largest_difference(_fixed(close), _fixed(other), crops())
+    export.largest_difference(_fixed([0.5, 0.5]), _fixed(other), crops())
 
 
 def test_a_mismatch_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compiling, "TOLERANCE", 0.0)
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
     assert compiling.main([EMBEDDED, "--out", str(tmp_path)]) == 1
     assert [each.name for each in tmp_path.iterdir()] == [f"{EMBEDDED}.lock"]
     assert "probabilities differ" in capsys.readouterr().err

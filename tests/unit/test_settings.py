@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from imgserve import settings
+from imgserve import machine, settings
 from imgserve.errors import InvalidSetting
+from imgserve.readme import markdown_table
 from imgserve.settings import BackendSettings, FrontendSettings
 
 
@@ -99,9 +100,9 @@ def test_folders_may_begin_at_home() -> None:
 
 def test_weights_are_cached_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
-    assert settings.default_weights_dir() == Path("/some/cache/imgserve")
+    assert machine.default_weights_dir() == Path("/some/cache/imgserve")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert settings.default_weights_dir() == Path.home() / ".cache/imgserve"
+    assert machine.default_weights_dir() == Path.home() / ".cache/imgserve"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_weights_are_cached_where_the_user_keeps_caches(monkeypatch: pytest.Monk
 )
 def test_threads_follow_the_cpu_quota(tmp_path: Path, text: str, cpus: int) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert settings.cpu_quota(tmp_path / "cpu.max") == cpus
+    assert machine.cpu_quota(tmp_path / "cpu.max") == cpus
 
 
 @pytest.mark.parametrize("text", ["max 100000", "99999900000 100000", "nonsense", None])
@@ -119,7 +120,7 @@ def test_without_a_smaller_quota_threads_follow_the_cores(
     if text is not None:
         (tmp_path / "cpu.max").write_text(text)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    assert settings.cpu_quota(tmp_path / "cpu.max") == 3
+    assert machine.cpu_quota(tmp_path / "cpu.max") == 3
 
 
 def test_cores_are_counted_where_there_is_no_affinity(
@@ -127,14 +128,14 @@ def test_cores_are_counted_where_there_is_no_affinity(
 ) -> None:
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 5)
-    assert settings.cpu_quota(tmp_path / "none") == 5
+    assert machine.cpu_quota(tmp_path / "none") == 5
     monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert settings.cpu_quota(tmp_path / "none") == 1
+    assert machine.cpu_quota(tmp_path / "none") == 1
 
 
 @pytest.mark.parametrize("table", [BackendSettings, FrontendSettings])
 def test_every_setting_says_what_it_is_for(table: type[settings.Settings]) -> None:
-    page = settings.markdown_table(table)
+    page = markdown_table(table)
     for each in fields(table):
         assert each.metadata["meaning"]
         assert f"`{each.name.upper()}`" in page

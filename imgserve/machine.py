@@ -1,0 +1,26 @@
+"""What this machine, or the container on it, offers."""
+
+import os
+from pathlib import Path
+
+
+def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many CPUs this process may use, at least 1.
+
+    A container on a large host sees all of its cores but may use a share of them: the cgroup's
+    quota says how much. The file holds "<quota> <period>" in microseconds, or "max <period>"
+    (kernel documentation, cgroup-v2, cpu.max).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = cpu_max.read_text().split()
+        cores = min(cores or 1, round(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, cores or 1)
+
+
+def default_weights_dir() -> Path:
+    """Return ``imgserve`` under the user's cache folder (XDG base directory specification)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "imgserve"

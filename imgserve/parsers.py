@@ -1,0 +1,72 @@
+"""From the text of an environment variable to its value.
+
+A parser raises ValueError; its docstring, or that of the parser it returns, says what it accepts
+and completes the sentence "it takes ...".
+"""
+
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers from low to high, both allowed."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < low or (high is not None and number > high):
+            raise ValueError
+        return number
+
+    bound = f"{low} or more" if high is None else f"from {low} to {high}"
+    parse.__doc__ = f"a whole number, {bound}"
+    return parse
+
+
+def seconds(text: str) -> float:
+    """a number of seconds above 0"""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def folder(text: str) -> Path:
+    """the path of a folder"""
+    return Path(text).expanduser()
+
+
+def word(text: str) -> str:
+    """text that is not empty"""
+    if not text.strip():
+        raise ValueError
+    return text.strip()
+
+
+def words(text: str) -> tuple[str, ...]:
+    """a list separated by commas"""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """addresses or CIDR ranges separated by commas, such as 127.0.0.1/32"""
+    return tuple(str(ipaddress.ip_network(part)) for part in words(text))
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Return a parser that accepts exactly these words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError
+        return text
+
+    parse.__doc__ = "one of " + ", ".join(allowed)
+    return parse
+
+
+def base_url(text: str) -> str:
+    """an address that starts with http:// or https://"""
+    if not text.startswith(("http://", "https://")):
+        raise ValueError
+    return text.rstrip("/")
