@@ -4,9 +4,11 @@ import os
 from functools import partial
 
 from imgserve.engine.loading import LoadingModel, load
-from imgserve.service.app import create_app
-from imgserve.settings import BackendSettings
+from imgserve.service.one_model import one_model_app
+from imgserve.service.start import settings_or_exit
+from imgserve.settings import DEFAULT_MODEL
 
-settings = BackendSettings.from_environ(os.environ)
-model = LoadingModel(settings.model_name, partial(load, settings))
-app = create_app(settings, model.get)
+settings = settings_or_exit(os.environ)
+name = settings.model_name or DEFAULT_MODEL
+model = LoadingModel(name, partial(load, settings, name))
+app = one_model_app(settings, model)

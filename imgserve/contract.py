@@ -21,6 +21,7 @@ MODEL = "/model/{model}"
 MODEL_PREDICT = "/model/{model}/predict"
 
 IMAGE_FIELD = "image"
+FORM_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and options around an uploaded picture
 PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -34,6 +35,7 @@ TopK = Annotated[
 Thumbnail = Annotated[
     bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
 ]
+Url = Annotated[str, Meta(description="Public http or https address of the picture.")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
@@ -48,7 +50,19 @@ class PredictOptions(Struct, frozen=True, kw_only=True):
 class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prediction asked for by URL."""
 
-    url: Annotated[str, Meta(description="Public http or https address of the picture.")]
+    url: Url
+
+
+class ChoosingOptions(PredictOptions, frozen=True, kw_only=True):
+    """The same where the caller may choose the model."""
+
+    model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None
+
+
+class ChoosingRequest(ChoosingOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prediction asked for by URL, with a model of the caller's choice."""
+
+    url: Url
 
 
 class Prediction(Struct, frozen=True):
@@ -87,10 +101,7 @@ class Choice(Struct, frozen=True):
     model: str
 
 
-State = Annotated[
-    Literal["absent", "loading", "ready"],
-    Meta(description="`absent`: not in memory; it is loaded when a prediction asks for it."),
-]
+State = Literal["absent", "loading", "ready"]
 
 
 class ModelState(Struct, frozen=True):
@@ -104,7 +115,7 @@ class ModelState(Struct, frozen=True):
     size_bytes: Annotated[
         int | None, Meta(description="On disk; null where it is not compiled here.")
     ]
-    state: State
+    state: Annotated[State, Meta(description="`absent`: not in memory; loaded when asked for.")]
     detail: Annotated[
         str | None, Meta(description="Why it could not be loaded, where that was tried.")
     ] = None

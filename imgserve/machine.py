@@ -20,6 +20,19 @@ def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, cores or 1)
 
 
+def memory_bytes(memory_max: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Return how much memory this process may use.
+
+    The cgroup's limit where there is a smaller one: the file holds bytes, or "max" (kernel
+    documentation, cgroup-v2, memory.max).
+    """
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(physical, int(memory_max.read_text()))
+    except (OSError, ValueError):
+        return physical
+
+
 def default_weights_dir() -> Path:
     """Return ``imgserve`` under the user's cache folder (XDG base directory specification)."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

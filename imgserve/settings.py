@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgserve.errors import InvalidSetting
-from imgserve.machine import cpu_quota, default_weights_dir
+from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
 from imgserve.parsers import base_url, folder, networks, one_of, seconds, whole, word, words
 
 MIB = 1024 * 1024
+DEFAULT_MODEL = "resnet152"
+
+
+def half_the_memory_mb() -> int:
+    """Return half of what this process may use: pictures and the rest take the other half."""
+    return max(1, memory_bytes() // MIB // 2)
 
 
 def setting(
@@ -78,7 +84,28 @@ class BackendSettings(Settings):
         word,
         "address to listen on",
     )
-    model_name: str = setting("resnet152", word, "the model that answers (v1 and v3)")
+    model_name: str = setting(
+        "",
+        word,
+        "the model that answers; in v2 the one for callers who choose none",
+        shown=f"`{DEFAULT_MODEL}` (v1), the first of `MODELS` (v2), required (v3)",
+    )
+    models: tuple[str, ...] = setting(
+        (), words, "models that callers may choose from (v2)", shown="all that there are"
+    )
+    model_memory_mb: int = setting(
+        half_the_memory_mb,
+        whole(1),
+        "memory for loaded models; the least recently used leaves first (v2)",
+        unit="MiB",
+        shown="half of the container's memory",
+    )
+    secret_key: str = setting(
+        "",
+        word,
+        "signs the cookie that keeps a caller's choice (v2); all instances need the same",
+        shown="a random one",
+    )
     engine: str = setting(
         "openvino",
         one_of("openvino", "torch"),

@@ -52,6 +52,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     Attributes:
         categories: the classes' names, in the order of the output.
         largest_difference: of any probability from the original's, over all pictures checked.
+        memory_bytes: what one more loaded model of this kind takes, measured.
         versions: of the packages that compiled it.
     """
 
@@ -63,6 +64,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     transform: Transform
     categories: list[str]
     largest_difference: float
+    memory_bytes: int
     versions: dict[str, str]
     graph: File
     weights: File

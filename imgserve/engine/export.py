@@ -16,6 +16,7 @@ from imgserve import __version__
 from imgserve.engine import artefact
 from imgserve.engine.artefact import ModelInfo, Transform
 from imgserve.engine.classifier import Engine
+from imgserve.engine.footprint import footprint_bytes
 from imgserve.engine.openvino_engine import OpenVinoEngine
 from imgserve.engine.runtime import openvino
 from imgserve.engine.torch_engine import Servable, TorchEngine
@@ -115,6 +116,7 @@ def describe(model_id: str, transform: Transform, graph: Path, difference: float
         transform=transform,
         categories=weights.default_weights(model_id).meta["categories"],
         largest_difference=difference,
+        memory_bytes=footprint_bytes(graph, transform.crop_size),
         versions=versions(),
         graph=named[0],
         weights=named[1],

@@ -4,18 +4,22 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
+from imgserve.contract import State
 from imgserve.engine import openvino_engine
-from imgserve.engine.artefact import info_path
+from imgserve.engine.artefact import read_info
 from imgserve.engine.classifier import Classifier
-from imgserve.errors import ModelError, NotReady
+from imgserve.errors import ArtefactInvalid, ModelError, NotReady
 from imgserve.models import catalogue
 from imgserve.settings import BackendSettings
 
 log = logging.getLogger(__name__)
+
+FLOAT32_BYTES = 4
 
 
 class LoadingModel:
@@ -32,15 +36,30 @@ class LoadingModel:
     def _run(self) -> None:
         started = perf_counter()
         try:
-            classifier = self._load()
-            classifier.warm_up()
-            self._classifier = classifier
+            self._classifier = self._load()
             log.info("model %s loaded in %.2f s", self.model, perf_counter() - started)
         except Exception as exc:  # whatever it is, callers are told and the log has the rest
             self._failure = str(exc)
             log.exception("model %s could not be loaded", self.model)
         finally:
             self._done.set()
+
+    @contextmanager
+    def using(self, timeout_s: float) -> Iterator[Classifier]:
+        """Hold the model while it is used; errors as ``get``."""
+        yield self.get(timeout_s)
+
+    @property
+    def state(self) -> State:
+        """Return whether it is loaded; one that could not be loaded is absent."""
+        if not self._done.is_set():
+            return "loading"
+        return "absent" if self._classifier is None else "ready"
+
+    @property
+    def failure(self) -> str | None:
+        """Return why it could not be loaded, if that was tried and failed."""
+        return self._failure
 
     def get(self, timeout_s: float = 0.0) -> Classifier:
         """Return the model, waiting for it at most so long.
@@ -66,20 +85,39 @@ def checkpoints_folder(settings: BackendSettings) -> Path:
     return settings.weights_dir / "checkpoints"
 
 
-def load(settings: BackendSettings) -> Classifier:
-    """Return the settings' model on the settings' engine, compiling it first where needed.
+def load(settings: BackendSettings, model_id: str) -> Classifier:
+    """Return a model on the settings' engine, warm, compiling it first where needed.
 
     Raises:
         UnknownModel: the catalogue has no such model.
         ModelError: it cannot be had, compiled or read.
     """
-    model_id = catalogue.entry(settings.model_name).id
+    prepare(settings, model_id)
     if settings.engine == "torch":
-        return _load_torch(settings, model_id)
+        classifier = _load_torch(settings, model_id)
+    else:
+        folder = compiled_folder(settings)
+        classifier = openvino_engine.load(folder, model_id, threads=settings.threads)
+    classifier.warm_up()
+    return classifier
+
+
+def prepare(settings: BackendSettings, model_id: str) -> int:
+    """Compile a model where that is needed; return how many bytes it will take once loaded.
+
+    Raises:
+        UnknownModel: the catalogue has no such model.
+        ModelError: it cannot be had or compiled.
+    """
+    entry = catalogue.entry(model_id)
+    if settings.engine == "torch":
+        return entry.parameters * FLOAT32_BYTES
     folder = compiled_folder(settings)
-    if not info_path(folder, model_id).exists():
+    try:
+        return read_info(folder, model_id).memory_bytes
+    except (FileNotFoundError, ArtefactInvalid):
         compile_apart(settings, model_id)
-    return openvino_engine.load(folder, model_id, threads=settings.threads)
+    return read_info(folder, model_id).memory_bytes
 
 
 def _load_torch(settings: BackendSettings, model_id: str) -> Classifier:

@@ -4,7 +4,7 @@ Figures are those of torchvision's weights (``get_model_weights(id).DEFAULT.meta
 EfficientNet-Lite family those of its authors; tests compare both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imgserve.errors import UnknownModel
@@ -61,3 +61,15 @@ def entry(model_id: str) -> Entry:
         known = ", ".join(CATALOGUE)
         raise UnknownModel(f"there is no model {model_id!r}: choose one of {known}")
     return CATALOGUE[model_id]
+
+
+def choices(listed: Sequence[str], default: str) -> tuple[str, ...]:
+    """Return the models that callers may choose from, the default first.
+
+    Args:
+        listed: their ids; empty for all of the catalogue.
+        default: one of them; empty for the first.
+    """
+    ids = listed or tuple(CATALOGUE)
+    first = default or ids[0]
+    return (first, *(each for each in ids if each != first))

@@ -5,18 +5,11 @@ fetches, waits or computes; a few more answer /ready and /metrics while the queu
 """
 
 import os
-import sys
 
-from imgserve.errors import ImgserveError
 from imgserve.log import logging_config
-from imgserve.models import catalogue
-from imgserve.settings import BackendSettings
+from imgserve.service.start import settings_or_exit
 
-try:
-    settings = BackendSettings.from_environ(os.environ)
-    catalogue.entry(settings.model_name)
-except ImgserveError as exc:
-    sys.exit(f"imgserve cannot start: {exc}")
+settings = settings_or_exit(os.environ)
 
 THREADS_FOR_STATE = 8
 

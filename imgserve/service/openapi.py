@@ -17,12 +17,15 @@ from imgserve.contract import (
     IMAGE_FIELD,
     OPENAPI,
     PROBLEM_TYPE,
+    Choice,
+    ChoosingRequest,
+    ModelState,
     PredictAnswer,
-    PredictOptions,
     PredictRequest,
     Problem,
     Ready,
 )
+from imgserve.service.asked import Form
 
 # What an operation answers, by status: a type of the contract, or words for a body without one.
 Answers = Mapping[int, type[msgspec.Struct] | str]
@@ -84,18 +87,24 @@ def _body(media_type: str, struct: type[msgspec.Struct], description: str) -> di
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def prediction_body() -> dict[str, Any]:
-    """Return the parameters and the three forms of body that a prediction takes."""
-    options = msgspec.json.schema(PredictOptions)["$defs"]["PredictOptions"]["properties"]
+def rule(path: str) -> str:
+    """Return a path of the contract as Flask writes it: ``{model}`` is ``<model>``."""
+    return path.replace("{", "<").replace("}", ">")
+
+
+def prediction_body(form: Form) -> dict[str, Any]:
+    """Return the parameters and the three kinds of body that a prediction takes."""
+    _, schemas = msgspec.json.schema_components([form.options], ref_template=REF)
+    options = schemas[form.options.__name__]["properties"]
     picture = {"type": "string", "contentMediaType": "application/octet-stream"}
-    form = {
+    upload = {
         "type": "object",
         "properties": {IMAGE_FIELD: picture, **options},
         "required": [IMAGE_FIELD],
     }
     content = {
-        "application/json": {"schema": {"$ref": REF.format(name=PredictRequest.__name__)}},
-        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": {"$ref": REF.format(name=form.body.__name__)}},
+        "multipart/form-data": {"schema": upload},
         "image/*": {"schema": picture},
     }
     parameters = [
@@ -129,16 +138,20 @@ def document(app: Flask) -> dict[str, Any]:
     from apispec_webframeworks.flask import FlaskPlugin
 
     spec = APISpec("imgserve", __version__, "3.1.0", plugins=[FlaskPlugin()])
-    types = (PredictRequest, PredictAnswer, Ready, Problem)
+    types = (PredictRequest, ChoosingRequest, PredictAnswer, ModelState, Choice, Ready, Problem)
     _, components = msgspec.json.schema_components(types, ref_template=REF)
     for name, schema in components.items():
         spec.components.schema(name, schema)
-    for rule in app.url_map.iter_rules():
-        view = app.view_functions[rule.endpoint]
+    for each in app.url_map.iter_rules():
+        view = app.view_functions[each.endpoint]
         operation = getattr(view, "operation", None)
         if operation is not None:
-            methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+            methods = (each.methods or set()) - {"HEAD", "OPTIONS"}
             operations = {method.lower(): {**operation} for method in methods}
-            spec.path(view=view, app=app, operations=operations)
+            in_path = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in each.arguments
+            ]
+            spec.path(view=view, app=app, operations=operations, parameters=in_path)
     described: dict[str, Any] = spec.to_dict()
     return described

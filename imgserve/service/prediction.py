@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import perf_counter
 
 import numpy as np
@@ -17,8 +18,8 @@ from imgserve.service.asked import Asked
 from imgserve.service.gate import Gate
 from imgserve.settings import BackendSettings
 
-# Returns the model to use, waiting at most so many seconds for it; raises NotReady.
-GetClassifier = Callable[[float], Classifier]
+# Holds the model to use, after waiting at most so many seconds for it; raises NotReady.
+Using = Callable[[float], AbstractContextManager[Classifier]]
 
 THUMBNAIL_QUALITY = 85
 
@@ -36,7 +37,7 @@ class Predictor:
         self._limit_pixels = settings.max_image_pixels
         self._load_wait_s = settings.load_wait_s
 
-    def predict(self, asked: Asked, get_classifier: GetClassifier) -> PredictAnswer:
+    def predict(self, asked: Asked, using: Using) -> PredictAnswer:
         """Return the answer to one request.
 
         Raises:
@@ -46,8 +47,7 @@ class Predictor:
         with self.gate.admitted():
             data = asked.data if asked.url is None else self._fetcher.fetch(asked.url)
             fetch_ms = 0.0 if asked.url is None else _ms_since(started)
-            classifier = get_classifier(self._load_wait_s)
-            with self.gate.slot():
+            with using(self._load_wait_s) as classifier, self.gate.slot():
                 decoding = perf_counter()
                 picture = decode(data or b"", limit_pixels=self._limit_pixels)
                 decode_ms = _ms_since(decoding)

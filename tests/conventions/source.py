@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVICES = ("backend_v1", "frontend_v1")
+SERVICES = ("backend_v1", "backend_v2", "frontend_v1", "frontend_v2", "v3")
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tests.conventions.source import modules
+from tests.conventions.source import SERVICES, modules
 
-OWN = {"imgserve", "backend_v1", "frontend_v1"}
+OWN = {"imgserve", *SERVICES}
 # Import name to the distribution's, where they differ.
 DISTRIBUTIONS = {
     "AntiSSRF": "microsoft-antissrf",

@@ -9,6 +9,8 @@ from tests.conventions.source import Module, modules
 READERS = {
     "imgserve.machine": "the user says where caches are kept",
     "backend_v1.app": "a service is told by its environment",
+    "backend_v2.app": "a service is told by its environment",
+    "v3.backend.app": "a service is told by its environment",
     "frontend_v1.app": "a service is told by its environment",
     "imgserve.run": "a command",
     "imgserve.settings": "XDG_CACHE_HOME, a default that the system gives",

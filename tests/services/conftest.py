@@ -19,6 +19,8 @@ from tests.services.streamlit_process import browser, frontend, open_page  # noq
 from tests.unit import pictures
 
 START_TIMEOUT_S = 60
+# Those whose trained weights are packages.
+MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/service/gunicorn.conf.py")
 
 
@@ -63,9 +65,9 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the embedded model compiled into it, by the command that does it."""
+    """Return a folder with models compiled into it, by the command that does it."""
     folder = tmp_path_factory.mktemp("weights")
-    command = [sys.executable, "-m", "imgserve.compile", "efficientnet_lite0"]
+    command = [sys.executable, "-m", "imgserve.compile", *MODELS]
     command += ["--out", str(folder / "compiled")]
     subprocess.run(command, check=True)
     return folder

@@ -163,7 +163,13 @@ def test_while_the_model_is_compiled_it_is_alive_but_not_ready(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("MAX_QUEUE", "many"), ("PORT", "70000"), ("MODEL_NAME", "nope"), ("ENGINE", "abacus")],
+    [
+        ("MAX_QUEUE", "many"),
+        ("PORT", "70000"),
+        ("MODEL_NAME", "nope"),
+        ("MODELS", "nope"),
+        ("ENGINE", "abacus"),
+    ],
 )
 def test_a_bad_setting_stops_the_start_and_is_named(
     start_backend: StartBackend, name: str, value: str

@@ -20,6 +20,7 @@ def _written(folder: Path) -> artefact.ModelInfo:
         transform=artefact.Transform(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         categories=["cat", "dog"],
         largest_difference=1e-7,
+        memory_bytes=1,
         versions={"imgserve": "0"},
         graph=artefact.described(folder / "m-1.xml", "m-1.xml"),
         weights=artefact.described(folder / "m-1.bin", "m-1.bin"),

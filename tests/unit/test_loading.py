@@ -28,11 +28,9 @@ def small_classifier(calls: list[Crop]) -> Classifier:
     return Classifier("small", ["cat", "dog"], transform, engine)
 
 
-def test_a_loaded_model_is_warm_and_answers() -> None:
-    calls: list[Crop] = []
-    model = loading.LoadingModel("small", lambda: small_classifier(calls))
+def test_a_loaded_model_answers() -> None:
+    model = loading.LoadingModel("small", lambda: small_classifier([]))
     classifier = model.get(5)
-    assert len(calls) == 1
     made = classifier(pictures.picture("chelsea.png"))
     assert made.categories[made.probabilities.argmax()] == "dog"
     assert made.preprocess_ms >= 0
@@ -47,11 +45,15 @@ def test_while_it_loads_callers_are_told_and_may_wait() -> None:
         return small_classifier([])
 
     model = loading.LoadingModel("small", load)
+    assert model.state == "loading"
     with pytest.raises(NotReady, match="small is still loading") as caught:
         model.get()
     assert caught.value.retry_after_s == 2
     begun.set()
-    assert model.get(5).model == "small"
+    with model.using(5) as classifier:
+        assert classifier.model == "small"
+    assert model.state == "ready"
+    assert model.failure is None
 
 
 @pytest.mark.parametrize("error", [ModelError("no weights"), MemoryError("no weights")])
@@ -62,43 +64,45 @@ def test_a_model_that_cannot_be_loaded_says_why(error: Exception) -> None:
     model = loading.LoadingModel("small", load)
     with pytest.raises(NotReady, match="could not be loaded: no weights"):
         model.get(5)
+    assert model.state == "absent"
+    assert model.failure == "no weights"
 
 
 def _settings(folder: Path, **more: object) -> BackendSettings:
-    return BackendSettings(model_name=EMBEDDED, weights_dir=folder, threads=2, **more)  # type: ignore[arg-type]
+    return BackendSettings(weights_dir=folder, threads=2, **more)  # type: ignore[arg-type]
 
 
 def test_a_missing_artefact_is_compiled_once_with_progress_shown(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = loading.load(_settings(tmp_path))(pictures.picture("coffee.png"))
+    made = loading.load(_settings(tmp_path), EMBEDDED)(pictures.picture("coffee.png"))
     assert made.categories[made.probabilities.argmax()] == "espresso"
     assert f"{EMBEDDED}: checking against torch" in capfd.readouterr().err
-    loading.load(_settings(tmp_path))
+    loading.load(_settings(tmp_path), EMBEDDED)
     assert capfd.readouterr().err == ""
 
 
 def test_torch_engine_is_a_setting(tmp_path: Path) -> None:
-    made = loading.load(_settings(tmp_path, engine="torch"))(pictures.picture("coffee.png"))
+    made = loading.load(_settings(tmp_path, engine="torch"), EMBEDDED)(
+        pictures.picture("coffee.png")
+    )
     assert made.categories[made.probabilities.argmax()] == "espresso"
     assert not (tmp_path / "compiled").exists()
 
 
 def test_a_failed_compilation_is_told_with_its_reason(tmp_path: Path) -> None:
-    settings = BackendSettings(
-        model_name="resnet152", weights_dir=tmp_path, weights_url_base="http://127.0.0.1:9"
-    )
+    settings = BackendSettings(weights_dir=tmp_path, weights_url_base="http://127.0.0.1:9")
     with pytest.raises(ModelError, match=r"resnet152-f82ba261\.pth could not be had"):
-        loading.load(settings)
+        loading.load(settings, "resnet152")
 
 
 def test_an_unknown_model_is_not_tried(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
-        loading.load(BackendSettings(model_name="nope", weights_dir=tmp_path))
+        loading.load(BackendSettings(weights_dir=tmp_path), "nope")
 
 
 def test_serving_imports_neither_torch_nor_torchvision(tmp_path: Path, root: Path) -> None:
-    loading.load(_settings(tmp_path))
+    loading.load(_settings(tmp_path), EMBEDDED)
     script = f"""
 import os, sys
 os.environ |= {{"MODEL_NAME": "{EMBEDDED}", "WEIGHTS_DIR": {str(tmp_path)!r}}}

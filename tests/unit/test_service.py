@@ -20,11 +20,13 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from imgserve import contract, errors
+from imgserve.contract import FORM_OVERHEAD_BYTES
 from imgserve.engine.artefact import Transform
 from imgserve.engine.classifier import Classifier
+from imgserve.engine.loading import LoadingModel
 from imgserve.engine.transform import Crop
-from imgserve.service.app import FORM_OVERHEAD_BYTES, create_app
 from imgserve.service.asked import JSON_LIMIT_BYTES
+from imgserve.service.one_model import one_model_app
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 
@@ -40,8 +42,9 @@ def client(respond: Respond = three_classes, **settings: Any) -> FlaskClient:
     """Return a client of a backend around a function that stands in for the engine."""
     transform = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     classifier = Classifier("small", CLASSES, transform, respond)
-    app = create_app(BackendSettings(**{"threads": 2, **settings}), lambda _: classifier)
-    return app.test_client()
+    model = LoadingModel("small", lambda: classifier)
+    model.get(5)
+    return one_model_app(BackendSettings(**{"threads": 2, **settings}), model).test_client()
 
 
 def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
@@ -259,31 +262,47 @@ def test_hello_is_alive_without_a_model() -> None:
     assert _without_model().get("/hello").get_json() == "Hello!"
 
 
-def _without_model() -> FlaskClient:
-    def not_loaded(_: float) -> Classifier:
-        raise errors.NotReady("model small is still loading", 7)
+def _without_model(**settings: Any) -> FlaskClient:
+    def fail() -> Classifier:
+        raise errors.WeightsUnavailable("no weights")
 
-    return create_app(BackendSettings(threads=1), not_loaded).test_client()
+    model = LoadingModel("small", fail)
+    return one_model_app(BackendSettings(threads=1, **settings), model).test_client()
 
 
 def test_ready_says_whether_a_prediction_can_be_made() -> None:
     assert client().get("/ready").get_json() == {"model": "small", "status": "ready"}
     response = _without_model().get("/ready")
     problem(response, errors.NotReady)
-    assert response.headers["Retry-After"] == "7"
+    assert response.headers["Retry-After"] == "60"
 
 
-def test_a_prediction_waits_for_the_model_and_is_then_told_to_come_again() -> None:
-    waited: list[float] = []
+def test_a_prediction_waits_for_a_model_that_is_loading() -> None:
+    begin = threading.Event()
+    transform = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
-    def not_loaded(timeout_s: float) -> Classifier:
-        waited.append(timeout_s)
-        raise errors.NotReady("model small is still loading")
+    def load() -> Classifier:
+        begin.wait(10)
+        return Classifier("small", CLASSES, transform, three_classes)
 
-    settings = BackendSettings(threads=1, load_wait_s=3.5)
-    response = upload(create_app(settings, not_loaded).test_client(), cat())
+    settings = BackendSettings(threads=1, load_wait_s=10)
+    backend = one_model_app(settings, LoadingModel("small", load)).test_client()
+    with ThreadPoolExecutor() as callers:
+        waiting = callers.submit(upload, backend, cat())
+        while _metric(backend, "imgserve_queue_requests") != 1:
+            pass
+        begin.set()
+        assert waiting.result(10).status_code == 200
+
+
+def test_a_prediction_that_waited_long_enough_is_told_to_come_again() -> None:
+    begin = threading.Event()
+    model = LoadingModel("small", lambda: begin.wait(10) and None)  # type: ignore[arg-type,return-value]
+    settings = BackendSettings(threads=1, load_wait_s=0.05)
+    response = upload(one_model_app(settings, model).test_client(), cat())
+    begin.set()
     problem(response, errors.NotReady)
-    assert waited == [3.5]
+    assert response.headers["Retry-After"] == "2"
 
 
 def test_a_full_queue_answers_busy_and_the_rest_are_answered() -> None:

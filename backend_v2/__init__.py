@@ -1,0 +1,1 @@
+"""v2: a model chosen per request."""

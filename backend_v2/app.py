@@ -1,0 +1,20 @@
+"""v2: many models, one chosen per request. What is global here, no request changes for another."""
+
+import os
+from functools import partial
+
+from imgserve.engine.loading import load, prepare
+from imgserve.engine.pool import ModelPool
+from imgserve.models.catalogue import choices
+from imgserve.service.many_models import many_models_app
+from imgserve.service.start import settings_or_exit
+from imgserve.settings import MIB
+
+settings = settings_or_exit(os.environ)
+pool = ModelPool(
+    choices(settings.models, settings.model_name),
+    partial(prepare, settings),
+    partial(load, settings),
+    limit_bytes=settings.model_memory_mb * MIB,
+)
+app = many_models_app(settings, pool)

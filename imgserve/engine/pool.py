@@ -1,0 +1,191 @@
+"""Several models in one process: loaded on first use, kept while they fit in memory.
+
+No request ever changes which model another one gets: each names its own, and holds it while it is
+used. A model that must leave is gone from the table at once, so that the next request for it loads
+it anew, and its memory is freed when the last request that holds it ends.
+"""
+
+import ctypes
+import logging
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from imgserve.contract import State
+from imgserve.engine.classifier import Classifier
+from imgserve.engine.loading import LoadingModel
+from imgserve.errors import NotReady, UnknownModel
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 60.0  # a model that could not be loaded is not tried again before
+ROOM_WAIT_S = 30.0  # requests hold a model for as long as they compute, which is much less
+
+
+@dataclass(eq=False)
+class Held:
+    """A model in the table, when it was put there, and how many requests hold it."""
+
+    model: LoadingModel
+    since_s: float
+    users: int = 0
+    size_bytes: int = 0
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system: glibc keeps it for later otherwise (malloc_trim(3))."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
+
+
+class ModelPool:
+    """Models by id, each loaded at most once at a time.
+
+    Attributes:
+        ids: the models that may be asked for, the default first.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        prepare: Callable[[str], int],
+        load: Callable[[str], Classifier],
+        *,
+        limit_bytes: int,
+    ) -> None:
+        """Start with no model loaded.
+
+        Args:
+            ids: the models that may be asked for, the default first.
+            prepare: makes a model ready to be loaded; returns the bytes it will take.
+            load: returns a prepared model by its id, warm.
+            limit_bytes: memory for loaded models; one alone may take more.
+        """
+        self.ids = tuple(ids)
+        self._prepare = prepare
+        self._load = load
+        self._limit_bytes = limit_bytes
+        self._table: OrderedDict[str, Held] = OrderedDict()  # least recently used first
+        self._leaving: list[tuple[str, Held]] = []
+        self._changed = threading.Condition()
+        self._one_load = threading.Lock()
+
+    @contextmanager
+    def using(self, model_id: str, timeout_s: float) -> Iterator[Classifier]:
+        """Hold a model, loading it if need be; it stays in memory meanwhile.
+
+        Raises:
+            UnknownModel: it is none of ``ids``.
+            NotReady: it is not loaded within so many seconds, or cannot be.
+        """
+        self.require(model_id)
+        with self._changed:
+            held = self._entry(model_id)
+            held.users += 1
+        try:
+            yield held.model.get(timeout_s)
+        finally:
+            with self._changed:
+                held.users -= 1
+                self._changed.notify_all()
+
+    def warm(self, model_id: str) -> None:
+        """Begin to load a model, without waiting for it; errors as ``using``."""
+        self.require(model_id)
+        with self._changed:
+            self._entry(model_id)
+
+    def state(self, model_id: str) -> tuple[State, str | None]:
+        """Return a model's state, and why it could not be loaded where that was tried.
+
+        Raises:
+            UnknownModel: it is none of ``ids``.
+        """
+        self.require(model_id)
+        with self._changed:
+            held = self._table.get(model_id)
+        return ("absent", None) if held is None else (held.model.state, held.model.failure)
+
+    def ready_id(self) -> str:
+        """Return a model that can predict now, the default if it is one.
+
+        Raises:
+            NotReady: none is loaded; the default is being loaded, if it can be.
+        """
+        for model_id in self.ids:
+            if self.state(model_id)[0] == "ready":
+                return model_id
+        with self.using(self.ids[0], 0) as classifier:
+            return classifier.model
+
+    def require(self, model_id: str) -> None:
+        """Refuse a model that is none of ``ids``.
+
+        Raises:
+            UnknownModel: it is none of them; the message lists them.
+        """
+        if model_id not in self.ids:
+            raise UnknownModel(
+                f"there is no model {model_id!r} here: choose one of {', '.join(self.ids)}"
+            )
+
+    def _entry(self, model_id: str) -> Held:
+        """Return a model's place in the table, the most recently used now; begin to load it."""
+        held = self._table.get(model_id)
+        if held is None or self._may_be_tried_again(held):
+            model = LoadingModel(model_id, lambda: self._loaded(model_id))
+            held = self._table[model_id] = Held(model, time.monotonic())
+        self._table.move_to_end(model_id)
+        return held
+
+    @staticmethod
+    def _may_be_tried_again(held: Held) -> bool:
+        return held.model.failure is not None and time.monotonic() - held.since_s > RETRY_S
+
+    def _loaded(self, model_id: str) -> Classifier:
+        """Return a model after making room for it; runs in the thread that loads it."""
+        with self._one_load:
+            size_bytes = self._prepare(model_id)
+            with self._changed:
+                self._make_room(model_id, size_bytes)
+                self._table[model_id].size_bytes = size_bytes
+            return self._load(model_id)
+
+    def _make_room(self, model_id: str, size_bytes: int) -> None:
+        """Let models leave until this one fits, then wait until their memory is free.
+
+        Raises:
+            NotReady: requests hold them for too long.
+        """
+        while self._taken_bytes() + size_bytes > self._limit_bytes:
+            if not self._let_one_leave(besides=model_id):
+                log.warning("model %s alone takes more than MODEL_MEMORY_MB", model_id)
+                break
+        if not self._changed.wait_for(self._none_leaving, ROOM_WAIT_S):
+            raise NotReady("the memory is taken by models in use: try again in a moment")
+
+    def _taken_bytes(self) -> int:
+        return sum(held.size_bytes for held in self._table.values() if not held.model.failure)
+
+    def _let_one_leave(self, *, besides: str) -> bool:
+        """Take the least recently used model out of the table; return whether there was one."""
+        for model_id, held in self._table.items():
+            if model_id != besides and held.model.state == "ready":
+                self._leaving.append((model_id, self._table.pop(model_id)))
+                return True
+        return False
+
+    def _none_leaving(self) -> bool:
+        """Free what no request holds any more; return whether all that leave are gone."""
+        free = [model_id for model_id, held in self._leaving if held.users == 0]
+        self._leaving = [(model_id, held) for model_id, held in self._leaving if held.users]
+        if free:
+            give_memory_back()
+            log.info("model %s left memory", ", ".join(free))
+        return not self._leaving

@@ -1,0 +1,82 @@
+"""Routes of a backend with one model."""
+
+from flask import Flask, Response
+
+from imgserve.contract import (
+    MODEL,
+    MODEL_PREDICT,
+    MODELS,
+    PREDICT,
+    READY,
+    ModelState,
+    PredictAnswer,
+    Ready,
+)
+from imgserve.engine.loading import LoadingModel
+from imgserve.errors import NotReady, UnknownModel
+from imgserve.service.app import Backend, create_backend, json_answer
+from imgserve.service.asked import ONE_MODEL
+from imgserve.service.model_state import model_state
+from imgserve.service.openapi import PREDICT_PROBLEMS, documented, prediction_body, rule
+from imgserve.settings import BackendSettings
+
+
+def one_model_app(settings: BackendSettings, model: LoadingModel) -> Flask:
+    """Return v1: ``/predict`` answers with the one model."""
+    backend = create_backend(settings)
+    _add_ready(backend, model)
+
+    @backend.app.post(PREDICT)
+    @documented({200: PredictAnswer}, PREDICT_PROBLEMS, **prediction_body(ONE_MODEL))
+    def predict() -> Response:
+        """Say what is on a picture."""
+        return backend.predict(ONE_MODEL, lambda _: model.using)
+
+    return backend.app
+
+
+def model_by_path_app(settings: BackendSettings, only: LoadingModel) -> Flask:
+    """Return v3: as v1, but the model is named in the path, for a gateway to route by."""
+    backend = create_backend(settings)
+    _add_ready(backend, only)
+
+    _add_description(backend, only)
+
+    @backend.app.post(rule(MODEL_PREDICT))
+    @documented(
+        {200: PredictAnswer}, (*PREDICT_PROBLEMS, UnknownModel), **prediction_body(ONE_MODEL)
+    )
+    def predict(model: str) -> Response:
+        """Say what is on a picture."""
+        _require(model, only)
+        return backend.predict(ONE_MODEL, lambda _: only.using)
+
+    return backend.app
+
+
+def _require(model_id: str, only: LoadingModel) -> None:
+    if model_id != only.model:
+        raise UnknownModel(f"there is no model {model_id!r} here: this backend has {only.model}")
+
+
+def _add_ready(backend: Backend, model: LoadingModel) -> None:
+    @backend.app.get(READY)
+    @documented({200: Ready}, (NotReady,))
+    def ready() -> Response:
+        """Say whether a prediction can be made now."""
+        return json_answer(Ready(model.get().model))
+
+
+def _add_description(backend: Backend, only: LoadingModel) -> None:
+    @backend.app.get(MODELS)
+    @documented({200: "The models behind the gateway, as a JSON list of ids."})
+    def models() -> Response:
+        """List the models."""
+        return json_answer(backend.settings.models or (only.model,))
+
+    @backend.app.get(rule(MODEL))
+    @documented({200: ModelState}, (UnknownModel,))
+    def describe(model: str) -> Response:
+        """Say what the model is and whether it is loaded."""
+        _require(model, only)
+        return json_answer(model_state(backend.settings, model, only.state, only.failure))

@@ -1,0 +1,50 @@
+"""Begin a backend, or end it with one clear sentence."""
+
+import sys
+from collections.abc import Mapping
+
+from imgserve.errors import ImgserveError, InvalidSetting
+from imgserve.models import catalogue
+from imgserve.settings import BackendSettings
+
+# gunicorn restarts a worker that ends with any other status (gunicorn/arbiter.py).
+WORKER_BOOT_ERROR = 3
+
+
+def settings_or_exit(environ: Mapping[str, str], *required: str) -> BackendSettings:
+    """Return the settings of this environment.
+
+    Args:
+        environ: the environment.
+        required: names of variables that have no default in this service.
+
+    Raises:
+        SystemExit: one cannot be used; standard error names it and says what to do.
+    """
+    try:
+        settings = BackendSettings.from_environ(environ)
+        _require(environ, required)
+        _check_models(settings)
+    except ImgserveError as exc:
+        sys.stderr.write(f"imgserve cannot start: {exc}\n")
+        sys.exit(WORKER_BOOT_ERROR)
+    return settings
+
+
+def _check_models(settings: BackendSettings) -> None:
+    for model_id in (settings.model_name, *settings.models):
+        if model_id:
+            catalogue.entry(model_id)
+    if settings.models and settings.model_name and settings.model_name not in settings.models:
+        raise InvalidSetting(
+            f"MODEL_NAME={settings.model_name!r} is none of MODELS: add it, or leave one unset"
+        )
+
+
+def _require(environ: Mapping[str, str], required: tuple[str, ...]) -> None:
+    for name in required:
+        if not environ.get(name):
+            raise InvalidSetting(
+                f"{name} is not set: this service has no default for it; "
+                f"for a model, choose one of {', '.join(catalogue.CATALOGUE)}"
+            )

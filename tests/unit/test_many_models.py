@@ -1,0 +1,139 @@
+"""The HTTP side of v2: the path names the model, else the body, else the caller's own cookie."""
+
+import io
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from imgserve import errors
+from imgserve.engine.pool import ModelPool
+from imgserve.service.many_models import many_models_app
+from imgserve.settings import BackendSettings
+from tests.unit.test_pool import IDS, Loads
+from tests.unit.test_service import cat, problem
+
+
+def client(loads: Loads | None = None, **settings: Any) -> FlaskClient:
+    """Return a client, with a cookie jar of its own, of a backend with the models a, b and c."""
+    loads = loads or Loads()
+    pool = ModelPool(IDS, loads.prepare, loads.load, limit_bytes=100)
+    given = BackendSettings(**{"threads": 2, "secret_key": "k", "load_wait_s": 5, **settings})
+    return many_models_app(given, pool).test_client()
+
+
+def used(backend: FlaskClient, path: str = "/predict", **form: str) -> str:
+    """Return which model answered."""
+    data = {"image": (io.BytesIO(cat()), "cat.jpg"), **form}
+    answer = backend.post(path, data=data).get_json()
+    assert answer["category"] == answer["model"]
+    model: str = answer["model"]
+    return model
+
+
+def test_without_a_choice_the_default_answers() -> None:
+    assert used(client()) == "a"
+
+
+def test_the_body_names_the_model() -> None:
+    assert used(client(), model="b") == "b"
+    raw = client().post("/predict?model=c", data=cat(), content_type="image/jpeg")
+    assert raw.get_json()["model"] == "c"
+
+
+def test_the_callers_own_choice_is_kept_for_the_caller_alone() -> None:
+    backend = client()
+    other = backend.application.test_client()
+    chosen = backend.put("/model/b")
+    assert chosen.get_json() == {"model": "b"}
+    assert used(backend) == "b"
+    assert used(other) == "a"
+    other.put("/model/c")
+    assert (used(backend), used(other)) == ("b", "c")
+
+
+def test_path_beats_body_beats_cookie() -> None:
+    backend = client()
+    backend.put("/model/c")
+    assert used(backend, model="b") == "b"
+    assert used(backend, "/model/a/predict", model="b") == "a"
+    assert used(backend) == "c"
+
+
+def test_a_json_body_may_name_the_model_too() -> None:
+    body = {"url": "ftp://a.example/cat.jpg", "model": "b"}
+    problem(client().post("/predict", json=body), errors.InvalidUrl)
+    problem(client().post("/predict", json={**body, "model": "x"}), errors.UnknownModel)
+
+
+def test_a_cookie_that_was_tampered_with_counts_as_none() -> None:
+    backend = client()
+    backend.put("/model/c")
+    cookie = backend.get_cookie("imgserve")
+    assert cookie is not None
+    assert cookie.http_only
+    assert cookie.same_site == "Lax"
+    backend.set_cookie("imgserve", cookie.value[:-1] + ("A" if cookie.value[-1] != "A" else "B"))
+    assert used(backend) == "a"
+
+
+def test_a_kept_choice_that_is_no_longer_offered_counts_as_none() -> None:
+    backend = client()
+    with backend.session_transaction() as session:
+        session["model"] = "gone"
+    assert used(backend) == "a"
+
+
+def test_instances_with_the_same_key_share_choices() -> None:
+    one, two = client(secret_key="shared"), client(secret_key="shared")
+    one.put("/model/b")
+    cookie = one.get_cookie("imgserve")
+    assert cookie is not None
+    two.set_cookie("imgserve", cookie.value)
+    assert used(two) == "b"
+
+
+def test_without_a_key_a_random_one_is_made_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    one, two = client(secret_key=""), client(secret_key="")
+    assert "SECRET_KEY is not set" in caplog.text
+    assert one.application.secret_key != two.application.secret_key
+
+
+@pytest.mark.parametrize("call", ["get", "put", "post"])
+def test_an_unknown_model_is_a_404_that_lists_those_there_are(call: str) -> None:
+    backend = client()
+    path = "/model/x/predict" if call == "post" else "/model/x"
+    data = {"data": {"image": (io.BytesIO(cat()), "cat.jpg")}} if call == "post" else {}
+    answered = problem(getattr(backend, call)(path, **data), errors.UnknownModel)
+    assert "a, b, c" in answered.detail
+
+
+def test_models_are_listed_default_first() -> None:
+    assert client().get("/models").get_json() == ["a", "b", "c"]
+
+
+def test_ready_names_a_model_that_is_loaded() -> None:
+    backend = client()
+    used(backend, model="c")
+    assert backend.get("/ready").get_json()["model"] in ("a", "c")
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
+    loads = Loads()
+    backend = client(loads)
+    used(backend)
+    loads.error = errors.WeightsUnavailable("no weights")
+    data = {"image": (io.BytesIO(cat()), "cat.jpg"), "model": "b"}
+    answered = problem(backend.post("/predict", data=data), errors.NotReady)
+    assert "no weights" in answered.detail
+    assert used(backend) == "a"
+
+
+def test_the_api_is_described_in_openapi_3_1() -> None:
+    document = client().get("/openapi.json").get_json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert set(document["paths"]["/model/{model}"]) >= {"get", "put"}
+    by_path = document["paths"]["/model/{model}/predict"]["post"]
+    assert "404" in by_path["responses"]
+    assert "model" in document["components"]["schemas"]["ChoosingRequest"]["properties"]

@@ -1,0 +1,1 @@
+"""v3: one model per container, behind a gateway."""

@@ -1,0 +1,1 @@
+"""v3: a backend for one model, named in the path."""

@@ -1,0 +1,13 @@
+"""v3: one model per container, named in the path, so that each scales and fails alone."""
+
+import os
+from functools import partial
+
+from imgserve.engine.loading import LoadingModel, load
+from imgserve.service.one_model import model_by_path_app
+from imgserve.service.start import settings_or_exit
+
+settings = settings_or_exit(os.environ, "MODEL_NAME")
+name = settings.model_name
+model = LoadingModel(name, partial(load, settings, name))
+app = model_by_path_app(settings, model)
