@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imgserve.errors import WeightsUnavailable
 from imgserve.models import catalogue
-from imgserve.models.efficientnet_lite import PackagedWeights
+from imgserve.models.packaged import PackagedWeights
 from imgserve.models.vision import torchvision
 
 # torch.hub names a file after the start of its SHA-256: resnet152-f82ba261.pth

@@ -6,7 +6,6 @@ import msgspec
 from flask import Flask, Response, g
 from werkzeug import exceptions as werkzeug
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
 from imgserve.contract import DOCS, PROBLEM_TYPE, Problem
 from imgserve.errors import (
@@ -29,9 +28,7 @@ def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
         metrics.errors.labels(error.slug).inc()
         return problem(error)
 
-    def on_werkzeug(error: HTTPException) -> Response | HTTPException:
-        if isinstance(error, RequestRedirect):
-            return error
+    def on_werkzeug(error: HTTPException) -> Response:
         return on_http_error(_translated(error, limit_bytes))
 
     def on_fault(error: Exception) -> Response:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from flask import abort
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -247,6 +248,16 @@ def test_an_unknown_route_and_a_wrong_method_are_problems() -> None:
     response = client().get("/predict")
     problem(response, errors.MethodNotAllowed)
     assert response.headers["Allow"] == "OPTIONS, POST"
+
+
+def test_what_werkzeug_refuses_for_other_reasons_is_a_problem_too() -> None:
+    backend = client()
+
+    @backend.application.get("/odd")
+    def odd() -> None:
+        abort(418)
+
+    problem(backend.get("/odd"), errors.InvalidRequest)
 
 
 def test_a_fault_of_ours_is_told_without_its_inside(caplog: pytest.LogCaptureFixture) -> None:

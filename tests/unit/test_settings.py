@@ -94,6 +94,24 @@ def test_lists_are_separated_by_commas() -> None:
     assert given.cors_origins == ("https://a.example",)
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_a_word_of_the_list_is_taken(engine: str) -> None:
+    assert BackendSettings.from_environ({"ENGINE": engine}).engine == engine
+
+
+def test_a_mirror_is_kept_without_the_slash_at_its_end() -> None:
+    given = BackendSettings.from_environ({"WEIGHTS_URL_BASE": "https://mirror.example/w/"})
+    assert given.weights_url_base == "https://mirror.example/w"
+
+
+def test_memory_is_the_smaller_of_the_machines_and_the_containers(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert machine.memory_bytes(tmp_path / "memory.max") == 1048576
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory_bytes(tmp_path / "memory.max") > 1048576
+    assert machine.memory_bytes(tmp_path / "none") > 1048576
+
+
 def test_folders_may_begin_at_home() -> None:
     assert BackendSettings.from_environ({"WEIGHTS_DIR": "~/w"}).weights_dir == Path.home() / "w"
 
