@@ -3,7 +3,8 @@
 import os
 from functools import partial
 
-from imgserve.engine.loading import LoadingModel, load
+from imgserve.engine.loading import load
+from imgserve.engine.loading_model import LoadingModel
 from imgserve.service.one_model import one_model_app
 from imgserve.service.start import settings_or_exit
 from imgserve.settings import DEFAULT_MODEL

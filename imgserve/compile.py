@@ -6,10 +6,16 @@ artefact put in place; a mismatch leaves nothing behind.
 """
 
 import argparse
+import os
+import signal
+import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import IO
 
 import filelock
 
@@ -21,6 +27,8 @@ from imgserve.errors import ArtefactInvalid, ImgserveError
 from imgserve.machine import default_weights_dir
 from imgserve.models import catalogue, weights
 from imgserve.parsers import base_url
+
+STALLED_S = 60  # a download that stalls for so long has failed; torch.hub would wait for ever
 
 
 def compile_model(
@@ -42,7 +50,7 @@ def compile_model(
     """
     catalogue.entry(model_id)
     out.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(out / f"{model_id}.lock"):
+    with _locked(model_id, out):
         present = None if force else up_to_date(out, model_id)
         if present:
             say(model_id, "is compiled already")
@@ -52,6 +60,21 @@ def compile_model(
         return export(model_id, original, transform_of(weights.default_weights(model_id)), out)
 
 
+@contextmanager
+def _locked(model_id: str, out: Path) -> Iterator[None]:
+    """Keep other processes from compiling the same model meanwhile, after waiting for them."""
+    lock = filelock.FileLock(out / f"{model_id}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(model_id, "is being compiled by another process: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def up_to_date(out: Path, model_id: str) -> ModelInfo | None:
     """Return the artefact that is there, if it is whole and made by these versions."""
     try:
@@ -59,6 +82,16 @@ def up_to_date(out: Path, model_id: str) -> ModelInfo | None:
     except (FileNotFoundError, ArtefactInvalid):
         return None
     return info if info.versions == versions() else None
+
+
+def interrupt_when_closed(stream: IO[str]) -> None:
+    """Interrupt this process, so that it cleans up, once nobody holds the other end of a stream."""
+
+    def watch() -> None:
+        stream.read()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -85,12 +118,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--force", action="store_true", help="compile also what is compiled already"
     )
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile what the command line names; return the exit status."""
     given = arguments(argv)
+    if given.until_stdin_closes:
+        interrupt_when_closed(sys.stdin)
     for model_id in given.models:
         started = perf_counter()
         try:
@@ -101,6 +137,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 url_base=given.weights_url_base or "",
                 force=given.force,
             )
+        except KeyboardInterrupt:
+            say(model_id, "interrupted; nothing was changed")
+            return 130  # as a shell says it: 128 and the signal's number
         except (ImgserveError, OSError) as exc:
             print(f"{model_id}: {exc}", file=sys.stderr)
             return 1
@@ -110,4 +149,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    socket.setdefaulttimeout(STALLED_S)
     sys.exit(main())

@@ -40,7 +40,7 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
 
-class PredictOptions(Struct, frozen=True, kw_only=True):
+class PredictOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a caller may ask for beside the picture."""
 
     top_k: TopK = 5
@@ -53,7 +53,7 @@ class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_f
     url: Url
 
 
-class ChoosingOptions(PredictOptions, frozen=True, kw_only=True):
+class ChoosingOptions(PredictOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same where the caller may choose the model."""
 
     model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None

@@ -7,7 +7,6 @@ Every entry written while a request is handled carries that request's trace.
 import logging
 import re
 import sys
-from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -22,17 +21,18 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2
 CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?")
 
 
-def trace_fields(headers: Mapping[str, str], project: str) -> dict[str, Any]:
+def trace_fields(traceparent: str, cloud_trace: str, project: str) -> dict[str, Any]:
     """Return the log fields that tie an entry to the caller's trace; none without a trace.
 
     Args:
-        headers: of the request.
+        traceparent: the request's header of that name; it goes before the other.
+        cloud_trace: the request's header ``X-Cloud-Trace-Context``.
         project: Google Cloud project id; empty where there is none.
     """
-    if match := TRACEPARENT.fullmatch(headers.get("traceparent", "")):
+    if match := TRACEPARENT.fullmatch(traceparent):
         trace, span, flags = match.groups()
         sampled = bool(int(flags, 16) & 1)
-    elif match := CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
+    elif match := CLOUD_TRACE.fullmatch(cloud_trace):
         trace, span_decimal, flag = match.groups()
         span = f"{int(span_decimal or 0):016x}"
         sampled = flag == "1"

@@ -1,6 +1,7 @@
 """What this machine, or the container on it, offers."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -34,6 +35,12 @@ def memory_bytes(memory_max: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
 
 
 def default_weights_dir() -> Path:
-    """Return ``imgserve`` under the user's cache folder (XDG base directory specification)."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "imgserve"
+    """Return ``imgserve`` under the user's cache folder (XDG base directory specification).
+
+    A user of a container may have no home: then it is under the folder for temporary files.
+    """
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        cache = Path(tempfile.gettempdir())
+    return cache / "imgserve"

@@ -8,6 +8,8 @@ import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 
+LONGEST_S = 3600.0  # Cloud Run ends every request by then; waiting takes no number without end
+
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     """Return a parser of whole numbers from low to high, both allowed."""
@@ -24,16 +26,19 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """a number of seconds above 0"""
+    """a number of seconds above 0, up to 3600"""
     number = float(text)
-    if not 0 < number < float("inf"):
+    if not 0 < number <= LONGEST_S:
         raise ValueError
     return number
 
 
 def folder(text: str) -> Path:
     """the path of a folder"""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as exc:  # no such user, or one without a home
+        raise ValueError(text) from exc
 
 
 def word(text: str) -> str:
@@ -45,12 +50,20 @@ def word(text: str) -> str:
 
 def words(text: str) -> tuple[str, ...]:
     """a list separated by commas"""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError
+    return tuple(dict.fromkeys(parts))
 
 
 def networks(text: str) -> tuple[str, ...]:
     """addresses or CIDR ranges separated by commas, such as 127.0.0.1/32"""
     return tuple(str(ipaddress.ip_network(part)) for part in words(text))
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """web origins separated by commas, such as https://page.example, or *"""
+    return tuple(part if part == "*" else base_url(part) for part in words(text))
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:

@@ -100,6 +100,15 @@ def read_info(folder: Path, model_id: str) -> ModelInfo:
         FileNotFoundError: the model has not been compiled into this folder.
         ArtefactInvalid: files are missing, damaged, or of another version of this package.
     """
+    info = parse_info(folder, model_id)
+    if not _intact(folder, info):
+        path = info_path(folder, model_id)
+        raise ArtefactInvalid(f"files named in {path} are damaged: {_remedy(model_id)}")
+    return info
+
+
+def parse_info(folder: Path, model_id: str) -> ModelInfo:
+    """Return what a compiled model is said to be, without a look at its files; errors likewise."""
     path = info_path(folder, model_id)
     try:
         info = msgspec.json.decode(path.read_bytes(), type=ModelInfo)
@@ -107,8 +116,6 @@ def read_info(folder: Path, model_id: str) -> ModelInfo:
         raise ArtefactInvalid(f"{path} cannot be read ({exc}): {_remedy(model_id)}") from exc
     if info.format != FORMAT or info.model != model_id:
         raise ArtefactInvalid(f"{path} is of another version: {_remedy(model_id)}")
-    if not _intact(folder, info):
-        raise ArtefactInvalid(f"files named in {path} are damaged: {_remedy(model_id)}")
     return info
 
 

@@ -1,78 +1,20 @@
-"""Load a model while the service already answers that it is not ready."""
+"""Load a model by its id, compiling it first where that is needed."""
 
 import logging
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 
-from imgserve.contract import State
 from imgserve.engine import openvino_engine
 from imgserve.engine.artefact import read_info
 from imgserve.engine.classifier import Classifier
-from imgserve.errors import ArtefactInvalid, ModelError, NotReady
+from imgserve.errors import ArtefactInvalid, ModelError
 from imgserve.models import catalogue
 from imgserve.settings import BackendSettings
 
 log = logging.getLogger(__name__)
 
 FLOAT32_BYTES = 4
-
-
-class LoadingModel:
-    """A model being loaded in a thread of its own, from the moment this is made."""
-
-    def __init__(self, model_id: str, load: Callable[[], Classifier]) -> None:
-        self.model = model_id
-        self._load = load
-        self._classifier: Classifier | None = None
-        self._failure: str | None = None
-        self._done = threading.Event()
-        threading.Thread(target=self._run, name=f"load-{model_id}", daemon=True).start()
-
-    def _run(self) -> None:
-        started = perf_counter()
-        try:
-            self._classifier = self._load()
-            log.info("model %s loaded in %.2f s", self.model, perf_counter() - started)
-        except Exception as exc:  # whatever it is, callers are told and the log has the rest
-            self._failure = str(exc)
-            log.exception("model %s could not be loaded", self.model)
-        finally:
-            self._done.set()
-
-    @contextmanager
-    def using(self, timeout_s: float) -> Iterator[Classifier]:
-        """Hold the model while it is used; errors as ``get``."""
-        yield self.get(timeout_s)
-
-    @property
-    def state(self) -> State:
-        """Return whether it is loaded; one that could not be loaded is absent."""
-        if not self._done.is_set():
-            return "loading"
-        return "absent" if self._classifier is None else "ready"
-
-    @property
-    def failure(self) -> str | None:
-        """Return why it could not be loaded, if that was tried and failed."""
-        return self._failure
-
-    def get(self, timeout_s: float = 0.0) -> Classifier:
-        """Return the model, waiting for it at most so long.
-
-        Raises:
-            NotReady: it is still loading, or could not be loaded.
-        """
-        self._done.wait(timeout_s)
-        if self._classifier is not None:
-            return self._classifier
-        if self._failure is not None:
-            raise NotReady(f"model {self.model} could not be loaded: {self._failure}", 60)
-        raise NotReady(f"model {self.model} is still loading: try again in a moment")
 
 
 def compiled_folder(settings: BackendSettings) -> Path:
@@ -139,7 +81,7 @@ def compile_apart(settings: BackendSettings, model_id: str) -> None:
     """
     log.info("model %s is compiled once for this machine; this takes a minute or so", model_id)
     command = [sys.executable, "-m", "imgserve.compile", model_id]
-    command += ["--out", str(compiled_folder(settings))]
+    command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]
     command += ["--checkpoints", str(checkpoints_folder(settings))]
     if settings.weights_url_base:
         command += ["--weights-url-base", settings.weights_url_base]
@@ -151,7 +93,9 @@ def compile_apart(settings: BackendSettings, model_id: str) -> None:
 def _run_showing_progress(command: list[str]) -> tuple[int, str]:
     """Run a command, copy what it says to standard error, return its status and its last line."""
     last_line = ""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    # Nothing is written to its input: that it closes tells it that this process is gone.
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True)  # noqa: S603
     with process:
         for line in process.stderr or ():
             sys.stderr.write(line)

@@ -9,29 +9,26 @@ import ctypes
 import logging
 import sys
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from imgserve.contract import State
 from imgserve.engine.classifier import Classifier
-from imgserve.engine.loading import LoadingModel
+from imgserve.engine.loading_model import LoadingModel
 from imgserve.errors import NotReady, UnknownModel
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 60.0  # a model that could not be loaded is not tried again before
 ROOM_WAIT_S = 30.0  # requests hold a model for as long as they compute, which is much less
 
 
 @dataclass(eq=False)
 class Held:
-    """A model in the table, when it was put there, and how many requests hold it."""
+    """A model in the table, how many requests hold it and how much memory it takes."""
 
     model: LoadingModel
-    since_s: float
     users: int = 0
     size_bytes: int = 0
 
@@ -99,7 +96,9 @@ class ModelPool:
         """Begin to load a model, without waiting for it; errors as ``using``."""
         self.require(model_id)
         with self._changed:
-            self._entry(model_id)
+            model = self._entry(model_id).model
+        with suppress(NotReady):
+            model.get()
 
     def state(self, model_id: str) -> tuple[State, str | None]:
         """Return a model's state, and why it could not be loaded where that was tried.
@@ -138,20 +137,19 @@ class ModelPool:
     def _entry(self, model_id: str) -> Held:
         """Return a model's place in the table, the most recently used now; begin to load it."""
         held = self._table.get(model_id)
-        if held is None or self._may_be_tried_again(held):
-            model = LoadingModel(model_id, lambda: self._loaded(model_id))
-            held = self._table[model_id] = Held(model, time.monotonic())
+        if held is None:
+            held = Held(LoadingModel(model_id, lambda: self._loaded(model_id)))
+            self._table[model_id] = held
         self._table.move_to_end(model_id)
         return held
 
-    @staticmethod
-    def _may_be_tried_again(held: Held) -> bool:
-        return held.model.failure is not None and time.monotonic() - held.since_s > RETRY_S
-
     def _loaded(self, model_id: str) -> Classifier:
-        """Return a model after making room for it; runs in the thread that loads it."""
+        """Return a model after making room for it; runs in the thread that loads it.
+
+        One that must be compiled or downloaded first does not keep others waiting.
+        """
+        size_bytes = self._prepare(model_id)
         with self._one_load:
-            size_bytes = self._prepare(model_id)
             with self._changed:
                 self._make_room(model_id, size_bytes)
                 self._table[model_id].size_bytes = size_bytes
@@ -174,12 +172,20 @@ class ModelPool:
         return sum(held.size_bytes for held in self._table.values() if not held.model.failure)
 
     def _let_one_leave(self, *, besides: str) -> bool:
-        """Take the least recently used model out of the table; return whether there was one."""
-        for model_id, held in self._table.items():
-            if model_id != besides and held.model.state == "ready":
-                self._leaving.append((model_id, self._table.pop(model_id)))
-                return True
-        return False
+        """Take the least recently used model out of the table; return whether there was one.
+
+        One that no request holds goes before one that must be waited for.
+        """
+        others = [
+            (model_id, held)
+            for model_id, held in self._table.items()
+            if model_id != besides and held.model.state == "ready"
+        ]
+        if not others:
+            return False
+        model_id, _ = min(others, key=lambda each: each[1].users > 0)
+        self._leaving.append((model_id, self._table.pop(model_id)))
+        return True
 
     def _none_leaving(self) -> bool:
         """Free what no request holds any more; return whether all that leave are gone."""

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgspec
 from flask import Flask, Request, Response, request
@@ -17,11 +17,39 @@ from imgserve.service.prediction import Predictor, Using
 from imgserve.service.problems import answer_problems
 from imgserve.settings import BackendSettings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class Body:
+    """A request's body, whose faults are those of a connection that broke off.
+
+    gunicorn's own errors, of a body in malformed pieces, are of no type that Flask knows.
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most so many bytes.
+
+        Raises:
+            OSError: the body breaks off, stalls, or is malformed.
+        """
+        try:
+            return self._raw.read(size)
+        except Exception as exc:
+            raise OSError(f"the body cannot be read: {exc}") from exc
+
 
 class PictureRequest(Request):
     """A request whose uploads stay in memory: they are small, and the disk may be read-only."""
 
     max_form_parts = 16
+
+    def __init__(self, environ: "WSGIEnvironment", *args: Any, **kwargs: Any) -> None:
+        environ["wsgi.input"] = cast(IO[bytes], Body(environ["wsgi.input"]))
+        super().__init__(environ, *args, **kwargs)
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         return io.BytesIO()
@@ -46,8 +74,9 @@ class Backend:
         Raises:
             HttpError: of any kind but the routes' own.
         """
-        wanted = asked(request, form, self.settings.max_image_bytes)
-        answer = self.predictor.predict(wanted, choose(wanted))
+        with self.predictor.gate.admitted():
+            wanted = asked(request, form, self.settings.max_image_bytes)
+            answer = self.predictor.predict(wanted, choose(wanted))
         self.metrics.predicted(answer.model, answer.timings_ms)
         return json_answer(answer)
 
@@ -56,6 +85,7 @@ def create_backend(settings: BackendSettings) -> Backend:
     """Return a backend that says hello, counts, and describes itself."""
     app = Flask("imgserve", static_folder=None)
     app.request_class = PictureRequest
+    app.url_map.strict_slashes = False  # /docs is answered as /docs/ is, without a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_image_bytes + FORM_OVERHEAD_BYTES
     metrics = Metrics()
     predictor = Predictor(settings)

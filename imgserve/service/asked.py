@@ -1,11 +1,12 @@
 """What a request asks for: a picture, by URL or in the body, and options."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from flask import Request
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from imgserve.contract import (
     IMAGE_FIELD,
@@ -17,8 +18,9 @@ from imgserve.contract import (
 from imgserve.errors import InvalidRequest, PictureTooLarge
 
 JSON_LIMIT_BYTES = 64 * 1024
+KEY = "key"  # where Google's API Gateway takes its API key, and passes it on
 HINT = (
-    'send JSON {"url": "https://..."}, or the picture itself: '
+    'send JSON {"url": "https://..."} with Content-Type: application/json, or the picture itself: '
     f"multipart/form-data with a file field {IMAGE_FIELD!r}, or a body of type image/*"
 )
 
@@ -60,13 +62,14 @@ def asked(request: Request, form: Form, limit_bytes: int) -> Asked:
         InvalidRequest: the body is not one of the three accepted kinds.
         PictureTooLarge: the picture has more than ``limit_bytes`` bytes.
     """
+    if request.mimetype.startswith("image/"):
+        data = _within(request.get_data(cache=False), limit_bytes)
+        return Asked(_options(request.args, form, ignored=KEY), data=data)
+    _refuse_query(request, form)
     if request.mimetype == "application/json":
         return _by_url(request.get_data(cache=False), form)
     if request.mimetype == "multipart/form-data":
         return _by_form(request, form, limit_bytes)
-    if request.mimetype.startswith("image/"):
-        data = _within(request.get_data(cache=False), limit_bytes)
-        return Asked(_options(request.args, form), data=data)
     given = f"of type {request.mimetype}" if request.mimetype else "without a type"
     raise InvalidRequest(f"a body {given} cannot be used: {HINT}")
 
@@ -82,17 +85,36 @@ def _by_url(body: bytes, form: Form) -> Asked:
 
 
 def _by_form(request: Request, form: Form, limit_bytes: int) -> Asked:
-    file = request.files.get(IMAGE_FIELD)
-    if file is None:
-        raise InvalidRequest(f"the form has no file field {IMAGE_FIELD!r}: {HINT}")
-    return Asked(_options(request.form, form), data=_within(file.stream.read(), limit_bytes))
-
-
-def _options(values: Mapping[str, Any], form: Form) -> PredictOptions:
     try:
-        return msgspec.convert(dict(values), form.options, strict=False)
+        files = request.files.getlist(IMAGE_FIELD)
+    except RequestEntityTooLarge as exc:
+        if (request.content_length or 0) > (request.max_content_length or 0):
+            raise
+        raise InvalidRequest(f"the form has too many fields, or too long a one: {HINT}") from exc
+    if len(files) != 1:
+        raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HINT}")
+    return Asked(_options(request.form, form), data=_within(files[0].stream.read(), limit_bytes))
+
+
+def _options(values: MultiDict[str, str], form: Form, ignored: str = "") -> PredictOptions:
+    given = {name: each for name, each in values.to_dict(flat=False).items() if name != ignored}
+    repeated = [name for name, each in given.items() if len(each) > 1]
+    if repeated:
+        raise InvalidRequest(f"option {repeated[0]!r} is given more than once")
+    try:
+        flat = {name: each[0] for name, each in given.items()}
+        return msgspec.convert(flat, form.options, strict=False)
     except msgspec.ValidationError as exc:
         raise InvalidRequest(f"an option cannot be used ({exc})") from exc
+
+
+def _refuse_query(request: Request, form: Form) -> None:
+    misplaced = set(request.args) & set(form.options.__struct_fields__)
+    if misplaced:
+        raise InvalidRequest(
+            f"{min(misplaced)!r} belongs into the body here: only a body of type image/* leaves "
+            "options to the address"
+        )
 
 
 def _within(data: bytes, limit_bytes: int) -> bytes:

@@ -1,7 +1,7 @@
 """What a backend says of one of its models."""
 
 from imgserve.contract import ModelState, State
-from imgserve.engine.artefact import read_info
+from imgserve.engine.artefact import parse_info
 from imgserve.engine.loading import compiled_folder
 from imgserve.errors import ArtefactInvalid
 from imgserve.models import catalogue
@@ -31,7 +31,7 @@ def model_state(
 
 def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:
     try:
-        info = read_info(compiled_folder(settings), model_id)
-    except (FileNotFoundError, ArtefactInvalid):
+        info = parse_info(compiled_folder(settings), model_id)
+    except (OSError, ArtefactInvalid):
         return None
     return info.graph.size_bytes + info.weights.size_bytes

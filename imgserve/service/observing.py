@@ -14,6 +14,8 @@ from imgserve.service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+# Any other word may come in as a method, and each would be a series of its own for ever.
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 GIVEN_ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -31,13 +33,16 @@ def observe(app: Flask, metrics: Metrics, project: str) -> None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         g.request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         g.started = perf_counter()
-        TRACE_FIELDS.set(trace_fields(dict(request.headers), project))
+        traceparent = request.headers.get("traceparent", "")
+        cloud_trace = request.headers.get("X-Cloud-Trace-Context", "")
+        TRACE_FIELDS.set(trace_fields(traceparent, cloud_trace, project))
 
     @app.after_request
     def end(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = g.request_id
         route = request.url_rule.rule if request.url_rule else "unknown"
-        metrics.requests.labels(request.method, route, response.status_code).inc()
+        method = request.method if request.method in METHODS else "other"
+        metrics.requests.labels(method, route, response.status_code).inc()
         _log_request(response, perf_counter() - g.started)
         return response
 

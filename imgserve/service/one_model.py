@@ -12,7 +12,7 @@ from imgserve.contract import (
     PredictAnswer,
     Ready,
 )
-from imgserve.engine.loading import LoadingModel
+from imgserve.engine.loading_model import LoadingModel
 from imgserve.errors import NotReady, UnknownModel
 from imgserve.service.app import Backend, create_backend, json_answer
 from imgserve.service.asked import ONE_MODEL

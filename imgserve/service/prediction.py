@@ -38,20 +38,19 @@ class Predictor:
         self._load_wait_s = settings.load_wait_s
 
     def predict(self, asked: Asked, using: Using) -> PredictAnswer:
-        """Return the answer to one request.
+        """Return the answer to one request, which the gate has admitted.
 
         Raises:
             HttpError: of any kind but the routes' own.
         """
         started = perf_counter()
-        with self.gate.admitted():
-            data = asked.data if asked.url is None else self._fetcher.fetch(asked.url)
-            fetch_ms = 0.0 if asked.url is None else _ms_since(started)
-            with using(self._load_wait_s) as classifier, self.gate.slot():
-                decoding = perf_counter()
-                picture = decode(data or b"", limit_pixels=self._limit_pixels)
-                decode_ms = _ms_since(decoding)
-                made = classifier(picture)
+        data = asked.data if asked.url is None else self._fetcher.fetch(asked.url)
+        fetch_ms = 0.0 if asked.url is None else _ms_since(started)
+        with using(self._load_wait_s) as classifier, self.gate.slot():
+            decoding = perf_counter()
+            picture = decode(data or b"", limit_pixels=self._limit_pixels)
+            decode_ms = _ms_since(decoding)
+            made = classifier(picture)
         timings = Timings(
             fetch=fetch_ms,
             decode=decode_ms,

@@ -61,6 +61,8 @@ def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
         case werkzeug.MethodNotAllowed():
             allow = ", ".join(sorted(error.valid_methods or ()))
             return MethodNotAllowed(f"this path answers {allow}: {DOCS} describes the API", allow)
+        case werkzeug.ClientDisconnected():
+            return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
         case werkzeug.RequestEntityTooLarge():
             return PictureTooLarge(
                 f"the request is larger than a picture of {limit_bytes} bytes: send a smaller one"

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from imgserve.settings import BackendSettings
 from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
 
@@ -22,6 +24,11 @@ START_TIMEOUT_S = 60
 # Those whose trained weights are packages.
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/service/gunicorn.conf.py")
+
+
+# A developer's own settings must not change what is tested.
+SETTINGS = {each.name.upper() for each in fields(BackendSettings)}
+CLEAN = {name: value for name, value in os.environ.items() if name not in SETTINGS}
 
 
 class PictureHost:
@@ -82,7 +89,7 @@ class Backend:
         self.process = subprocess.Popen(
             [*GUNICORN, app],
             cwd=root,
-            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environ},
+            env={**CLEAN, "HOST": "127.0.0.1", "PORT": str(port), **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import requests
 
 from tests.services.conftest import Backend, PictureHost, StartBackend, free_port
 from tests.unit import pictures
+from tests.unit.waiting import wait_until
 
 
 def test_an_upload_is_answered(backend_v1: Backend) -> None:
@@ -76,8 +78,9 @@ def test_a_full_queue_answers_503_and_state_stays_readable(start_backend: StartB
             timeout=30,
         )
 
-    with ThreadPoolExecutor(max_workers=9) as callers:
-        asked = [callers.submit(ask, number) for number in range(32)]
+    with ThreadPoolExecutor(max_workers=32) as callers:
+        asked = [callers.submit(ask, number) for number in range(64)]
+        wait_until(lambda: any(each.done() for each in asked))
         assert requests.get(f"{backend.url}/ready", timeout=10).status_code == 200
         responses = [each.result() for each in asked]
     statuses = [response.status_code for response in responses]
@@ -88,9 +91,10 @@ def test_a_full_queue_answers_503_and_state_stays_readable(start_backend: StartB
     backend.stop()
 
 
-def _slow_host(delay_s: float) -> tuple[socket.socket, str]:
-    """Return a host that sends its picture late, and its address."""
+def _slow_host(delay_s: float) -> tuple[socket.socket, str, threading.Event]:
+    """Return a host that sends its picture late, its address, and when it is asked."""
     server = socket.create_server(("127.0.0.1", 0))
+    asked = threading.Event()
     data = pictures.path("coffee.png").read_bytes()
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
 
@@ -98,23 +102,24 @@ def _slow_host(delay_s: float) -> tuple[socket.socket, str]:
         connection, _ = server.accept()
         with connection:
             connection.recv(65536)
+            asked.set()
             time.sleep(delay_s)
             connection.sendall(head.encode() + data)
 
     threading.Thread(target=serve, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.getsockname()[1]}/coffee.png"
+    return server, f"http://127.0.0.1:{server.getsockname()[1]}/coffee.png", asked
 
 
 def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(
     start_backend: StartBackend,
 ) -> None:
     backend = start_backend()
-    server, url = _slow_host(delay_s=2)
+    server, url, asked = _slow_host(delay_s=2)
     with server, ThreadPoolExecutor() as callers:
         under_way = callers.submit(
             requests.post, f"{backend.url}/predict", json={"url": url}, timeout=20
         )
-        time.sleep(0.7)
+        assert asked.wait(10)
         backend.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         with pytest.raises(requests.ConnectionError):
@@ -129,12 +134,12 @@ def test_sigterm_ends_within_ten_seconds_although_a_request_hangs(
     start_backend: StartBackend,
 ) -> None:
     backend = start_backend(FETCH_TIMEOUT_S="60")
-    server, url = _slow_host(delay_s=40)
+    server, url, asked = _slow_host(delay_s=40)
     with server, ThreadPoolExecutor() as callers:
         hanging = callers.submit(
             requests.post, f"{backend.url}/predict", json={"url": url}, timeout=60
         )
-        time.sleep(0.7)
+        assert asked.wait(10)
         started = time.monotonic()
         backend.process.send_signal(signal.SIGTERM)
         backend.process.wait(timeout=15)
@@ -201,3 +206,68 @@ def test_logs_are_json_with_the_requests_trace(start_backend: StartBackend) -> N
     (entry,) = [each for each in entries if each.get("request_id") == "seen-in-log"]
     assert entry["logging.googleapis.com/trace"] == f"projects/my-project/traces/{trace}"
     assert all("severity" in each for each in entries)
+
+
+def _sent(backend: Backend, request: bytes) -> bytes:
+    """Return what is answered to bytes that no well-behaved client sends."""
+    with socket.create_connection(("127.0.0.1", backend.port), timeout=30) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        return answer
+
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "body", [b"ZZ\r\nabc\r\n0\r\n\r\n", b"-5\r\nabc\r\n0\r\n\r\n", b"3\r\nabcXX0\r\n\r\n"]
+)
+def test_a_body_in_malformed_pieces_is_the_callers_fault(backend_v1: Backend, body: bytes) -> None:
+    answer = _sent(backend_v1, HEAD + body)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"urn:imgserve:problem:invalid-request" in answer
+
+
+def test_connections_that_stall_do_not_keep_others_out(start_backend: StartBackend) -> None:
+    backend = start_backend(MAX_QUEUE="2", THREADS="1")
+    stalled = []
+    for _ in range(40):
+        connection = socket.create_connection(("127.0.0.1", backend.port), timeout=30)
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        stalled.append(connection)
+    assert requests.get(f"{backend.url}/hello", timeout=45).json() == "Hello!"
+    for connection in stalled:
+        connection.close()
+    backend.stop()
+
+
+def test_a_stopped_backend_leaves_no_compiler_behind(
+    start_backend: StartBackend, tmp_path: Path
+) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent:
+        backend = start_backend(
+            ready=False,
+            MODEL_NAME="vgg16",
+            WEIGHTS_DIR=str(tmp_path),
+            WEIGHTS_URL_BASE=f"http://127.0.0.1:{silent.getsockname()[1]}",
+        )
+        backend.wait_until("/hello")
+        wait_until(lambda: _compilers(tmp_path))
+        backend.stop()
+        wait_until(lambda: not _compilers(tmp_path))
+
+
+def _compilers(folder: Path) -> list[str]:
+    """Return the processes that compile into a folder."""
+    listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True)
+    return [
+        line
+        for line in listed.stdout.splitlines()
+        if "imgserve.compile" in line and str(folder) in line
+    ]

@@ -9,6 +9,7 @@ import requests
 
 from tests.services.conftest import MODELS, Backend, PictureHost, StartBackend
 from tests.unit import pictures
+from tests.unit.waiting import wait_until
 
 APP = "backend_v2.app:app"
 PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
@@ -108,12 +109,13 @@ def test_a_model_whose_weights_cannot_be_had_is_absent_and_the_rest_work(
             f"{backend.url}/model/vgg16/predict", files={"image": picture}, timeout=60
         )
     assert refused.status_code == 503
-    while (state := requests.get(f"{backend.url}/model/vgg16", timeout=10).json())[
-        "state"
-    ] == "loading":
-        pass
-    assert state["state"] == "absent"
-    assert "could not be had" in state["detail"]
+
+    def state() -> dict[str, Any]:
+        described: dict[str, Any] = requests.get(f"{backend.url}/model/vgg16", timeout=10).json()
+        return described
+
+    wait_until(lambda: state()["state"] == "absent")
+    assert "could not be had" in state()["detail"]
     answer = ask(requests.Session(), f"{backend.url}/predict", "coffee.png")
     assert answer["category"] == "espresso"
     backend.stop()

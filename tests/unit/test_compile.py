@@ -1,8 +1,13 @@
 """Each architecture is compiled for real; those whose weights need a hub with random ones."""
 
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -199,3 +204,37 @@ def test_a_folder_that_cannot_be_made_is_named(
     (tmp_path / "file").write_text("in the way")
     assert compiling.main([EMBEDDED, "--out", str(tmp_path / "file")]) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "imgserve.compile", EMBEDDED, "--until-stdin-closes"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "loading trained weights" in process.stderr.readline()
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert [each.name for each in tmp_path.iterdir()] == [f"{EMBEDDED}.lock"]
+
+
+def test_a_second_compiler_waits_for_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = threading.Event()
+
+    def first() -> None:
+        with filelock.FileLock(tmp_path / f"{EMBEDDED}.lock"):
+            held.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=first)
+    other.start()
+    assert held.wait(10)
+    assert compiling.main([EMBEDDED, "--out", str(tmp_path)]) == 0
+    other.join()
+    assert "another process: waiting" in capsys.readouterr().err

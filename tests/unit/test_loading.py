@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgserve.engine import loading
+from imgserve.engine import loading, loading_model
 from imgserve.engine.artefact import Transform
 from imgserve.engine.classifier import Classifier
+from imgserve.engine.loading_model import LoadingModel
 from imgserve.engine.transform import Crop
 from imgserve.errors import ModelError, NotReady, UnknownModel
 from imgserve.settings import BackendSettings
@@ -29,7 +30,7 @@ def small_classifier(calls: list[Crop]) -> Classifier:
 
 
 def test_a_loaded_model_answers() -> None:
-    model = loading.LoadingModel("small", lambda: small_classifier([]))
+    model = LoadingModel("small", lambda: small_classifier([]))
     classifier = model.get(5)
     made = classifier(pictures.picture("chelsea.png"))
     assert made.categories[made.probabilities.argmax()] == "dog"
@@ -44,7 +45,7 @@ def test_while_it_loads_callers_are_told_and_may_wait() -> None:
         begun.wait(5)
         return small_classifier([])
 
-    model = loading.LoadingModel("small", load)
+    model = LoadingModel("small", load)
     assert model.state == "loading"
     with pytest.raises(NotReady, match="small is still loading") as caught:
         model.get()
@@ -56,16 +57,43 @@ def test_while_it_loads_callers_are_told_and_may_wait() -> None:
     assert model.failure is None
 
 
-@pytest.mark.parametrize("error", [ModelError("no weights"), MemoryError("no weights")])
-def test_a_model_that_cannot_be_loaded_says_why(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ModelError("no weights"), "no weights"), (OSError("/a/path"), "the log says why")],
+)
+def test_a_model_that_cannot_be_loaded_says_why_but_not_what_only_the_log_may(
+    error: Exception, said: str
+) -> None:
     def load() -> Classifier:
         raise error
 
-    model = loading.LoadingModel("small", load)
-    with pytest.raises(NotReady, match="could not be loaded: no weights"):
+    model = LoadingModel("small", load)
+    with pytest.raises(NotReady, match=f"could not be loaded: {said}") as caught:
         model.get(5)
+    assert caught.value.retry_after_s == 60
     assert model.state == "absent"
-    assert model.failure == "no weights"
+    assert model.failure == said
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results: list[Exception | Classifier] = [ModelError("no network"), small_classifier([])]
+
+    def load() -> Classifier:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    model = LoadingModel("small", load)
+    for _ in range(2):
+        with pytest.raises(NotReady, match="no network"):
+            model.get(5)
+    assert len(results) == 1
+    later = loading_model.time.monotonic() + loading_model.RETRY_S
+    monkeypatch.setattr(loading_model.time, "monotonic", lambda: later)
+    assert model.get(5).model == "small"
 
 
 def _settings(folder: Path, **more: object) -> BackendSettings:

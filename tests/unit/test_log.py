@@ -20,6 +20,11 @@ def _formatted(level: int = logging.INFO, **more: object) -> dict[str, object]:
     return entry
 
 
+def _fields(headers: dict[str, str]) -> dict[str, object]:
+    given = headers.get("traceparent", ""), headers.get("X-Cloud-Trace-Context", "")
+    return trace_fields(*given, "my-project")
+
+
 def test_an_entry_has_cloud_loggings_names() -> None:
     entry = _formatted(logging.WARNING)
     assert entry["severity"] == "WARNING"
@@ -54,7 +59,7 @@ def test_a_traceback_stays_in_its_line() -> None:
     ],
 )
 def test_a_request_is_tied_to_its_trace(headers: dict[str, str], span: str, sampled: bool) -> None:
-    assert trace_fields(headers, "my-project") == {
+    assert _fields(headers) == {
         "logging.googleapis.com/trace": f"projects/my-project/traces/{TRACE}",
         "logging.googleapis.com/spanId": span,
         "logging.googleapis.com/trace_sampled": sampled,
@@ -62,7 +67,7 @@ def test_a_request_is_tied_to_its_trace(headers: dict[str, str], span: str, samp
 
 
 def test_without_a_project_the_trace_is_written_bare() -> None:
-    fields = trace_fields({"X-Cloud-Trace-Context": f"{TRACE}/1"}, "")
+    fields = trace_fields("", f"{TRACE}/1", "")
     assert fields["logging.googleapis.com/trace"] == TRACE
 
 
@@ -76,7 +81,7 @@ def test_without_a_project_the_trace_is_written_bare() -> None:
     ],
 )
 def test_without_a_usable_trace_nothing_is_added(headers: dict[str, str]) -> None:
-    assert trace_fields(headers, "my-project") == {}
+    assert _fields(headers) == {}
 
 
 def test_entries_written_during_a_request_carry_its_trace() -> None:

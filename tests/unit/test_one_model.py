@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.engine.loading import LoadingModel
+from imgserve.engine.loading_model import LoadingModel
 from imgserve.service.one_model import model_by_path_app
 from imgserve.settings import BackendSettings
 from tests.unit.test_pool import Loads

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from imgserve.engine import loading_model
 from imgserve.engine import pool as pools
 from imgserve.engine.artefact import Transform
 from imgserve.engine.classifier import Classifier
 from imgserve.engine.pool import ModelPool
 from imgserve.errors import ModelError, NotReady, UnknownModel
 from tests.unit import pictures
+from tests.unit.waiting import wait_until
 
 IDS = ("a", "b", "c")
 WAIT_S = 10
@@ -134,8 +136,7 @@ def test_a_model_in_use_is_not_freed_before_its_request_ends() -> None:
     with ThreadPoolExecutor() as callers:
         with pool.using("a", WAIT_S) as classifier:
             other = callers.submit(use, pool, "b")
-            while pool.state("a")[0] != "absent":  # it has left the table
-                pass
+            wait_until(lambda: pool.state("a")[0] == "absent")  # it has left the table
             assert pool.state("b")[0] == "loading"
             assert not other.done()
             assert classifier(picture).probabilities[0] == 1
@@ -154,7 +155,6 @@ def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(
         pool.using("b", WAIT_S),
     ):
         pass
-    monkeypatch.setattr(pools, "RETRY_S", 0.0)
     use(pool, "b")
 
 
@@ -169,7 +169,8 @@ def test_a_failed_model_says_why_and_is_tried_again_later(monkeypatch: pytest.Mo
     assert pool.state("a") == ("absent", "no weights")
     loads.error = None
     use(pool, "b")
-    monkeypatch.setattr(pools, "RETRY_S", 0.0)
+    later = loading_model.time.monotonic() + loading_model.RETRY_S
+    monkeypatch.setattr(loading_model.time, "monotonic", lambda: later)
     use(pool, "a")
     assert pool.state("a") == ("ready", None)
 
@@ -183,6 +184,30 @@ def test_a_failed_model_takes_no_memory() -> None:
     loads.error = None
     use(pool, "b", "c")
     assert ready(pool) == ["b", "c"]
+
+
+def test_a_model_that_must_be_downloaded_first_keeps_no_other_waiting() -> None:
+    loads = Loads()
+    downloaded = threading.Event()
+
+    def prepare(model_id: str) -> int:
+        if model_id == "a":
+            downloaded.wait(WAIT_S)
+        return loads.size_bytes
+
+    pool = ModelPool(IDS, prepare, loads.load, limit_bytes=30)
+    pool.warm("a")
+    use(pool, "b", "c")
+    assert pool.state("a")[0] == "loading"
+    downloaded.set()
+    use(pool, "a")
+
+
+def test_an_idle_model_leaves_before_one_in_use() -> None:
+    pool = Loads().pool(limit_bytes=20)
+    with pool.using("a", WAIT_S):
+        use(pool, "b", "c")
+        assert ready(pool) == ["a", "c"]
 
 
 def test_ready_is_the_default_or_else_any_other() -> None:

@@ -24,12 +24,15 @@ from imgserve import contract, errors
 from imgserve.contract import FORM_OVERHEAD_BYTES
 from imgserve.engine.artefact import Transform
 from imgserve.engine.classifier import Classifier
-from imgserve.engine.loading import LoadingModel
+from imgserve.engine.loading_model import LoadingModel
 from imgserve.engine.transform import Crop
+from imgserve.log import TRACE_FIELDS
+from imgserve.service import observing
 from imgserve.service.asked import JSON_LIMIT_BYTES
 from imgserve.service.one_model import one_model_app
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
+from tests.unit.waiting import wait_until
 
 CLASSES = ["cat", "dog", "bird"]
 Respond = Callable[[Crop], np.ndarray]
@@ -193,7 +196,50 @@ def test_a_form_without_the_picture_says_which_field_is_missing() -> None:
 
 def test_a_form_with_too_many_parts_is_refused() -> None:
     form = {"image": (io.BytesIO(cat()), "cat.jpg"), **{f"f{n}": "x" for n in range(16)}}
-    assert client().post("/predict", data=form).status_code in (400, 413)
+    response = client().post("/predict", data=form)
+    assert "too many fields" in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_form_with_a_long_field_is_told_so_and_not_that_the_picture_is_large() -> None:
+    form = {"image": (io.BytesIO(cat()), "cat.jpg"), "top_k": "1" * 600_000}
+    response = client().post("/predict", data=form)
+    assert "too long a one" in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_form_far_over_the_limit_is_too_large() -> None:
+    response = client(max_image_bytes=1000).post(
+        "/predict",
+        data=bytes(FORM_OVERHEAD_BYTES + 1001),
+        content_type="multipart/form-data; boundary=x",
+    )
+    problem(response, errors.PictureTooLarge)
+
+
+def test_a_form_with_two_pictures_is_refused() -> None:
+    form = {"image": [(io.BytesIO(cat()), "a.jpg"), (io.BytesIO(cat()), "b.jpg")]}
+    problem(client().post("/predict", data=form), errors.InvalidRequest)
+
+
+@pytest.mark.parametrize("name", ["topk", "model", "url"])
+def test_unknown_options_are_refused_wherever_they_stand(name: str) -> None:
+    in_form = problem(upload(client(), cat(), **{name: "1"}), errors.InvalidRequest)
+    in_query = problem(raw(client(), cat(), f"?{name}=1"), errors.InvalidRequest)
+    assert name in in_form.detail
+    assert name in in_query.detail
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    answered = problem(raw(client(), cat(), "?top_k=1&top_k=2"), errors.InvalidRequest)
+    assert "more than once" in answered.detail
+
+
+def test_an_option_in_the_address_beside_a_form_is_refused_and_other_words_are_not() -> None:
+    def send(query: str) -> TestResponse:
+        return client().post(f"/predict{query}", data={"image": (io.BytesIO(cat()), "cat.jpg")})
+
+    assert "body" in problem(send("?top_k=1"), errors.InvalidRequest).detail
+    assert send("?key=of-a-gateway").status_code == 200
+    assert raw(client(), cat(), "?key=of-a-gateway").status_code == 200
 
 
 @pytest.mark.parametrize("send", [upload, raw])
@@ -300,8 +346,7 @@ def test_a_prediction_waits_for_a_model_that_is_loading() -> None:
     backend = one_model_app(settings, LoadingModel("small", load)).test_client()
     with ThreadPoolExecutor() as callers:
         waiting = callers.submit(upload, backend, cat())
-        while _metric(backend, "imgserve_queue_requests") != 1:
-            pass
+        wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
         begin.set()
         assert waiting.result(10).status_code == 200
 
@@ -329,8 +374,7 @@ def test_a_full_queue_answers_busy_and_the_rest_are_answered() -> None:
         first = callers.submit(upload, backend, cat())
         assert enter.acquire(timeout=10)
         second = callers.submit(upload, backend, cat())
-        while _metric(backend, "imgserve_queue_requests") != 1:
-            pass
+        wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
         refused = upload(backend, cat())
         assert _metric(backend, "imgserve_inferences_in_progress") == 1
         leave.set()
@@ -367,6 +411,16 @@ def test_paths_that_do_not_exist_share_one_series() -> None:
     assert _metric(backend, series) == 5
 
 
+def test_methods_that_do_not_exist_share_one_series() -> None:
+    backend = client()
+    for number in range(5):
+        backend.open("/hello", method=f"M{number}")
+    assert (
+        _metric(backend, 'imgserve_requests_total{method="other",route="unknown",status="405"}')
+        == 5
+    )
+
+
 def test_a_usable_request_id_is_kept_and_another_replaced() -> None:
     kept = client().get("/hello", headers={"X-Request-Id": "abc-1"})
     assert kept.headers["X-Request-Id"] == "abc-1"
@@ -375,9 +429,22 @@ def test_a_usable_request_id_is_kept_and_another_replaced() -> None:
         assert re.fullmatch("[0-9a-f]{32}", made)
 
 
-def test_a_request_is_logged_with_its_status_and_trace(caplog: pytest.LogCaptureFixture) -> None:
+def test_both_headers_of_a_trace_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(observing.log, "log", lambda *_, **__: seen.append(TRACE_FIELDS.get()))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    for header in (
+        {"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+        {"X-Cloud-Trace-Context": f"{trace}/1;o=1"},
+    ):
+        client(google_cloud_project="p").get("/hello", headers=header)
+    traces = [fields["logging.googleapis.com/trace"] for fields in seen]
+    assert traces == [f"projects/p/traces/{trace}"] * 2
+
+
+def test_a_request_is_logged_with_its_status(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    client(google_cloud_project="p").get("/hello", headers={"X-Request-Id": "abc-1"})
+    client().get("/hello", headers={"X-Request-Id": "abc-1"})
     (record,) = [each for each in caplog.records if each.message == "GET /hello 200"]
     fields = record.__dict__["fields"]
     assert fields["request_id"] == "abc-1"
@@ -415,7 +482,7 @@ def test_every_route_is_described() -> None:
 
 def test_docs_page_needs_no_other_host() -> None:
     backend = client()
-    page = backend.get("/docs", follow_redirects=True)
+    page = backend.get("/docs")
     assert page.status_code == 200
     sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert sources

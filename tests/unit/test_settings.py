@@ -63,11 +63,13 @@ def test_sizes_have_a_lower_limit(name: str) -> None:
         BackendSettings.from_environ({name: "0"})
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "soon"])
+@pytest.mark.parametrize("text", ["0", "-1", "3600.1", "inf", "nan", "soon"])
 def test_seconds_are_above_zero_and_finite(text: str) -> None:
     with pytest.raises(InvalidSetting, match="FETCH_TIMEOUT_S"):
         BackendSettings.from_environ({"FETCH_TIMEOUT_S": text})
-    assert BackendSettings.from_environ({"FETCH_TIMEOUT_S": "0.5"}).fetch_timeout_s == 0.5
+    for number in ("0.5", "3600"):
+        given = BackendSettings.from_environ({"FETCH_TIMEOUT_S": number})
+        assert given.fetch_timeout_s == float(number)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,9 @@ def test_seconds_are_above_zero_and_finite(text: str) -> None:
         ("ALLOWED_ADDRESSES", "localhost"),
         ("WEIGHTS_URL_BASE", "ftp://mirror.example"),
         ("MODEL_NAME", "  "),
+        ("MODELS", ","),
+        ("CORS_ORIGINS", "page.example"),
+        ("WEIGHTS_DIR", "~no-such-user/weights"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, text: str) -> None:
@@ -110,6 +115,21 @@ def test_memory_is_the_smaller_of_the_machines_and_the_containers(tmp_path: Path
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.memory_bytes(tmp_path / "memory.max") > 1048576
     assert machine.memory_bytes(tmp_path / "none") > 1048576
+
+
+def test_a_list_holds_each_word_once() -> None:
+    given = BackendSettings.from_environ({"MODELS": "vgg16,swin_b,vgg16", "CORS_ORIGINS": "*"})
+    assert given.models == ("vgg16", "swin_b")
+    assert given.cors_origins == ("*",)
+
+
+def test_a_user_without_a_home_has_a_cache_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert machine.default_weights_dir().name == "imgserve"
 
 
 def test_folders_may_begin_at_home() -> None:

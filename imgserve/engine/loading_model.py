@@ -1,0 +1,87 @@
+"""A model that is loaded while the service already answers that it is not ready."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from imgserve.contract import State
+from imgserve.engine.classifier import Classifier
+from imgserve.errors import ImgserveError, NotReady
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 60.0  # a model that could not be loaded is not tried again before
+
+
+class LoadingModel:
+    """A model being loaded in a thread of its own, from the moment this is made.
+
+    If that fails, the next request after a pause tries again: a network's fault may pass.
+    """
+
+    def __init__(self, model_id: str, load: Callable[[], Classifier]) -> None:
+        self.model = model_id
+        self._load = load
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._classifier: Classifier | None = None
+        self._failure: str | None = None
+        self._failed_at_s = self._pause_s = 0.0
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name=f"load-{self.model}", daemon=True).start()
+
+    def _run(self) -> None:
+        started_s = time.perf_counter()
+        try:
+            self._classifier = self._load()
+            log.info("model %s loaded in %.2f s", self.model, time.perf_counter() - started_s)
+        except Exception as exc:  # whatever it is, callers are told and the log has the rest
+            self._failed_at_s = time.monotonic()
+            self._pause_s = 0.0 if isinstance(exc, NotReady) else RETRY_S
+            # Words of ours are meant to be read; those of others may tell strangers too much.
+            self._failure = str(exc) if isinstance(exc, ImgserveError) else "the log says why"
+            log.exception("model %s could not be loaded", self.model)
+        finally:
+            self._done.set()
+
+    @contextmanager
+    def using(self, timeout_s: float) -> Iterator[Classifier]:
+        """Hold the model while it is used; errors as ``get``."""
+        yield self.get(timeout_s)
+
+    @property
+    def state(self) -> State:
+        """Return whether it is loaded; one that could not be loaded is absent."""
+        if not self._done.is_set():
+            return "loading"
+        return "absent" if self._classifier is None else "ready"
+
+    @property
+    def failure(self) -> str | None:
+        """Return why it could not be loaded, if that was tried and failed."""
+        return self._failure
+
+    def get(self, timeout_s: float = 0.0) -> Classifier:
+        """Return the model, waiting for it at most so long.
+
+        Raises:
+            NotReady: it is still loading, or could not be loaded.
+        """
+        with self._lock:
+            if self._failure is not None and self._remaining_s() <= 0:
+                self._begin()
+        self._done.wait(timeout_s)
+        if self._classifier is not None:
+            return self._classifier
+        if self._failure is not None:
+            again_s = max(1, math.ceil(self._remaining_s()))
+            raise NotReady(f"model {self.model} could not be loaded: {self._failure}", again_s)
+        raise NotReady(f"model {self.model} is still loading: try again in a moment")
+
+    def _remaining_s(self) -> float:
+        return self._failed_at_s + self._pause_s - time.monotonic()
