@@ -12,7 +12,7 @@ LOCKS := requirements/backend.txt requirements/frontend.txt requirements/compile
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/run.stamp  ## start a backend and its page: VERSION=v1 BACKEND_PORT=8000 FRONTEND_PORT=8501
+run: .venv/run.stamp  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
 	@exec $(BIN)/python -m imgserve.run
 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"

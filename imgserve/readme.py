@@ -5,12 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from imgserve.run import RunSettings
+from imgserve.run.settings import RunSettings
 from imgserve.settings import BackendSettings, FrontendSettings, Settings
+from v3.gateway.settings import GatewaySettings
 
 TABLES: dict[str, type[Settings]] = {
     "run": RunSettings,
     "backend": BackendSettings,
+    "gateway": GatewaySettings,
     "frontend": FrontendSettings,
 }
 

@@ -11,7 +11,17 @@ from typing import Any, Self
 
 from imgserve.errors import InvalidSetting
 from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
-from imgserve.parsers import base_url, folder, networks, one_of, seconds, whole, word, words
+from imgserve.parsers import (
+    base_url,
+    folder,
+    networks,
+    one_of,
+    origins,
+    seconds,
+    whole,
+    word,
+    words,
+)
 
 MIB = 1024 * 1024
 DEFAULT_MODEL = "resnet152"
@@ -144,7 +154,7 @@ class BackendSettings(Settings):
         shown="none",
     )
     cors_origins: tuple[str, ...] = setting(
-        (), words, "web origins whose pages may call this backend, or `*`", shown="none"
+        (), origins, "web origins whose pages may call this backend, or `*`", shown="none"
     )
     log_level: str = setting(
         "INFO", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "the least severe entry that is logged"
@@ -169,6 +179,9 @@ class FrontendSettings(Settings):
     )
     serving_port: int = setting(
         8000, whole(1, 65535), "the backend's port, where `SERVING_URL` is not set"
+    )
+    api_gateway: str = setting(
+        "http://127.0.0.1:8080", base_url, "the address of the gateway before the backends (v3)"
     )
     serving_timeout_s: float = setting(
         60.0, seconds, "how long the page waits for one answer", unit="seconds"

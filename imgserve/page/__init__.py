@@ -7,8 +7,10 @@ A part draws one thing and returns. What the person asked and was told is kept i
 from imgserve.page.answer import show_answer
 from imgserve.page.choosing import choose_picture, offer_samples
 from imgserve.page.frame import read_settings, show_footer, show_header
+from imgserve.page.picking import choose_model
 
 __all__ = [
+    "choose_model",
     "choose_picture",
     "offer_samples",
     "read_settings",

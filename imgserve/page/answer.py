@@ -7,20 +7,33 @@ from imgserve.client import BackendClient
 from imgserve.contract import Prediction
 from imgserve.errors import BackendError
 from imgserve.page.asking import Answered, explained, patient_answer
+from imgserve.page.comparing import Comparison, compare
 from imgserve.page.many import Table, classify_all, show_table
-from imgserve.page.questions import ManyLinks, Question, ask_again, asked
+from imgserve.page.models import Status, look_again
+from imgserve.page.picking import Pick, wanted_models
+from imgserve.page.questions import ManyLinks, Question, asked
+from imgserve.page.side_by_side import cards_in, offer_another_try, show_comparison
 from imgserve.page.words import Failure, answer_sentence, duration, percent, plain
 
 LOOKING = "Looking at the picture …"
 WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
 
+Outcome = Answered | Comparison | Table | Failure
 
-def show_answer(place: DeltaGenerator, backend: BackendClient, *, wake_timeout_s: float) -> None:
+
+def show_answer(
+    place: DeltaGenerator,
+    backend: BackendClient,
+    pick: Pick | None = None,
+    *,
+    wake_timeout_s: float,
+) -> None:
     """Draw the answer to what was asked, asking the backend first where that was not done yet.
 
     Args:
         place: an ``st.empty()``; draw the rest of the page before, as this may take long.
         backend: who is asked.
+        pick: which of its models, where it has several.
         wake_timeout_s: how long to wait for a backend that is waking up.
     """
     question = asked()
@@ -28,9 +41,15 @@ def show_answer(place: DeltaGenerator, backend: BackendClient, *, wake_timeout_s
         _prepare()
         return
     if "outcome" not in st.session_state:
-        st.session_state.outcome = _outcome(question, backend, place, wake_timeout_s)
+        outcome = _outcome(question, backend, pick, place, wake_timeout_s)
+        st.session_state.outcome = outcome
+        if pick and _is_news(pick, outcome):
+            look_again()
+            st.rerun()
     with place.container(border=not isinstance(st.session_state.outcome, Failure)):
         _show(st.session_state.outcome)
+        if pick and pick.compares and isinstance(st.session_state.outcome, Table):
+            st.caption("A list of pictures goes to one model, the first; compare one at a time.")
 
 
 def _prepare() -> None:
@@ -43,26 +62,51 @@ def _prepare() -> None:
 
 
 def _outcome(
-    question: Question, backend: BackendClient, place: DeltaGenerator, wake_timeout_s: float
-) -> Answered | Table | Failure:
+    question: Question,
+    backend: BackendClient,
+    pick: Pick | None,
+    place: DeltaGenerator,
+    wake_timeout_s: float,
+) -> Outcome:
     def notice() -> None:
         place.status(WAKING)
 
     try:
+        models = wanted_models(pick, backend, wake_timeout_s, notice) if pick else []
+        model = models[0].id if models else None
         if isinstance(question, ManyLinks):
-            return classify_all(question, backend, place, notice, wake_timeout_s)
+            return classify_all(question, backend, place, notice, wake_timeout_s, model=model)
+        if pick and pick.compares:
+            cards = cards_in(place, models)
+            return compare(question, backend, models, cards, wake_timeout_s=wake_timeout_s)
         place.status(LOOKING)
-        return patient_answer(question, backend, wake_timeout_s=wake_timeout_s, notice=notice)
+        return patient_answer(
+            question, backend, model, wake_timeout_s=wake_timeout_s, notice=notice
+        )
     except BackendError as exc:
         return explained(exc)
 
 
-def _show(outcome: Answered | Table | Failure) -> None:
+def _is_news(pick: Pick, outcome: Outcome) -> bool:
+    """Return whether the models are not as the page believed them to be."""
+    match outcome:
+        case Answered(answer):
+            return pick.known(answer.model).status is not Status.READY
+        case Failure():
+            return outcome.again
+        case Comparison():
+            return True  # every model was used; the newer run also removes the cards of this one
+    return not pick.models
+
+
+def _show(outcome: Outcome) -> None:
     match outcome:
         case Answered():
             show_answered(outcome)
         case Failure():
             show_failure(outcome)
+        case Comparison():
+            show_comparison(outcome)
         case _:
             show_table(outcome)
 
@@ -71,7 +115,7 @@ def show_failure(failed: Failure) -> None:
     """Draw why there is no answer, and a way to try again where that can help."""
     st.error(f"{plain(failed.sentence)}  \n{plain(failed.next_step)}", icon=":material/error:")
     if failed.again:
-        st.button("Try again", icon=":material/refresh:", on_click=ask_again)
+        offer_another_try()
 
 
 def show_answered(answered: Answered) -> None:

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from imgserve.client import BackendClient, retry_while_waking
 from imgserve.contract import PredictAnswer
-from imgserve.errors import BackendError
-from imgserve.page.questions import Picture
+from imgserve.errors import BackendError, BackendNotReady, NotReady, RequestRefused
+from imgserve.page.questions import TOP, Picture
 from imgserve.page.words import Failure, failure
 
 T = TypeVar("T")
@@ -39,32 +39,47 @@ class Answered:
         return thumbnail if thumbnail and thumbnail.startswith(JPEG_DATA) else None
 
 
-def outcome_now(picture: Picture, backend: BackendClient) -> Answered | Failure:
+def outcome_now(
+    picture: Picture, backend: BackendClient, model: str | None = None
+) -> Answered | Failure:
     """Return the answer, or what to say instead; try once."""
     try:
-        return _timed(picture, backend)
+        return timed_answer(picture, backend, model)
     except BackendError as exc:
         return explained(exc)
 
 
 def patient_answer(
-    picture: Picture, backend: BackendClient, *, wake_timeout_s: float, notice: Callable[[], None]
+    picture: Picture,
+    backend: BackendClient,
+    model: str | None = None,
+    *,
+    wake_timeout_s: float,
+    notice: Callable[[], None],
 ) -> Answered:
     """Return the answer, giving the backend time to wake up.
 
     Args:
         picture: what to classify.
         backend: who classifies it.
+        model: with which model; without it, the backend's own.
         wake_timeout_s: how long to go on asking a backend that is not there yet.
         notice: called, in this thread, whenever the wait turns out to be a long one.
 
     Raises:
         BackendError: there is no answer.
     """
+    return patiently(
+        lambda: timed_answer(picture, backend, model),
+        wake_timeout_s=wake_timeout_s,
+        notice=notice,
+    )
+
+
+def patiently(call: Callable[[], T], *, wake_timeout_s: float, notice: Callable[[], None]) -> T:
+    """Return what ``call`` asks of a backend, giving it time to wake up; as ``patient_answer``."""
     return retry_while_waking(
-        lambda: _noticed(lambda: _timed(picture, backend), notice),
-        timeout_s=wake_timeout_s,
-        on_wait=notice,
+        lambda: _noticed(call, notice), timeout_s=wake_timeout_s, on_wait=notice
     )
 
 
@@ -74,10 +89,31 @@ def explained(error: BackendError) -> Failure:
     return failure(error)
 
 
-def _timed(picture: Picture, backend: BackendClient) -> Answered:
+def timed_answer(
+    picture: Picture, backend: BackendClient, model: str | None, top_k: int = TOP
+) -> Answered:
+    """Return the answer and how long it took.
+
+    Raises:
+        BackendError: there is none; ``RequestRefused`` where it is no use to wait for the model.
+    """
     started = time.perf_counter()
-    answer = picture.classify(backend)
+    try:
+        answer = picture.classify(backend, model, top_k)
+    except BackendNotReady as exc:
+        if model and _has_failed_to_load(backend, model):
+            raise RequestRefused(str(exc), NotReady.slug, NotReady.status) from exc
+        raise
     return Answered(answer, (time.perf_counter() - started) * 1000)
+
+
+def _has_failed_to_load(backend: BackendClient, model: str) -> bool:
+    """Return whether a model is not loading: it was tried, and cannot be."""
+    try:
+        described = backend.model(model)
+    except BackendError:
+        return False
+    return described.state == "absent" and described.detail is not None
 
 
 def _noticed(call: Callable[[], T], notice: Callable[[], None]) -> T:

@@ -4,6 +4,10 @@ from typing import Literal
 
 import altair as alt
 
+# Altair takes pandas from sys.modules, half imported too: two people's first charts at once, in two
+# threads, and one ends in an AttributeError. Imported here, it is whole before any chart is made.
+import pandas  # noqa: F401
+
 from imgserve.contract import Prediction
 from imgserve.page.words import percent
 

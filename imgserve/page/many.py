@@ -58,6 +58,8 @@ def classify_all(
     place: DeltaGenerator,
     notice: Callable[[], None],
     wake_timeout_s: float,
+    *,
+    model: str | None = None,
 ) -> Table:
     """Return a row for each picture, showing progress in ``place``.
 
@@ -67,7 +69,7 @@ def classify_all(
     pictures = [LinkedPicture(url) for url in question.urls]
     rows: list[Row] = []
     place.progress(0.0, f"0 of {len(pictures)}")
-    for outcome in _outcomes(pictures, backend, notice, wake_timeout_s):
+    for outcome in _outcomes(pictures, backend, notice, wake_timeout_s, model):
         rows.append(_row(pictures[len(rows)].url, outcome))
         place.progress(len(rows) / len(pictures), f"{len(rows)} of {len(pictures)}")
     return Table(rows)
@@ -101,14 +103,17 @@ def _outcomes(
     backend: BackendClient,
     notice: Callable[[], None],
     wake_timeout_s: float,
+    model: str | None,
 ) -> Iterator[Answered | Failure]:
     """Yield the outcomes in order; the first picture alone waits for the backend to wake up."""
     try:
-        yield patient_answer(pictures[0], backend, wake_timeout_s=wake_timeout_s, notice=notice)
+        yield patient_answer(
+            pictures[0], backend, model, wake_timeout_s=wake_timeout_s, notice=notice
+        )
     except RequestRefused as exc:
         yield explained(exc)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda picture: outcome_now(picture, backend), pictures[1:])
+        yield from pool.map(lambda each: outcome_now(each, backend, model), pictures[1:])
 
 
 def _row(url: str, outcome: Answered | Failure) -> Row:

@@ -9,6 +9,7 @@ import streamlit as st
 from imgserve.client import BackendClient
 from imgserve.contract import PredictAnswer
 
+TOP = 5  # classes shown with an answer
 SAMPLES_DIR = Path(__file__).parent.parent / "samples"
 SAMPLES: Mapping[str, Path] = {
     "Cat": SAMPLES_DIR / "cat.jpg",
@@ -23,9 +24,11 @@ class LinkedPicture:
 
     url: str
 
-    def classify(self, backend: BackendClient) -> PredictAnswer:
-        """Return what the backend says about it."""
-        return backend.predict_url(self.url)
+    def classify(
+        self, backend: BackendClient, model: str | None = None, top_k: int = TOP
+    ) -> PredictAnswer:
+        """Return what a model of the backend says about it."""
+        return backend.predict_url(self.url, model=model, top_k=top_k)
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,13 @@ class GivenPicture:
     data: bytes
     content_type: str
 
-    def classify(self, backend: BackendClient) -> PredictAnswer:
-        """Return what the backend says about it."""
-        return backend.predict_image(self.data, content_type=self.content_type)
+    def classify(
+        self, backend: BackendClient, model: str | None = None, top_k: int = TOP
+    ) -> PredictAnswer:
+        """Return what a model of the backend says about it."""
+        return backend.predict_image(
+            self.data, content_type=self.content_type, model=model, top_k=top_k
+        )
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,20 @@ def ask(question: Question) -> None:
     st.session_state.pop("outcome", None)
     st.session_state.linked = question.url if isinstance(question, LinkedPicture) else None
     if isinstance(question, LinkedPicture):
-        st.query_params["url"] = question.url
+        _link(question.url)
     else:
         st.query_params.pop("url", None)
+
+
+def _link(url: str) -> None:
+    """Let the address bar name the picture, and who answers, unless it does: a link was followed.
+
+    In one step, as the browser's way back leads through each of them.
+    """
+    if url != st.query_params.get("url"):
+        models = {"model": model} if (model := st.session_state.get("answering")) else {}
+        st.session_state.linked_model = model
+        st.query_params.update(url=url, **models)
 
 
 def ask_linked() -> None:

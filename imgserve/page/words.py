@@ -1,6 +1,7 @@
 """What the page says: the sentence of an answer, of a failure, and outside text made harmless."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgserve.contract import Prediction
@@ -12,7 +13,8 @@ from imgserve.errors import (
     RequestRefused,
 )
 
-# Below this the most probable class is wrong about as often as right, so the sentence says so.
+# Below this the sentence says that it is a guess. Where to draw the line is a choice of wording:
+# how often such answers are right was not measured.
 SURE_FROM = 0.3
 
 _VOWEL_SOUND = re.compile(r"[aio]|e(?!u)|u(?!ni)|hour", re.IGNORECASE)
@@ -62,11 +64,21 @@ def duration(milliseconds: float) -> str:
     return f"{milliseconds:.0f} ms"
 
 
+def parameters(count: int) -> str:
+    """Return how large a model is, as a person reads it."""
+    return f"{count / 1e6:.1f} M parameters"
+
+
+def several(names: Sequence[str]) -> str:
+    """Return names as they stand in a sentence: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def failure(error: BackendError) -> Failure:
     """Return what the page says about this error."""
     match error:
         case RequestRefused():
-            return Failure(_as_sentence(str(error)), again=error.status >= 500)  # noqa: PLR2004
+            return Failure(as_sentence(str(error)), again=error.status >= 500)  # noqa: PLR2004
         case BackendBusy():
             return Failure("The classifier is busy right now.", "Try again in a few seconds.")
         case BackendNotReady():
@@ -79,6 +91,12 @@ def failure(error: BackendError) -> Failure:
         "The classifier cannot be reached at the moment.",
         "It may be starting, or be down for a while: try again in a minute.",
     )
+
+
+def as_sentence(detail: str) -> str:
+    """Return the words of an error with a capital and a full stop."""
+    sentence = detail[:1].upper() + detail[1:].rstrip()
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def plain(text: str) -> str:
@@ -98,8 +116,3 @@ def _code(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {text} {fence}" if longest else f"`{text}`"
-
-
-def _as_sentence(detail: str) -> str:
-    sentence = detail[:1].upper() + detail[1:].rstrip()
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

@@ -18,7 +18,7 @@ from imgserve.service.problems import answer_problems
 from imgserve.settings import BackendSettings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
 
 class Body:

@@ -36,11 +36,14 @@ ALLOWED: dict[str, set[str]] = {
     "v3": set(),
     "v3.backend": GROUND | BACKEND | {"service"},
     "frontend_v1": GROUND | {"client", "page"},
+    "frontend_v2": GROUND | {"client", "page"},
+    "v3.frontend": GROUND | {"client", "page"},
     "processes": GROUND,
-    "run": GROUND | {"processes"},
-    "readme": GROUND | {"run"},
+    "v3.gateway": GROUND | {"models"},
+    "run": GROUND | {"models", "processes", "v3.gateway"},
+    "readme": GROUND | {"run", "v3.gateway"},
 }
-FRONTEND = {"client", "page", "frontend_v1"}
+FRONTEND = {"client", "page", "frontend_v1", "frontend_v2", "v3.frontend"}
 SHARED = GROUND
 NOT_ON_THE_FRONTEND = {"torch", "torchvision", "openvino", "flask", "gunicorn"}
 NOT_ON_THE_BACKEND = {"streamlit", "altair", "pandas"}
@@ -49,6 +52,7 @@ IMPORT_TORCH = {
     "imgserve.engine.export",
     "imgserve.engine.torch_engine",
     "imgserve.models.efficientnet_lite",
+    "imgserve.models.packaged",
     "imgserve.models.vision",
     "imgserve.models.weights",
 }

@@ -11,9 +11,7 @@ FUNCTION_LINES = 25
 
 # Name to the reason it may be longer.
 LONG_MODULES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {
-    "imgserve.run.services": "two commands, whole and visible",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
 
 
 def functions(module: Module) -> Iterator[tuple[str, int]]:

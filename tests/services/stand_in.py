@@ -1,4 +1,4 @@
-"""A service for tests of what starts and stops services: answers 200 on every path."""
+"""A service for tests of what starts and stops services: answers 200, or that it has no model."""
 
 import argparse
 import http.server
@@ -8,17 +8,28 @@ import subprocess
 import sys
 import time
 
+STARTED = time.monotonic()
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers every GET."""
+
+    absent = ""
+    loads_for_s = 0.0
 
     def do_GET(self) -> None:
         """Answer, and log it as the services do."""
         asked = {"userAgent": self.headers["User-Agent"]}
         entry = {"severity": "INFO", "message": "asked", "httpRequest": asked}
         print(json.dumps(entry), flush=True)
-        self.send_response(200)
+        loading = time.monotonic() < STARTED + self.loads_for_s
+        about_model = self.path.startswith("/model/")
+        self.send_response(503 if (loading or self.absent) and not about_model else 200)
         self.end_headers()
+        state = "loading" if loading else "absent"
+        numbers = {"parameters": 1, "top1": 1.0, "input_size": 224, "size_bytes": None}
+        words = {"id": "swin_b", "title": "Swin", "state": state, "detail": self.absent or None}
+        self.wfile.write(json.dumps(numbers | words).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -31,7 +42,10 @@ def main() -> None:
     parser.add_argument("--delay-s", type=float, default=0)
     parser.add_argument("--stubborn", action="store_true", help="ignore SIGTERM")
     parser.add_argument("--exit", type=int, help="end with this status instead of serving")
+    parser.add_argument("--absent", default="", help="why the model cannot be had")
+    parser.add_argument("--loads-for-s", type=float, default=0)
     given = parser.parse_args()
+    Handler.absent, Handler.loads_for_s = given.absent, given.loads_for_s
     if given.stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A child inherits an ignored signal.

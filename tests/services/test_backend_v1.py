@@ -265,7 +265,9 @@ def test_a_stopped_backend_leaves_no_compiler_behind(
 
 def _compilers(folder: Path) -> list[str]:
     """Return the processes that compile into a folder."""
-    listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True
+    )
     return [
         line
         for line in listed.stdout.splitlines()

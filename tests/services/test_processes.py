@@ -15,24 +15,26 @@ import pytest
 Run = subprocess.Popen[str]
 Start = Callable[..., Run]
 
-# Runs two stand-ins, each given as a list of arguments, as `make run` runs its services.
+# Runs stand-ins as `make run` runs its services. Each is given as its name, with ? before it if the
+# rest goes on without it, its port and its other arguments.
 DRIVER = """
 import os, sys
 from pathlib import Path
-from imgserve import processes
+from imgserve.processes import Service, watching
 
-processes.REMIND_S = 0.3
+watching.REMIND_S = 0.3
 script, *plans = sys.argv[1:]
 services = [
-    processes.Service(
-        name=plan.split()[0],
-        command=(sys.executable, script, *plan.split()[1:]),
+    Service(
+        name=name.lstrip("?"),
+        command=(sys.executable, script, port, *words),
         environ=os.environ,
-        ready_url=f"http://127.0.0.1:{plan.split()[1]}/ready",
+        ready_url=f"http://127.0.0.1:{port}/ready",
+        state_url=f"http://127.0.0.1:{port}/model/swin_b" if name.startswith("?") else "",
     )
-    for plan in plans
+    for name, port, *words in map(str.split, plans)
 ]
-sys.exit(processes.supervise(services, Path(), "GO", stop_timeout_s=1.5))
+sys.exit(watching.supervise(services, Path(), lambda ready: f"GO {ready}", stop_timeout_s=1.5))
 """
 
 
@@ -113,7 +115,7 @@ def test_services_are_announced_once_ready_and_all_end_on_a_signal(
     status, said = finish(run, said)
     assert status == 0
     assert said.endswith("stopping\n")
-    assert said.count("GO") == 1
+    assert said.count("GO ['one', 'two']") == 1
     assert "asked" not in said  # the run's own questions are no news
     assert_none_left(said)
 
@@ -157,3 +159,40 @@ def test_service_that_does_not_stop_is_killed_with_its_children(
     assert "two does not stop: killing it" in said
     assert "one does not stop" not in said
     assert_none_left(said)
+
+
+def test_run_goes_on_without_a_service_of_several_until_the_last_has_ended(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"page {ports[0]}", f"?one {ports[1]}", "?two 1 --exit 3", "?three 1 --exit 4")
+    said = read_until(run, "GO")
+    assert "two ended by itself (exit status 3): the rest goes on without it" in said
+    assert "GO ['page', 'one']" in said
+    assert "stopping" not in said
+    child = re.search(r"^one +\| child (\d+)$", said, re.MULTILINE)
+    assert child
+    parent = Path(f"/proc/{child[1]}/stat").read_text().rpartition(")")[2].split()[1]
+    os.kill(int(parent), signal.SIGKILL)
+    status, said = finish(run, said)
+    assert status == 1
+    assert "one ended by itself (signal SIGKILL): stopping the rest" in said
+    assert_none_left(said)
+
+
+def test_service_whose_model_cannot_be_had_is_said_to_be_absent_and_not_waited_for(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"page {ports[0]}", f"?swin_b {ports[1]} --absent no-network")
+    said = read_until(run, "GO")
+    assert "swin_b is absent: no-network\nGO ['page']" in said
+    run.send_signal(signal.SIGTERM)
+    assert finish(run)[0] == 0
+
+
+def test_service_of_several_is_waited_for_while_its_model_loads(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"page {ports[0]}", f"?swin_b {ports[1]} --loads-for-s 1")
+    said = read_until(run, "GO")
+    assert "waiting for swin_b (" in said
+    assert "GO ['page', 'swin_b']" in said

@@ -13,7 +13,8 @@ from flask import Flask, Response, redirect, request
 from werkzeug.serving import make_server
 
 from imgserve.client import BackendClient, may_wake, retry_while_waking
-from imgserve.contract import PROBLEM_TYPE, PredictAnswer, Prediction, Ready, Timings
+from imgserve.client import backend as backend_module
+from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer, Prediction, Ready, Timings
 from imgserve.errors import (
     BackendBusy,
     BackendError,
@@ -37,6 +38,15 @@ EXPECTED = PredictAnswer(
     timings_ms=Timings(1, 2, 3, 4, 10),
     thumbnail="data:image/jpeg;base64,AA==",
 )
+STATE: dict[str, Any] = {
+    "id": "swin_b",
+    "title": "Swin Transformer B",
+    "parameters": 87_768_224,
+    "top1": 83.582,
+    "input_size": 224,
+    "size_bytes": None,
+    "state": "absent",
+}
 
 
 def problem(status: int, slug: str, detail: str) -> Response:
@@ -54,7 +64,7 @@ class Backend(NamedTuple):
     seen: list[dict[str, Any]]
 
     def answers(self, *answers: Callable[[], Any]) -> None:
-        """Give these answers to /predict, one a request, the last one from then on."""
+        """Give these answers, one a request, the last one from then on; /ready has its own."""
         left = list(answers)
 
         def answer() -> Any:
@@ -73,11 +83,19 @@ def backend() -> Iterator[Backend]:
     def ready() -> dict[str, str]:
         return {"model": "resnet152", "status": "ready"}
 
+    @app.get("/models")
+    @app.get("/model/<model>")
+    def about(model: str = "") -> Any:
+        seen.append({"model": model})
+        return app.config["answer"]()
+
     @app.post("/predict")
-    def predict() -> Any:
+    @app.post("/model/<model>/predict")
+    def predict(model: str | None = None) -> Any:
         files = {name: (file.content_type, file.read()) for name, file in request.files.items()}
         body = request.get_json() if request.is_json else request.form.to_dict()
-        seen.append({"body": body, "files": files, "headers": dict(request.headers)})
+        headers = dict(request.headers)
+        seen.append({"body": body, "files": files, "headers": headers, "model": model})
         return app.config["answer"]()
 
     server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -142,6 +160,79 @@ def test_image_is_posted_as_the_contracts_form(client: BackendClient, backend: B
     assert client.predict_image(b"picture", content_type="image/png", thumbnail=False) == EXPECTED
     assert backend.seen[0]["body"] == {"top_k": "5", "thumbnail": "false"}
     assert backend.seen[0]["files"] == {"image": ("image/png", b"picture")}
+
+
+def test_a_model_given_is_in_the_path(client: BackendClient, backend: Backend) -> None:
+    client.predict_url("http://x/cat.png", model="swin_b")
+    client.predict_image(b"picture", model="vgg16")
+    client.predict_url("http://x/cat.png")
+    assert [each["model"] for each in backend.seen] == ["swin_b", "vgg16", None]
+    assert "model" not in backend.seen[0]["body"]
+
+
+def test_models_are_listed_in_the_backends_order(client: BackendClient, backend: Backend) -> None:
+    backend.answers(lambda: ["swin_b", "resnet152"])
+    assert client.models() == ["swin_b", "resnet152"]
+
+
+def test_a_model_is_described(client: BackendClient, backend: Backend) -> None:
+    backend.answers(lambda: dict(STATE, detail="no weights"))
+    assert client.model("swin_b") == ModelState(**STATE, detail="no weights")
+
+
+@pytest.mark.parametrize("model", ["a?b=c#d", "Ünï 1%2e"])
+def test_a_models_id_from_outside_stays_one_segment_of_the_path(
+    client: BackendClient, backend: Backend, model: str
+) -> None:
+    client.predict_url("http://x/cat.png", model=model)
+    assert backend.seen[0]["model"] == model
+
+
+def test_a_slash_in_a_models_id_reaches_no_other_path(
+    client: BackendClient, backend: Backend
+) -> None:
+    with pytest.raises(BackendUnreachable):  # Flask's own 404
+        client.predict_url("http://x/cat.png", model="../predict?x")
+    assert backend.seen == []
+
+
+@pytest.mark.parametrize("model", ["", ".", ".."])
+def test_an_id_that_is_another_path_is_refused_unsent(
+    client: BackendClient, backend: Backend, model: str
+) -> None:
+    for call in (client.model, lambda model: client.predict_url("http://x/y.png", model=model)):
+        with pytest.raises(RequestRefused, match="there is no model") as caught:
+            call(model)
+        assert (caught.value.slug, caught.value.status) == ("unknown-model", 404)
+    assert backend.seen == []
+
+
+def test_questions_about_models_are_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, raw_server: Callable[[bytes], str]
+) -> None:
+    monkeypatch.setattr(backend_module, "ABOUT_MODELS_TIMEOUT_S", 0.2)
+    client = BackendClient(raw_server(b"HTTP/1.1..."), timeout_s=60)
+    with pytest.raises(BackendTimeout):
+        client.models()
+    client._session.close()
+
+
+@pytest.mark.parametrize("call", ["models", "model"])
+def test_a_list_that_is_none_is_unreachable(
+    client: BackendClient, backend: Backend, call: str
+) -> None:
+    backend.answers(lambda: {"models": 1})
+    with pytest.raises(BackendUnreachable, match="cannot read"):
+        client.models() if call == "models" else client.model("swin_b")
+
+
+def test_a_gateway_without_a_backend_says_so_and_is_not_waited_for(
+    client: BackendClient, backend: Backend
+) -> None:
+    backend.answers(lambda: problem(502, "backend-unreachable", "the backend of swin_b is gone"))
+    with pytest.raises(RequestRefused, match="the backend of swin_b is gone") as caught:
+        client.predict_url("http://x/y.png", model="swin_b")
+    assert not may_wake(caught.value)
 
 
 def test_a_session_from_outside_carries_its_headers(backend: Backend) -> None:

@@ -1,19 +1,18 @@
 """The page, run by Streamlit's own test runner, with the backend's answers chosen by each test."""
 
-import base64
 import csv
 import io
+import subprocess
+import sys
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from imgserve.client import BackendClient
-from imgserve.contract import PredictAnswer, Prediction, Timings
+from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import (
     BackendBusy,
     BackendError,
@@ -32,41 +31,7 @@ from imgserve.page.many import Table, classify_all
 from imgserve.page.questions import SAMPLES, ManyLinks
 from imgserve.page.words import answer_sentence, duration, failure, percent, plain, with_article
 from imgserve.settings import MIB, BackendSettings
-
-URL = "https://pictures.test/cat.png"
-THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
-
-
-def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> PredictAnswer:
-    """Return an answer whose best class is this one."""
-    predictions = [Prediction(category, 281, probability), Prediction("lynx", 287, 0.0001)]
-    fields = {"model": "resnet152", "thumbnail": THUMBNAIL, **given}
-    return PredictAnswer(
-        category=category, predictions=predictions, timings_ms=Timings(1, 2, 3, 4, 1234), **fields
-    )
-
-
-class Asked:
-    """What the backend was asked, and what it is to answer."""
-
-    def __init__(self) -> None:
-        self.questions: list[Any] = []
-        self.answers: dict[Any, Any] = {}
-        self.usual: Any = answer()
-
-    def method(self) -> Callable[..., PredictAnswer]:
-        """Return what takes the place of a client's method."""
-        return lambda _, question, **__: self.reply(question)
-
-    def reply(self, question: Any) -> PredictAnswer:
-        """Return or raise what a test chose."""
-        self.questions.append(question)
-        reply = self.answers.get(question, self.usual)
-        reply = reply.pop(0) if isinstance(reply, list) else reply
-        if isinstance(reply, Exception):
-            raise reply
-        assert isinstance(reply, PredictAnswer)
-        return reply
+from tests.unit.page_driver import THUMBNAIL, URL, Asked, answer, button, elements, shown, submit
 
 
 @pytest.fixture
@@ -83,29 +48,6 @@ def app(asked: Asked, monkeypatch: pytest.MonkeyPatch, root: Path) -> AppTest:
     monkeypatch.setenv("SERVING_URL", "http://backend.test")
     monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")
     return AppTest.from_file(str(root / "frontend_v1" / "app.py"), default_timeout=20)
-
-
-def submit(app: AppTest, url: str) -> AppTest:
-    """Ask about a picture as a person does."""
-    app.text_input(key="url").input(url)
-    return button(app, "Classify").click().run()
-
-
-def button(app: AppTest, label: str) -> Any:
-    """Return the button with this label."""
-    return next(each for each in app.button if each.label == label)
-
-
-def shown(app: AppTest) -> str:
-    """Return every word on the page, and check that nothing went wrong unseen."""
-    assert not app.exception
-    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error)
-    return "\n".join(each.value for kind in (*kinds, app.warning) for each in kind)
-
-
-def elements(app: AppTest, kind: str) -> list[Any]:
-    """Return the messages of elements that the test runner has no class for."""
-    return [each.proto for each in app.get(kind)]
 
 
 def test_empty_page_says_what_to_do_and_asks_nothing(app: AppTest, asked: Asked) -> None:
@@ -242,7 +184,7 @@ def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPa
     notices: list[int] = []
 
     class Slow:
-        def classify(self, _: object) -> PredictAnswer:
+        def classify(self, *_: object) -> PredictAnswer:
             time.sleep(0.2)
             return answer()
 
@@ -391,6 +333,12 @@ def test_the_chart_is_sorted_labelled_and_as_high_as_its_bars() -> None:
     assert [row["key"] for row in rows] == [" 75.0%tabby", " <0.1%lynx"]
     assert chart["height"] == 80
     assert {layer["encoding"]["y"]["sort"] for layer in chart["layer"]} == {None}
+
+
+def test_pandas_is_whole_before_altair_can_look_at_it(root: Path) -> None:
+    """Else two people's first charts at once end in an error for one of them."""
+    code = "import sys, imgserve.page.chart; sys.exit('pandas' not in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
 def test_every_backend_error_has_its_words() -> None:

@@ -1,0 +1,20 @@
+"""Page of v2: choose who answers, one model or all of them; the choice is this person's alone."""
+
+import os
+
+import streamlit as st
+
+from imgserve import page
+from imgserve.client import BackendClient
+
+page.show_header()
+settings = page.read_settings(os.environ)
+backend = BackendClient(settings.backend_url, timeout_s=settings.serving_timeout_s)
+
+models = st.container()
+page.choose_picture()
+answer = st.empty()
+page.offer_samples()
+page.show_footer()
+pick = page.choose_model(models, backend)
+page.show_answer(answer, backend, pick, wake_timeout_s=settings.wake_timeout_s)

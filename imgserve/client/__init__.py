@@ -1,0 +1,6 @@
+"""The frontend's way to a backend: every answer a type of the contract, every failure one error."""
+
+from imgserve.client.backend import BackendClient
+from imgserve.client.waking import may_wake, retry_while_waking
+
+__all__ = ["BackendClient", "may_wake", "retry_while_waking"]

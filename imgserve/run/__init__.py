@@ -1,0 +1,1 @@
+"""Run a version's services on this machine until told to stop: ``make run``."""

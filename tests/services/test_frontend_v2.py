@@ -1,0 +1,215 @@
+"""People with browsers who each choose a model: real Chromium, Streamlit and models."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from imgserve.page.words import percent
+from tests.services.conftest import MODELS, Backend, StartBackend
+from tests.services.streamlit_process import OpenPage
+from tests.unit import pictures
+
+CLOSED = "http://127.0.0.1:9"  # the port of a service that nobody runs any more
+TITLES = {f"efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(3)}
+TO_COMPARE = "Compare all models"
+
+
+@pytest.fixture(scope="module")
+def backend_v2(start_backend: StartBackend) -> Backend:
+    return start_backend("backend_v2.app:app", MODEL_NAME="", MODELS=",".join(MODELS))
+
+
+@pytest.fixture(scope="module")
+def page_url(frontend: Callable[..., str], backend_v2: Backend) -> str:
+    return frontend(backend_v2.url, "frontend_v2")
+
+
+def shares(backend: Backend, model: str, name: str) -> list[str]:
+    """Return the percentages of a model's answer, as the page shows them."""
+    with pictures.path(name).open("rb") as picture:
+        url = f"{backend.url}/model/{model}/predict"
+        answer = requests.post(url, files={"image": picture}, timeout=60).json()
+    return [percent(each["probability"]) for each in answer["predictions"]]
+
+
+def choose(page: Page, title: str) -> None:
+    """Choose who answers."""
+    page.get_by_test_id("stRadio").get_by_text(title, exact=True).click()
+
+
+def paste(page: Page, url: str) -> None:
+    """Ask about an address."""
+    box = page.get_by_label("Address of a picture", exact=True)
+    box.fill(url)
+    box.press("Enter")
+
+
+def answered_by(page: Page, model: str, expected: list[str] | None = None) -> None:
+    """Wait for the answer of this model, and see that the figures are its own."""
+    expect(page.get_by_text(f"Model: {model}", exact=False)).to_be_visible()
+    if expected:
+        labels = page.get_by_test_id("stVegaLiteChart").locator("text").filter(has_text="%")
+        expect(labels).to_have_text(expected)
+
+
+def fits(page: Page) -> bool:
+    """Return whether nothing asks for scrolling sideways."""
+    wide = "e => e.scrollWidth > e.clientWidth"
+    return not any(page.locator(each).evaluate(wide) for each in ("html", "[data-testid=stMain]"))
+
+
+def test_the_picker_says_how_large_how_good_and_how_each_model_is(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    picker = page.get_by_test_id("stRadio")
+    expect(picker).to_contain_text("EfficientNet-Lite1")
+    expect(picker).to_contain_text("5.4 M parameters")
+    expect(picker).to_contain_text("76.7% top-1")
+    expect(picker.get_by_role("radio")).to_have_count(len(MODELS) + 1)
+    expect(picker.get_by_role("radio").first).to_be_checked()
+
+
+def test_two_people_with_two_models_at_once_each_get_their_own(
+    open_page: OpenPage, page_url: str, picture_host: Any, backend_v2: Backend
+) -> None:
+    first, second = open_page(page_url), open_page(page_url)
+    chosen = {"efficientnet_lite1": first, "efficientnet_lite2": second}
+    for model, page in chosen.items():
+        choose(page, TITLES[model])
+    for name in ("chelsea.png", "coffee.png", "rocket.jpg"):
+        figures = {model: shares(backend_v2, model, name) for model in chosen}
+        assert figures["efficientnet_lite1"] != figures["efficientnet_lite2"]
+        for page in chosen.values():  # the second asks while the first waits
+            paste(page, picture_host.url(name))
+        for model, page in chosen.items():
+            answered_by(page, model, figures[model])
+    for page in chosen.values():
+        assert "imgserve" not in {each["name"] for each in page.context.cookies()}
+
+
+def test_a_person_changes_their_mind_and_nobody_elses(
+    open_page: OpenPage, page_url: str, picture_host: Any, backend_v2: Backend
+) -> None:
+    first, second = open_page(page_url), open_page(page_url)
+    for page in (first, second):
+        paste(page, picture_host.url("chelsea.png"))
+        answered_by(page, "efficientnet_lite0")
+    choose(first, TITLES["efficientnet_lite2"])
+    answered_by(
+        first, "efficientnet_lite2", shares(backend_v2, "efficientnet_lite2", "chelsea.png")
+    )
+    second.get_by_role("button", name="Classify", exact=True).click()
+    answered_by(
+        second, "efficientnet_lite0", shares(backend_v2, "efficientnet_lite0", "chelsea.png")
+    )
+
+
+def test_the_address_carries_picture_and_model_and_opens_them_again(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page(page_url)
+    paste(page, picture_host.url("coffee.png"))
+    answered_by(page, "efficientnet_lite0")
+    choose(page, TITLES["efficientnet_lite1"])
+    answered_by(page, "efficientnet_lite1")
+    expect(page).to_have_url(re.compile(r"url=.*&model=efficientnet_lite1$"))
+    linked = open_page(page.url)
+    answered_by(linked, "efficientnet_lite1")
+    page.go_back()
+    answered_by(page, "efficientnet_lite0")
+
+
+def test_a_link_to_no_model_of_this_place_is_answered_by_the_default(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page(f"{page_url}?url={picture_host.url('coffee.png')}&model=../predict")
+    expect(page.get_by_text("There is no model ../predict here")).to_be_visible()
+    answered_by(page, "efficientnet_lite0")
+
+
+def test_all_models_are_compared_side_by_side_with_a_chart(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page("about:blank")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_url)
+    choose(page, TO_COMPARE)
+    paste(page, picture_host.url("coffee.png"))
+    expect(page.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
+    for title in TITLES.values():
+        card = page.get_by_test_id("stColumn").filter(has_text=title).last
+        expect(card).to_contain_text("espresso")
+        expect(card).to_contain_text(
+            re.compile(r"[\d.]+%\s*[\d.]+ m?s inference, [\d.]+ m?s in all")
+        )
+    cells = page.get_by_test_id("stVegaLiteChart").locator("text")
+    expect(cells.filter(has_text="espresso").first).to_be_visible()
+    assert cells.filter(has_text="%").count() >= 3
+    expect(page.get_by_text("fetched from its address once for each model")).to_be_visible()
+    outside = [url for url in asked if not url.startswith((page_url, "data:", "blob:"))]
+    assert outside == []
+    linked = open_page(page.url)
+    expect(linked.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def lame_page_url(frontend: Callable[..., str], start_backend: StartBackend) -> str:
+    """Return a page whose last model cannot be had."""
+    backend = start_backend(
+        "backend_v2.app:app",
+        MODEL_NAME="",
+        MODELS="efficientnet_lite0,efficientnet_lite1,vgg16",
+        WEIGHTS_URL_BASE=CLOSED,
+    )
+    return frontend(backend.url, "frontend_v2")
+
+
+def test_a_model_that_cannot_be_had_spoils_its_own_card_only(
+    open_page: OpenPage, lame_page_url: str
+) -> None:
+    page = open_page(lame_page_url)
+    choose(page, TO_COMPARE)
+    page.get_by_role("button", name="Espresso", exact=True).click()
+    expect(page.get_by_text("2 of 3 models have answered")).to_be_visible()
+    expect(page.get_by_role("heading", name="2 of 3 models agree: espresso")).to_be_visible()
+    card = page.get_by_test_id("stColumn").filter(has_text="VGG-16").last
+    expect(card).to_contain_text("No answer")
+    expect(card).to_contain_text("vgg16 could not be loaded")
+    picker = page.get_by_test_id("stRadio")
+    expect(picker).to_contain_text("not available")
+    expect(page.get_by_text("Why 1 model cannot answer")).to_be_visible()
+    choose(page, "VGG-16")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("vgg16 could not be loaded")
+    expect(alert).not_to_contain_text("Traceback")
+    choose(page, TITLES["efficientnet_lite1"])
+    answered_by(page, "efficientnet_lite1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_compares_without_scrolling_sideways(
+    open_page: OpenPage, page_url: str, scheme: str
+) -> None:
+    page = open_page(page_url, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    choose(page, TO_COMPARE)
+    assert fits(page)
+    page.get_by_role("button", name="Rocket", exact=True).click()
+    expect(page.get_by_role("heading", name=re.compile("models"))).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").locator("text").first).to_be_visible()
+    assert fits(page)
+
+
+def test_the_choice_outlives_a_reload_as_it_is_in_the_address(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    choose(page, TITLES["efficientnet_lite2"])
+    expect(page).to_have_url(re.compile("model=efficientnet_lite2"))
+    page.reload()
+    expect(page.get_by_role("radio").nth(2)).to_be_checked()

@@ -1,0 +1,131 @@
+"""``make run`` of the versions with several models, as a person uses it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from imgserve.run.ports import next_free
+from tests.services.conftest import MODELS, free_port
+from tests.services.test_processes import finish, read_until
+from tests.unit import pictures
+
+
+@dataclass
+class Run:
+    """A run that has said that it is ready.
+
+    Attributes:
+        process: of the run itself.
+        said: all it said until then.
+        url: of the backend, or of the gateway.
+    """
+
+    process: subprocess.Popen[str]
+    said: str
+    url: str
+
+    def predict(self, model: str) -> requests.Response:
+        """Return what a model answers to a picture."""
+        picture = pictures.path("coffee.png").read_bytes()
+        url = f"{self.url}/model/{model}/predict"
+        return requests.post(url, files={"image": picture}, timeout=60)
+
+    def run_curl(self) -> dict[str, Any]:
+        """Return the answer to the command that the run shows, elsewhere, as it is."""
+        (line,) = re.findall(r"^  curl     (.*)$", self.said, re.MULTILINE)
+        command = ["bash", "-c", f"{line} --silent --fail"]
+        answer = subprocess.check_output(command, cwd="/", text=True, timeout=60)
+        return json.loads(answer)  # type: ignore[no-any-return]
+
+    def stop(self) -> str:
+        """End the run as Ctrl-C does; return the rest of what it said."""
+        self.process.send_signal(signal.SIGINT)
+        status, said = finish(self.process)
+        assert status == 0
+        return said
+
+
+@pytest.fixture
+def start(root: Path, weights_dir: Path) -> Iterator[Callable[..., Run]]:
+    """Return a function that starts a run on free ports and waits until it is ready."""
+    runs: list[subprocess.Popen[str]] = []
+
+    def start(version: str, answers_at: str, **environ: str) -> Run:
+        ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "FRONTEND_PORT")}
+        ports["BACKEND_PORT"] = str(
+            next_free(free_port(), set(), len(environ["MODELS"].split(",")))
+        )
+        given = {"VERSION": version, "WEIGHTS_DIR": str(weights_dir), **ports, **environ}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imgserve.run"],
+            cwd=root,
+            env={**os.environ, **given},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        runs.append(process)
+        said = read_until(process, "Ctrl-C stops everything.")
+        assert f"  page     http://127.0.0.1:{ports['FRONTEND_PORT']}\n" in said
+        return Run(process, said, f"http://127.0.0.1:{ports[answers_at]}")
+
+    yield start
+    for run in runs:
+        if run.poll() is None:
+            run.send_signal(signal.SIGTERM)
+        if run.stdout and not run.stdout.closed:
+            run.communicate(timeout=20)
+
+
+def test_v2_answers_for_every_model_and_its_command_works(start: Callable[..., Run]) -> None:
+    run = start("v2", "BACKEND_PORT", MODELS=",".join(MODELS))
+    assert run.run_curl()["model"] == MODELS[0]
+    assert requests.get(f"{run.url}/models", timeout=10).json() == list(MODELS)
+    for model in MODELS:
+        answer = run.predict(model).json()
+        assert (answer["model"], answer["category"]) == (model, "espresso")
+    run.stop()
+
+
+def test_v3_goes_on_without_what_cannot_be_had_and_what_was_killed(
+    start: Callable[..., Run],
+) -> None:
+    models = ("vgg16", *MODELS)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    run = start("v3", "GATEWAY_PORT", MODELS=",".join(models), WEIGHTS_URL_BASE=nowhere)
+    assert re.search(rf"^vgg16 is absent: .*{nowhere}", run.said, re.MULTILINE)
+    assert f"  gateway  {run.url}/models\n" in run.said
+    assert requests.get(f"{run.url}/models", timeout=10).json() == list(models)
+    assert run.run_curl()["model"] == MODELS[0]
+    for model in MODELS:
+        answer = run.predict(model).json()
+        assert (answer["model"], answer["category"]) == (model, "espresso")
+    absent = run.predict("vgg16")
+    assert (absent.status_code, absent.json()["title"]) == (503, "Model not ready")
+
+    os.kill(backend_pid(run, MODELS[1]), signal.SIGKILL)
+    read_until(run.process, f"{MODELS[1]} ended by itself (signal SIGKILL): the rest goes on")
+    gone = run.predict(MODELS[1])
+    assert (gone.status_code, gone.json()["title"]) == (502, "Backend unreachable")
+    assert MODELS[1] in gone.json()["detail"]
+    for model in (MODELS[0], MODELS[2]):
+        assert run.predict(model).json()["model"] == model
+    run.stop()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{run.url}/hello", timeout=5)
+
+
+def backend_pid(run: Run, model: str) -> int:
+    """Return the process that gunicorn said it is."""
+    found = re.search(rf"^{model} +\| .*Listening at: .* \((\d+)\)$", run.said, re.MULTILINE)
+    assert found, run.said
+    return int(found[1])

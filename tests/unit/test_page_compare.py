@@ -1,0 +1,291 @@
+"""Comparing all models: on the page, without it, and as a chart."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from imgserve.contract import PredictAnswer, Prediction
+from imgserve.errors import BackendNotReady, BackendUnreachable
+from imgserve.page import comparing
+from imgserve.page.asking import Answered
+from imgserve.page.comparing import WAKING, Comparison, Report, compare
+from imgserve.page.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
+from imgserve.page.models import KnownModel
+from imgserve.page.questions import LinkedPicture
+from imgserve.page.words import Failure
+from tests.unit.model_stand_in import GONE, Models, new_page, pick, stand_between
+from tests.unit.page_driver import URL, answer, button, elements, shown, submit
+
+FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Models:
+    return stand_between(monkeypatch)
+
+
+@pytest.fixture
+def app(backend: Models, root: Path) -> AppTest:
+    return pick(new_page(root).run(), "all")
+
+
+def chart_words(app: AppTest) -> str:
+    """Return what the chart says to those who cannot see it."""
+    return str(elements(app, "arrow_vega_lite_chart") or elements(app, "vega_lite_chart"))
+
+
+def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Models) -> None:
+    words = shown(submit(app, URL))
+    assert app.header[0].value == "3 of 3 models agree\\: tabby"
+    assert sorted(backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
+    assert words.count("**tabby**") == 3
+    assert words.count("75\\.0\\%") == 3
+    assert "4 ms inference" in words
+    assert "fetched from its address once for each model" in words
+    assert (app.query_params["url"], app.query_params["model"]) == (URL, "all")
+
+
+def test_an_upload_is_not_said_to_be_fetched(app: AppTest) -> None:
+    assert "fetched" not in shown(button(app, "Cat").click().run())
+
+
+def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Models) -> None:
+    backend.states["large"] = GONE
+    backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
+    words = shown(submit(app, URL))
+    assert app.header[0].value == "2 of 3 models agree\\: tabby"
+    assert words.count("**tabby**") == 2
+    assert words.count("**No answer**") == 1
+    assert "The backend of large cannot be reached" in words
+    shown(button(app, "Try again").click().run())
+    assert len(backend.asked) == 6
+
+
+def test_without_any_answer_there_is_no_chart_but_every_reason(
+    app: AppTest, backend: Models
+) -> None:
+    backend.answers = dict.fromkeys(backend.states, BackendUnreachable("http://inner refused"))
+    words = shown(submit(app, URL))
+    assert app.header[0].value == "No model answered"
+    assert words.count("cannot be reached at the moment") == 3
+    assert "inner" not in words
+
+
+def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
+    app: AppTest, backend: Models
+) -> None:
+    submit(app, URL)
+    assert "Model\\: third" in shown(pick(app, "third"))
+    assert backend.asked[-1] == (URL, "third")
+
+
+def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
+    backend: Models, root: Path
+) -> None:
+    app = new_page(root)
+    app.query_params["url"], app.query_params["model"] = URL, "all"
+    backend.list_failure = BackendUnreachable("refused")
+    assert "cannot be reached" in shown(app.run())
+    backend.list_failure = None
+    shown(button(app, "Try again").click().run())
+    assert app.header[0].value == "3 of 3 models agree\\: tabby"
+
+
+def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Models) -> None:
+    backend.answers = {each: answer(model=each, thumbnail=None) for each in backend.states}
+    samples = len(elements(app, "image"))
+    shown(submit(app, URL))
+    assert len(elements(app, "image")) == samples
+
+
+def said(*classes: tuple[str, int, float]) -> Answered:
+    """Return an answer with these classes."""
+    predictions = [Prediction(*each) for each in classes]
+    return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
+
+
+CAT, LYNX = said(("cat", 1, 0.9), ("lynx", 2, 0.1)), said(("lynx", 2, 0.6), ("cat", 1, 0.2))
+BIRD, MACHINE = said(("crane", 134, 0.5)), said(("crane", 517, 0.5))
+FAILED = Failure("Gone.")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "sentence"),
+    [
+        ([CAT, CAT, CAT], "3 of 3 models agree: cat"),
+        ([CAT, LYNX, CAT], "2 of 3 models agree: cat"),
+        ([CAT, FAILED, CAT], "2 of 3 models agree: cat"),
+        ([CAT, LYNX], "The models disagree: cat and lynx"),
+        ([CAT, LYNX, CAT, LYNX], "The models disagree: 2 say cat and 2 say lynx"),
+        ([BIRD, MACHINE], "The models disagree: crane and crane"),
+        ([FAILED, LYNX], "Only second answered: lynx"),
+        ([FAILED, FAILED], "No model answered"),
+    ],
+)
+def test_the_sentence_says_how_far_the_models_agree(
+    outcomes: list[Answered | Failure], sentence: str
+) -> None:
+    models = (FIRST, SECOND, THIRD, FOURTH)
+    assert (
+        Comparison(dict(zip(models, outcomes, strict=False)), linked=False).sentence() == sentence
+    )
+
+
+class Answers:
+    """A backend whose models answer as a test says, and all that was shown meanwhile."""
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = answers
+        self.shown: list[dict[KnownModel, Any]] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def predict_url(self, _: str, *, model: str, **__: object) -> PredictAnswer:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return answer(model=self._answers[model]())
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+    def model(self, _: str) -> Any:
+        raise BackendUnreachable("refused")
+
+    def show(self, stages: Report) -> None:
+        self.shown.append(dict(stages))
+
+    def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
+        return compare(
+            LinkedPicture(URL),
+            self,  # type: ignore[arg-type]
+            [KnownModel(model) for model in self._answers],
+            self.show,
+            wake_timeout_s=wake_timeout_s,
+        )
+
+
+def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
+    last = threading.Event()
+    answers = Answers(first=lambda: last.wait(10) and "", second=lambda: last.set() or "")
+    comparison = answers.compare()
+    assert list(comparison.outcomes) == [FIRST, SECOND]
+    assert any(
+        isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
+        for stages in answers.shown
+    )
+
+
+def test_few_models_are_asked_at_once() -> None:
+    answers = Answers(**{f"m{each}": lambda: time.sleep(0.02) or "" for each in range(8)})
+    assert len(answers.compare().answered) == 8
+    assert 1 < answers.most_at_once <= comparing.AT_ONCE
+
+
+def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
+    replies = [BackendNotReady("loading"), None]
+
+    def waking() -> str:
+        if reply := replies.pop(0):
+            raise reply
+        return ""
+
+    answers = Answers(first=waking)
+    assert answers.compare(wake_timeout_s=30).answered
+    assert {FIRST: WAKING} in answers.shown
+
+
+def test_a_long_silence_is_used_to_see_whether_the_person_is_still_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(comparing, "NOTICE_AFTER_S", 0.02)
+    answers = Answers(first=lambda: time.sleep(0.2) or "")
+    answers.compare()
+    assert len(answers.shown) > 4
+
+
+class Left(Exception):
+    """The person went elsewhere; Streamlit raises something of its own."""
+
+
+def test_a_person_who_leaves_ends_the_waiting() -> None:
+    asked: list[float] = []
+
+    def waking() -> str:
+        asked.append(time.monotonic())
+        raise BackendNotReady("loading")
+
+    class Leaving(Answers):
+        def show(self, stages: Report) -> None:
+            if WAKING in stages.values():
+                raise Left
+
+    with pytest.raises(Left):
+        Leaving(first=waking).compare(wake_timeout_s=60)
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(10)
+            assert not thread.is_alive()
+    assert len(asked) <= 3
+
+
+def test_a_fault_of_ours_is_not_taken_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "NOTICE_AFTER_S", 0.02)
+    with pytest.raises(ZeroDivisionError):
+        Answers(first=lambda: str(1 / 0)).compare()
+
+
+def test_the_chart_has_a_cell_for_each_class_and_model() -> None:
+    chart = heat_map(
+        {"Small-Net 1": CAT.answer.predictions, "b": LYNX.answer.predictions}
+    ).to_dict()
+    cells = next(iter(chart["datasets"].values()))
+    assert [(cell["class"], cell["model"], cell["words"]) for cell in cells] == [
+        ("0001cat", "Small-|Net|1", "90.0%"),
+        ("0001cat", "b", "20.0%"),
+        ("0002lynx", "Small-|Net|1", "10.0%"),
+        ("0002lynx", "b", "60.0%"),
+    ]
+    assert cells[0]["opacity"] > cells[3]["opacity"] > cells[1]["opacity"] > cells[2]["opacity"] > 0
+
+
+def test_a_class_that_one_model_leaves_out_has_an_empty_cell() -> None:
+    chart = heat_map({"a": CAT.answer.predictions, "b": BIRD.answer.predictions}).to_dict()
+    words = [cell["words"] for cell in next(iter(chart["datasets"].values()))]
+    assert words == ["90.0%", "-", "-", "50.0%", "10.0%", "-"]
+
+
+def test_two_classes_of_one_name_have_two_rows() -> None:
+    rows = class_rows({"a": BIRD.answer.predictions, "b": MACHINE.answer.predictions})
+    assert rows == {"0134crane": {"a": 0.5}, "0517crane": {"b": 0.5}}
+
+
+def test_rows_are_few_and_the_class_most_believed_in_is_first() -> None:
+    many = {
+        str(model): [Prediction(f"c{model}{n}", model * 10 + n, 0.1 * n) for n in (4, 3, 2, 1)]
+        for model in range(4)
+    }
+    rows = class_rows(many)
+    assert len(rows) == ROWS
+    assert next(iter(rows)).endswith("4")
+    assert not any(row.endswith("1") for row in rows)
+
+
+def test_many_titles_are_turned() -> None:
+    titles = {f"Net {each}": CAT.answer.predictions for each in range(TURNED_FROM)}
+    chart = heat_map(titles).to_dict()
+    axis = chart["layer"][0]["encoding"]["x"]["axis"]
+    assert axis["labelAngle"] != 0
+    assert next(iter(chart["datasets"].values()))[0]["model"] == "Net 0"
+
+
+def test_the_chart_says_in_words_what_it_shows(app: AppTest) -> None:
+    submit(app, URL)
+    assert "Large Net: tabby 75.0%" in chart_words(app)

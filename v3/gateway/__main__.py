@@ -1,0 +1,77 @@
+"""Make the gateway, or run it: ``python -m v3.gateway --help``."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imgserve.errors import ImgserveError
+from v3.gateway import serve
+from v3.gateway.backends import Backend, read_backends, read_models
+from v3.gateway.google import Access, api_document
+from v3.gateway.nginx import configuration
+from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.system import find_nginx
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m v3.gateway",
+        description="The gateway before v3's backends. BACKENDS='MODEL=URL,...' says which "
+        "there are; the README has its other settings.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("models", help="print the ids of v3/gateway/backends.toml, one a line")
+    document = commands.add_parser("openapi", help="print the document of Google's API Gateway")
+    document.add_argument(
+        "--private", action="store_true", help="backends ask for the gateway's ID token"
+    )
+    document.add_argument("--api-key", action="store_true", help="callers need an API key")
+    config = commands.add_parser("nginx", help="print nginx's configuration")
+    config.add_argument("--folder", type=Path, required=True, help="where nginx may write")
+    commands.add_parser("serve", help="run nginx in the foreground")
+    return parser
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what the arguments say; return the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        if given.command == "models":
+            return _print("\n".join(read_models(LIST)))
+        settings = GatewaySettings.from_environ(environ)
+        backends = read_backends(LIST, settings.backends)
+        if given.command == "openapi":
+            access = Access(private=given.private, api_key=given.api_key)
+            document = api_document(backends, access, settings.backend_timeout_s)
+            return _print(json.dumps(document, indent=2))
+        if given.command == "nginx":
+            return _print(configuration(settings, backends, given.folder))
+        return _serve(settings, backends, environ)
+    except ImgserveError as exc:
+        sys.stderr.write(f"imgserve cannot start: {exc}\n")
+        return 2
+
+
+def _serve(
+    settings: GatewaySettings, backends: Sequence[Backend], environ: Mapping[str, str]
+) -> int:
+    nginx = find_nginx(environ.get("PATH", ""))
+    with serve.temporary_folder() as folder:
+        config = Path(folder, "nginx.conf")
+        config.write_text(configuration(settings, backends, config.parent), encoding="utf-8")
+        serve.check(nginx, config)
+        models = ", ".join(each.model for each in backends)
+        sys.stderr.write(f"gateway on {settings.host}, port {settings.port}: {models}\n")
+        return serve.serve(nginx, config)
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,155 @@
+"""The one list of models and their backends."""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgserve.errors import InvalidSetting, UnknownModel
+from imgserve.models import catalogue
+from imgserve.parsers import whole
+
+# Scheme, host and port, nothing else: what ends up in a configuration holds no other character.
+# Underscores are no part of host names, but container networks have them.
+ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])"
+    r"(:(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII | re.IGNORECASE,
+)
+parse_port = whole(1, 65535)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where a model is served.
+
+    Attributes:
+        model: its id.
+        scheme: ``http`` or ``https``.
+        host: a name, or an IP address, version 6 without brackets.
+        port: always said.
+    """
+
+    model: str
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """Return what the ``Host`` header says: the port only where it is not the usual one."""
+        host = bracketed(self.host)
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Return the root address, without a slash at its end."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def is_ip_address(self) -> bool:
+        """Return whether the host needs no look-up."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+
+def bracketed(host: str) -> str:
+    """Return a host as addresses write it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def read_backends(path: Path, given: str) -> tuple[Backend, ...]:
+    """Return the backends, the default first.
+
+    Args:
+        path: the list as a file.
+        given: the variable ``BACKENDS``; where not empty, it is the whole list.
+
+    Raises:
+        InvalidSetting: an entry cannot be used; the message names it.
+    """
+    pairs = _pairs(given) if given.strip() else _file(path)
+    backends = tuple(_backend(model, url) for model, url in pairs)
+    if not backends:
+        raise InvalidSetting("there is no backend: BACKENDS takes MODEL=URL, separated by commas")
+    _refuse_twins(backends)
+    return backends
+
+
+def read_models(path: Path) -> tuple[str, ...]:
+    """Return the ids of the models in the file, the default first; addresses may be missing.
+
+    Raises:
+        InvalidSetting: the file cannot be read, or the catalogue has no such model.
+    """
+    return tuple(_known(model) for model, _ in _file(path))
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    wrong = [entry for entry in entries if "=" not in entry]
+    if wrong:
+        raise InvalidSetting(f"BACKENDS has {wrong[0]!r}: each entry is MODEL=URL")
+    split = (entry.partition("=") for entry in entries)
+    return [(model.strip(), url.strip()) for model, _, url in split]
+
+
+def _file(path: Path) -> list[tuple[str, str]]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("backends", {})
+    except (OSError, ValueError) as exc:
+        raise InvalidSetting(f"the list of backends {path} cannot be read: {exc}") from exc
+    if not isinstance(table, dict) or not all(isinstance(url, str) for url in table.values()):
+        raise InvalidSetting(f"{path} needs a table [backends] of lines like: resnet152 = 'URL'")
+    return list(table.items())
+
+
+def _known(model: str) -> str:
+    try:
+        return catalogue.entry(model).id
+    except UnknownModel as exc:
+        raise InvalidSetting(f"the list of backends is wrong: {exc}") from exc
+
+
+def _backend(model: str, url: str) -> Backend:
+    known = _known(model)
+    if not url:
+        raise InvalidSetting(f"the address of {known}'s backend is not known: say it in BACKENDS")
+    match = ADDRESS.fullmatch(url)
+    if not match or not _valid(match):
+        raise InvalidSetting(
+            f"{known}'s backend {url!r} cannot be used: an address is http://HOST, https://HOST "
+            "or either with :PORT, and nothing after it"
+        )
+    scheme, host = match["scheme"].lower(), match["host"].lower().strip("[]")
+    return Backend(known, scheme, host, int(match["port"] or DEFAULT_PORTS[scheme]))
+
+
+def _valid(match: re.Match[str]) -> bool:
+    """Return whether port and host can exist."""
+    try:
+        parse_port(match["port"] or "1")
+        if match["host"].startswith("["):
+            ipaddress.IPv6Address(match["host"].strip("[]"))
+    except ValueError:
+        return False
+    return ".." not in match["host"]
+
+
+def _refuse_twins(backends: Iterable[Backend]) -> None:
+    models: set[str] = set()
+    urls: dict[str, str] = {}
+    for each in backends:
+        if each.model in models:
+            raise InvalidSetting(f"BACKENDS names {each.model} twice: each model has one backend")
+        if each.url in urls:
+            twins = f"{urls[each.url]} and {each.model}"
+            raise InvalidSetting(f"{twins} have one backend, {each.url}: each needs its own")
+        models.add(each.model)
+        urls[each.url] = each.model

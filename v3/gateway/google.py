@@ -1,0 +1,118 @@
+"""The document of Google's API Gateway: OpenAPI 2.0 with its extensions.
+
+https://docs.cloud.google.com/api-gateway/docs/oasv2-extensions and .../openapi-limitations
+A path parameter cannot choose a backend, so every model has paths of its own. Types and bodies are
+left to the backends' own documents: this gateway checks none, whatever is said of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import imgserve
+from imgserve.contract import MODEL, MODEL_PREDICT, MODELS, PROBLEM_TYPE
+from imgserve.errors import InvalidSetting
+from v3.gateway.backends import Backend
+
+JSON = "application/json"
+BODIES = [JSON, "multipart/form-data", "image/*"]
+KEY = "api_key"
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may call whom.
+
+    Attributes:
+        private: whether backends ask the gateway for an ID token of its service account.
+        api_key: whether the gateway asks callers for an API key.
+    """
+
+    private: bool = False
+    api_key: bool = False
+
+
+def api_document(backends: Sequence[Backend], access: Access, deadline_s: float) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        backends: the default first; its backend also answers which models there are.
+        access: who may call whom.
+        deadline_s: how long a backend may take. Google's default, 15 s, is less than a cold start:
+            a container's start, the model's loading, then the fetching of the picture.
+
+    Raises:
+        InvalidSetting: Google could not reach a backend, or not prove itself to it.
+    """
+    for backend in backends:
+        _require_reachable(backend, access)
+    rules = [_rule(each, access, deadline_s) for each in backends]
+    paths = {MODELS: {"get": _operation("list_models", "List the models", rules[0])}}
+    for model, rule in zip((each.model for each in backends), rules, strict=True):
+        state = _operation(f"describe_{model}", f"Say what {model} is", rule)
+        predict = _operation(f"predict_{model}", f"Say what {model} sees on a picture", rule)
+        paths[MODEL.format(model=model)] = {"get": state}
+        paths[MODEL_PREDICT.format(model=model)] = {"post": predict | {"consumes": BODIES}}
+    return _head() | {"paths": paths} | _security(access)
+
+
+def _head() -> dict[str, Any]:
+    return {
+        "swagger": "2.0",
+        "info": {
+            "title": "An image classifier",
+            "description": "Made by `python -m v3.gateway openapi` from the list of backends.",
+            "version": imgserve.__version__,
+        },
+        "schemes": ["https"],
+        "produces": [JSON, PROBLEM_TYPE],
+    }
+
+
+def _operation(operation_id: str, summary: str, rule: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "responses": {
+            "200": {"description": "The backend's answer."},
+            "default": {"description": "A problem (RFC 9457)."},
+        },
+        "x-google-backend": rule,
+    }
+
+
+def _rule(backend: Backend, access: Access, deadline_s: float) -> dict[str, Any]:
+    """Return how a backend is called.
+
+    Without ``jwt_audience`` or ``disable_auth``, Google sends a token for ``address`` in the place
+    of the caller's own ``Authorization``, also where nobody asks for one.
+    """
+    return {
+        "address": backend.url,
+        "path_translation": "APPEND_PATH_TO_ADDRESS",
+        "deadline": deadline_s,
+        **({"jwt_audience": backend.url} if access.private else {"disable_auth": True}),
+    }
+
+
+def _security(access: Access) -> dict[str, Any]:
+    if not access.api_key:
+        return {}
+    return {
+        "securityDefinitions": {KEY: {"type": "apiKey", "name": "x-api-key", "in": "header"}},
+        "security": [{KEY: []}],
+    }
+
+
+def _require_reachable(backend: Backend, access: Access) -> None:
+    if backend.host in LOCAL_NAMES:
+        raise InvalidSetting(
+            f"{backend.model}'s backend {backend.url} is this machine, which Google cannot reach: "
+            "deploy it and say its address in BACKENDS"
+        )
+    if access.private and backend.scheme != "https":
+        raise InvalidSetting(
+            f"{backend.model}'s backend {backend.url} is private, and a token must not travel "
+            "unencrypted: use https"
+        )

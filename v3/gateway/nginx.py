@@ -1,0 +1,175 @@
+"""The configuration of nginx, from the list of backends.
+
+What is put into it was either checked to hold no character that means something to nginx, or is
+quoted here. The API key is not in it: only a digest.
+"""
+
+import hashlib
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from imgserve.contract import FORM_OVERHEAD_BYTES, MODEL, MODEL_PREDICT
+from imgserve.errors import InvalidSetting
+from v3.gateway.backends import Backend, bracketed
+from v3.gateway.problems import body, problems
+from v3.gateway.settings import GatewaySettings
+from v3.gateway.system import authorities, system_name_servers
+
+TEMPLATE = Path(__file__).with_name("nginx.conf.in")
+PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+# A name server has 30 s by default, more than a person waits.
+RESOLVER_TIMEOUT_S = 5
+# Connections kept to a backend; it may predict as many pictures at once as it has CPUs.
+KEPT_CONNECTIONS = 16
+# Names of this machine, which name servers need not know (RFC 6761, 6.3).
+LOCALHOST = {"localhost": "127.0.0.1"}
+
+KEY_CHECK = "if ($secure_link != 1) { return 401; }"
+
+
+def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder: Path) -> str:
+    """Return nginx's configuration.
+
+    Args:
+        settings: what the gateway was told.
+        backends: the default first.
+        folder: where nginx may write.
+
+    Raises:
+        InvalidSetting: something that is needed is missing or cannot be written down.
+    """
+    models = tuple(each.model for each in backends)
+    limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES
+    values = {
+        "FOLDER": _path(folder),
+        "LISTEN": f"{bracketed(settings.host)}:{settings.port}",
+        "TIMEOUT_MS": str(max(1, round(settings.backend_timeout_s * 1000))),
+        "LIMIT_BYTES": str(limit_bytes),
+        "BUFFER_BYTES": str(limit_bytes + limit_bytes // 16),
+        "TRACE_PREFIX": _trace_prefix(settings.google_cloud_project),
+        "MODELS": msgspec.json.encode(models).decode(),
+        "RESOLVER": _resolver(settings.resolver, backends),
+        "PROXY_SSL": _proxy_ssl(settings.ssl_cert_file, backends),
+        "UPSTREAMS": "\n".join(map(_upstream, filter(_keeps_connections, backends))),
+        "LOCATIONS": "\n".join(_locations(each, bool(settings.api_key)) for each in backends),
+        "KEY": _key(settings.api_key),
+        "KEY_CHECK": KEY_CHECK if settings.api_key else "",
+        **_problem_bodies(settings, models),
+    }
+    return filled(TEMPLATE.read_text(encoding="utf-8"), values)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Return a template with every ``@NAME@`` replaced; a line that held nothing else may go."""
+    lines = (PLACEHOLDER.sub(lambda name: values[name[1]], line) for line in template.split("\n"))
+    pairs = zip(template.split("\n"), lines, strict=True)
+    return "\n".join(line for before, line in pairs if line.strip() or not before.strip())
+
+
+def _path(path: Path) -> str:
+    text = str(path)
+    if not text.isprintable() or set(text) & set("\"'\\$;{}#"):
+        raise InvalidSetting(
+            f"the path {text!r} cannot be used: nginx gives its characters a sense"
+        )
+    return text
+
+
+def _trace_prefix(project: str) -> str:
+    return f"projects/{project}/traces/" if project else ""
+
+
+def _problem_bodies(settings: GatewaySettings, models: tuple[str, ...]) -> dict[str, str]:
+    errors = problems(models, settings.max_image_bytes, settings.backend_timeout_s)
+    return {name: _quoted(body(error, "$id")) for name, error in errors.items()}
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it stands between single quotes; ``$name`` stays a variable."""
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _key(api_key: str) -> str:
+    """Return what compares a caller's key with ours.
+
+    Both with a salt of this start, as digests: how long a comparison takes says nothing about the
+    key, and who reads the configuration cannot send it. MD5 is what the module offers; nobody can
+    choose both texts, which is what MD5 is broken for.
+    """
+    if not api_key:
+        return ""
+    salt = secrets.token_hex(16)
+    digest = hashlib.md5(f"{salt}{api_key}".encode(), usedforsecurity=False).digest()
+    expected = urlsafe_b64encode(digest).decode().rstrip("=")
+    return f'secure_link {expected};\n        secure_link_md5 "{salt}$http_x_api_key";'
+
+
+def _resolver(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
+    names = [each.host for each in backends if _needs_look_up(each)]
+    if not names:
+        return ""
+    servers = given or system_name_servers()
+    if not servers:
+        raise InvalidSetting(
+            f"no name server is known that could look up {names[0]}: set RESOLVER to one"
+        )
+    return f"resolver {' '.join(servers)};\n    resolver_timeout {RESOLVER_TIMEOUT_S}s;"
+
+
+def _needs_look_up(backend: Backend) -> bool:
+    return not backend.is_ip_address and backend.host not in LOCALHOST
+
+
+def _proxy_ssl(given: Path | None, backends: Sequence[Backend]) -> str:
+    """Return how backends prove who they are; nginx by itself believes any certificate."""
+    if all(each.scheme == "http" for each in backends):
+        return ""
+    return (
+        "proxy_ssl_protocols TLSv1.2 TLSv1.3;\n    proxy_ssl_verify on;\n"
+        "    proxy_ssl_verify_depth 4;\n"
+        f'    proxy_ssl_trusted_certificate "{_path(authorities(given))}";'
+    )
+
+
+def _keeps_connections(backend: Backend) -> bool:
+    """Return whether connections to a backend are kept.
+
+    Before nginx 1.27.3 that takes an ``upstream``, and its names are looked up only at the start:
+    https://nginx.org/en/docs/http/ngx_http_upstream_module.html#resolve
+    """
+    return not _needs_look_up(backend)
+
+
+def _upstream(backend: Backend) -> str:
+    host = bracketed(LOCALHOST.get(backend.host, backend.host))
+    return (
+        f"    upstream {backend.model} {{\n"
+        f"        server {host}:{backend.port};\n"
+        f"        keepalive {KEPT_CONNECTIONS};\n"
+        "    }"
+    )
+
+
+def _locations(backend: Backend, has_key: bool) -> str:
+    """Return the two paths of a model.
+
+    The path that is passed on is written out, so that both sides agree on what it means; a
+    variable in it makes nginx look names up when a request comes.
+    """
+    target = backend.model if _keeps_connections(backend) else f"{backend.host}:{backend.port}"
+    paths = (path.format(model=backend.model) for path in (MODEL, MODEL_PREDICT))
+    return "\n".join(
+        f"        location = {path} {{\n"
+        f"            set $model {backend.model};\n"
+        f"            set $backend_host {backend.authority};\n"
+        f"            set $backend_name {bracketed(backend.host)};\n"
+        + (f"            {KEY_CHECK}\n" if has_key else "")
+        + f"            proxy_pass {backend.scheme}://{target}{path}$is_args$args;\n"
+        "        }"
+        for path in paths
+    )

@@ -1,0 +1,60 @@
+"""Run nginx in the foreground until it is told to stop."""
+
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+from imgserve.errors import ImgserveError
+
+
+class ConfigurationRefused(ImgserveError):
+    """nginx does not take the configuration that was made for it."""
+
+
+def check(nginx: str, config: Path) -> None:
+    """Ask nginx whether it can start with a configuration.
+
+    Raises:
+        ConfigurationRefused: it cannot; the message is what it says.
+    """
+    command = [*_command(nginx, config), "-t", "-q"]
+    tested = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tested.returncode:
+        raise ConfigurationRefused(f"nginx does not take its configuration:\n{tested.stderr}")
+
+
+def serve(nginx: str, config: Path) -> int:
+    """Run nginx until SIGTERM or SIGINT; return its exit status, 0 when it was told to stop.
+
+    It is not put in the place of this process because it takes SIGTERM, with which Cloud Run and
+    docker stop a container, for an order to drop the requests it has. It finishes them on SIGQUIT:
+    https://nginx.org/en/docs/control.html
+    """
+    stopped = threading.Event()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def drain(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+        for process in running:
+            process.send_signal(signal.SIGQUIT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, drain)
+    running.append(subprocess.Popen(_command(nginx, config)))
+    if stopped.is_set():  # between the two lines above
+        running[0].send_signal(signal.SIGQUIT)
+    status = running[0].wait()
+    return 0 if stopped.is_set() else status or 1
+
+
+def temporary_folder() -> TemporaryDirectory[str]:
+    """Return a folder for what nginx writes, gone when the gateway is."""
+    return TemporaryDirectory(prefix="imgserve-gateway-")
+
+
+def _command(nginx: str, config: Path) -> list[str]:
+    # -e: what goes wrong before the configuration is read must not go to a file either.
+    return [nginx, "-e", "stderr", "-p", str(config.parent), "-c", str(config)]
