@@ -3,12 +3,12 @@
 import json
 import signal
 import socket
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -263,13 +263,7 @@ def test_a_stopped_backend_leaves_no_compiler_behind(
         wait_until(lambda: not _compilers(tmp_path))
 
 
-def _compilers(folder: Path) -> list[str]:
-    """Return the processes that compile into a folder."""
-    listed = subprocess.run(
-        ["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True
-    )
-    return [
-        line
-        for line in listed.stdout.splitlines()
-        if "imgserve.compile" in line and str(folder) in line
-    ]
+def _compilers(folder: Path) -> list[list[str]]:
+    """Return the command lines that compile into a folder."""
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [each for each in commands if "imgserve.compile" in each and str(folder) in str(each)]
