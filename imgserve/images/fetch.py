@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from contextvars import copy_context
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -63,8 +64,12 @@ class Fetcher:
         """
         attempt = Attempt(self._rules, self._timeout_s)
         answer: Future[bytes] = Future()
+        # A thread begins without the caller's context, which holds the trace for the log.
         work = threading.Thread(
-            target=self._run, args=(url, attempt, answer), name="fetch", daemon=True
+            target=copy_context().run,
+            args=(self._run, url, attempt, answer),
+            name="fetch",
+            daemon=True,
         )
         try:
             work.start()

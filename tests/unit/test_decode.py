@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.images import effort
+from imgserve.images import colour, effort
+from imgserve.images import decode as decoding
 from imgserve.images.decode import decode
 
 LIMIT = 1_000_000
@@ -107,6 +110,70 @@ def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     assert max(green, blue) < 15
 
 
+SHORT_FILM = Path(skimage.__file__).parent / "data" / "no_time_for_that_tiny.gif"
+
+
+def long_film() -> bytes:
+    """Return an animated GIF of several megabytes with a comment of many blocks."""
+    random = np.random.default_rng(0)
+    frames = [Image.fromarray(random.integers(0, 256, (200, 300), np.uint8)) for _ in range(50)]
+    more = {"append_images": frames[1:], "duration": 40, "loop": 0, "comment": b"x" * 100_000}
+    return saved(frames[0], "GIF", save_all=True, **more)
+
+
+@pytest.mark.parametrize("film", [SHORT_FILM.read_bytes(), long_film()], ids=["real", "long"])
+def test_an_animated_gif_gives_its_first_frame(film: bytes) -> None:
+    opened = Image.open(io.BytesIO(film))
+    assert opened.is_animated
+    assert (pixels(decoded(film)) == pixels(opened.convert("RGB"))).all()
+
+
+# BMP
+
+
+COLOURS = [(200, 30, 40), (10, 20, 250)]
+BMP_ROWS = {  # a row of the two colours, or of their indices, padded to 4 bytes
+    1: b"\x40\0\0\0",
+    4: b"\x01\0\0\0",
+    8: b"\0\1\0\0",
+    16: struct.pack("<2H", 25 << 10 | 4 << 5 | 5, 1 << 10 | 2 << 5 | 31),
+    24: bytes([40, 30, 200, 250, 20, 10, 0, 0]),
+    32: bytes([40, 30, 200, 0, 250, 20, 10, 0]),
+}
+
+
+def bmp(bits: int, rows: bytes, *, height: int, compression: int = 0, width: int = 2) -> bytes:
+    """Return a BMP file with a palette of the two colours, where it has one."""
+    palette = b"".join(bytes([b, g, r, 0]) for r, g, b in COLOURS) if bits <= 8 else b""
+    start = 14 + 40 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, 2, 0)
+    return struct.pack("<2sIII", b"BM", start + len(rows), 0, start) + header + palette + rows
+
+
+@pytest.mark.parametrize("bits", BMP_ROWS)
+@pytest.mark.parametrize("is_top_down", [True, False])
+def test_a_bmp_is_decoded_at_any_depth_and_either_way_up(bits: int, is_top_down: bool) -> None:
+    row = BMP_ROWS[bits]
+    rows = [row, bytes(len(row))]  # the second is black, or the first colour
+    data = bmp(bits, b"".join(rows[:: 1 if is_top_down else -1]), height=-2 if is_top_down else 2)
+    second = COLOURS[0] if bits <= 8 else (0, 0, 0)
+    worst = 8 if bits == 16 else 0  # five bits of each colour
+    assert np.abs(pixels(decoded(data)) - [COLOURS, [second, second]]).max() <= worst
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(8, 1), (4, 2)])
+@pytest.mark.parametrize(("width", "rows"), [(2, b"\2\0\0\1"), (900_000, b"\1\1\0\0")])
+def test_a_run_length_encoded_bmp_is_refused_and_says_what_to_do(
+    bits: int, compression: int, width: int, rows: bytes
+) -> None:
+    data = bmp(bits, rows, height=1, compression=compression, width=width)
+    with pytest.raises(UnsupportedFormat) as caught:
+        decode(data, limit_pixels=LIMIT)
+    assert str(caught.value) == (
+        "This BMP picture is run-length encoded (RLE), which is not accepted: save it as PNG."
+    )
+
+
 # Modes
 
 
@@ -188,6 +255,52 @@ def test_a_bmp_with_alpha_is_on_white() -> None:
     assert pixels(found).tolist() == [[[255, 255, 255], [0x12, 0x34, 0x56]]]
 
 
+CLEAR: dict[str, Any] = {
+    "RGBA": None, "LA": None, "1": 0, "L": 100, "RGB": (0, 0, 255), "P": bytes(range(256)),
+}  # fmt: skip
+
+
+def with_clear_parts(mode: str) -> bytes:
+    """Return a PNG in which some of the gradient is transparent."""
+    picture = gradient()
+    if CLEAR[mode] is None:
+        picture.putalpha(gradient("L"))
+        return saved(picture.convert(mode), "PNG")
+    return saved(picture.convert(mode), "PNG", transparency=CLEAR[mode])
+
+
+@pytest.mark.parametrize("band_pixels", [1, SIZE[0] * 5, 2**20])
+@pytest.mark.parametrize("mode", CLEAR)
+def test_a_transparent_picture_is_the_same_in_bands_as_at_once(
+    monkeypatch: pytest.MonkeyPatch, mode: str, band_pixels: int
+) -> None:
+    monkeypatch.setattr(colour, "BAND_PIXELS", band_pixels)
+    data = with_clear_parts(mode)
+    whole = Image.open(io.BytesIO(data)).convert("RGBA")
+    white = Image.new("RGB", SIZE, "white")
+    white.paste(whole, mask=whole)
+    assert whole.getextrema()[3] != (255, 255)
+    assert (pixels(decoded(data)) == pixels(white)).all()
+
+
+@pytest.mark.parametrize("mode", CLEAR)
+def test_no_copy_of_a_transparent_picture_is_larger_than_a_band(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(colour, "BAND_PIXELS", SIZE[0] * 5)
+    sizes: list[tuple[int, int]] = []
+    genuine = Image.Image.convert
+
+    def convert(picture: Image.Image, *how: Any) -> Image.Image:
+        sizes.append(picture.size)
+        return genuine(picture, *how)
+
+    data = with_clear_parts(mode)
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    decode(data, limit_pixels=LIMIT)
+    assert max(sizes) == (SIZE[0], 5)
+
+
 # Orientation
 
 
@@ -244,6 +357,34 @@ def test_garbage_for_exif_does_not_fail_a_good_picture(kind: str, garbage: bytes
     assert decoded(data).size == SIZE
 
 
+def exif_of(size: int) -> bytes:
+    """Return EXIF data of this many bytes that ends with the orientation 6."""
+    start, entry = b"II*\0", struct.pack("<HHHIIxxxx", 1, 0x0112, 3, 1, 6)
+    place = size - len(entry) - len(b"Exif\0\0")
+    return b"Exif\0\0" + (start + struct.pack("<I", place)).ljust(place, b"\0") + entry
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about the EXIF data
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_data_is_read_up_to_the_limit(kind: str) -> None:
+    most = decoding.LIMIT_EXIF_BYTES
+    assert decoded(saved(UPRIGHT, kind, exif=exif_of(most))).size == SIZE[::-1]
+    assert decoded(saved(UPRIGHT, kind, exif=exif_of(most + 12))).size == SIZE
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_exif_data_in_text_as_imagemagick_writes_it_is_read_up_to_the_limit() -> None:
+    def with_text(size: int) -> bytes:
+        text = PngInfo()
+        start = "\nexif\n" + " " * 7 + "0\n"
+        text.add_text("Raw profile type exif", start + exif_of((size - len(start)) // 2).hex())
+        return saved(UPRIGHT, "PNG", pnginfo=text)
+
+    most = decoding.LIMIT_EXIF_BYTES
+    assert decoded(with_text(most)).size == SIZE[::-1]
+    assert decoded(with_text(most + 24)).size == SIZE
+
+
 def test_garbage_for_a_colour_profile_does_not_fail_a_good_picture() -> None:
     assert decoded(saved(UPRIGHT, "JPEG", icc_profile=b"garbage")).size == SIZE
 
@@ -283,6 +424,18 @@ def test_a_limit_above_pillows_own_is_the_one_that_counts(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert decoded(saved(gradient(), "PNG")).size == SIZE
+
+
+@pytest.mark.parametrize("is_wide", [True, False])
+def test_the_longest_side_passes_and_one_more_is_refused(is_wide: bool) -> None:
+    def long(side: int) -> bytes:
+        size = (side, 1) if is_wide else (1, side)
+        return saved(Image.new("L", size), "PNG")
+
+    most = decoding.LIMIT_SIDE_PIXELS
+    assert max(decoded(long(most)).size) == most
+    with pytest.raises(TooManyPixels, match="more than 65535 pixels wide or high"):
+        decode(long(most + 1), limit_pixels=LIMIT)
 
 
 # What is no picture, or a broken one
@@ -406,6 +559,29 @@ def test_fill_bytes_without_an_end_are_refused() -> None:
         decode(CAT[:2] + b"\xff" * 1_000_000, limit_pixels=LIMIT)
 
 
+def test_as_many_tables_as_a_jpeg_can_have_pass_and_one_more_byte_is_refused() -> None:
+    def with_tables(number: int) -> bytes:
+        tables = b"".join(bytes([0x10 + each % 4]) + b"\0\1" * 64 for each in range(number))
+        return CAT[:2] + b"\xff\xdb" + struct.pack(">H", 2 + len(tables)) + tables + CAT[2:]
+
+    assert (pixels(decoded(with_tables(4))) == pixels(decoded(CAT))).all()
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(with_tables(5), limit_pixels=LIMIT)
+
+
+def test_as_many_photoshop_notes_as_the_limit_pass_and_one_more_is_refused() -> None:
+    def with_notes(number: int) -> bytes:
+        notes = b"Photoshop 3.0\0" + b"8BIM\0\1\0\0\0\0\0\0" * 5000
+        note = b"Photoshop 3.0\0" + b"8BIM\0\1\0\0\0\0\0\0" * (number % 5000)
+        parts = [notes] * (number // 5000) + [note]
+        app13 = [b"\xff\xed" + struct.pack(">H", 2 + len(each)) + each for each in parts]
+        return CAT[:2] + b"".join(app13) + CAT[2:]
+
+    assert (pixels(decoded(with_notes(effort.LIMIT_NOTES))) == pixels(decoded(CAT))).all()
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(with_notes(effort.LIMIT_NOTES + 1), limit_pixels=LIMIT)
+
+
 def test_as_many_chunks_as_the_limit_pass_and_one_more_is_refused() -> None:
     def with_chunks(number: int) -> bytes:
         return png((1, 1), 8, 0, b"\0\0", *[chunk(b"teXt")] * (number - 3))
@@ -417,6 +593,65 @@ def test_as_many_chunks_as_the_limit_pass_and_one_more_is_refused() -> None:
 
 def test_a_png_with_anything_behind_it_is_decoded() -> None:
     assert decoded(saved(gradient(), "PNG") + bytes(1_000_000)).size == SIZE
+
+
+ONE_MIB = zlib.compress(bytes(2**20 - 1), 9)
+COMPRESSED = {
+    b"iCCP": b"a\0\0" + ONE_MIB,
+    b"zTXt": b"a\0\0" + ONE_MIB[:-4] + b"\0\0\0\0",  # Pillow forgets those with a false checksum
+    b"iTXt": b"a\0\1\0\0\0" + ONE_MIB[:-4] + b"\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_as_many_compressed_chunks_as_the_limit_pass_and_one_more_is_refused(kind: bytes) -> None:
+    def with_chunks(number: int) -> bytes:
+        return png((1, 1), 8, 0, b"\0\0", *[chunk(kind, COMPRESSED[kind])] * number)
+
+    assert decoded(with_chunks(effort.LIMIT_COMPRESSED_CHUNKS)).size == (1, 1)
+    with pytest.raises(DamagedPicture, match="The PNG data is cut into more parts"):
+        decode(with_chunks(effort.LIMIT_COMPRESSED_CHUNKS + 1), limit_pixels=LIMIT)
+
+
+def test_a_file_is_read_as_often_as_the_limit_and_no_more() -> None:
+    with effort.PatientFile(bytes(effort.LIMIT_READS + 1), "GIF") as file:
+        for _ in range(effort.LIMIT_READS):
+            assert file.read(1) == b"\0"
+        with pytest.raises(DamagedPicture, match="The GIF data is cut into more parts"):
+            file.read(1)
+
+
+GIF_PARTS = {  # before the parts, a part, behind them; and how often Pillow reads for a part
+    "comment blocks": (b"!\xfe", b"\1x", b"\0", 2),
+    "extension blocks": (b"!\1\1x", b"\1x", b"\0", 2),
+    "comments": (b"", b"!\xfe\0", b"", 3),
+    "empty extensions": (b"", b"!\1\0\0", b"", 4),
+    "garbage": (b"", b"x", b"", 1),
+}
+
+
+@pytest.mark.parametrize("kind", GIF_PARTS)
+def test_a_gif_in_a_few_parts_too_many_is_refused(kind: str) -> None:
+    before, part, behind, reads = GIF_PARTS[kind]
+    whole = saved(gradient("L"), "GIF")
+    start = whole.index(b",", 13 + 3 * 256)  # of the first frame, behind header and palette
+
+    def with_parts(number: int) -> bytes:
+        return whole[:start] + before + part * number + behind + whole[start:]
+
+    few = 20  # reads for the rest of the file
+    most = effort.LIMIT_READS // reads
+    assert (pixels(decoded(with_parts(most - few))) == pixels(gradient("L").convert("RGB"))).all()
+    with pytest.raises(DamagedPicture, match="The GIF data is cut into more parts"):
+        decode(with_parts(most + 1), limit_pixels=LIMIT)
+
+
+def test_a_gif_may_be_as_large_as_a_picture_can_be_in_blocks_as_encoders_write_them() -> None:
+    block = b"\xff" + b"x" * 255
+    whole = saved(gradient("L"), "GIF")
+    blocks = block * (10 * 2**20 // len(block))
+    start = whole.index(b",", 13 + 3 * 256)
+    assert decoded(whole[:start] + b"!\xfe" + blocks + b"\0" + whole[start:]).size == SIZE
 
 
 # Any data at all
@@ -442,6 +677,7 @@ def originals() -> list[bytes]:
         saved(small.convert("P"), "GIF", transparency=1),
         saved(clear, "BMP"),
         saved(small.convert("1"), "BMP"),
+        bmp(8, b"\2\0\0\1", height=1, compression=1),
     ]
 
 

@@ -29,8 +29,9 @@ from imgserve.errors import (
     PictureTooLarge,
 )
 from imgserve.images.address import LIMIT_URL_CHARS, AddressRules
-from imgserve.images.connection import Attempt
+from imgserve.images.connection import Attempt, current_attempt
 from imgserve.images.fetch import LIMIT_REDIRECTS, REDIRECTS, Fetcher
+from imgserve.log import TRACE_FIELDS
 from tests.unit.picture_host import (
     Answer,
     PictureHost,
@@ -379,6 +380,28 @@ def test_a_machine_without_threads_to_spare_says_busy(
         fetcher.fetch("http://cats.example/cat.jpg")
 
 
+def test_the_fetch_belongs_to_the_requests_trace_and_keeps_its_own_to_itself(
+    fetcher: Fetcher, hosts: Hosts, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, Any]] = []
+    genuine = socket.getaddrinfo
+
+    def resolve(*how: Any, **more: Any) -> Any:
+        seen.append((threading.current_thread().name, TRACE_FIELDS.get()))
+        return genuine(*how, **more)
+
+    host = hosts(reply())
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    fields = {"logging.googleapis.com/trace": "abc"}
+    token = TRACE_FIELDS.set(fields)
+    try:
+        fetcher.fetch(host.url())
+    finally:
+        TRACE_FIELDS.reset(token)
+    assert ("fetch", fields) in seen
+    assert current_attempt.get(None) is None
+
+
 # The deadline
 
 
@@ -686,6 +709,9 @@ NOT_PUBLIC = """
 [2002:7f00:1::] [2001:0:7f00:1::] [2001:db8::1] [100::1]
 [fc00::1] [fd00:ec2::254] [fd20:ce::254] [fe80::1] [fe80::1%25eth0] [::1%25lo] [fec0::1] [feff::1]
 [ff02::1] [3fff::1] [5f00::1]
+[::2] [1::] [1::1] [::fffe:0:1] [::fffe:ffff:ffff] [::1:0:0:0]
+[1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]
+[4000::] [4000::1] [6000::1] [7fff:ffff::1] [8000::1] [a000::1] [c000::1] [e000::1] [f000::1]
 """.split()  # noqa: SIM905 - as a list it takes a line for each
 
 
@@ -700,7 +726,16 @@ def test_an_address_that_is_not_public_is_refused_however_it_is_spelt(
     assert caught.type is AddressNotAllowed or not host.isascii()
 
 
-@pytest.mark.parametrize("url", ["http://1.1.1.1/", "https://[2606:4700::1111]/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://1.1.1.1/",
+        "http://[::ffff:1.1.1.1]/",
+        "https://[2606:4700::1111]/",
+        "https://[2000::]/",
+        "https://[3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]/",
+    ],
+)
 def test_a_public_address_is_connected_to(
     guarded: Fetcher, unreachable: list[tuple[str, int]], url: str
 ) -> None:
@@ -746,6 +781,8 @@ def test_a_name_that_changes_its_address_after_the_check_is_not_asked_again(
         ("::1/128", "[::1]", "[::2]"),
         ("fd00::/64", "[fd00::1]", "[fd00:0:0:1::1]"),
         ("::/0", "[fd00::1]", "[::1"),
+        ("4000::/3", "[4000::1]", "[6000::1]"),
+        ("1::/16", "[1::1]", "[2::1]"),
     ],
 )
 def test_allowed_addresses_and_only_they_may_be_private_and_have_any_port(
