@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Deploys frontend_v2 to Cloud Run: a new revision without traffic, a smoke test, then the traffic.
+#
+#   deployment/deploy_frontend_v2.sh
+#
+#   TAG            which image: a build's id (default latest, the last build's)
+#   MIN_INSTANCES  containers kept warm (default 0)
+#   MAX_INSTANCES  containers at most (default 2)
+#
+# It finds backend_v2 by itself, and whether that asks for ID tokens; prints the URL and
+# writes it into deliverables.yaml.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+begin "$@"
+
+service=$(service_name frontend_v2)
+image=$(image_uri frontend_v2):${TAG:-latest}
+backend=$(service_name backend_v2)
+backend_url=$(service_url "$backend" deploy_backend_v2.sh)
+serving_auth=$(serving_auth "$backend")
+hold_back "$service"
+
+gcloud run deploy "$service" \
+  --project="$PROJECT_ID" \
+  --region="$REGION" \
+  --image="$image" \
+  --service-account="$run_account" \
+  --port=8501 \
+  --cpu=1 \
+  --memory=1Gi \
+  --cpu-boost \
+  --concurrency=40 \
+  --min-instances="${MIN_INSTANCES:-0}" \
+  --max-instances="${MAX_INSTANCES:-2}" \
+  --timeout=3600 \
+  --session-affinity \
+  --startup-probe=httpGet.path=/_stcore/health,httpGet.port=8501,periodSeconds=2,timeoutSeconds=2,failureThreshold=60 \
+  --set-env-vars="SERVING_URL=$backend_url,SERVING_AUTH=$serving_auth" \
+  --set-secrets="STREAMLIT_SERVER_COOKIE_SECRET=$secret:latest" \
+  --allow-unauthenticated \
+  ${hold[@]+"${hold[@]}"} \
+  --format=none || keep_old "$service" "The new revision did not start"
+
+url=$(candidate_url "$service")
+smoke_test_page "$url" || keep_old "$service" "The new revision failed its smoke test"
+release "$service"
+
+url=$(service_field "$service" status.url)
+record services.v2.front_end.service_url "$url"
+printf '%s\n' "$url"

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Sends a component's traffic back to an older revision, after a smoke test of that one.
+#
+#   deployment/rollback.sh COMPONENT [REVISION]
+#
+#   COMPONENT  backend_v1, backend_v2, frontend_v1, frontend_v2,
+#              v3_backend_MODEL (such as v3_backend_resnet152), v3_gateway or v3_frontend
+#   REVISION   which one (default: the newest that is older than the one that serves)
+#   PRIVATE=1  the service asks for ID tokens
+#
+# A roll-out after this one sends the traffic to the newest revision again.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+component=${1:-}
+case $component in
+  backend_v1 | backend_v2 | v3_backend_?* | v3_gateway | frontend_v1 | frontend_v2 | v3_frontend) ;;
+  -h | --help) usage && exit 0 ;;
+  *) say "$script takes a component, not '$component'." && usage >&2 && exit 2 ;;
+esac
+(($# <= 2)) || die "takes a component and a revision, and no more"
+settle
+
+service=$(service_name "$component")
+serving=$(gcloud run services list \
+  --project="$PROJECT_ID" \
+  --region="$REGION" \
+  --flatten='status.traffic[]' \
+  --filter="metadata.name=$service AND status.traffic.percent>0" \
+  --format='value(status.traffic.revisionName)')
+[[ -n $serving ]] || die "$service is not deployed"
+serving=${serving%%$'\n'*}
+
+# Newest first; only those that started.
+revisions=$(gcloud run revisions list \
+  --project="$PROJECT_ID" \
+  --region="$REGION" \
+  --service="$service" \
+  --flatten='status.conditions[]' \
+  --filter='status.conditions.type=Ready AND status.conditions.status=True' \
+  --sort-by='~metadata.creationTimestamp' \
+  --format='value(metadata.name)')
+target=${2:-$(sed "1,/^$serving\$/d" <<<"$revisions" | head -n 1)}
+[[ -n $target ]] || die "$service has no revision that is older than $serving"
+[[ $target != "$serving" ]] || die "$serving is what serves already"
+
+gcloud run services update-traffic "$service" \
+  --project="$PROJECT_ID" \
+  --region="$REGION" \
+  --update-tags="rollback=$target" \
+  --format=none
+
+url=$(tag_url "$service" rollback)
+authorize "$service"
+case $component in
+  frontend_* | v3_frontend) smoke_test_page "$url" ;;
+  v3_backend_*) smoke_test_backend "$url" "/model/${component#v3_backend_}/predict" ;;
+  v3_gateway) smoke_test_gateway "$url" ;;
+  *) smoke_test_backend "$url" /predict ;;
+esac || die "$target failed its smoke test, so $serving goes on serving. Older ones:" \
+  "deployment/$script $component REVISION, with one of ${revisions//$'\n'/, }"
+
+gcloud run services update-traffic "$service" \
+  --project="$PROJECT_ID" \
+  --region="$REGION" \
+  --to-revisions="$target=100" \
+  --remove-tags=rollback \
+  --format=none
+say "$service serves $target again; $serving is still there: deployment/$script $component $serving"
+printf '%s\n' "$target"

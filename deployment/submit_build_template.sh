@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds COMPONENT's images with Cloud Build, from the code as it is here, and pushes them.
+#
+#   deployment/submit_build_COMPONENT.sh
+#
+# It prints the build's id and writes it into deliverables.yaml.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+begin "$@"
+
+base=$(image_uri BASE_IMAGE)
+app=$(image_uri COMPONENT)
+source=$(source_url)
+revision=$(revision)
+
+build=$(gcloud builds submit "$root" \
+  --project="$PROJECT_ID" \
+  --region="$REGION" \
+  --config="$deployment/cloudbuild_COMPONENT.yaml" \
+  --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision" \
+  --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
+  --gcs-source-staging-dir="$source_bucket/source" \
+  --async \
+  --format='value(id)')
+
+wait_for_build "$build"
+record DELIVERABLE.build_id "$build"
+printf '%s\n' "$build"
