@@ -3,6 +3,7 @@
 #
 #   deployment/deploy_v3_frontend.sh
 #
+#   API_GATEWAY    the gateway's address, where it is not v3_gateway: Google's API Gateway, say
 #   TAG            which image: a build's id (default latest, the last build's)
 #   MIN_INSTANCES  containers kept warm (default 0)
 #   MAX_INSTANCES  containers at most (default 2)
@@ -15,9 +16,14 @@ begin "$@"
 
 service=$(service_name v3_frontend)
 image=$(image_uri v3_frontend):${TAG:-latest}
-backend=$(service_name v3_gateway)
-backend_url=$(service_url "$backend" deploy_v3_gateway.sh)
-serving_auth=$(serving_auth "$backend")
+if [[ -n ${API_GATEWAY:-} ]]; then
+  backend_url=$API_GATEWAY
+  serving_auth=none
+else
+  backend=$(service_name v3_gateway)
+  backend_url=$(service_url "$backend" deploy_v3_gateway.sh)
+  serving_auth=$(serving_auth "$backend")
+fi
 hold_back "$service"
 
 gcloud run deploy "$service" \

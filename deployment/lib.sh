@@ -9,7 +9,7 @@
 #   REGISTRY    the host of that repository (default $REGION-docker.pkg.dev)
 
 deployment=$(dirname "${BASH_SOURCE[0]}")
-root=$(dirname "$deployment")
+root=$deployment/..
 script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
 
@@ -95,7 +95,7 @@ revision() {
 source_url() {
   local url
   url=$(git -C "$root" remote get-url origin 2>/dev/null) || url=unknown
-  printf '%s' "$url" | sed -E 's#^([a-z+]+://)[^/@]*@#\1#'
+  printf '%s' "$url" | sed -E 's#^([a-z+]+://)[^/]*@#\1#'
 }
 
 # --- what setup.sh makes ---------------------------------------------------------------------
@@ -142,8 +142,8 @@ wait_for_build() {
       --flatten=steps \
       --format='value(status,steps.status,steps.id)')
     status=${now%%$'\t'*}
-    steps=$(cut -f 2- <<<"$now" | sed -n 's/^\([A-Z_]\{1,\}\)\t/\1 /p')
-    grep -vxF -e "$before" <<<"$steps" | sed 's/^/  /' >&2 || true
+    steps=$(awk -F '\t' '$2 != "" { print "  " $2, $3 }' <<<"$now")
+    grep -vxF -e "$before" <<<"$steps" >&2 || true
     before=$steps
   done
   [[ $status == SUCCESS ]] || build_failed "$id" "$status"

@@ -39,7 +39,8 @@ revisions=$(gcloud run revisions list \
   --filter='status.conditions.type=Ready AND status.conditions.status=True' \
   --sort-by='~metadata.creationTimestamp' \
   --format='value(metadata.name)')
-target=${2:-$(sed "1,/^$serving\$/d" <<<"$revisions" | head -n 1)}
+older=$(awk -v serving="$serving" 'after { print; exit } $0 == serving { after = 1 }' <<<"$revisions")
+target=${2:-$older}
 [[ -n $target ]] || die "$service has no revision that is older than $serving"
 [[ $target != "$serving" ]] || die "$serving is what serves already"
 

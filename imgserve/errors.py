@@ -29,6 +29,8 @@
         ├── BackendTimeout            the answer took too long
         ├── BackendNotReady           it answers, but its model is not loaded yet
         ├── BackendBusy               its queue is full
+        ├── IdentityUnavailable       the frontend has no token to show it
+        ├── CallerNotAllowed          its platform does not let the frontend call it
         └── RequestRefused            it says what is wrong with the request
 """
 
@@ -163,6 +165,14 @@ class BackendNotReady(BackendError):
 
 class BackendBusy(BackendError):
     """The backend's queue is full."""
+
+
+class IdentityUnavailable(BackendError):
+    """The frontend cannot show the backend who it is: no ID token is to be had."""
+
+
+class CallerNotAllowed(BackendError):
+    """The platform that runs the backend does not let this frontend call it."""
 
 
 class RequestRefused(BackendError):

@@ -14,10 +14,14 @@ from imgserve.errors import (
     BackendNotReady,
     BackendTimeout,
     BackendUnreachable,
+    CallerNotAllowed,
     RequestRefused,
 )
 
 T = TypeVar("T")
+
+# Cloud Run's own answers to a caller without a valid token, or whose account may not call.
+NOT_ALLOWED_STATUSES = frozenset({401, 403})
 
 
 def decoded(response: requests.Response, answer: type[T]) -> T:
@@ -39,8 +43,7 @@ def decoded(response: requests.Response, answer: type[T]) -> T:
 def translated(error: Exception, base_url: str) -> BackendError:
     """Return the error that says to a frontend what went wrong on the way to the backend."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        return BackendUnreachable(f"{base_url} answered {status} and not as this service does")
+        return _of_platform(error.response, base_url)
     if isinstance(error, msgspec.MsgspecError):
         return BackendUnreachable(f"{base_url} answered something this page cannot read")
     if isinstance(error, requests.ReadTimeout) or _timed_out_in_body(error):
@@ -59,6 +62,21 @@ def _problem(response: requests.Response) -> BackendError:
     if slug in unavailable:
         return unavailable[slug](problem.detail)
     return RequestRefused(problem.detail, slug, response.status_code)
+
+
+def _of_platform(response: requests.Response, base_url: str) -> BackendError:
+    """Return the error that an answer from what stands before the backend means."""
+    answered = f"{base_url} answered {response.status_code}"
+    if response.status_code not in NOT_ALLOWED_STATUSES:
+        return BackendUnreachable(f"{answered} and not as this service does")
+    if "Authorization" in response.request.headers:
+        next_step = (
+            "grant this frontend's service account roles/run.invoker on it, "
+            "and name it by the address that Cloud Run gave it"
+        )
+    else:
+        next_step = "where it is not public, set SERVING_AUTH=id-token"
+    return CallerNotAllowed(f"{answered}, it does not let this frontend call it: {next_step}")
 
 
 def _timed_out_in_body(error: Exception) -> bool:

@@ -1,7 +1,7 @@
 """What the page says: the sentence of an answer, of a failure, and outside text made harmless."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imgserve.contract import Prediction
@@ -10,6 +10,9 @@ from imgserve.errors import (
     BackendError,
     BackendNotReady,
     BackendTimeout,
+    BackendUnreachable,
+    CallerNotAllowed,
+    IdentityUnavailable,
     RequestRefused,
 )
 
@@ -36,6 +39,28 @@ class Failure:
     sentence: str
     next_step: str = ""
     again: bool = True
+
+
+FAILURES: Mapping[type[BackendError], Failure] = {
+    BackendBusy: Failure("The classifier is busy right now.", "Try again in a few seconds."),
+    BackendNotReady: Failure("The classifier is still waking up.", "Try again in a minute."),
+    BackendTimeout: Failure(
+        "The classifier took too long to answer.", "Try again, or with a smaller picture."
+    ),
+    BackendUnreachable: Failure(
+        "The classifier cannot be reached at the moment.",
+        "It may be starting, or be down for a while: try again in a minute.",
+    ),
+    CallerNotAllowed: Failure(
+        "This page may not call its classifier.",
+        "It is not set up correctly: the page's log says what to change.",
+        again=False,
+    ),
+    IdentityUnavailable: Failure(
+        "This page could not show its classifier who it is.",
+        "Try again in a minute; the page's log says why.",
+    ),
+}
 
 
 def with_article(category: str) -> str:
@@ -76,21 +101,9 @@ def several(names: Sequence[str]) -> str:
 
 def failure(error: BackendError) -> Failure:
     """Return what the page says about this error."""
-    match error:
-        case RequestRefused():
-            return Failure(as_sentence(str(error)), again=error.status >= 500)  # noqa: PLR2004
-        case BackendBusy():
-            return Failure("The classifier is busy right now.", "Try again in a few seconds.")
-        case BackendNotReady():
-            return Failure("The classifier is still waking up.", "Try again in a minute.")
-        case BackendTimeout():
-            return Failure(
-                "The classifier took too long to answer.", "Try again, or with a smaller picture."
-            )
-    return Failure(
-        "The classifier cannot be reached at the moment.",
-        "It may be starting, or be down for a while: try again in a minute.",
-    )
+    if isinstance(error, RequestRefused):
+        return Failure(as_sentence(str(error)), again=error.status >= 500)  # noqa: PLR2004
+    return FAILURES[type(error)]
 
 
 def as_sentence(detail: str) -> str:

@@ -72,15 +72,10 @@ def _gateway(settings: RunSettings, environ: Environ) -> Service:
 
 def _frontend(settings: RunSettings, environ: Environ) -> Service:
     folder = "v3/frontend" if settings.has_gateway else f"frontend_{settings.version}"
+    address = {"HOST": LOOPBACK, "PORT": str(settings.frontend_port)}
     return Service(
         name="frontend",
-        command=(
-            *(sys.executable, "-m", "streamlit", "run", f"{folder}/app.py"),
-            *("--server.address", LOOPBACK),
-            *("--server.port", str(settings.frontend_port)),
-            *("--server.headless", "true"),
-            *("--browser.gatherUsageStats", "false"),
-        ),
-        environ=environ,
+        command=(sys.executable, "-m", "imgserve.frontend", f"{folder}/app.py"),
+        environ={**environ, **address},
         ready_url=f"{url(settings.frontend_port)}/_stcore/health",
     )

@@ -11,6 +11,7 @@ OWN = {"imgserve", *SERVICES}
 DISTRIBUTIONS = {
     "AntiSSRF": "microsoft-antissrf",
     "PIL": "pillow",
+    "google": "google-auth",
     "pandas": "streamlit",  # what it hands tables and charts on with; Streamlit's pin decides
     "werkzeug": "flask",  # Flask's other half; Flask's pin decides
 }

@@ -14,9 +14,9 @@ READERS = {
     "frontend_v1.app": "a service is told by its environment",
     "frontend_v2.app": "a service is told by its environment",
     "v3.frontend.app": "a service is told by its environment",
+    "imgserve.frontend": "a command",
     "imgserve.run.__main__": "a command",
     "v3.gateway.__main__": "a command, and a service",
-    "imgserve.settings": "XDG_CACHE_HOME, a default that the system gives",
     "imgserve.service.gunicorn.conf": "gunicorn reads it before the app",
 }
 

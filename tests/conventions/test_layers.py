@@ -4,6 +4,7 @@
 
     errors <- settings <- contract <- images, models, engine <- service <- backend_*/app.py
                           contract <- client <- page <- frontend_*/app.py
+              settings <- frontend, which starts one of these pages
 """
 
 from pathlib import Path
@@ -30,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "compile": GROUND | BACKEND,
     "service": GROUND | BACKEND,
     "client": GROUND,
+    "frontend": GROUND,
     "page": GROUND | {"client"},
     "backend_v1": GROUND | BACKEND | {"service"},
     "backend_v2": GROUND | BACKEND | {"service"},
@@ -43,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "run": GROUND | {"models", "processes", "v3.gateway"},
     "readme": GROUND | {"run", "v3.gateway"},
 }
-FRONTEND = {"client", "page", "frontend_v1", "frontend_v2", "v3.frontend"}
+FRONTEND = {"client", "frontend", "page", "frontend_v1", "frontend_v2", "v3.frontend"}
 SHARED = GROUND
 NOT_ON_THE_FRONTEND = {"torch", "torchvision", "openvino", "flask", "gunicorn"}
 NOT_ON_THE_BACKEND = {"streamlit", "altair", "pandas"}

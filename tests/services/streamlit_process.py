@@ -26,16 +26,15 @@ class Frontend:
 
     def __init__(self, component: str, root: Path, environ: dict[str, str], log: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+            self.port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        command = [sys.executable, "-m", "streamlit", "run", f"{component}/app.py"]
-        command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
+        address = {"HOST": "127.0.0.1", "PORT": str(self.port)}
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "imgserve.frontend", f"{component}/app.py"],
                 cwd=root,
-                env={**os.environ, **environ},
+                env={**os.environ, **address, **environ},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -52,11 +51,11 @@ class Frontend:
             time.sleep(0.1)
         raise AssertionError(f"{self.url} never became healthy:\n{self._log.read_text()}")
 
-    def stop(self) -> None:
-        """Stop the server."""
+    def stop(self) -> int:
+        """Stop the server as Cloud Run does; return its exit status."""
         self._process.terminate()
         try:
-            self._process.wait(timeout=10)
+            return self._process.wait(timeout=10)  # Cloud Run's container contract gives no more
         finally:
             self._process.kill()
 

@@ -283,14 +283,13 @@ def test_a_platforms_page_while_it_starts_a_container_may_wake(
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda: Response("<html>forbidden</html>", 403),
         lambda: redirect("/elsewhere"),
         lambda: Response("<html>welcome</html>", 200),
         lambda: Response('{"category": "tab', 200, content_type="application/json"),
         lambda: {"category": "tabby"},
         lambda: Response("not JSON", 400, content_type=PROBLEM_TYPE),
     ],
-    ids=["forbidden", "redirect", "html", "cut-json", "fields-missing", "bad-problem"],
+    ids=["redirect", "html", "cut-json", "fields-missing", "bad-problem"],
 )
 def test_an_unusable_answer_is_unreachable_and_not_waited_for(
     client: BackendClient, backend: Backend, answer: Callable[[], Any]
@@ -300,6 +299,14 @@ def test_an_unusable_answer_is_unreachable_and_not_waited_for(
         client.predict_url("http://x/y.png")
     assert not may_wake(caught.value)
     assert caught.value.__cause__ is not None
+
+
+def test_a_backends_own_refusal_is_not_taken_for_its_platforms(
+    client: BackendClient, backend: Backend
+) -> None:
+    backend.answers(lambda: problem(401, "unauthorized", "send a key"))
+    with pytest.raises(RequestRefused, match="send a key"):
+        client.predict_url("http://x/y.png")
 
 
 def test_refused_connection_is_unreachable_and_may_wake() -> None:

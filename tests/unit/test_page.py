@@ -19,6 +19,8 @@ from imgserve.errors import (
     BackendNotReady,
     BackendTimeout,
     BackendUnreachable,
+    CallerNotAllowed,
+    IdentityUnavailable,
     RequestRefused,
 )
 from imgserve.page import asking
@@ -342,10 +344,41 @@ def test_pandas_is_whole_before_altair_can_look_at_it(root: Path) -> None:
 
 
 def test_every_backend_error_has_its_words() -> None:
-    for error in (BackendUnreachable(""), BackendTimeout(""), BackendNotReady(""), BackendBusy("")):
-        said = failure(error)
+    kinds = set(BackendError.__subclasses__()) - {RequestRefused}  # which brings its own
+    for kind in kinds:
+        said = failure(kind(""))
         assert said.sentence.endswith(".")
         assert said.next_step
+    assert len({failure(kind("")) for kind in kinds}) == len(kinds)
+
+
+def test_a_page_that_may_not_call_says_so_and_logs_what_to_change(
+    app: AppTest, asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked.usual = CallerNotAllowed("https://b.example answered 403: set SERVING_AUTH")
+    words = shown(submit(app.run(), URL))
+    assert "This page may not call its classifier" in words
+    assert "Try again" not in [each.label for each in app.button]
+    assert "b.example" not in words
+    assert "set SERVING_AUTH" in caplog.text
+
+
+def test_a_page_without_an_identity_says_so_and_logs_why(
+    app: AppTest, asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked.usual = IdentityUnavailable("no ID token: metadata server unavailable")
+    assert "could not show its classifier who it is" in shown(submit(app.run(), URL))
+    assert asked.questions == [URL]
+    assert "metadata server unavailable" in caplog.text
+
+
+def test_a_page_that_would_send_a_token_in_the_open_draws_nothing_else(
+    app: AppTest, asked: Asked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SERVING_AUTH", "id-token")
+    assert "not set up correctly" in shown(app.run())
+    assert "SERVING_URL='http://backend.test'" in caplog.text
+    assert asked.questions == []
 
 
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:

@@ -38,6 +38,50 @@ def test_serving_url_beats_host_and_port() -> None:
     assert FrontendSettings.from_environ(url).backend_url == "https://b.example"
 
 
+def test_a_frontend_listens_on_streamlits_port_unless_told_otherwise() -> None:
+    assert FrontendSettings.from_environ({}).port == 8501
+    given = FrontendSettings.from_environ({"PORT": "8080", "SERVING_PORT": "81"})
+    assert given.port == 8080
+    assert given.backend_url == "http://127.0.0.1:81"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://b.example", "http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000"]
+)
+def test_a_token_may_go_by_https_or_stay_on_this_machine(url: str) -> None:
+    given = FrontendSettings.from_environ({"SERVING_AUTH": "id-token", "SERVING_URL": url})
+    assert given.serving_auth == "id-token"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SERVING_URL", "http://b.example"),
+        ("SERVING_URL", "http://10.0.0.1:8000"),
+        ("SERVING_URL", "http://localhost.b.example"),
+        ("SERVING_URL", "http://[127.0.0.1"),
+        ("API_GATEWAY", "http://gateway.example"),
+    ],
+)
+def test_a_token_never_goes_over_a_network_by_http(name: str, text: str) -> None:
+    assert FrontendSettings.from_environ({name: text}).serving_auth == "none"
+    with pytest.raises(InvalidSetting, match="SERVING_AUTH='id-token'") as caught:
+        FrontendSettings.from_environ({name: text, "SERVING_AUTH": "id-token"})
+    assert f"{name}={text!r}" in str(caught.value)
+    assert "https://" in str(caught.value)
+
+
+def test_a_host_that_is_not_this_machine_gets_no_token_either() -> None:
+    environ = {"SERVING_HOST": "backend", "SERVING_AUTH": "id-token"}
+    with pytest.raises(InvalidSetting, match="SERVING_URL='http://backend:8000'"):
+        FrontendSettings.from_environ(environ)
+
+
+def test_a_way_to_show_who_calls_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match=r"SERVING_AUTH='basic'.*one of none, id-token"):
+        FrontendSettings.from_environ({"SERVING_AUTH": "basic"})
+
+
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [

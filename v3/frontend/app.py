@@ -5,11 +5,11 @@ import os
 import streamlit as st
 
 from imgserve import page
-from imgserve.client import BackendClient
+from imgserve.client import connect
 
 page.show_header()
 settings = page.read_settings(os.environ)
-backend = BackendClient(settings.api_gateway, timeout_s=settings.serving_timeout_s)
+backend = connect(settings.api_gateway, settings)
 
 models = st.container()
 page.choose_picture()

@@ -1,15 +1,8 @@
-"""The table of environment variables, with defaults, units and limits.
+"""The table of a backend's environment variables."""
 
-A field's name in upper case is the variable's name; ``make readme`` writes the table into the
-README.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
-from imgserve.errors import InvalidSetting
 from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
 from imgserve.parsers import (
     base_url,
@@ -22,6 +15,7 @@ from imgserve.parsers import (
     word,
     words,
 )
+from imgserve.settings.base import Settings, setting
 
 MIB = 1024 * 1024
 DEFAULT_MODEL = "resnet152"
@@ -30,55 +24,6 @@ DEFAULT_MODEL = "resnet152"
 def half_the_memory_mb() -> int:
     """Return half of what this process may use: pictures and the rest take the other half."""
     return max(1, memory_bytes() // MIB // 2)
-
-
-def setting(
-    default: Any,
-    parse: Callable[[str], Any],
-    meaning: str,
-    *,
-    unit: str = "",
-    shown: str | None = None,
-) -> Any:
-    """Return a dataclass field that reads its value with ``parse``.
-
-    Args:
-        default: the value, or a callable that makes it.
-        parse: text to value; raises ValueError. Its docstring says what it accepts.
-        meaning: what the setting does, for the table.
-        unit: of the number, for the table.
-        shown: the default as the table shows it, where that differs from ``default``.
-    """
-    metadata = {"parse": parse, "meaning": meaning, "unit": unit, "shown": shown}
-    if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Values read from the environment; the services' classes add their fields."""
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Return the settings of this environment; an unset or empty variable has its default.
-
-        Raises:
-            InvalidSetting: a variable's value cannot be used; the message names it.
-        """
-        values = {}
-        for each in fields(cls):
-            text = environ.get(each.name.upper(), "")
-            if text:
-                values[each.name] = _parsed(each.name.upper(), text, each.metadata["parse"])
-        return cls(**values)
-
-
-def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(text)
-    except ValueError as exc:
-        raise InvalidSetting(f"{name}={text!r} cannot be used: it takes {parse.__doc__}") from exc
 
 
 @dataclass(frozen=True)
@@ -167,30 +112,3 @@ class BackendSettings(Settings):
     def listen_port(self) -> int:
         """Return the port to listen on."""
         return self.port or self.serving_port
-
-
-@dataclass(frozen=True)
-class FrontendSettings(Settings):
-    """What a frontend can be told."""
-
-    serving_url: str = setting("", base_url, "the backend's address")
-    serving_host: str = setting(
-        "127.0.0.1", word, "the backend's host, where `SERVING_URL` is not set"
-    )
-    serving_port: int = setting(
-        8000, whole(1, 65535), "the backend's port, where `SERVING_URL` is not set"
-    )
-    api_gateway: str = setting(
-        "http://127.0.0.1:8080", base_url, "the address of the gateway before the backends (v3)"
-    )
-    serving_timeout_s: float = setting(
-        60.0, seconds, "how long the page waits for one answer", unit="seconds"
-    )
-    wake_timeout_s: float = setting(
-        60.0, seconds, "how long the page keeps trying while the backend wakes up", unit="seconds"
-    )
-
-    @property
-    def backend_url(self) -> str:
-        """Return the backend's address, without a slash at its end."""
-        return self.serving_url or f"http://{self.serving_host}:{self.serving_port}"

@@ -1,0 +1,66 @@
+"""Start a frontend as a container does: ``python -m imgserve.frontend frontend_v1/app.py``.
+
+Checks the settings, then becomes Streamlit, which so gets the container's signals itself.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from imgserve.errors import InvalidSetting
+from imgserve.settings import FrontendSettings
+
+USAGE = "usage: python -m imgserve.frontend FRONTEND/app.py"
+CANNOT_START = 2  # as a shell's word for wrong usage
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  a container has one even where all else is read-only
+
+
+def command(app: str, settings: FrontendSettings) -> list[str]:
+    """Return what serves this page; the working directory's ``.streamlit`` has the other options.
+
+    Args:
+        app: path of the page's script.
+        settings: where to listen.
+    """
+    listen = ("--server.address", settings.host, "--server.port", str(settings.port))
+    return [sys.executable, "-m", "streamlit", "run", app, *listen]
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> NoReturn:
+    """Become Streamlit.
+
+    Raises:
+        SystemExit: there is no such page, or a setting cannot be used; standard error says so.
+    """
+    if len(arguments) != 1 or not Path(arguments[0]).is_file():
+        _end(f"{USAGE}; {' '.join(arguments) or 'nothing'} is no such file")
+    try:
+        settings = FrontendSettings.from_environ(environ)
+    except InvalidSetting as exc:
+        _end(f"imgserve cannot start: {exc}")
+    words = command(arguments[0], settings)
+    os.execve(words[0], words, {**environ, **temporary_folder()})
+
+
+def temporary_folder() -> dict[str, str]:
+    """Return the variable that lets Streamlit take uploads: what is over 1 MB waits in a file.
+
+    Nothing is needed where there is a folder for that; a read-only container may have none.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return {"TMPDIR": SHARED_MEMORY}
+    return {}
+
+
+def _end(sentence: str) -> NoReturn:
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(CANNOT_START)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], os.environ)

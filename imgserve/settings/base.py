@@ -1,0 +1,56 @@
+"""Environment variables as a dataclass: what each takes, and what it is for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from imgserve.errors import InvalidSetting
+
+
+def setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    meaning: str,
+    *,
+    unit: str = "",
+    shown: str | None = None,
+) -> Any:
+    """Return a dataclass field that reads its value with ``parse``.
+
+    Args:
+        default: the value, or a callable that makes it.
+        parse: text to value; raises ValueError. Its docstring says what it accepts.
+        meaning: what the setting does, for the table.
+        unit: of the number, for the table.
+        shown: the default as the table shows it, where that differs from ``default``.
+    """
+    metadata = {"parse": parse, "meaning": meaning, "unit": unit, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Values read from the environment; the services' classes add their fields."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Return the settings of this environment; an unset or empty variable has its default.
+
+        Raises:
+            InvalidSetting: a variable's value cannot be used; the message names it.
+        """
+        values = {}
+        for each in fields(cls):
+            text = environ.get(each.name.upper(), "")
+            if text:
+                values[each.name] = _parsed(each.name.upper(), text, each.metadata["parse"])
+        return cls(**values)
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise InvalidSetting(f"{name}={text!r} cannot be used: it takes {parse.__doc__}") from exc

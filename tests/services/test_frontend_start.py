@@ -1,0 +1,97 @@
+"""A frontend as its container starts it: real Streamlit, no browser."""
+
+import base64
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.services.streamlit_process import Frontend
+
+PARTS = (".streamlit", "imgserve", "frontend_v1")
+
+
+@pytest.fixture
+def tree(root: Path, tmp_path: Path) -> Path:
+    """Return a folder with what a container has, and nothing else."""
+    for part in PARTS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root / part, tmp_path / "app" / part, ignore=ignored)
+    return tmp_path / "app"
+
+
+@pytest.fixture
+def started(tree: Path, tmp_path: Path) -> Iterator[Frontend]:
+    """Return a frontend that is started there by somebody without a home."""
+    environ = {"HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
+    frontend = Frontend("frontend_v1", tree, environ, tmp_path / "log")
+    frontend.wait_until_ready()
+    yield frontend
+    frontend.stop()
+
+
+def handshake(port: int, **headers: str) -> http.client.HTTPConnection:
+    """Return a connection on which the page's WebSocket was asked for."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    key = base64.b64encode(bytes(16)).decode()
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    connection.request(
+        "GET", "/_stcore/stream", headers={**upgrade, "Sec-WebSocket-Key": key, **headers}
+    )
+    return connection
+
+
+def test_its_health_answers_ok(started: Frontend) -> None:
+    health = requests.get(f"{started.url}/_stcore/health", timeout=20)
+    assert (health.status_code, health.text) == (200, "ok")
+
+
+def test_it_writes_no_file(started: Frontend, tree: Path, tmp_path: Path, root: Path) -> None:
+    assert requests.get(started.url, timeout=20).ok
+    files = {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
+    assert [path for path in files if not (root / path).is_file()] == []
+    assert {path.name for path in tree.iterdir()} == set(PARTS)
+    assert not (tmp_path / "home").exists()
+
+
+def test_sigterm_ends_it_while_a_page_is_open(started: Frontend) -> None:
+    connection = handshake(started.port)
+    response = connection.getresponse()
+    assert response.status == http.client.SWITCHING_PROTOCOLS
+    assert started.stop() == 0
+    response.close()
+    connection.close()
+
+
+def test_a_page_behind_a_proxy_opens_its_websocket_without_more_settings(
+    started: Frontend,
+) -> None:
+    """Cloud Run passes the name on that the browser asked for, and ends https before."""
+    name = "frontend-v1-x7.a.run.app"
+    connection = handshake(started.port, Host=name, Origin=f"https://{name}")
+    response = connection.getresponse()
+    assert response.status == http.client.SWITCHING_PROTOCOLS
+    response.close()
+    connection.close()
+
+
+def test_a_setting_that_cannot_be_used_ends_it(root: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "imgserve.frontend", "frontend_v2/app.py"],
+        cwd=root,
+        env={**os.environ, "SERVING_AUTH": "id-token", "SERVING_URL": "http://backend.example"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("imgserve cannot start: SERVING_AUTH='id-token' cannot be used")
+    assert "SERVING_URL='http://backend.example'" in ended.stderr
+    assert ended.stderr.count("\n") == 1
