@@ -4,34 +4,49 @@ import os
 import tempfile
 from pathlib import Path
 
+CGROUP = Path("/sys/fs/cgroup")
 
-def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+
+def cpu_quota(cgroup: Path = CGROUP) -> int:
     """Return how many CPUs this process may use, at least 1.
 
     A container on a large host sees all of its cores but may use a share of them: the cgroup's
-    quota says how much. The file holds "<quota> <period>" in microseconds, or "max <period>"
-    (kernel documentation, cgroup-v2, cpu.max).
+    quota says how much, in microseconds of each period. Version 2 has "<quota> <period>" or "max
+    <period>" in one file, version 1 has two files, with -1 for no quota (kernel documentation,
+    admin-guide/cgroup-v2, scheduler/sched-bwc).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    words = _words(cgroup / "cpu.max") or [
+        *_words(cgroup / "cpu" / "cpu.cfs_quota_us"),
+        *_words(cgroup / "cpu" / "cpu.cfs_period_us"),
+    ]
     try:
-        quota, period = cpu_max.read_text().split()
-        cores = min(cores or 1, round(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass
+        quota, period = map(int, words)
+    except ValueError:
+        quota, period = -1, 1
+    if quota > 0 and period > 0:
+        cores = min(cores or 1, round(quota / period))
     return max(1, cores or 1)
 
 
-def memory_bytes(memory_max: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+def memory_bytes(cgroup: Path = CGROUP) -> int:
     """Return how much memory this process may use.
 
-    The cgroup's limit where there is a smaller one: the file holds bytes, or "max" (kernel
-    documentation, cgroup-v2, memory.max).
+    The cgroup's limit where there is a smaller one. Version 2 writes "max" for no limit, version 1
+    a number larger than any memory (kernel documentation, admin-guide/cgroup-v2 and cgroup-v1).
     """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    words = _words(cgroup / "memory.max") or _words(cgroup / "memory" / "memory.limit_in_bytes")
+    limits = [int(word) for word in words if word.isdecimal()]
+    return min([physical, *limits])
+
+
+def _words(file: Path) -> list[str]:
+    """Return what a file of the kernel says, nothing where there is no such file."""
     try:
-        return min(physical, int(memory_max.read_text()))
-    except (OSError, ValueError):
-        return physical
+        return file.read_text().split()
+    except OSError:
+        return []
 
 
 def default_weights_dir() -> Path:

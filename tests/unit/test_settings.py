@@ -187,34 +187,6 @@ def test_weights_are_cached_where_the_user_keeps_caches(monkeypatch: pytest.Monk
     assert machine.default_weights_dir() == Path.home() / ".cache/imgserve"
 
 
-@pytest.mark.parametrize(
-    ("text", "cpus"), [("50000 100000", 1), ("100000 100000", 1), ("1 100000", 1)]
-)
-def test_threads_follow_the_cpu_quota(tmp_path: Path, text: str, cpus: int) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert machine.cpu_quota(tmp_path / "cpu.max") == cpus
-
-
-@pytest.mark.parametrize("text", ["max 100000", "99999900000 100000", "nonsense", None])
-def test_without_a_smaller_quota_threads_follow_the_cores(
-    tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if text is not None:
-        (tmp_path / "cpu.max").write_text(text)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    assert machine.cpu_quota(tmp_path / "cpu.max") == 3
-
-
-def test_cores_are_counted_where_there_is_no_affinity(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 5)
-    assert machine.cpu_quota(tmp_path / "none") == 5
-    monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert machine.cpu_quota(tmp_path / "none") == 1
-
-
 @pytest.mark.parametrize("table", [BackendSettings, FrontendSettings])
 def test_every_setting_says_what_it_is_for(table: type[settings.Settings]) -> None:
     page = markdown_table(table)
