@@ -153,14 +153,6 @@ def test_a_mirror_is_kept_without_the_slash_at_its_end() -> None:
     assert given.weights_url_base == "https://mirror.example/w"
 
 
-def test_memory_is_the_smaller_of_the_machines_and_the_containers(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("1048576\n")
-    assert machine.memory_bytes(tmp_path / "memory.max") == 1048576
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.memory_bytes(tmp_path / "memory.max") > 1048576
-    assert machine.memory_bytes(tmp_path / "none") > 1048576
-
-
 def test_a_list_holds_each_word_once() -> None:
     given = BackendSettings.from_environ({"MODELS": "vgg16,swin_b,vgg16", "CORS_ORIGINS": "*"})
     assert given.models == ("vgg16", "swin_b")
