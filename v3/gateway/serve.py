@@ -9,6 +9,8 @@ from types import FrameType
 
 from imgserve.errors import ImgserveError
 
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
+
 
 class ConfigurationRefused(ImgserveError):
     """nginx does not take the configuration that was made for it."""
@@ -51,8 +53,15 @@ def serve(nginx: str, config: Path) -> int:
 
 
 def temporary_folder() -> TemporaryDirectory[str]:
-    """Return a folder for what nginx writes, gone when the gateway is."""
-    return TemporaryDirectory(prefix="imgserve-gateway-")
+    """Return a folder for what nginx writes, gone when the gateway is.
+
+    A container may have a read-only disk and no folder for temporary files; it has shared memory.
+    """
+    prefix = "imgserve-gateway-"
+    try:
+        return TemporaryDirectory(prefix=prefix)
+    except FileNotFoundError:
+        return TemporaryDirectory(prefix=prefix, dir=SHARED_MEMORY)
 
 
 def _command(nginx: str, config: Path) -> list[str]:
