@@ -304,6 +304,7 @@ smoke_test_backend() {
 smoke_test_gateway() {
   local models model
   models=$(fetch "$1/models") || return 1
+  [[ $models == '["'* ]] || { say "/models answered: $models" && return 1; }
   model=${models#*\"}
   smoke_test_backend "$1" "/model/${model%%\"*}/predict"
 }

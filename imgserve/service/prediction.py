@@ -11,7 +11,7 @@ from PIL import Image
 
 from imgserve.contract import PredictAnswer, Prediction, Timings
 from imgserve.engine.classifier import Classification, Classifier
-from imgserve.engine.transform import Crop
+from imgserve.engine.transform import Crop, least_side
 from imgserve.images.decode import decode
 from imgserve.images.fetch import Fetcher
 from imgserve.service.asked import Asked
@@ -48,7 +48,11 @@ class Predictor:
         fetch_ms = 0.0 if asked.url is None else _ms_since(started)
         with using(self._load_wait_s) as classifier, self.gate.slot():
             decoding = perf_counter()
-            picture = decode(data or b"", limit_pixels=self._limit_pixels)
+            picture = decode(
+                data or b"",
+                limit_pixels=self._limit_pixels,
+                least_side=least_side(classifier.transform),
+            )
             decode_ms = _ms_since(decoding)
             made = classifier(picture)
         timings = Timings(

@@ -16,7 +16,6 @@ from imgserve import compile as compiling
 from imgserve.engine import artefact, export, openvino_engine, torch_engine
 from imgserve.engine.classifier import Classifier
 from imgserve.engine.torch_engine import Servable, TorchEngine, transform_of
-from imgserve.engine.transform import LONG
 from imgserve.errors import CompileMismatch
 from imgserve.models import catalogue
 from imgserve.models.vision import torchvision
@@ -54,12 +53,7 @@ def reference() -> Callable[[str], np.ndarray]:
     return probabilities
 
 
-# Of strips longer than that the pixels are compared, in test_transform.py.
-SHAPES = {
-    name: picture
-    for name, picture in pictures.shapes().items()
-    if max(picture.size) < LONG * min(picture.size)
-}
+SHAPES = pictures.shapes()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

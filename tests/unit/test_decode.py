@@ -724,3 +724,18 @@ def test_any_data_at_all_gives_a_picture_or_a_deliberate_error(data: bytes, star
     for each in (data, start + data):
         with contextlib.suppress(HttpError):
             assert decode(each, limit_pixels=LIMIT).mode == "RGB"
+
+
+def test_a_large_jpeg_is_decoded_smaller_but_keeps_its_least_side() -> None:
+    data = saved(gradient().resize((960, 721)), "JPEG")
+    assert decode(data, limit_pixels=LIMIT).size == (960, 721)
+    assert decode(data, limit_pixels=LIMIT, least_side=361).size == (960, 721)
+    assert decode(data, limit_pixels=LIMIT, least_side=360).size == (480, 361)
+    assert decode(data, limit_pixels=LIMIT, least_side=180).size == (240, 181)
+    assert decode(data, limit_pixels=LIMIT, least_side=1).size == (120, 91)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WebP", "GIF", "BMP"])
+def test_other_formats_are_decoded_whole(kind: str) -> None:
+    data = saved(gradient().resize((960, 721)), kind)
+    assert decode(data, limit_pixels=LIMIT, least_side=180).size == (960, 721)

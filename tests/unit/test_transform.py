@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from imgserve.engine.torch_engine import transform_of
-from imgserve.engine.transform import LONG, crop
+from imgserve.engine.transform import FILTERS, NEAR, crop, least_side
 from imgserve.models import catalogue
 from imgserve.models.weights import default_weights
 from tests.unit import pictures
@@ -23,8 +23,27 @@ def test_crop_equals_torchvisions_transform(model_id: str, shape: str) -> None:
     assert actual.shape == (1, transform.crop_size, transform.crop_size, 3)
     assert actual.dtype == np.uint8
     differences = np.abs(actual[0].astype(int) - levels)
-    is_long = max(SHAPES[shape].size) >= LONG * min(SHAPES[shape].size)
-    assert differences.max() <= (2 if is_long else 0)
+    assert differences.max() <= 2
+    assert differences.mean() < 0.2
+
+
+def levels_differ(size: tuple[int, int]) -> int:
+    """Return by how much the crop of a picture of this size differs from Pillow's direct one."""
+    transform = transform_of(default_weights("vgg16"))
+    picture = SHAPES["coffee.png"].resize(size)
+    width, height = (int(transform.resize_size * side / min(size)) for side in size)
+    whole = picture.resize((width, height), FILTERS[transform.interpolation])
+    left, top = (round((side - transform.crop_size) / 2) for side in (width, height))
+    right, bottom = left + transform.crop_size, top + transform.crop_size
+    direct = np.asarray(whole.crop((left, top, right, bottom))).astype(int)
+    return int(np.abs(crop(picture, transform)[0] - direct).max())
+
+
+def test_only_a_picture_that_is_far_too_large_is_brought_near_first() -> None:
+    limit = 2 * least_side(transform_of(default_weights("vgg16")))
+    assert limit == 2 * NEAR * 256
+    assert levels_differ((limit + 400, limit - 1)) <= 1
+    assert 1 < levels_differ((limit + 400, limit)) <= 6
 
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000)])
