@@ -1,5 +1,5 @@
 # Prints a YAML file of nested mappings with one value changed, comments and order kept:
-#   awk -v path=services.v1.back_end.build_id -v value=... -f deliverables.awk deliverables.yaml
+#   path=services.v1.back_end.build_id value=... awk -f deliverables.awk deliverables.yaml
 # A key that is missing is added at the end of the mapping it belongs to.
 
 function indent(level,    spaces) {
@@ -14,7 +14,11 @@ function add_missing(    level) {
   met = depth
 }
 
-BEGIN { depth = split(path, keys, ".") }
+BEGIN {
+  depth = split(ENVIRON["path"], keys, ".")
+  value = ENVIRON["value"]
+  gsub(/["\\]/, "\\\\&", value)
+}
 
 met < depth && /^ *[A-Za-z0-9_]+:/ {
   match($0, /^ */)

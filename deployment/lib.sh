@@ -124,7 +124,7 @@ has() {
 # Writes a value into deliverables.yaml: record services.v1.back_end.build_id VALUE
 record() {
   local file=$root/deliverables.yaml written
-  written=$(awk -v path="$1" -v value="$2" -f "$deployment/deliverables.awk" "$file")
+  written=$(path=$1 value=$2 awk -f "$deployment/deliverables.awk" "$file")
   printf '%s\n' "$written" >"$file"
 }
 

@@ -18,8 +18,8 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 SUPPORT = 2  # how far the wider of these filters, bicubic, reaches: pixels of the coarser picture
 
 # A picture of 2 x 3 times the size or more is first brought near, by averaging squares of whole
-# pixels; a JPEG by decoding it at a half, a quarter or an eighth, which costs a fraction. From three
-# times the size on, Pillow's documentation finds the result hard to tell from the direct one
+# pixels; a JPEG by decoding it at a half, a quarter or an eighth, which costs a fraction. Three
+# times the size or more, Pillow's documentation finds the result hard to tell from the direct one
 # (Image.resize, reducing_gap).
 NEAR = 3
 
