@@ -1,0 +1,1 @@
+"""Scripts that build, deploy and rehearse the services."""

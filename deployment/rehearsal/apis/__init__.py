@@ -1,0 +1,1 @@
+"""The APIs that gcloud asks, one module each; each has a Flask blueprint ``api``."""
