@@ -133,9 +133,8 @@ record() {
 # Waits for a build, saying what its steps do; fails with the end of its log where it fails.
 #   wait_for_build ID
 wait_for_build() {
-  local id=$1 status='' steps='' before='' now
-  until [[ $status =~ ^(SUCCESS|FAILURE|INTERNAL_ERROR|TIMEOUT|CANCELLED|EXPIRED)$ ]]; do
-    [[ -z $status ]] || sleep "$pause_s"
+  local id=$1 status steps before='' now
+  while true; do
     now=$(gcloud builds describe "$id" \
       --project="$PROJECT_ID" \
       --region="$REGION" \
@@ -145,8 +144,12 @@ wait_for_build() {
     steps=$(awk -F '\t' '$2 != "" { print "  " $2, $3 }' <<<"$now")
     grep -vxF -e "$before" <<<"$steps" >&2 || true
     before=$steps
+    case $status in
+      SUCCESS) return ;;
+      FAILURE | INTERNAL_ERROR | TIMEOUT | CANCELLED | EXPIRED) build_failed "$id" "$status" ;;
+    esac
+    sleep "$pause_s"
   done
-  [[ $status == SUCCESS ]] || build_failed "$id" "$status"
 }
 
 build_failed() {

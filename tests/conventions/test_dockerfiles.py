@@ -1,0 +1,188 @@
+"""Dockerfiles: twins stay twins, compiling has what it imports, and habits are good."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conventions.deployment import BACKENDS, COMPONENTS, FRONTENDS, Component
+from tests.conventions.source import Module, modules
+
+WHOLE = ("imgserve.models", "imgserve.samples")  # folders copied as they are
+APPS = [each.dockerfile for each in COMPONENTS]
+BASES = [f"deployment/Dockerfile.{name}_base" for name in ("backend", "frontend", "gateway")]
+
+
+def instructions(root: Path, name: str) -> list[tuple[str, str]]:
+    """Return a Dockerfile's instructions: their words and what follows, in one line each."""
+    text = re.sub(r"^ *#.*\n", "", (root / name).read_text(), flags=re.M)
+    lines = re.sub(r" *\\\n *", " ", text).splitlines()
+    return [(line.split()[0], line.partition(" ")[2].strip()) for line in lines if line]
+
+
+@pytest.fixture(params=[*APPS, *BASES])
+def every(request: pytest.FixtureRequest, root: Path) -> list[tuple[str, str]]:
+    """Return the instructions of each Dockerfile in turn."""
+    return instructions(root, request.param)
+
+
+@pytest.fixture(params=APPS)
+def app(request: pytest.FixtureRequest, root: Path) -> list[tuple[str, str]]:
+    """Return the instructions of each app image's Dockerfile in turn."""
+    return instructions(root, request.param)
+
+
+def as_twin(root: Path, component: Component, twin: Component) -> str:
+    """Return a component's Dockerfile with its twin's names in it."""
+    text = (root / component.dockerfile).read_text()
+    top, twin_top = (each.folder.partition("/")[0] for each in (component, twin))
+    module, twin_module = (each.folder.replace("/", ".") for each in (component, twin))
+    text = text.replace(f"{component.folder}/app", f"{twin.folder}/app")
+    text = text.replace(f"{module}.app", f"{twin_module}.app")
+    text = text.replace(f"COPY {top} {top}\n", f"COPY {twin_top} {twin_top}\n")
+    text = text.replace(f"-q imgserve {top}\n", f"-q imgserve {twin_top}\n")
+    return text.replace(component.name, twin.name)
+
+
+@pytest.mark.parametrize("component", FRONTENDS[1:], ids=lambda each: each.name)
+def test_frontends_are_twins(component: Component, root: Path) -> None:
+    first = (root / FRONTENDS[0].dockerfile).read_text()
+    assert as_twin(root, component, FRONTENDS[0]) == first
+
+
+def test_backends_of_one_model_are_twins(root: Path) -> None:
+    first = (root / BACKENDS[0].dockerfile).read_text()
+    assert as_twin(root, BACKENDS[2], BACKENDS[0]) == first
+
+
+def test_backend_of_many_models_is_their_twin_but_for_the_list(root: Path) -> None:
+    first = (root / BACKENDS[0].dockerfile).read_text()
+    wanted = first.replace("the compiled model,", "the compiled models,")
+    wanted = wanted.replace("    MODEL_NAME=${MODELS}", "    MODELS=${MODELS}")
+    assert as_twin(root, BACKENDS[1], BACKENDS[0]) == wanted
+
+
+def test_bases_of_frontends_and_backends_differ_by_their_lock(root: Path) -> None:
+    frontend, backend, gateway = (
+        instructions(root, f"deployment/Dockerfile.{name}_base")
+        for name in ("frontend", "backend", "gateway")
+    )
+    as_frontend = [(word, text.replace("backend", "frontend")) for word, text in backend]
+    assert as_frontend[:-1] == frontend[:-1]
+    assert as_frontend[-1][1].startswith(frontend[-1][1])  # and removes parts of OpenVINO
+    as_frontend = [(word, text.replace("gateway", "frontend")) for word, text in gateway]
+    assert [each for each in as_frontend if "apt-get" not in each[1]] == frontend
+
+
+# --- what compiling is made of -----------------------------------------------------------------
+
+
+def closure(start: str, every_module: list[Module]) -> set[str]:
+    """Return the project's modules that one imports, itself and packages on the way included."""
+    by_name = {each.name: each for each in every_module}
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in by_name:  # an object of a module, or another project
+            name = name.rpartition(".")[0]
+        if name in by_name and name not in found:
+            found.add(name)
+            packages = [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]
+            waiting += [*by_name[name].imports(), *packages]
+    return found
+
+
+def copied_before_compiling(root: Path, dockerfile: str) -> set[str]:
+    """Return the files and folders of the package that the stage with torch has."""
+    every = instructions(root, dockerfile)
+    compiling = next(n for n, (_, text) in enumerate(every) if "imgserve.compile" in text)
+    copies = [text.split()[:-1] for word, text in every[:compiling] if word == "COPY"]
+    return {path for paths in copies for path in paths if path.startswith("imgserve")}
+
+
+@pytest.mark.parametrize("component", BACKENDS, ids=lambda each: each.name)
+def test_compiling_is_copied_what_it_imports_and_no_more(component: Component, root: Path) -> None:
+    every_module = modules(root)
+    paths = {each.name: each.path.as_posix() for each in every_module}
+    imported = closure("imgserve.compile", every_module)
+    wanted = {paths[name] for name in imported if not name.startswith(WHOLE)}
+    wanted |= {name.replace(".", "/") for name in WHOLE}
+    assert copied_before_compiling(root, component.dockerfile) == wanted
+
+
+def test_closure_finds_imports_inside_functions_and_packages() -> None:
+    """The walk is as good as its input: these two are far from the command."""
+    found = closure("imgserve.compile", modules(Path(__file__).parents[2]))
+    assert {"imgserve", "imgserve.engine", "imgserve.engine.footprint"} <= found
+    assert "imgserve.service" not in found
+
+
+# --- habits, as hadolint has them ----------------------------------------------------------------
+
+
+def test_copies_with_copy_and_probes_by_cloud_run(every: list[tuple[str, str]]) -> None:
+    words = {word for word, _ in every}
+    known = {"ARG", "FROM", "RUN", "WORKDIR", "ENV", "COPY", "EXPOSE", "USER", "CMD", "LABEL"}
+    assert words <= known  # so neither ADD, HEALTHCHECK, MAINTAINER nor SHELL
+
+
+def test_app_runs_in_exec_form_as_another_user_than_root(app: list[tuple[str, str]]) -> None:
+    words = [word for word, _ in app]
+    start = words.index("CMD")
+    assert words.count("CMD") == words.count("USER") == 1
+    assert words[start - 1] == "USER"
+    assert dict(app)["USER"] == "app"
+    assert all(isinstance(each, str) for each in json.loads(dict(app)["CMD"]))
+
+
+def test_labels_and_what_they_need_come_last(app: list[tuple[str, str]]) -> None:
+    tail = [word for word, _ in app][[word for word, _ in app].index("CMD") + 1 :]
+    assert tail == ["ARG", "ARG", "LABEL"]
+    labels = re.findall(r"org\.opencontainers\.image\.(\w+)=", dict(app)["LABEL"])
+    assert labels == ["title", "source", "revision"]
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_base_names_python_s_version_and_makes_the_user(name: str, root: Path) -> None:
+    found = instructions(root, name)
+    assert found[0] == ("FROM", "python:3.11-slim-bookworm")
+    (user,) = [text for _, text in found if text.startswith("useradd")]
+    assert re.fullmatch(r"useradd .*--uid 1\d{4} .* app", user)
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_app_is_made_from_the_base_that_it_is_told(name: str, root: Path) -> None:
+    found = instructions(root, name)
+    assert found[0] == ("ARG", "BASE_IMAGE_URI")
+    stages = [text for word, text in found if word == "FROM"]
+    assert stages[0].split(" AS ")[0] == "${BASE_IMAGE_URI}"
+    assert stages[1:] in ([], ["models"])
+
+
+def test_packages_of_the_system_bring_nothing_along(every: list[tuple[str, str]]) -> None:
+    for _, text in every:
+        for part in re.findall(r"apt(?:-get)? [^&]+", text):
+            assert not part.startswith("apt "), "apt is for people"
+            assert "install" not in part or "--yes --no-install-recommends" in part
+        if "apt-get" in text:
+            assert "apt-get update" in text
+            assert text.endswith("rm -rf /var/lib/apt/lists/*")
+
+
+def test_python_s_packages_come_by_locks(every: list[tuple[str, str]]) -> None:
+    assert not [text for word, text in every if word == "RUN" and "pip install" in text]
+
+
+def test_folders_are_absolute_and_nothing_changes_them_in_between(
+    every: list[tuple[str, str]],
+) -> None:
+    assert all(text.startswith("/") for word, text in every if word == "WORKDIR")
+    assert not [text for word, text in every if word == "RUN" and re.search(r"\b(cd|sudo)\b", text)]
+
+
+def test_no_argument_or_variable_holds_a_secret(every: list[tuple[str, str]]) -> None:
+    """They stay readable in the image's history."""
+    named = [text for word, text in every if word in {"ARG", "ENV"}]
+    assert not [text for text in named if re.search(r"(?i)secret|token|password|_key", text)]

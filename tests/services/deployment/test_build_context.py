@@ -1,0 +1,135 @@
+"""What is sent to Cloud Build, and from there to Docker, is what images are made of."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conventions.deployment import COMPONENTS
+from tests.services.deployment.google_stand_in import Google
+
+FOLDERS = {
+    *(".streamlit", "imgserve", "requirements", "v3"),
+    *("backend_v1", "backend_v2", "frontend_v1", "frontend_v2"),
+}
+TEMPTATIONS = (
+    *(".env", ".git/config", ".venv/bin/python", "key.json", "v3/gateway/.env"),
+    *("tests/unit/picture.png", "backend_v1.png", "imgserve_old/app.py", "build/imgserve/app.py"),
+    *(".mypy_cache/a.json", "imgserve/.ruff_cache/a", "v3/backend/.pytest_cache/README.md"),
+    *("imgserve/__pycache__/log.cpython-311.pyc", "v3/gateway/__pycache__/a", "imgserve/log.pyc"),
+    *("deployment/rehearsal/__main__.py", "deployment/__pycache__/a.pyc", "deployment/key.json"),
+    *("node_modules/imgserve/a.js", "docs/v3/a.md", "weights/resnet152.pt", ".coverage"),
+)
+DOCKERFILES = [
+    *(each.dockerfile for each in COMPONENTS),
+    *sorted({f"deployment/Dockerfile.{each.base}" for each in COMPONENTS}),
+]
+
+
+@pytest.fixture(scope="module")
+def tempting(
+    root: Path, repository_files: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a copy of the repository in which there is more than belongs into an image."""
+    folder = tmp_path_factory.mktemp("tempting") / "my code"
+    for path in repository_files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / path, folder / path)
+    for name in TEMPTATIONS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("tempting")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wanted(repository_files: list[Path]) -> set[str]:
+    """Return what images are made of."""
+    return {
+        path.as_posix()
+        for path in repository_files
+        if path.parts[0] in FOLDERS or path.match("deployment/Dockerfile.*")
+    }
+
+
+def as_expression(pattern: str) -> str:
+    """Return a regular expression for a pattern of .dockerignore, the kinds that are used here."""
+    assert not re.search(r"[\[\]?\\]", pattern), "not known to this test"
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+    return re.sub(r"\*\*/|\*\*|\*|[^*]+", lambda m: parts.get(m[0], re.escape(m[0])), pattern)
+
+
+def sent_to_docker(folder: Path) -> set[str]:
+    """Return what Docker reads of a folder: the last pattern decides that fits it or a parent.
+
+    https://docs.docker.com/build/concepts/context/#dockerignore-files
+    """
+    lines = (folder / ".dockerignore").read_text().splitlines()
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    rules = [(line.startswith("!"), as_expression(line.lstrip("!"))) for line in patterns]
+    sent = set()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        names = [name.as_posix(), *(each.as_posix() for each in name.parents)]
+        fits = [kept for kept, rule in rules if any(re.fullmatch(rule, each) for each in names)]
+        if path.is_file() and (not fits or fits[-1]):
+            sent.add(name.as_posix())
+    return sent
+
+
+def sent_to_cloud_build(folder: Path, home: Path) -> set[str]:
+    """Return what the real gcloud would upload."""
+    gcloud = shutil.which("gcloud")
+    if gcloud is None:
+        pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
+    with Google() as google:
+        listed = subprocess.run(
+            [gcloud, "meta", "list-files-for-upload", folder],
+            check=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), **google.environ(home)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout
+    return set(listed.splitlines())
+
+
+def test_cloud_build_is_sent_what_images_are_made_of(
+    tempting: Path, wanted: set[str], tmp_path: Path
+) -> None:
+    assert sent_to_cloud_build(tempting, tmp_path) == wanted | {".dockerignore"}
+
+
+def test_docker_is_sent_what_images_are_made_of(tempting: Path, wanted: set[str]) -> None:
+    assert sent_to_docker(tempting) == wanted
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_everything_that_is_copied_is_sent(dockerfile: str, root: Path, wanted: set[str]) -> None:
+    text = (root / dockerfile).read_text().replace("\\\n", " ")
+    copied = [path for line in re.findall(r"^COPY (.*)$", text, re.M) for path in line.split()[:-1]]
+    assert copied
+    sent = wanted | {parent.as_posix() for each in wanted for parent in Path(each).parents}
+    assert [path for path in copied if path not in sent] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*", {"a", ".git"}),
+        ("**/*.pyc", {"a.pyc", "a/b/c.pyc"}),
+        ("**/__pycache__", {"__pycache__", "a/b/__pycache__"}),
+        ("deployment/Dockerfile.*", {"deployment/Dockerfile.a"}),
+    ],
+)
+def test_patterns_are_read_as_docker_reads_them(pattern: str, names: set[str]) -> None:
+    everything = {
+        *("a", ".git", "a.py", "a.pyc", "a/b/c.pyc", "__pycache__", "a/b/__pycache__"),
+        *("deployment/Dockerfile.a", "deployment/rehearsal/Dockerfile.a"),
+    }
+    found = {name for name in everything if re.fullmatch(as_expression(pattern), name)}
+    assert names <= found
+    assert all("/" not in name for name in found if pattern == "*")
+    assert found <= names or pattern == "*"
