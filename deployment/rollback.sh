@@ -44,10 +44,12 @@ target=${2:-$older}
 [[ -n $target ]] || die "$service has no revision that is older than $serving"
 [[ $target != "$serving" ]] || die "$serving is what serves already"
 
+# A revision that never started keeps its tag, and with it no change of traffic would succeed.
 gcloud run services update-traffic "$service" \
   --project="$PROJECT_ID" \
   --region="$REGION" \
   --update-tags="rollback=$target" \
+  --remove-tags=candidate \
   --format=none
 
 url=$(tag_url "$service" rollback)

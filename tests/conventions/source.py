@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVICES = ("backend_v1", "backend_v2", "frontend_v1", "frontend_v2", "v3")
+TOOLS = ("benchmarks", "deployment")  # what is run beside the services, and imported by none
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class Module:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def modules(root: Path) -> list[Module]:
-    """Return every module of the package and of the services."""
-    paths = [path for folder in ("imgserve", *SERVICES) for path in (root / folder).rglob("*.py")]
+def modules(root: Path, *more: str) -> list[Module]:
+    """Return every module of the package, of the services, and of more folders."""
+    folders = ("imgserve", *SERVICES, *more)
+    paths = [path for folder in folders for path in (root / folder).rglob("*.py")]
     return [_parsed(path, root) for path in sorted(paths)]
 
 

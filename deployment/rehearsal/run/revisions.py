@@ -47,17 +47,20 @@ def make(store: Store, place: Place, service: Document) -> str:
     return name
 
 
-def _document(name: str, place: Place, service: Document) -> Document:
-    metadata, template = service["metadata"], deepcopy(service["spec"]["template"])
-    own = template.get("metadata", {})
-    labels = {
-        **own.get("labels", {}),
+def _labels(place: Place, metadata: Document) -> Document:
+    """Return the labels that tie a revision to its service."""
+    return {
         SERVICE_LABEL: metadata["name"],
         "serving.knative.dev/configuration": metadata["name"],
         "serving.knative.dev/configurationGeneration": str(metadata["generation"]),
         "serving.knative.dev/serviceUid": metadata["uid"],
         "cloud.googleapis.com/location": place.region,
     }
+
+
+def _document(name: str, place: Place, service: Document) -> Document:
+    metadata, template = service["metadata"], deepcopy(service["spec"]["template"])
+    own = template.get("metadata", {})
     author = {"serving.knative.dev/creator": metadata["annotations"].get(_MODIFIER, "")}
     document = {
         "apiVersion": "serving.knative.dev/v1",
@@ -69,7 +72,7 @@ def _document(name: str, place: Place, service: Document) -> Document:
             "resourceVersion": "1",
             "generation": 1,
             "creationTimestamp": now(),
-            "labels": labels,
+            "labels": {**own.get("labels", {}), **_labels(place, metadata)},
             "annotations": {**own.get("annotations", {}), **author},
         },
         "spec": template["spec"],

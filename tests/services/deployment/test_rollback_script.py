@@ -41,7 +41,9 @@ def looking(service: str) -> list[list[str]]:
 def rolling_back(service: str, revision: str) -> list[list[str]]:
     """Return the calls that test a revision and give it the traffic."""
     return [
-        calls.update_traffic(service, f"--update-tags=rollback={revision}"),
+        calls.update_traffic(
+            service, f"--update-tags=rollback={revision}", "--remove-tags=candidate"
+        ),
         calls.tag_url(service, "rollback"),
         calls.update_traffic(service, f"--to-revisions={revision}=100", "--remove-tags=rollback"),
     ]
