@@ -47,7 +47,7 @@ def make(store: Store, place: Place, service: Document) -> str:
     return name
 
 
-def _labels(place: Place, metadata: Document) -> Document:
+def _owners(place: Place, metadata: Document) -> Document:
     """Return the labels that tie a revision to its service."""
     return {
         SERVICE_LABEL: metadata["name"],
@@ -72,7 +72,7 @@ def _document(name: str, place: Place, service: Document) -> Document:
             "resourceVersion": "1",
             "generation": 1,
             "creationTimestamp": now(),
-            "labels": {**own.get("labels", {}), **_labels(place, metadata)},
+            "labels": {**own.get("labels", {}), **_owners(place, metadata)},
             "annotations": {**own.get("annotations", {}), **author},
         },
         "spec": template["spec"],
