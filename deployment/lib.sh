@@ -162,13 +162,14 @@ build_failed() {
 
 # --- deploying -------------------------------------------------------------------------------
 
-# Prints a field of a service; nothing where there is no such service.
+# Prints a field of a service; nothing where there is no such service (of which gcloud would warn).
 #   service_field SERVICE FORMAT
 service_field() {
   gcloud run services list \
     --project="$PROJECT_ID" \
     --region="$REGION" \
     --filter="metadata.name=$1" \
+    --verbosity=error \
     --format="value($2)"
 }
 
@@ -189,6 +190,7 @@ serving_auth() {
     --region="$REGION" \
     --flatten='bindings[].members[]' \
     --filter='bindings.role=roles/run.invoker AND bindings.members=allUsers' \
+    --verbosity=error \
     --format='value(bindings.members)') || return
   [[ -n $everyone ]] && printf none || printf id-token
 }
@@ -231,6 +233,7 @@ tag_url() {
     --region="$REGION" \
     --flatten='status.traffic[]' \
     --filter="metadata.name=$1 AND status.traffic.tag=$2" \
+    --verbosity=error \
     --format='value(status.traffic.url)'
 }
 

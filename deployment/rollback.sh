@@ -26,6 +26,7 @@ serving=$(gcloud run services list \
   --region="$REGION" \
   --flatten='status.traffic[]' \
   --filter="metadata.name=$service AND status.traffic.percent>0" \
+  --verbosity=error \
   --format='value(status.traffic.revisionName)')
 [[ -n $serving ]] || die "$service is not deployed"
 serving=${serving%%$'\n'*}

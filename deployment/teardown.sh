@@ -15,6 +15,7 @@ services=$(gcloud run services list \
   --project="$PROJECT_ID" \
   --region="$REGION" \
   --filter="spec.template.spec.serviceAccountName=$run_account" \
+  --verbosity=error \
   --format='value(metadata.name)')
 
 say "In project $PROJECT_ID, region $REGION, this deletes for good:"

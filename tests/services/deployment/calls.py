@@ -35,7 +35,7 @@ def field(service: str, name: str) -> list[str]:
     """Return the call that asks for a field of a service."""
     return [
         *("gcloud", "run", "services", "list", *WHERE),
-        *(f"--filter=metadata.name={service}", f"--format=value({name})"),
+        *(f"--filter=metadata.name={service}", "--verbosity=error", f"--format=value({name})"),
     ]
 
 
@@ -54,6 +54,7 @@ def tag_url(service: str, tag: str) -> list[str]:
     return [
         *("gcloud", "run", "services", "list", *WHERE, "--flatten=status.traffic[]"),
         f"--filter=metadata.name={service} AND status.traffic.tag={tag}",
+        "--verbosity=error",
         "--format=value(status.traffic.url)",
     ]
 
@@ -64,6 +65,7 @@ def policy(service: str) -> list[str]:
         *("gcloud", "run", "services", "get-iam-policy", service, *WHERE),
         "--flatten=bindings[].members[]",
         "--filter=bindings.role=roles/run.invoker AND bindings.members=allUsers",
+        "--verbosity=error",
         "--format=value(bindings.members)",
     ]
 

@@ -60,6 +60,7 @@ GRANT = [
 OURS = [
     *("gcloud", "run", "services", "list", *WHERE),
     f"--filter=spec.template.spec.serviceAccountName={RUN_ACCOUNT}",
+    "--verbosity=error",
     "--format=value(metadata.name)",
 ]
 DELETE_SERVICES = [

@@ -26,6 +26,7 @@ def looking(service: str) -> list[list[str]]:
         [
             *("gcloud", "run", "services", "list", *WHERE, "--flatten=status.traffic[]"),
             f"--filter=metadata.name={service} AND status.traffic.percent>0",
+            "--verbosity=error",
             "--format=value(status.traffic.revisionName)",
         ],
         [
