@@ -1,22 +1,28 @@
 # `make` lists the targets. The environment is .venv, made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format readme lock clean
+.PHONY: help run test rehearse rehearse-shell lint format bench readme lock clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh) .ci/run
+SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh benchmarks/peers/*.sh) .ci/run
 LOCKS := requirements/backend.txt requirements/frontend.txt requirements/compile.txt requirements/torch.txt
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run.stamp  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
 	@exec $(BIN)/python -m imgserve.run
 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov)
+
+rehearse: .venv/dev.stamp  ## run deployment/ against stand-ins for Google Cloud: ARGS="v1 --keep"
+	@exec $(BIN)/python -m deployment.rehearsal $(ARGS)
+
+rehearse-shell: .venv/dev.stamp  ## a shell in which to try deployment/ by hand, on the stand-ins
+	@exec $(BIN)/python -m deployment.rehearsal --shell $(ARGS)
 
 lint: .venv/dev.stamp  ## check style, types and shell scripts
 	$(BIN)/python -m ruff check .
@@ -28,6 +34,10 @@ format: .venv/dev.stamp  ## rewrite Python files in one style
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
+bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold"
+	@$(if $(QUICK),,benchmarks/peers/install.sh original litserve bentoml)
+	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(PARTS)
+
 readme: .venv/run.stamp  ## write the tables of settings into README.md
 	$(BIN)/python -m imgserve.readme README.md
 
@@ -35,7 +45,7 @@ lock: .venv/dev.stamp  ## write requirements/*.txt from pyproject.toml: UPGRADE=
 	requirements/lock.sh
 
 clean:  ## remove the environment and everything else that was made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info .bench
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that the install before it ended well.

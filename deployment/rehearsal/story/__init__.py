@@ -1,0 +1,1 @@
+"""What `make rehearse` does, step by step, and what it found."""

@@ -1,0 +1,53 @@
+"""A shell in the copy of the repository, with everything running, for a person to try things."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from deployment.rehearsal.host.rehearsal import PROJECT, Rehearsal
+from deployment.rehearsal.story.progress import Progress, say
+from deployment.rehearsal.story.scripts import Scripts
+
+WELCOME = """
+This is a shell in {source}, a copy of the repository, with the
+project {project} set up on stand-ins for Google Cloud. What to type:
+
+  deployment/submit_build_backend_v1.sh
+  deployment/deploy_backend_v1.sh
+  gcloud run services list
+
+Edit what you like here; your own files stay as they are. `exit` ends and deletes everything.
+"""
+
+
+def shell(rehearsal: Rehearsal, progress: Progress, models: Sequence[str]) -> int:
+    """Set the project up and have the person's shell until it ends; return 0.
+
+    Where nobody is at a terminal, it takes its commands from standard input, and its exit status
+    is what is returned.
+    """
+    with progress.step("setup.sh") as step:
+        Scripts(rehearsal.source, rehearsal.environ).run(step, "setup.sh")
+    program = os.environ.get("SHELL") or "/bin/sh"
+    environ = {**rehearsal.environ, **_limits(models)}
+    say(WELCOME.format(source=rehearsal.source, project=PROJECT))
+    with_person = sys.stdin.isatty()
+    # Ctrl-C is for what runs in the shell.
+    before = signal.signal(signal.SIGINT, _leave_alone)
+    try:
+        command = [program, "-i" if with_person else "-s"]
+        status = subprocess.call(command, cwd=rehearsal.source, env=environ)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return 0 if with_person else status  # of a person's last command, whatever it was
+
+
+def _leave_alone(*_: object) -> None:
+    """Take a signal and do nothing: unlike an ignored one, it is not ignored in the shell."""
+
+
+def _limits(models: Sequence[str]) -> dict[str, str]:
+    """Return the variables that limit the scripts to these models."""
+    return {"MODEL_NAME": models[0], "MODELS": ",".join(models)} if models else {}

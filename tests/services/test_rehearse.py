@@ -1,0 +1,55 @@
+"""The command behind `make rehearse`, as far as it is quick; the rest is `make rehearse` itself."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployment.rehearsal.host.docker import Docker
+from deployment.rehearsal.host.needs import find
+from deployment.rehearsal.host.ports import listens
+from deployment.rehearsal.host.registry import registry
+
+
+def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deployment.rehearsal", *words]
+    environ = {**os.environ, **variables}
+    return subprocess.run(
+        command, cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_help_says_what_can_be_rehearsed(root: Path) -> None:
+    told = run(root, "-h")
+    assert told.returncode == 0
+    assert "v1, v2 or v3 (default: all)" in told.stdout
+    assert "REHEARSE_MODELS" in told.stdout
+
+
+def test_an_unknown_version_is_refused(root: Path) -> None:
+    told = run(root, "v4")
+    assert told.returncode == 2
+    assert "'v4' is none of v1, v2, v3" in told.stderr
+
+
+def test_without_gcloud_it_says_so_and_does_nothing(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    told = run(root, "--folder", str(folder), PATH=str(tmp_path))
+    assert told.returncode == 1
+    assert "gcloud is missing: the Google Cloud CLI" in told.stderr
+    assert told.stdout == ""
+    assert not folder.exists()
+
+
+def test_the_registry_answers_until_the_rehearsal_is_over(tmp_path: Path) -> None:
+    if not find("docker-registry"):
+        pytest.skip("no docker-registry: install Debian's package of that name")
+    with registry(tmp_path / "registry", Docker({}, is_private=True)) as address:
+        with requests.Session() as http:
+            http.trust_env = False
+            answer = http.get(f"http://{address}/v2/_catalog", timeout=30)
+        assert answer.json() == {"repositories": []}
+    assert not listens(int(address.rpartition(":")[2]))
