@@ -20,7 +20,7 @@ from typing import IO
 import filelock
 
 from imgserve.engine import artefact
-from imgserve.engine.artefact import ModelInfo
+from imgserve.engine.artefact import FP32, PRECISIONS, ModelInfo
 from imgserve.engine.export import export, say, versions
 from imgserve.engine.torch_engine import servable, transform_of
 from imgserve.errors import ArtefactInvalid, ImgserveError
@@ -32,7 +32,13 @@ STALLED_S = 60  # a download that stalls for so long has failed; torch.hub would
 
 
 def compile_model(
-    model_id: str, out: Path, *, checkpoints: Path, url_base: str = "", force: bool = False
+    model_id: str,
+    out: Path,
+    *,
+    checkpoints: Path,
+    precision: str = FP32,
+    url_base: str = "",
+    force: bool = False,
 ) -> ModelInfo:
     """Write a model's artefact into a folder, unless it is there already; return what it is.
 
@@ -40,6 +46,7 @@ def compile_model(
         model_id: a name of the catalogue.
         out: the folder of compiled models; made if missing.
         checkpoints: where downloaded weights are kept.
+        precision: of the numbers it computes with, ``fp32`` or ``int8``.
         url_base: a mirror to download weights from; empty for their own host.
         force: compile also where an artefact of the same versions is there.
 
@@ -51,13 +58,14 @@ def compile_model(
     catalogue.entry(model_id)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(model_id, out):
-        present = None if force else up_to_date(out, model_id)
+        present = None if force else up_to_date(out, model_id, precision)
         if present:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
         original = servable(model_id, folder=checkpoints, url_base=url_base)
-        return export(model_id, original, transform_of(weights.default_weights(model_id)), out)
+        transform = transform_of(weights.default_weights(model_id))
+        return export(model_id, original, transform, out, precision=precision)
 
 
 @contextmanager
@@ -75,13 +83,13 @@ def _locked(model_id: str, out: Path) -> Iterator[None]:
         lock.release()
 
 
-def up_to_date(out: Path, model_id: str) -> ModelInfo | None:
+def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | None:
     """Return the artefact that is there, if it is whole and made by these versions."""
     try:
-        info = artefact.read_info(out, model_id)
+        info = artefact.read_info(out, model_id, precision)
     except (FileNotFoundError, ArtefactInvalid):
         return None
-    return info if info.versions == versions() else None
+    return info if info.versions == versions(precision) else None
 
 
 def interrupt_when_closed(stream: IO[str]) -> None:
@@ -101,8 +109,23 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Compile classifiers to the form they are served in, and check the result.",
     )
     known = ", ".join(catalogue.CATALOGUE)
-    folder = default_weights_dir()
     parser.add_argument("models", nargs="+", metavar="MODEL", help=f"one of: {known}")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=FP32,
+        help="int8 is faster; it is refused where it finds other classes (default: %(default)s)",
+    )
+    _add_places(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="compile also what is compiled already"
+    )
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    folder = default_weights_dir()
     parser.add_argument(
         "--out", type=Path, default=folder / "compiled", help="default: %(default)s"
     )
@@ -115,11 +138,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--weights-url-base", type=base_url, help="a mirror to download weights from"
     )
-    parser.add_argument(
-        "--force", action="store_true", help="compile also what is compiled already"
-    )
-    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 model_id,
                 given.out,
                 checkpoints=given.checkpoints,
+                precision=given.precision,
                 url_base=given.weights_url_base or "",
                 force=given.force,
             )

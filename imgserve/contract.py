@@ -119,6 +119,7 @@ class ModelState(Struct, frozen=True):
     detail: Annotated[
         str | None, Meta(description="Why it could not be loaded, where that was tried.")
     ] = None
+    precision: Annotated[str, Meta(description="Of its numbers: `fp32` or `int8`.")] = "fp32"
 
 
 class Ready(Struct, frozen=True):

@@ -6,6 +6,7 @@
     <folder>/<model>-<hash>.xml      the graph, OpenVINO's form
     <folder>/<model>-<hash>.bin      its weights
 
+In int8 the names begin with ``<model>.int8``, so that both precisions can be in one folder.
 The JSON file is written last, by renaming, so a reader finds a whole model or none.
 """
 
@@ -18,6 +19,7 @@ import msgspec
 from imgserve.errors import ArtefactInvalid
 
 FORMAT = 1
+FP32, INT8 = PRECISIONS = ("fp32", "int8")
 
 
 class Transform(msgspec.Struct, frozen=True):
@@ -46,14 +48,36 @@ class File(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Quantization(msgspec.Struct, frozen=True):
+    """How an int8 model was made, and checked against the same model in fp32.
+
+    Attributes:
+        floating: which layers stayed in float32.
+        agreement: of the pictures checked, the share that showed both the same class, or one that
+            is as good as equally probable in fp32.
+        same_class: the share without those near ties.
+        pictures: how many were checked, none of them used for calibration.
+        largest_difference: of any probability.
+    """
+
+    floating: str
+    agreement: float
+    same_class: float
+    pictures: int
+    largest_difference: float
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """What a compiled model is and how it was checked.
 
     Attributes:
         categories: the classes' names, in the order of the output.
-        largest_difference: of any probability from the original's, over all pictures checked.
+        precision: of its numbers, ``fp32`` or ``int8``.
+        largest_difference: of any probability in fp32 from the original's, over all pictures
+            checked.
         memory_bytes: what one more loaded model of this kind takes, measured.
         versions: of the packages that compiled it.
+        quantization: of a model in int8.
     """
 
     format: int
@@ -68,11 +92,17 @@ class ModelInfo(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     graph: File
     weights: File
+    quantization: Quantization | None = None
 
 
-def info_path(folder: Path, model_id: str) -> Path:
+def stem(model_id: str, precision: str) -> str:
+    """Return what the names of a model's files begin with."""
+    return model_id if precision == FP32 else f"{model_id}.{precision}"
+
+
+def info_path(folder: Path, model_id: str, precision: str = FP32) -> Path:
     """Return where a model's description is, or would be."""
-    return folder / f"{model_id}.json"
+    return folder / f"{stem(model_id, precision)}.json"
 
 
 def described(path: Path, name: str) -> File:
@@ -84,13 +114,13 @@ def described(path: Path, name: str) -> File:
 
 def write_info(folder: Path, info: ModelInfo) -> None:
     """Make an artefact valid: its other files are in the folder already."""
-    final = info_path(folder, info.model)
+    final = info_path(folder, info.model, info.precision)
     draft = final.with_suffix(f".{os.getpid()}.partial")
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(info), indent=1))
     draft.replace(final)
 
 
-def read_info(folder: Path, model_id: str) -> ModelInfo:
+def read_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
     """Return what a compiled model is, after checking that its files belong together.
 
     The graph's hash and the size of the weights are compared; hashing hundreds of megabytes of
@@ -100,22 +130,23 @@ def read_info(folder: Path, model_id: str) -> ModelInfo:
         FileNotFoundError: the model has not been compiled into this folder.
         ArtefactInvalid: files are missing, damaged, or of another version of this package.
     """
-    info = parse_info(folder, model_id)
+    info = parse_info(folder, model_id, precision)
     if not _intact(folder, info):
-        path = info_path(folder, model_id)
-        raise ArtefactInvalid(f"files named in {path} are damaged: {_remedy(model_id)}")
+        path = info_path(folder, model_id, precision)
+        raise ArtefactInvalid(f"files named in {path} are damaged: {_remedy(model_id, precision)}")
     return info
 
 
-def parse_info(folder: Path, model_id: str) -> ModelInfo:
+def parse_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
     """Return what a compiled model is said to be, without a look at its files; errors likewise."""
-    path = info_path(folder, model_id)
+    path = info_path(folder, model_id, precision)
+    remedy = _remedy(model_id, precision)
     try:
         info = msgspec.json.decode(path.read_bytes(), type=ModelInfo)
     except msgspec.MsgspecError as exc:
-        raise ArtefactInvalid(f"{path} cannot be read ({exc}): {_remedy(model_id)}") from exc
-    if info.format != FORMAT or info.model != model_id:
-        raise ArtefactInvalid(f"{path} is of another version: {_remedy(model_id)}")
+        raise ArtefactInvalid(f"{path} cannot be read ({exc}): {remedy}") from exc
+    if (info.format, info.model, info.precision) != (FORMAT, model_id, precision):
+        raise ArtefactInvalid(f"{path} is of another version: {remedy}")
     return info
 
 
@@ -127,5 +158,6 @@ def _intact(folder: Path, info: ModelInfo) -> bool:
     return same_graph and weights.stat().st_size == info.weights.size_bytes
 
 
-def _remedy(model_id: str) -> str:
-    return f"compile it again with `python -m imgserve.compile {model_id}`"
+def _remedy(model_id: str, precision: str) -> str:
+    option = "" if precision == FP32 else f" --precision {precision}"
+    return f"compile it again with `python -m imgserve.compile {model_id}{option}`"

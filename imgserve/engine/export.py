@@ -1,9 +1,14 @@
-"""Export a torchvision classifier to OpenVINO's form, check it, put it in place."""
+"""Export a torchvision classifier to OpenVINO's form, check it, put it in place.
+
+An int8 model is first exported in fp32 and checked against torch, then quantized and checked
+against that.
+"""
 
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,10 +19,11 @@ from torch.jit._trace import TracerWarning
 
 from imgserve import __version__
 from imgserve.engine import artefact
-from imgserve.engine.artefact import ModelInfo, Transform
+from imgserve.engine.artefact import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.engine.classifier import Engine
 from imgserve.engine.footprint import footprint_bytes
 from imgserve.engine.openvino_engine import OpenVinoEngine
+from imgserve.engine.quantize import LEAST_AGREEMENT, quantize
 from imgserve.engine.runtime import openvino
 from imgserve.engine.torch_engine import Servable, TorchEngine
 from imgserve.engine.transform import Crop, crop
@@ -31,14 +37,32 @@ TIE = 1e-6  # two classes closer than this are equally probable, either may come
 NOISE_PICTURES = 4
 
 
-def versions() -> dict[str, str]:
+def versions(precision: str = FP32) -> dict[str, str]:
     """Return the versions of what compiles."""
-    others = {name: version(name) for name in ("torch", "torchvision", "openvino")}
-    return {"imgserve": __version__, **others}
+    names = ["torch", "torchvision", "openvino"]
+    if precision == INT8:
+        names.append("nncf")
+    return {"imgserve": __version__, **{name: version(name) for name in names}}
 
 
-def export(model_id: str, original: Servable, transform: Transform, out: Path) -> ModelInfo:
+def export(
+    model_id: str,
+    original: Servable,
+    transform: Transform,
+    out: Path,
+    *,
+    precision: str = FP32,
+    least_agreement: float = LEAST_AGREEMENT,
+) -> ModelInfo:
     """Write the artefact of a model that is in memory and return what it is.
+
+    Args:
+        model_id: a name of the catalogue.
+        original: the model.
+        transform: the model's.
+        out: the folder of compiled models.
+        precision: ``fp32`` or ``int8``.
+        least_agreement: see ``quantize``.
 
     Raises:
         CompileMismatch: the compiled model answers otherwise than the original.
@@ -47,16 +71,25 @@ def export(model_id: str, original: Servable, transform: Transform, out: Path) -
         graph = Path(draft) / "model.xml"
         say(model_id, "exporting")
         write_graph(original, transform, graph)
-        say(model_id, "checking against torch")
-        difference = largest_difference(
-            TorchEngine(original, threads=cpu_quota()),
-            OpenVinoEngine(graph, threads=cpu_quota()),
-            check_pictures(transform),
-        )
-        info = describe(model_id, transform, graph, difference)
+        difference = _check(model_id, original, transform, graph)
+        made = None
+        if precision == INT8:
+            exact, graph = graph, Path(draft) / "int8.xml"
+            tell = partial(say, model_id)
+            made = quantize(exact, transform, graph, least_agreement=least_agreement, tell=tell)
+        info = describe(model_id, transform, graph, difference, made)
         put_in_place(graph, info, out)
-    say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
     return info
+
+
+def _check(model_id: str, original: Servable, transform: Transform, graph: Path) -> float:
+    """Return by how much any probability differs from torch's; errors as that."""
+    say(model_id, "checking against torch")
+    engine = TorchEngine(original, threads=cpu_quota())
+    compiled = OpenVinoEngine(graph, threads=cpu_quota())
+    difference = largest_difference(engine, compiled, check_pictures(transform))
+    say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
+    return difference
 
 
 def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
@@ -100,26 +133,35 @@ def largest_difference(original: Engine, compiled: Engine, crops: Iterator[Crop]
     return largest
 
 
-def describe(model_id: str, transform: Transform, graph: Path, difference: float) -> ModelInfo:
+def describe(
+    model_id: str,
+    transform: Transform,
+    graph: Path,
+    difference: float,
+    quantization: Quantization | None = None,
+) -> ModelInfo:
     """Return the description of a graph just written, with the names its files will have."""
     entry = catalogue.entry(model_id)
+    precision = INT8 if quantization else FP32
     files = [artefact.described(path, "") for path in (graph, graph.with_suffix(".bin"))]
-    stem = f"{model_id}-{files[0].sha256[:8]}{files[1].sha256[:8]}"
+    hashes = files[0].sha256[:8] + files[1].sha256[:8]
+    stem = f"{artefact.stem(model_id, precision)}-{hashes}"
     names = (f"{stem}.xml", f"{stem}.bin")
     named = [artefact.File(n, f.size_bytes, f.sha256) for n, f in zip(names, files, strict=True)]
     return ModelInfo(
         format=artefact.FORMAT,
         model=model_id,
-        precision="fp32",
+        precision=precision,
         parameters=entry.parameters,
         top1=entry.top1,
         transform=transform,
         categories=weights.default_weights(model_id).meta["categories"],
         largest_difference=difference,
         memory_bytes=footprint_bytes(graph, transform.crop_size),
-        versions=versions(),
+        versions=versions(precision),
         graph=named[0],
         weights=named[1],
+        quantization=quantization,
     )
 
 
@@ -128,7 +170,7 @@ def put_in_place(graph: Path, info: ModelInfo, out: Path) -> None:
     graph.replace(out / info.graph.name)
     graph.with_suffix(".bin").replace(out / info.weights.name)
     artefact.write_info(out, info)
-    for old in out.glob(f"{info.model}-*"):
+    for old in out.glob(f"{artefact.stem(info.model, info.precision)}-*"):
         if old.name not in (info.graph.name, info.weights.name):
             old.unlink()
 

@@ -39,7 +39,9 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
         classifier = _load_torch(settings, model_id)
     else:
         folder = compiled_folder(settings)
-        classifier = openvino_engine.load(folder, model_id, threads=settings.threads)
+        classifier = openvino_engine.load(
+            folder, model_id, threads=settings.threads, precision=settings.precision
+        )
     classifier.warm_up()
     return classifier
 
@@ -56,10 +58,10 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
         return entry.parameters * FLOAT32_BYTES
     folder = compiled_folder(settings)
     try:
-        return read_info(folder, model_id).memory_bytes
+        return read_info(folder, model_id, settings.precision).memory_bytes
     except (FileNotFoundError, ArtefactInvalid):
         compile_apart(settings, model_id)
-    return read_info(folder, model_id).memory_bytes
+    return read_info(folder, model_id, settings.precision).memory_bytes
 
 
 def _load_torch(settings: BackendSettings, model_id: str) -> Classifier:
@@ -79,9 +81,10 @@ def compile_apart(settings: BackendSettings, model_id: str) -> None:
     Raises:
         ModelError: compiling failed; the message is the compiler's last line.
     """
-    log.info("model %s is compiled once for this machine; this takes a minute or so", model_id)
+    log.info("model %s is compiled once for this machine; this takes a minute or more", model_id)
     command = [sys.executable, "-m", "imgserve.compile", model_id]
     command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]
+    command += ["--precision", settings.precision]
     command += ["--checkpoints", str(checkpoints_folder(settings))]
     if settings.weights_url_base:
         command += ["--weights-url-base", settings.weights_url_base]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from queue import SimpleQueue
 
-from imgserve.engine.artefact import ModelInfo, read_info
+from imgserve.engine.artefact import FP32, ModelInfo, read_info
 from imgserve.engine.classifier import Classifier, Probabilities
 from imgserve.engine.runtime import openvino
 from imgserve.engine.transform import Crop
@@ -40,13 +40,13 @@ class OpenVinoEngine:
             self._free.put(request)
 
 
-def load(folder: Path, model_id: str, *, threads: int) -> Classifier:
+def load(folder: Path, model_id: str, *, threads: int, precision: str = FP32) -> Classifier:
     """Return a compiled model, ready to answer.
 
     Raises:
         FileNotFoundError: the model has not been compiled into this folder.
         ArtefactInvalid: its files are damaged or of another version.
     """
-    info: ModelInfo = read_info(folder, model_id)
+    info: ModelInfo = read_info(folder, model_id, precision)
     engine = OpenVinoEngine(folder / info.graph.name, threads=threads)
     return Classifier(info.model, info.categories, info.transform, engine)

@@ -26,12 +26,13 @@ def model_state(
         size_bytes=_size_bytes(settings, model_id),
         state=state,
         detail=failure,
+        precision=settings.precision,
     )
 
 
 def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:
     try:
-        info = parse_info(compiled_folder(settings), model_id)
+        info = parse_info(compiled_folder(settings), model_id, settings.precision)
     except (OSError, ArtefactInvalid):
         return None
     return info.graph.size_bytes + info.weights.size_bytes

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgserve.errors import InvalidSetting
 from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
 from imgserve.parsers import (
     base_url,
@@ -66,6 +67,12 @@ class BackendSettings(Settings):
         one_of("openvino", "torch"),
         "`openvino` runs the compiled model; `torch` the plain torchvision module",
     )
+    precision: str = setting(
+        "fp32",
+        one_of("fp32", "int8"),
+        "of the compiled model; `int8` is faster and finds the same class for 97 % of pictures or "
+        "more, else the model is refused",
+    )
     weights_dir: Path = setting(
         default_weights_dir,
         folder,
@@ -107,6 +114,18 @@ class BackendSettings(Settings):
     google_cloud_project: str = setting(
         "", word, "the project's id, so that logs name the request's trace in full"
     )
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            InvalidSetting: torch is asked to run what is only made for OpenVINO.
+        """
+        if self.engine == "torch" and self.precision != "fp32":
+            raise InvalidSetting(
+                f"PRECISION={self.precision!r} cannot be used with ENGINE='torch': "
+                "unset one of them"
+            )
 
     @property
     def listen_port(self) -> int:

@@ -80,6 +80,14 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def int8_weights_dir(weights_dir: Path) -> Path:
+    """Return the same folder with the embedded model in int8 beside them."""
+    command = [sys.executable, "-m", "imgserve.compile", MODELS[0], "--precision", "int8"]
+    subprocess.run([*command, "--out", str(weights_dir / "compiled")], check=True)
+    return weights_dir
+
+
 class Backend:
     """A backend under gunicorn, as a container runs it."""
 

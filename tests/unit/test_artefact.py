@@ -55,6 +55,17 @@ def test_another_version_or_model_is_refused(tmp_path: Path, change: dict[str, o
         artefact.read_info(tmp_path, "m")
 
 
+def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> None:
+    fp32 = _written(tmp_path)
+    int8 = msgspec.structs.replace(fp32, precision="int8")
+    artefact.write_info(tmp_path, int8)
+    assert artefact.read_info(tmp_path, "m") == fp32
+    assert artefact.read_info(tmp_path, "m", "int8") == int8
+    artefact.info_path(tmp_path, "m").replace(artefact.info_path(tmp_path, "m", "int8"))
+    with pytest.raises(ArtefactInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
+        artefact.read_info(tmp_path, "m", "int8")
+
+
 @pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
 def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
     _written(tmp_path)

@@ -128,7 +128,7 @@ def test_an_artefact_of_other_versions_is_replaced_and_its_files_removed(
 ) -> None:
     (folder / f"{EMBEDDED}-0ld.bin").write_text("of an older version")
     for module in (compiling, export):
-        monkeypatch.setattr(module, "versions", lambda: {"imgserve": "newer"})
+        monkeypatch.setattr(module, "versions", lambda _: {"imgserve": "newer"})
     assert compiling.main([EMBEDDED, "--out", str(folder)]) == 0
     info = artefact.read_info(folder, EMBEDDED)
     assert info.versions == {"imgserve": "newer"}

@@ -120,6 +120,7 @@ def test_seconds_are_above_zero_and_finite(text: str) -> None:
     ("name", "text"),
     [
         ("ENGINE", "abacus"),
+        ("PRECISION", "int4"),
         ("LOG_LEVEL", "LOUD"),
         ("ALLOWED_ADDRESSES", "127.0.0.1/33"),
         ("ALLOWED_ADDRESSES", "localhost"),
@@ -146,6 +147,16 @@ def test_lists_are_separated_by_commas() -> None:
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_a_word_of_the_list_is_taken(engine: str) -> None:
     assert BackendSettings.from_environ({"ENGINE": engine}).engine == engine
+
+
+def test_a_backend_computes_in_fp32_unless_told_otherwise() -> None:
+    assert BackendSettings.from_environ({}).precision == "fp32"
+    assert BackendSettings.from_environ({"PRECISION": "int8"}).precision == "int8"
+
+
+def test_torch_runs_no_int8() -> None:
+    with pytest.raises(InvalidSetting, match="PRECISION='int8' cannot be used with ENGINE='torch'"):
+        BackendSettings.from_environ({"PRECISION": "int8", "ENGINE": "torch"})
 
 
 def test_a_mirror_is_kept_without_the_slash_at_its_end() -> None:
