@@ -1,0 +1,1 @@
+"""The parts of the benchmark; each returns a record of what it found."""

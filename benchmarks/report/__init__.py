@@ -1,0 +1,1 @@
+"""From the results to one page."""
