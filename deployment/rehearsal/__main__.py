@@ -44,6 +44,8 @@ def main() -> int:
         except HostFailed as exc:
             say(str(exc))
             return 1
+        except StepFailed:
+            return 1  # it has said why
         except KeyboardInterrupt:
             say("\nInterrupted.")
             return 130

@@ -59,7 +59,7 @@ def quantize(
     expected = _answers(graph, held_out)
     best = 0.0
     for choice in choices(openvino.Core().read_model(graph)):
-        tell(f"quantizing; in float32: {choice[0]}")
+        tell(f"quantizing; in float32 stays {choice[0]}")
         _write(graph, shown, choice, out)
         found = compare(expected, _answers(out, held_out), choice[0])
         tell(f"finds the same class as fp32 in {found.agreement:.1%} of {found.pictures} pictures")
@@ -140,14 +140,16 @@ def choices(model: Any) -> list[Choice]:
     """
     found = [each for each in model.get_ordered_ops() if "Convolution" in each.get_type_name()]
     depthwise = [each for each in found if each.get_type_name() == "GroupConvolution"]
+    first_three = "normalisation, the first three convolutions"
     kept = {
-        f"the first three convolutions, depthwise ones on maps up to {height} pixels high": (
+        f"{first_three}, depthwise ones on maps up to {height} pixels high": (
             found[:3] + [each for each in depthwise if _height(each) <= height]
         )
         for height in sorted({_height(each) for each in depthwise})
     }
     if not depthwise:
-        kept = {"the first convolution": found[:1], "the first three convolutions": found[:3]}
+        kept = {"normalisation": [], "normalisation, the first convolution": found[:1]}
+        kept[first_three] = found[:3]
     before = _normalisation(found[0])
     return [(name, _names([*before, *layers])) for name, layers in kept.items()]
 

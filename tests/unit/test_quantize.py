@@ -59,7 +59,7 @@ def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
     assert info.quantization is not None
     assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
     assert info.quantization.pictures == calibration.HELD_OUT.count >= 200
-    assert info.quantization.floating == "the first convolution"
+    assert info.quantization.floating == "normalisation"
     assert "nncf" in info.versions
     assert artefact.read_info(tmp_path, EMBEDDED, INT8) == info
     graph = (tmp_path / info.graph.name).read_text()
@@ -71,9 +71,9 @@ def test_more_layers_stay_in_float32_where_agreement_asks_for_it(
 ) -> None:
     info = _exported(tmp_path, INT8, loud=100_000)
     assert info.quantization is not None
-    assert info.quantization.floating == "the first three convolutions"
+    assert info.quantization.floating == "normalisation, the first three convolutions"
     assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
-    assert capsys.readouterr().err.count("quantizing") == 2
+    assert capsys.readouterr().err.count("quantizing") == 3
 
 
 def test_a_model_that_finds_other_classes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

@@ -59,15 +59,14 @@ class Progress:
         began = time.monotonic()
         try:
             yield step
-        except (StepFailed, HostFailed, subprocess.SubprocessError) as exc:
-            step.failure = str(exc)
+        except (StepFailed, HostFailed, OSError, subprocess.SubprocessError) as exc:
+            _end(step, began, str(exc))
+            _show_log(step)
             raise StepFailed(f"{name}: {exc}") from exc
-        except BaseException as exc:
-            step.failure = repr(exc)
+        except BaseException as exc:  # Ctrl-C, or a fault of ours, whose traceback comes
+            _end(step, began, type(exc).__name__)
             raise
-        finally:
-            step.seconds = time.monotonic() - began
-            _show_end(step)
+        _end(step, began)
 
 
 def say(text: str) -> None:
@@ -79,13 +78,15 @@ def _show(text: str, end: str = "\n") -> None:
     print(text, end=end, file=sys.stderr, flush=True)
 
 
-def _show_end(step: Step) -> None:
-    _show(f"{step.seconds:.1f} s{', FAILED' if step.failure else ''}")
-    for note in step.notes:
-        _show(f"    {note}")
-    if not step.failure:
-        return
-    _show(f"    {step.failure}")
+def _end(step: Step, began: float, failure: str = "") -> None:
+    step.seconds = time.monotonic() - began
+    step.failure = failure
+    _show(f"{step.seconds:.1f} s{', FAILED' if failure else ''}")
+    for line in [*step.notes, *failure.splitlines()]:
+        _show(f"    {line}")
+
+
+def _show_log(step: Step) -> None:
     if step.log.exists():
         _show(f"The end of {step.log}:")
         for line in step.log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]:
