@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 from deployment.rehearsal.keys import certificate, private_key
+from deployment.rehearsal.policies import policy, set_policy
 from deployment.rehearsal.projects import add_project
-from deployment.rehearsal.store import documents
+from deployment.rehearsal.store import Store, documents
 
 # Each API that gcloud is sent to, and the path of its endpoint: storage has a version in it.
 ENDPOINTS = {
@@ -33,14 +34,28 @@ def gcloud_environ(folder: Path, port: int, project: str) -> dict[str, str]:
     """Return the variables that point gcloud at the server on this port.
 
     The server must be running: gcloud asks it for a token when its account is activated. The
-    account is a service account whose key is made here; gcloud's configuration is a private
-    folder. Give a process ``{**clean_environ(), **gcloud_environ(...)}``.
+    account is a service account whose key is made here, and which owns the project; gcloud's
+    configuration is a private folder.
+
+    Give a process ``{**clean_environ(), **gcloud_environ(...)}``.
     """
-    add_project(documents(folder), project)
+    _add_owned_project(documents(folder), project)
     environ = _variables(folder, port, project)
     if not (folder / "gcloud" / "activated").exists():
         _activate(folder, project, environ)
     return environ
+
+
+def _add_owned_project(store: Store, project: str) -> None:
+    add_project(store, project)
+    resource = f"projects/{project}"
+    if not policy(store, resource)["bindings"]:
+        owner = {"role": "roles/owner", "members": [f"serviceAccount:{_operator(project)}"]}
+        set_policy(store, resource, {"bindings": [owner]})
+
+
+def _operator(project: str) -> str:
+    return f"operator@{project}.iam.gserviceaccount.com"
 
 
 def clean_environ() -> dict[str, str]:
@@ -91,7 +106,7 @@ def _service_account_key(folder: Path, project: str) -> dict[str, str]:
         "project_id": project,
         "private_key_id": "rehearsal",
         "private_key": private_key(folder / "keys" / "operator.pem"),
-        "client_email": f"operator@{project}.iam.gserviceaccount.com",
+        "client_email": _operator(project),
         "client_id": "100000000000000000000",
         "token_uri": TOKEN_URI,
         "universe_domain": "googleapis.com",

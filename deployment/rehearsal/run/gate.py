@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
 INVOKER = "roles/run.invoker"
+# Those on the project that also have run.routes.invoke (IAM's reference of roles and permissions).
+WIDER = ("roles/run.admin", "roles/editor", "roles/owner")
 EVERYONE = "allUsers"
 # gcloud's own: `gcloud auth print-identity-token` without --audiences makes tokens for it, and
 # https://cloud.google.com/run/docs/authenticating/developers sends them to services.
@@ -52,4 +54,6 @@ def decision(store: Store, key: str, headers: "Headers", audiences: Collection[s
 def _invokers(store: Store, key: str) -> set[str]:
     place = Place.of(key)
     own = members(store, resource(place, name_of(key)), INVOKER)
-    return own | members(store, f"projects/{place.project}", INVOKER)
+    return own.union(
+        *(members(store, f"projects/{place.project}", each) for each in (INVOKER, *WIDER))
+    )
