@@ -7,7 +7,7 @@ import msgspec
 from benchmarks import models, pictures
 from benchmarks.contenders.contender import Entrance, Standing, standing
 from benchmarks.contenders.ours import v1, v2
-from benchmarks.parts.asking import Asker, category_of
+from benchmarks.parts.asking import WARM_UP_CLIENTS, Asker, category_of
 from benchmarks.parts.stages import MAX_IMAGE_BYTES
 from benchmarks.pictures import Kind
 from benchmarks.places import PICTURES
@@ -81,7 +81,9 @@ def _clients(plan: Plan, host: PictureHost) -> Iterator[Row]:
     """Yield what v1 does, asked by more and more clients; none is refused."""
     usual = pictures.usual()
     asker = Asker(host, usual, category_of(MODEL, usual))
-    with standing(v1(MODEL, MAX_QUEUE=str(max(plan.growth_clients)))) as stands:
+    # Those who warmed it up may still wait when the first client comes.
+    queue = WARM_UP_CLIENTS + max(plan.growth_clients)
+    with standing(v1(MODEL, MAX_QUEUE=str(queue))) as stands:
         asker.wait_for(stands, "upload")
         asker.warm_up(stands, "upload")
         for clients in plan.growth_clients:
