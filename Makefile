@@ -1,18 +1,18 @@
 # `make` lists the targets. The environment is .venv, made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help run test rehearse rehearse-shell lint format bench readme lock clean
+.PHONY: help run test rehearse rehearse-shell lint format bench answers readme screenshot lock clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
 SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh benchmarks/peers/*.sh) .ci/run
-LOCKS := requirements/backend.txt requirements/frontend.txt requirements/compile.txt requirements/torch.txt
+LOCKS := $(addprefix requirements/,backend.txt frontend.txt compile.txt torch.txt)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/run.stamp  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
+run: .venv/run.stamp $(if $(filter int8,$(PRECISION)),.venv/quantize.stamp)  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
 	@exec $(BIN)/python -m imgserve.run
 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"
@@ -38,8 +38,14 @@ bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minute
 	@$(if $(QUICK),,benchmarks/peers/install.sh original litserve bentoml)
 	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(PARTS)
 
+answers: .venv/dev.stamp  ## write what was measured into SHORT_ANSWER.md and README.md
+	$(BIN)/python -m benchmarks.answers
+
 readme: .venv/run.stamp  ## write the tables of settings into README.md
 	$(BIN)/python -m imgserve.readme README.md
+
+screenshot: .venv/dev.stamp  ## take the README's picture of the page anew: needs Chromium
+	$(BIN)/python -m tests.screenshot
 
 lock: .venv/dev.stamp  ## write requirements/*.txt from pyproject.toml: UPGRADE=1 for newer versions
 	requirements/lock.sh
@@ -53,6 +59,10 @@ clean:  ## remove the environment and everything else that was made
 	@requirements/install.sh backend frontend compile
 	@touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+.venv/quantize.stamp: .venv/run.stamp requirements/quantize.txt
+	@requirements/install.sh quantize
+	@touch $@
+
+.venv/dev.stamp: .venv/quantize.stamp requirements/dev.txt
 	@requirements/install.sh dev
 	@touch $@

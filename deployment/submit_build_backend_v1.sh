@@ -4,6 +4,7 @@
 #   deployment/submit_build_backend_v1.sh
 #
 #   MODEL_NAME  the model in the image (default resnet152)
+#   PRECISION  of the model: fp32 or int8, which is faster (default fp32)
 #
 # It prints the build's id and writes it into deliverables.yaml.
 set -euo pipefail
@@ -19,7 +20,7 @@ build=$(gcloud builds submit "$root" \
   --project="$PROJECT_ID" \
   --region="$REGION" \
   --config="$deployment/cloudbuild_backend_v1.yaml" \
-  --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision${MODEL_NAME:+|_MODELS=$MODEL_NAME}" \
+  --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision${MODEL_NAME:+|_MODELS=$MODEL_NAME}${PRECISION:+|_PRECISION=$PRECISION}" \
   --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
   --gcs-source-staging-dir="$source_bucket/source" \
   --async \

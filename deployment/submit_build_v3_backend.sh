@@ -4,6 +4,7 @@
 #   deployment/submit_build_v3_backend.sh
 #
 #   MODELS  the models, separated by commas (default: those in v3/gateway/backends.toml)
+#   PRECISION  of the models: fp32 or int8, which is faster (default fp32)
 #
 # It prints the builds' ids and writes them into deliverables.yaml.
 set -euo pipefail
@@ -23,7 +24,7 @@ for model in $models; do
     --project="$PROJECT_ID" \
     --region="$REGION" \
     --config="$deployment/cloudbuild_v3_backend.yaml" \
-    --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision|_MODELS=$model" \
+    --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision|_MODELS=$model${PRECISION:+|_PRECISION=$PRECISION}" \
     --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
     --gcs-source-staging-dir="$source_bucket/source" \
     --async \

@@ -6,6 +6,7 @@ artefact put in place; a mismatch leaves nothing behind.
 """
 
 import argparse
+import importlib.util
 import os
 import signal
 import socket
@@ -20,10 +21,10 @@ from typing import IO
 import filelock
 
 from imgserve.engine import artefact
-from imgserve.engine.artefact import FP32, PRECISIONS, ModelInfo
+from imgserve.engine.artefact import FP32, INT8, PRECISIONS, ModelInfo
 from imgserve.engine.export import export, say, versions
 from imgserve.engine.torch_engine import servable, transform_of
-from imgserve.errors import ArtefactInvalid, ImgserveError
+from imgserve.errors import ArtefactInvalid, ImgserveError, ModelError
 from imgserve.machine import default_weights_dir
 from imgserve.models import catalogue, weights
 from imgserve.parsers import base_url
@@ -54,8 +55,10 @@ def compile_model(
         UnknownModel: the catalogue has no such model.
         WeightsUnavailable: the weights could not be downloaded whole.
         CompileMismatch: the compiled model answers otherwise than the original.
+        ModelError: int8 needs packages that are not installed.
     """
     catalogue.entry(model_id)
+    _require_packages(precision)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(model_id, out):
         present = None if force else up_to_date(out, model_id, precision)
@@ -66,6 +69,16 @@ def compile_model(
         original = servable(model_id, folder=checkpoints, url_base=url_base)
         transform = transform_of(weights.default_weights(model_id))
         return export(model_id, original, transform, out, precision=precision)
+
+
+def _require_packages(precision: str) -> None:
+    """Refuse int8 without what it needs, before minutes of work."""
+    needed = ("nncf", "skimage", "sklearn") if precision == INT8 else ()
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise ModelError(
+            f"int8 needs packages that are not installed ({', '.join(missing)}): "
+            "run requirements/install.sh quantize, or use PRECISION=fp32"
+        )
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Real pictures for quantizing: one set to calibrate with, another to check the result with.
 
-They come with two packages that compiling installs anyway, so that neither a download nor a
+They come with two packages that quantizing installs anyway, so that neither a download nor a
 picture of ours is needed. scikit-image says of each of its pictures that it is in the public
 domain or CC0 (skimage/data/_fetchers.py), scikit-learn's are CC BY 2.0
 (sklearn/datasets/images/README.txt). None of them is passed on: only ranges of numbers are.
@@ -101,7 +101,7 @@ def _package(module: str) -> Path:
     """Return a package's folder without importing it, which for these two takes a while."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"{module} is not installed: see requirements/compile.txt")
+        raise ModuleNotFoundError(f"{module} is not installed: see requirements/quantize.txt")
     return Path(spec.origin).parent
 
 

@@ -20,11 +20,9 @@ DISTRIBUTIONS = {
 def test_every_import_is_a_dependency_that_was_asked_for(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = {
-        pin.partition("==")[0]
-        for pin in [*project["dependencies"], *extras["backend"], *extras["frontend"]]
-        + extras["compile"]
-    }
+    served = ("backend", "frontend", "compile", "quantize")
+    pins = [*project["dependencies"], *(pin for name in served for pin in extras[name])]
+    asked = {pin.partition("==")[0] for pin in pins}
     imported = {name.partition(".")[0] for each in modules(root) for name in each.imports()}
     third_party = imported - OWN - sys.stdlib_module_names
     named = {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in third_party}

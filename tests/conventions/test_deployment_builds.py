@@ -93,7 +93,7 @@ def test_substitutions_are_those_used(name: str, build: dict[str, Any], root: Pa
     used = substitutions_used(read(root, f"cloudbuild_{name}.yaml")) - BUILT_IN
     passed = substitutions_passed(read(root, f"submit_build_{name}.sh"))
     assert used == set(build["substitutions"]) | passed
-    assert set(build["substitutions"]) & passed <= {"_MODELS"}
+    assert set(build["substitutions"]) & passed <= {"_MODELS", "_PRECISION"}
 
 
 def test_every_substitution_is_a_string(build: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def test_build_arguments_are_declared_by_the_dockerfile(
     }
     # Docker says that one was not consumed, and goes on: frontends compile no models.
     assert declared <= given
-    assert given - declared <= {"BUILDKIT_INLINE_CACHE", "MODELS"}
+    assert given - declared <= {"BUILDKIT_INLINE_CACHE", "MODELS", "PRECISION"}
 
 
 def test_backend_v2_has_every_model_of_the_catalogue(root: Path) -> None:

@@ -21,16 +21,21 @@ ONE_BUILD = sorted(set(EVERY) - {"v3_backend"})  # which builds one image for ea
 
 # Lines that a submit script has beyond its template's, and what they change in its command.
 MODEL_LINE = {
-    "backend_v1": "#   MODEL_NAME  the model in the image (default resnet152)\n#\n",
+    "backend_v1": (
+        "#   MODEL_NAME  the model in the image (default resnet152)\n"
+        "#   PRECISION  of the model: fp32 or int8, which is faster (default fp32)\n#\n"
+    ),
     "backend_v2": (
         "#   MODELS  the models in the image, separated by commas, the default first"
-        " (default: all)\n#\n"
+        " (default: all)\n"
+        "#   PRECISION  of the models: fp32 or int8, which is faster (default fp32)\n#\n"
     ),
 }
+PRECISION = "${PRECISION:+|_PRECISION=$PRECISION}"
 MODEL_SUBSTITUTION = {
-    "backend_v1": "${MODEL_NAME:+|_MODELS=$MODEL_NAME}",
-    "backend_v2": "${MODELS:+|_MODELS=$MODELS}",
-    "v3_backend": "|_MODELS=$model",
+    "backend_v1": "${MODEL_NAME:+|_MODELS=$MODEL_NAME}" + PRECISION,
+    "backend_v2": "${MODELS:+|_MODELS=$MODELS}" + PRECISION,
+    "v3_backend": "|_MODELS=$model" + PRECISION,
 }
 
 # Flags of `gcloud run deploy` beyond the template's, each with its reason.

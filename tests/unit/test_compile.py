@@ -1,5 +1,6 @@
 """Each architecture is compiled for real; those whose weights need a hub with random ones."""
 
+import importlib.util
 import subprocess
 import sys
 import threading
@@ -232,3 +233,16 @@ def test_a_second_compiler_waits_for_the_first(
     assert compiling.main([EMBEDDED, "--out", str(tmp_path)]) == 0
     other.join()
     assert "another process: waiting" in capsys.readouterr().err
+
+
+def test_int8_without_its_packages_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "nncf" else find(name)
+    )
+    assert compiling.main([EMBEDDED, "--precision", "int8", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "not installed (nncf): run requirements/install.sh quantize" in said
+    assert list(tmp_path.iterdir()) == []

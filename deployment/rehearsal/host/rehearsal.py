@@ -21,7 +21,7 @@ START_S = 60
 STOP_S = 40  # builds under way are ended, containers get ten seconds
 # What the scripts read: a person's own values are not for this project.
 SETTINGS = {
-    *("REGION", "REPO_NAME", "MODELS", "MODEL_NAME", "TAG", "PRIVATE", "YES"),
+    *("REGION", "REPO_NAME", "MODELS", "MODEL_NAME", "PRECISION", "TAG", "PRIVATE", "YES"),
     *("MIN_INSTANCES", "MAX_INSTANCES"),
 }
 

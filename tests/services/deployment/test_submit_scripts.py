@@ -70,6 +70,12 @@ def test_models_of_backend_v2_keep_their_commas(project: Project) -> None:
     assert substitutions(project)["_MODELS"] == "swin_b,vgg16"
 
 
+@pytest.mark.parametrize("name", ["backend_v1", "backend_v2", "v3_backend"])
+def test_precision_goes_into_the_image_of_every_backend(name: str, project: Project) -> None:
+    project.run(f"submit_build_{name}.sh", PRECISION="int8")
+    assert substitutions(project)["_PRECISION"] == "int8"
+
+
 def test_changed_code_is_marked_in_the_revision(project: Project) -> None:
     with (project.root / "deployment" / "lib.sh").open("a") as lib:
         lib.write("# changed\n")
