@@ -174,12 +174,13 @@ class ModelPool:
     def _let_one_leave(self, *, besides: str) -> bool:
         """Take the least recently used model out of the table; return whether there was one.
 
-        One that no request holds goes before one that must be waited for.
+        One that no request holds goes before one that must be waited for. One that was loaded a
+        moment ago may go although its own thread has not called it ready yet.
         """
         others = [
             (model_id, held)
             for model_id, held in self._table.items()
-            if model_id != besides and held.model.state == "ready"
+            if model_id != besides and held.size_bytes and not held.model.failure
         ]
         if not others:
             return False
