@@ -1,5 +1,6 @@
 """Models come and go, and no request ever gets another one's model."""
 
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -259,6 +260,40 @@ def test_every_caller_gets_the_model_it_asked_for_whatever_comes_and_goes(
     held = [pool._table[model_id].size_bytes for model_id in ready(pool)]
     assert sum(held) <= limit_bytes
     assert pool._leaving == []
+
+
+class SlowToSay(logging.Handler):
+    """Holds up who says that a model is loaded, as standard error can: until another one loads."""
+
+    def __init__(self, until: threading.Event) -> None:
+        super().__init__()
+        self._until = until
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("model a loaded"):
+            self._until.wait(1)
+
+
+def test_a_model_loaded_a_moment_ago_makes_room_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next one looks for room before the first counts as ready."""
+    loads = Loads()
+    pool = loads.pool(limit_bytes=19)
+    second_began = threading.Event()
+    loads.go.clear()
+    log = logging.getLogger("imgserve.engine.loading_model")
+    monkeypatch.setattr(log, "level", logging.INFO)
+    monkeypatch.setattr(log, "handlers", [SlowToSay(second_began)])
+    pool.warm("a")
+    wait_until(lambda: loads.begun == ["a"])
+    pool.warm("b")
+    loads.go.set()
+    wait_until(lambda: "b" in loads.begun)
+    second_began.set()
+    use(pool, "b")
+    wait_until(lambda: pool.state("a")[0] != "loading", WAIT_S)
+    assert ready(pool) == ["b"]
 
 
 @pytest.fixture
