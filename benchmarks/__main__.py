@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts import agreement, cold, growth, latency, limit, servers, stages
+from benchmarks.parts import (
+    agreement,
+    cold,
+    growth,
+    latency,
+    limit,
+    servers,
+    stages,
+    starts,
+    strategies,
+)
 from benchmarks.places import PASSING, RESULTS
 from benchmarks.plan import PLANS, Plan
 from benchmarks.processes.child import Failed
@@ -30,6 +40,8 @@ PARTS: Mapping[str, Measure] = {
     "agreement": lambda plan, _: agreement.measure(plan),
     "stages": lambda plan, _: stages.measure(plan),
     "growth": lambda plan, _: growth.measure(plan),
+    "strategies": lambda plan, _: strategies.measure(plan),
+    "starts": lambda plan, _: starts.measure(plan),
 }
 REPORT = "report"
 PAGE = "REPORT.md"
@@ -49,7 +61,7 @@ def arguments(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     parser.add_argument(
         "--out", type=Path, help="where results are kept; by default only the full plan's are"
     )
-    parser.add_argument("--rounds", type=int, help="of servers and of the limit")
+    parser.add_argument("--rounds", type=int, help="of all parts but cold start and latency")
     given = parser.parse_args(argv)
     if unknown := set(given.parts) - set(known):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
@@ -61,11 +73,14 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     given = arguments(argv, environ)
     plan: Plan = PLANS[given.plan]
     if given.rounds:
-        plan = replace(plan, rounds=given.rounds)
+        each = dict.fromkeys(("rounds", "strategy_rounds", "start_rounds"), given.rounds)
+        plan = replace(plan, **each)
     folder: Path = given.out or (RESULTS if plan.is_kept else PASSING)
     wanted = given.parts or [*PARTS]
-    # Told to end, it ends as by Ctrl-C: whatever it started is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Told to end, it ends as by Ctrl-C: whatever it started is stopped. What a shell starts in the
+    # background ignores Ctrl-C otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         require_programs()
         for name in PARTS:

@@ -34,6 +34,12 @@ class Plan:
         growth_models: loaded one after the other.
         growth_clients: at the same time.
         growth_megapixels: of a JPEG.
+        strategy_models: that are offered together, by the name of their size.
+        strategy_load_s: how long a strategy is asked, by size, then by the number of clients.
+        strategy_rounds: each asks every strategy once.
+        start_models: whose ways to come to a container are measured.
+        start_ways: of them; empty for all.
+        start_rounds: starts of each way.
     """
 
     name: str
@@ -53,6 +59,12 @@ class Plan:
     growth_models: tuple[str, ...]
     growth_clients: tuple[int, ...]
     growth_megapixels: tuple[float, ...]
+    strategy_models: Mapping[str, tuple[str, ...]]
+    strategy_load_s: Mapping[str, Mapping[int, float]]
+    strategy_rounds: int
+    start_models: tuple[str, ...]
+    start_ways: tuple[str, ...]
+    start_rounds: int
 
 
 HUB = tuple(each for each in CATALOGUE if each not in EMBEDDED)
@@ -75,6 +87,12 @@ FULL = Plan(
     growth_models=(*EMBEDDED, "resnet152", "convnext_base", "swin_b"),
     growth_clients=(1, 2, 4, 8, 16, 32, 64, 128),
     growth_megapixels=MEGAPIXELS,
+    strategy_models={"small": EMBEDDED, "large": ("resnet152", "convnext_base")},
+    strategy_load_s={"small": {1: 1, 8: 2}, "large": {1: 1, 8: 2}},
+    strategy_rounds=3,
+    start_models=(MODEL, "resnet152"),
+    start_ways=(),
+    start_rounds=3,
 )
 
 QUICK = Plan(
@@ -99,6 +117,12 @@ QUICK = Plan(
     growth_models=EMBEDDED[:2],
     growth_clients=(1, 8, 32),
     growth_megapixels=(0.1, 1, 12),
+    strategy_models={"small": EMBEDDED[:2]},
+    strategy_load_s={"small": {1: 1}},
+    strategy_rounds=1,
+    start_models=(MODEL,),
+    start_ways=("in the image", "copied at start", "downloaded and compiled at start"),
+    start_rounds=1,
 )
 
 SMOKE = Plan(
@@ -119,6 +143,12 @@ SMOKE = Plan(
     growth_models=EMBEDDED[:1],
     growth_clients=(1, 2),
     growth_megapixels=(0.1, 1),
+    strategy_models={},
+    strategy_load_s={},
+    strategy_rounds=0,
+    start_models=(),
+    start_ways=(),
+    start_rounds=0,
 )
 
 PLANS = {plan.name: plan for plan in (FULL, QUICK, SMOKE)}

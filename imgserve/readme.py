@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from imgserve.marked import filled
 from imgserve.run.settings import RunSettings
 from imgserve.settings import BackendSettings, FrontendSettings, Settings
 from v3.gateway.settings import GatewaySettings
@@ -35,16 +36,10 @@ def with_tables(text: str) -> str:
     """Return a text whose tables between ``<!-- settings:NAME -->`` marks are up to date.
 
     Raises:
-        ValueError: a table has no pair of marks; the message names it.
+        ValueError: a table has no pair of marks, or one too many; the message names it.
     """
-    for name, settings in TABLES.items():
-        start, end = f"<!-- settings:{name} -->", f"<!-- /settings:{name} -->"
-        if text.count(start) != 1 or text.count(end) != 1:
-            raise ValueError(f"the text needs {start} and {end}, each once")
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = f"{before}{start}\n{markdown_table(settings)}\n{end}{after}"
-    return text
+    tables = {name: markdown_table(settings) for name, settings in TABLES.items()}
+    return filled(text, "settings", tables)
 
 
 def main(path: Path) -> None:

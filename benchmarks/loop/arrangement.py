@@ -55,6 +55,7 @@ class StreamsEngine:
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",
+            "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(core.read_model(graph), "CPU", options)
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()

@@ -11,6 +11,7 @@ from benchmarks.places import real_pictures
 from benchmarks.plan import EMBEDDED, Plan
 from benchmarks.record import Record, begun
 from benchmarks.say import say
+from imgserve.engine.artefact import PRECISIONS
 from imgserve.engine.classifier import Classifier
 
 # Photographs in colour, of scikit-image's wheel; int8 was calibrated on none of these.
@@ -21,11 +22,17 @@ STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Row(msgspec.Struct, frozen=True):
-    """How many pictures were looked at, and of how many both find the same class."""
+    """How many pictures were looked at, and of how many both find the same class.
+
+    Attributes:
+        fp32_mb: size of the weights on disk; so int8_mb.
+    """
 
     model: str
     pictures: int
     same: int
+    fp32_mb: float
+    int8_mb: float
 
 
 def measure(plan: Plan) -> Record:
@@ -38,11 +45,16 @@ def measure(plan: Plan) -> Record:
 
 
 def _row(model: str) -> Row:
-    fp32, int8 = (models.load(model, each, "openvino", 2) for each in ("fp32", "int8"))
+    fp32, int8 = (models.load(model, each, "openvino", 2) for each in PRECISIONS)
     pairs = [(_class(fp32, each), _class(int8, each)) for each in parts()]
-    row = Row(model, len(pairs), sum(one == other for one, other in pairs))
+    sizes_mb = [_weights_mb(model, each) for each in PRECISIONS]
+    row = Row(model, len(pairs), sum(one == other for one, other in pairs), *sizes_mb)
     say(f"agreement: {model}: the same class of {row.same} of {row.pictures} pictures")
     return row
+
+
+def _weights_mb(model: str, precision: str) -> float:
+    return models.graph(model, precision).with_suffix(".bin").stat().st_size / 1e6
 
 
 def _class(classifier: Classifier, picture: Image.Image) -> int:

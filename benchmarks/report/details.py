@@ -115,8 +115,12 @@ def stages(measured: Measured) -> str:
 
 def agreement(measured: Measured) -> str:
     """Return how often int8 finds the class that fp32 finds."""
-    cells = [(row.model, str(row.pictures), str(row.same)) for row in measured.agreement]
-    return table(("model", "pictures", "the same class"), cells)
+    cells = [
+        (row.model, str(row.pictures), str(row.same), shown(row.fp32_mb), shown(row.int8_mb))
+        for row in measured.agreement
+    ]
+    titles = ("model", "pictures", "the same class", "weights in fp32, MB", "in int8, MB")
+    return table(titles, cells)
 
 
 def _or_nothing(spreads: Iterable[Spread | None]) -> list[str]:

@@ -4,10 +4,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from benchmarks.parts import agreement, asking, cold, growth, latency, limit, stages
+from benchmarks.parts import (
+    agreement,
+    asking,
+    cold,
+    growth,
+    latency,
+    limit,
+    stages,
+    starts,
+    strategies,
+)
 from benchmarks.record import Record, kept, rows
 
-PARTS = ("limit", "servers", "cold", "latency", "agreement", "stages", "growth")
+PARTS = (
+    "limit",
+    "servers",
+    "cold",
+    "latency",
+    "agreement",
+    "stages",
+    "growth",
+    "strategies",
+    "starts",
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,8 @@ class Measured:
     agreement: list[agreement.Row]
     stages: list[stages.Row]
     growth: list[growth.Row]
+    strategies: list[strategies.Row]
+    starts: list[starts.Row]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -45,6 +67,8 @@ class Measured:
             agreement=rows(records.get("agreement"), agreement.Row),
             stages=rows(records.get("stages"), stages.Row),
             growth=rows(records.get("growth"), growth.Row),
+            strategies=rows(records.get("strategies"), strategies.Row),
+            starts=rows(records.get("starts"), starts.Row),
         )
 
     def by_round(self, field: str, entrance: str, way: str, clients: int) -> dict[int, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.places import ROOT
 from benchmarks.record import Record
-from benchmarks.report import details
+from benchmarks.report import details, offering
 from benchmarks.report.growth import growth
 from benchmarks.report.measured import Measured
 from benchmarks.report.results import Result, results
@@ -35,6 +35,8 @@ def page(folder: Path) -> str:
         section("int8 and fp32", details.agreement(measured)),
         section("Stages, in ms", details.stages(measured)),
         section("Growth", lines, steps),
+        section("Several models at one address", offering.strategies(measured)),
+        section("How a model comes to a container", offering.starts(measured)),
         section("Taken", _taken(measured.records)),
     )
     return "\n".join([INTRODUCTION, *filter(None, sections)])

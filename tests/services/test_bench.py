@@ -1,6 +1,7 @@
 """The benchmark measures and cleans up; how fast anything is, nobody asserts here."""
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,9 @@ import msgspec
 import psutil
 import pytest
 
+from benchmarks.parts.strategies import LOADED
 from benchmarks.record import Record
+from tests.unit import pictures
 
 LIMIT_S = 120
 
@@ -58,6 +61,22 @@ def test_a_short_run_keeps_figures_of_ours_and_prints_the_table(
     assert {row["what"] for row in _rows(folder, "growth")} == {"models", "clients", "megapixels"}
     assert done.stdout == (folder / "REPORT.md").read_text(encoding="utf-8")
     assert "| throughput against each peer as it comes" in done.stdout
+
+
+def test_load_per_request_answers_with_the_model_asked_for_and_loads_it_each_time(
+    weights_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"WEIGHTS_DIR": str(weights_dir), "THREADS": "2", "MODELS": "efficientnet_lite1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, "benchmarks.peers.load_per_request_app", raising=False)
+    client = importlib.import_module("benchmarks.peers.load_per_request_app").app.test_client()
+    for _ in range(2):
+        with pictures.path("coffee.png").open("rb") as picture:
+            answer = client.post("/model/efficientnet_lite1/predict", data={"image": picture})
+        assert answer.json == {"category": "espresso"}
+    assert client.post("/model/efficientnet_lite2/predict").status_code == 404
+    assert len(LOADED.findall(capsys.readouterr().err.encode())) == 2
 
 
 @pytest.fixture

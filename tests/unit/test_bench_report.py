@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             latency.Row(0, "vgg16", "openvino", "fp32", 60.0),
             latency.Row(0, "vgg16", "torch", "fp32", 100.0),
         ],
-        "agreement": [agreement.Row("efficientnet_lite0", 100, 96)],
+        "agreement": [agreement.Row("efficientnet_lite0", 100, 96, 18.5, 5.1)],
     }
     for part, found in rows.items():
         keep(tmp_path, _record(part, list(found)))

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
+from benchmarks.machine import machine
 from deployment.rehearsal.story.images import megabytes
 from deployment.rehearsal.story.progress import Step
 from deployment.rehearsal.story.stage import Build
@@ -30,6 +32,8 @@ def document(
     """Return all that was found, for JSON."""
     return {
         "passed": passed,
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
         "seconds": round(sum(step.seconds for step in steps), 1),
         "models": list(models),  # those the scripts were limited to
         "steps": [

@@ -1,0 +1,1 @@
+"""Servers whose files come over the network first, each time they start."""
