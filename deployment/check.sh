@@ -2,10 +2,99 @@
 # Says what is missing before the other scripts can do their work; changes nothing.
 #
 #   deployment/check.sh
+#   deployment/check.sh --deliverables
 #
 # It exits with 1 where something is missing, and says what to do about it.
+# With --deliverables it reads deliverables.yaml alone, without gcloud or the network: it prints
+# for each entry whether it is filled, empty or malformed, and what to run next.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# --- deliverables.yaml -----------------------------------------------------------------------
+
+# What scripts write where, as deliverables.schema.json has it.
+side='(v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
+entry="^services\\.$side\\.(build_id|service_url)\$"
+uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+address='^https://[^/[:space:]]+(/[^[:space:]]*)?$'
+
+# Prints the entries of deliverables.yaml as deliverables_list.awk does, and after them, as empty
+# ones, those that should be there and are not.
+entries() {
+  local found part key
+  found=$(awk -f "$deployment/deliverables_list.awk" "$root/deliverables.yaml") || return
+  printf '%s\n' "$found"
+  for part in v{1,2}.{back,front}_end v3.gateway v3.front_end; do
+    for key in build_id service_url; do
+      grep -qF "value${tab}services.$part.$key$tab" <<<"$found" ||
+        printf 'value\tservices.%s.%s\t\n' "$part" "$key"
+    done
+  done
+}
+
+# Sets $stands to how an entry stands, and $why to what is wrong with it: judge WORD PLACE VALUE
+judge() {
+  stands=malformed
+  why=''
+  if [[ $1 == line ]]; then
+    why="line $2 is no \`key:\` and no \`key: \"value\"\` in its place"
+  elif ! [[ $2 =~ $entry ]]; then
+    why='no script writes such an entry; deployment/deliverables.schema.json has those there are'
+  elif [[ -z $3 ]]; then
+    stands=empty
+  elif [[ $2 == *.build_id && ! $3 =~ $uuid ]]; then
+    why='a build id is a UUID, 8-4-4-4-12 digits of 0-9 and a-f'
+  elif [[ $2 == *.service_url && ! $3 =~ $address ]]; then
+    why='an address begins with https:// and a host, and has no space'
+  else
+    stands=filled
+  fi
+}
+
+# Prints what to do about an entry: the script that writes it, or else where to correct it.
+remedy() {
+  local part=${2#services.} verb=deploy
+  [[ $2 != *.build_id ]] || verb=submit_build
+  if ! [[ $2 =~ $entry ]]; then
+    [[ $1 == line ]] && printf 'correct line %s of deliverables.yaml' "$2" ||
+      printf 'remove %s from deliverables.yaml' "$2"
+    return
+  fi
+  case $part in
+    v3.back_ends.*) part=v3_backend ;;
+    v3.gateway.*) part=v3_gateway ;;
+    v3.front_end.*) part=v3_frontend ;;
+    *.back_end.*) part=backend_${part%%.*} ;;
+    *) part=frontend_${part%%.*} ;;
+  esac
+  printf 'deployment/%s_%s.sh' "$verb" "$part"
+}
+
+check_deliverables() {
+  local every word place value empty=0 malformed=0 next=''
+  every=$(entries)
+  while IFS=$tab read -r word place value; do
+    judge "$word" "$place" "$value"
+    printf '%-10s %s%s\n' "$stands" "$place${value:+: $value}" "${why:+ ($why)}"
+    case $stands in
+      empty) empty=$((empty + 1)) ;;
+      malformed) malformed=$((malformed + 1)) ;;
+      *) continue ;;
+    esac
+    [[ -n $next ]] || next=$(remedy "$word" "$place")
+  done <<<"$every"
+  [[ -z $next ]] || die "$empty empty, $malformed malformed; next: $next"
+  say "Every entry is filled."
+}
+
+tab=$'\t'
+if (($# == 1)) && [[ $1 == --deliverables ]]; then
+  check_deliverables
+  exit
+fi
+
+# --- the project -----------------------------------------------------------------------------
+
 begin "$@"
 
 missing=0

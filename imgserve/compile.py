@@ -156,6 +156,8 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile what the command line names; return the exit status."""
     given = arguments(argv)
+    # What is started in the background by a shell ignores the signal otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)
     for model_id in given.models:

@@ -43,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "processes": GROUND,
     "v3.gateway": GROUND | {"models"},
     "run": GROUND | {"models", "processes", "v3.gateway"},
-    "readme": GROUND | {"run", "v3.gateway"},
+    "marked": set(),
+    "readme": GROUND | {"marked", "run", "v3.gateway"},
 }
 FRONTEND = {"client", "frontend", "page", "frontend_v1", "frontend_v2", "v3.frontend"}
 SHARED = GROUND

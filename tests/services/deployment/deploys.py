@@ -1,12 +1,15 @@
 """What each component is deployed with, and the calls that this makes."""
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.services.deployment import calls
 from tests.services.deployment.calls import RUN_ACCOUNT, WHERE
 from tests.services.deployment.project import IMAGES, PROJECT
 
-MODELS = ("efficientnet_lite0", "resnet152", "convnext_base", "swin_b", "vgg16")
+LISTED = Path(__file__).resolve().parents[3] / "v3" / "gateway" / "backends.toml"
+MODELS = tuple(tomllib.loads(LISTED.read_text())["backends"])  # those of v3 unless told otherwise
 HELD = ["--no-traffic", "--tag=candidate"]
 PAGE = "/_stcore/health"
 SIGNING = "imgserve-key:latest"

@@ -6,10 +6,10 @@ import pytest
 
 from tests.conventions.deployment import BY_NAME
 from tests.services.deployment.calls import describe, submit
+from tests.services.deployment.deploys import MODELS
 from tests.services.deployment.project import Project
 
 ONE_BUILD = sorted(set(BY_NAME) - {"v3_backend"})
-V3_MODELS = ("efficientnet_lite0", "resnet152", "convnext_base", "swin_b", "vgg16")
 
 
 def revision(project: Project) -> str:
@@ -37,12 +37,12 @@ def test_submit_makes_these_calls_and_records_the_build(name: str, project: Proj
 
 
 def test_submit_of_v3_backends_builds_one_image_after_another(project: Project) -> None:
-    builds = [f"build-{model}" for model in V3_MODELS]
+    builds = [f"build-{model}" for model in MODELS]
     project.answer("gcloud", "submit", says=[f"{build}\n" for build in builds])
     result = project.run("submit_build_v3_backend.sh")
     assert (result.returncode, result.stdout.split()) == (0, builds)
     calls = iter(project.calls())
-    for model, build in zip(V3_MODELS, builds, strict=True):
+    for model, build in zip(MODELS, builds, strict=True):
         image = f"v3_backend_{model}"
         wanted = submit("v3_backend", "backend_base", image, revision(project), models=model)
         assert next(calls) == wanted
@@ -160,7 +160,7 @@ def test_v3_backend_that_fails_to_build_leaves_out_the_rest(project: Project) ->
     project.answer("gcloud", "describe", "build-2", says="FAILURE\tFAILURE\tbuild\n")
     result = project.run("submit_build_v3_backend.sh")
     assert (result.returncode, result.stdout) == (1, "build-1\n")
-    first, second = V3_MODELS[:2]
+    first, second = MODELS[:2]
     assert project.deliverable(f"services.v3.back_ends.{first}.build_id") == "build-1"
     assert project.deliverable(f"services.v3.back_ends.{second}.build_id") == ""
     assert len([call for call in project.calls() if call[2] == "submit"]) == 2

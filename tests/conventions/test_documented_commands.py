@@ -1,0 +1,205 @@
+"""Each command that a document shows is run by a test, or needs a Google account and says so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conventions.documents import Section, commands, sections, split
+
+README_TEST = "tests/services/test_readme_commands.py"
+DEPLOYMENT = "tests/services/deployment"
+CI = ".ci/run"  # what CI itself runs, word by word
+ACCOUNT = "Google account"
+
+# Command to the test that runs it, or what it is made of.
+RUN = {
+    "make": f"{README_TEST}::test_make_lists_what_it_can_do",
+    "make answers": "tests/unit/test_answers.py",
+    "make bench QUICK=1": "tests/services/test_bench.py",
+    'make bench QUICK=1 PARTS="limit latency"': "tests/services/test_bench.py",
+    "make format": f"{README_TEST}::test_make_format_would_change_nothing",
+    "make lint": f"{README_TEST}::test_make_lint_finds_nothing",
+    "make lock": "tests/conventions/test_locks.py",
+    "make readme": "tests/conventions/test_settings_documented.py",
+    "make rehearse": CI,
+    'make rehearse ARGS="v1 --keep"': "tests/services/test_rehearse.py",
+    "make rehearse-shell": "tests/services/test_rehearse.py",
+    "make run": f"{README_TEST}::test_make_run_answers_the_command_that_it_shows",
+    "make run ALLOWED_ADDRESSES=127.0.0.1/32": (
+        f"{README_TEST}::test_make_run_answers_the_command_that_it_shows"
+    ),
+    "make run MODEL_NAME=resnet152": (
+        "tests/unit/test_run.py::test_model_of_v1_is_the_embedded_one_unless_told_otherwise"
+    ),
+    "make run VERSION=v2": (
+        "tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"
+    ),
+    "make run VERSION=v2 MODELS=efficientnet_lite0,mobilenet_v3_small": (
+        "tests/services/test_adding_a_model.py"
+        "::test_a_model_added_as_the_readme_says_is_compiled_and_answers"
+    ),
+    "make run VERSION=v2 MODELS=efficientnet_lite0,resnet152": (
+        "tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"
+    ),
+    "make screenshot": (
+        "tests/services/test_screenshot.py::test_the_picture_is_taken_of_a_page_that_answers"
+    ),
+    "make test": CI,
+    "make test ARGS=tests/conventions": f"{README_TEST}::test_make_test_takes_arguments",
+    'make test ARGS="tests/unit/test_catalogue.py -k unknown"': (
+        f"{README_TEST}::test_make_test_takes_arguments"
+    ),
+    'make test ARGS="tests/unit/test_catalogue.py tests/conventions"': (
+        "tests/services/test_adding_a_model.py"
+        "::test_a_model_added_as_the_readme_says_passes_the_tests_about_models"
+    ),
+    ".venv/bin/pre-commit install": f"{README_TEST}::test_pre_commit_takes_its_file",
+    ".venv/bin/python -m imgserve.compile mobilenet_v3_small": (
+        "tests/services/test_adding_a_model.py"
+        "::test_a_model_added_as_the_readme_says_is_compiled_and_answers"
+    ),
+    "deployment/check.sh --deliverables": (
+        f"{README_TEST}::test_check_of_the_deliverables_runs_as_it_is_shown"
+    ),
+}
+# Lines that start so, whatever follows: the test runs each of them as it stands.
+RUN_BY_START = {"curl ": f"{README_TEST}::test_curl_line_of_the_readme_is_answered"}
+
+# Command that needs a Google account, to the test that runs it against stand-ins, if any does.
+GOOGLE = {
+    "deployment/check.sh": (
+        f"{DEPLOYMENT}/test_check_script.py::test_check_of_a_project_that_has_everything"
+    ),
+    "deployment/setup.sh": (f"{DEPLOYMENT}/test_setup_script.py::test_setup_makes_what_is_missing"),
+    **{
+        f"deployment/submit_build_{name}.sh": (
+            f"{DEPLOYMENT}/test_submit_scripts.py"
+            "::test_submit_makes_these_calls_and_records_the_build"
+        )
+        for name in ("backend_v1", "frontend_v1", "v3_gateway", "v3_frontend")
+    },
+    "deployment/submit_build_v3_backend.sh": (
+        f"{DEPLOYMENT}/test_submit_scripts.py"
+        "::test_submit_of_v3_backends_builds_one_image_after_another"
+    ),
+    "deployment/deploy_backend_v1.sh": (
+        f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_a_backend"
+    ),
+    "deployment/deploy_v3_backend.sh": (
+        f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_v3_backends_one_service_each"
+    ),
+    "deployment/deploy_v3_gateway.sh": (
+        f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_the_gateway_finds_its_backends"
+    ),
+    **{
+        f"deployment/deploy_{name}.sh": (
+            f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_a_frontend_finds_its_backend"
+        )
+        for name in ("frontend_v1", "v3_frontend")
+    },
+    "deployment/rollback.sh backend_v1": (
+        f"{DEPLOYMENT}/test_rollback_script.py::test_rollback_goes_to_the_revision_before"
+    ),
+    "deployment/teardown.sh": (
+        f"{DEPLOYMENT}/test_teardown_script.py::test_teardown_deletes_what_the_scripts_made"
+    ),
+    "TAG=BUILD-ID deployment/deploy_backend_v1.sh": (
+        f"{DEPLOYMENT}/test_deploy_scripts.py::test_tag_and_instances_have_their_effect"
+    ),
+    "PRIVATE=1 deployment/deploy_backend_v1.sh": (
+        f"{DEPLOYMENT}/test_private_deploys.py::test_private_backend_lets_the_frontends_call_it"
+    ),
+    "PRIVATE=1 deployment/deploy_v3_backend.sh": (
+        f"{DEPLOYMENT}/test_private_deploys.py"
+        "::test_private_v3_backends_each_let_the_frontends_call_them"
+    ),
+    "API_GATEWAY=https://... deployment/deploy_v3_frontend.sh": (
+        f"{DEPLOYMENT}/test_deploy_scripts.py::test_v3_frontend_takes_another_gateway_than_ours"
+    ),
+    "BACKENDS=efficientnet_lite0=https://...,resnet152=https://..."
+    " .venv/bin/python -m v3.gateway openapi --private >gateway.json": (
+        "tests/unit/test_gateway_openapi.py::test_private_backends_get_a_token_for_their_root"
+    ),
+    "export MODELS=efficientnet_lite0,resnet152": (
+        f"{DEPLOYMENT}/test_submit_scripts.py::test_submit_of_v3_backends_builds_those_named"
+    ),
+    "gcloud auth login": None,
+    "gcloud config set project YOUR-PROJECT": None,
+    "project=$(gcloud config get-value project)": None,
+    "gcloud api-gateway api-configs create imgserve --api=imgserve --openapi-spec=gateway.json"
+    ' --backend-auth-service-account="imgserve-run@$project.iam.gserviceaccount.com"': None,
+    "gcloud api-gateway gateways create imgserve --api=imgserve --api-config=imgserve"
+    " --location=us-east4": None,
+}
+
+
+def runner(command: str) -> str | None:
+    """Return who runs a command that needs no account; None where nobody is named."""
+    started = (test for start, test in RUN_BY_START.items() if command.startswith(start))
+    return RUN.get(command) or next(started, None)
+
+
+@pytest.fixture(scope="module")
+def shown(root: Path) -> list[tuple[str, Section]]:
+    """Return every command of the documents, with the section that it stands in."""
+    return [(command, section) for section in sections(root) for command in section.commands]
+
+
+def test_every_command_is_run_by_a_test_or_needs_an_account(
+    shown: list[tuple[str, Section]],
+) -> None:
+    unknown = {
+        f"{section.document}: {command}"
+        for command, section in shown
+        if not runner(command) and command not in GOOGLE
+    }
+    assert unknown == set()
+
+
+def test_what_needs_an_account_is_said_to_need_one(shown: list[tuple[str, Section]]) -> None:
+    silent = {
+        f"{section.document}, {section.heading}: {command}"
+        for command, section in shown
+        if command in GOOGLE and ACCOUNT not in " ".join(section.text.split())
+    }
+    assert silent == set()
+
+
+def test_no_entry_is_left_of_a_command_that_is_gone(shown: list[tuple[str, Section]]) -> None:
+    there = {command for command, _ in shown}
+    assert {*RUN, *GOOGLE} - there == set()
+    assert [start for start in RUN_BY_START if not any(c.startswith(start) for c in there)] == []
+
+
+def test_no_command_is_in_both_tables() -> None:
+    assert set(RUN) & set(GOOGLE) == set()
+
+
+TESTS = sorted({*RUN.values(), *RUN_BY_START.values(), *filter(None, GOOGLE.values())} - {CI})
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_the_test_that_is_named_exists(test: str, root: Path) -> None:
+    path, _, name = test.partition("::")
+    definition = rf"^def {name}\(" if name else "^def test_"
+    assert re.search(definition, (root / path).read_text(), re.MULTILINE)
+
+
+def test_ci_runs_what_it_is_said_to_run(root: Path) -> None:
+    lines = (root / CI).read_text().splitlines()
+    assert {command for command, who in RUN.items() if who == CI} <= set(lines)
+
+
+def test_commands_are_read_without_comments_one_by_one() -> None:
+    block = "# why\na --x=1   # what\nb 'c#d' && e \\\n    --long\n\n"
+    assert commands(block) == ["a --x=1", "b 'c#d'", "e --long"]
+
+
+def test_sections_end_at_headings_and_not_at_comments_in_code() -> None:
+    text = "# One\n```sh\n# no heading\na\n```\n## Two\n   ```sh\n   b && c\n   ```\n"
+    found = list(split(text, "X.md"))
+    assert [(each.heading, each.commands) for each in found] == [
+        ("One", ["a"]),
+        ("Two", ["b", "c"]),
+    ]

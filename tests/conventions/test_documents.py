@@ -1,0 +1,154 @@
+"""What documents point at is there, and what they quote is said."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.__main__ import PARTS
+from tests.conventions.documents import DOCUMENTS, section, sections
+from tests.conventions.source import modules
+
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+# What commands write: a link to it leads somewhere once they have run.
+WRITTEN = {"benchmarks/results/REPORT.md": "make bench"}
+SHELL = ("deployment/*.sh", "requirements/*.sh")
+TARGET = re.compile(r"make ([a-z-]+)")
+FILE = re.compile(r"[\w./*-]+(\.(sh|py|ya?ml|toml|json|md|awk)|/)")
+LEAST_WORDS = 3  # of a quoted message, so that it says which one is meant
+
+
+def anchors(root: Path, document: str) -> set[str]:
+    """Return the names that GitHub gives a document's headings."""
+    headings = [each.heading.lower() for each in sections(root, document)]
+    return {re.sub(r"[^\w\- ]", "", each).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_and_headings_that_are_there(document: str, root: Path) -> None:
+    targets = LINK.findall((root / document).read_text(encoding="utf-8"))
+    broken = []
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        if target.startswith("https://") or path in WRITTEN:
+            continue
+        there = (root / (path or document)).exists()
+        if not there or (anchor and anchor not in anchors(root, path or document)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_picture_of_the_readme_is_a_png_of_sensible_size(root: Path) -> None:
+    ((words, path),) = PICTURE.findall((root / "README.md").read_text(encoding="utf-8"))
+    assert len(words.split()) > LEAST_WORDS
+    assert (root / path).stat().st_size < 200_000
+    with Image.open(root / path) as picture:
+        assert picture.format == "PNG"
+        assert 900 <= picture.width <= 1100
+        assert 400 <= picture.height <= 1600
+        assert len(picture.convert("L").getcolors()) > 100, "it is blank"
+
+
+# --- what sentences name ---------------------------------------------------------------------
+
+
+def inline(root: Path, document: str) -> list[str]:
+    """Return what stands as code within a document's sentences."""
+    text = (root / document).read_text(encoding="utf-8")
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_make_s_targets_in_sentences_are_there(document: str, root: Path) -> None:
+    makefile = (root / "Makefile").read_text()
+    named = {match[1] for code in inline(root, document) if (match := TARGET.match(code))}
+    assert named
+    assert [each for each in named if not re.search(rf"^{each}:", makefile, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_parts_of_the_benchmark_are_there(document: str, root: Path) -> None:
+    text = (root / document).read_text(encoding="utf-8")
+    named = {part for parts in re.findall(r'PARTS="?([a-z ]+)', text) for part in parts.split()}
+    assert named <= set(PARTS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_in_sentences_are_there(
+    document: str, root: Path, repository_files: list[Path]
+) -> None:
+    named = [code for code in inline(root, document) if FILE.fullmatch(code)]
+    assert named
+    patterns = {re.sub(r"COMPONENT|NAME", "*", each).rstrip("/") for each in named}
+    paths = [*repository_files, *map(Path, WRITTEN)]
+    there = {each for path in paths for each in (path, *path.parents)}
+    absent = {each for each in patterns if not any(path.match(each) for path in there)}
+    assert absent == set()
+
+
+# --- messages --------------------------------------------------------------------------------
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    """Yield each text of a module, docstrings aside, with a zero byte for what is filled in."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (each.value if isinstance(each, ast.Constant) else "\0" for each in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and id(node) not in docstrings:
+            yield str(node.value)
+
+
+@pytest.fixture(scope="module")
+def said(root: Path) -> list[str]:
+    """Return every text that the code may say, and every line of its scripts."""
+    scripts = [path for pattern in SHELL for path in root.glob(pattern)]
+    lines = [line for path in scripts for line in path.read_text().splitlines()]
+    return [*lines, *(text for each in modules(root) for text in strings(each.tree))]
+
+
+def is_said(message: str, said: list[str]) -> bool:
+    """Return whether one text has all parts of a message, `...` standing for what varies."""
+    pattern = re.compile(".*".join(re.escape(part) for part in message.split("...")), re.DOTALL)
+    return any(pattern.search(text) for text in said)
+
+
+def test_messages_of_the_readme_are_those_of_the_code(root: Path, said: list[str]) -> None:
+    messages = ROW.findall(section(root, "When something goes wrong").text)
+    assert len(messages) > 10
+    assert [each for each in messages if not is_said(each, said)] == []
+
+
+def test_messages_say_enough_to_be_found(root: Path) -> None:
+    messages = ROW.findall(section(root, "When something goes wrong").text)
+    short = [each for each in messages if len(re.findall(r"[A-Za-z]{3,}", each)) < LEAST_WORDS]
+    assert set(short) <= {"Backend unreachable"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Port ... is taken. Stop what uses him",
+        "model ... is still laden",
+        "imgserve cannot end: ...",
+    ],
+)
+def test_message_that_nobody_says_is_found_out(message: str, said: list[str]) -> None:
+    assert not is_said(message, said)
+
+
+# --- the table of CONTRIBUTING.md ------------------------------------------------------------
+
+
+def test_every_convention_is_named_with_its_file(root: Path) -> None:
+    text = section(root, "What is held by tests", "CONTRIBUTING.md").text
+    named = re.findall(r"^\| `(test_\w+\.py)` \|", text, re.MULTILINE)
+    there = [path.name for path in (root / "tests" / "conventions").glob("test_*.py")]
+    assert sorted(named) == sorted(there)

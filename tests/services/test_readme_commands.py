@@ -1,0 +1,171 @@
+"""The commands of the documents do what is said beside them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgserve.run.ports import next_free
+from tests.conventions.documents import sections
+from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost, free_port
+from tests.services.test_processes import finish, read_until
+
+ROOT = Path(__file__).resolve().parents[2]
+CAT = re.compile("Egyptian cat|tabby|tiger cat")
+BACKEND = "http://127.0.0.1:8000"
+PICTURE = "https://example.com/cat.jpg"
+CURLS = [
+    command
+    for section in sections(ROOT)
+    for command in section.commands
+    if command.startswith("curl ")
+]
+# `make` as a person has it, but it installs nothing: the tests run in what is installed.
+MAKE = ("make", *(f"--assume-old=.venv/{name}.stamp" for name in ("run", "quantize", "dev")))
+LIMIT_S = 300
+
+
+@pytest.fixture(scope="module")
+def backend_v2(start_backend: Callable[..., Backend]) -> Backend:
+    return start_backend("backend_v2.app:app", MODELS=",".join(MODELS))
+
+
+def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Return how a command ended that is run where a reader runs it."""
+    return subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**CLEAN, **environ},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+
+
+def test_there_are_curl_lines_to_run() -> None:
+    assert len(CURLS) >= 5
+    assert any("/model" in line for line in CURLS)
+
+
+@pytest.mark.parametrize("line", CURLS)
+def test_curl_line_of_the_readme_is_answered(
+    line: str, backend_v1: Backend, backend_v2: Backend, picture_host: PictureHost
+) -> None:
+    has_models = "/model" in line
+    backend = backend_v2 if has_models else backend_v1
+    here = line.replace(BACKEND, backend.url).replace(PICTURE, picture_host.url("chelsea.png"))
+    assert here != line
+    done = run("bash", "-c", f"{here} --silent --show-error --fail-with-body")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    if line.endswith("/models"):
+        assert answer == list(MODELS)
+    else:
+        check_answer(answer, line)
+
+
+def check_answer(answer: dict[str, Any], line: str) -> None:
+    """See that an answer is about the cat, and has what the line asks for."""
+    assert CAT.search(answer["category"])
+    wanted = re.search(r"top_k\"?[:=] ?(\d+)", line)
+    assert len(answer["predictions"]) == (int(wanted[1]) if wanted else 5)
+    assert ("thumbnail" in answer) == ("thumbnail" in line)
+    named = re.search(r"/model/(\w+)/", line)
+    assert answer["model"] == (named[1] if named else MODELS[0])
+
+
+def test_example_answer_of_the_readme_has_the_fields_of_a_real_one(backend_v1: Backend) -> None:
+    (example,) = re.findall(r"```json\n(\{\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = json.loads(example)
+    upload = f"image=@{ROOT / 'imgserve' / 'samples' / 'cat.jpg'}"
+    real = json.loads(run("curl", "--silent", "-F", upload, f"{backend_v1.url}/predict").stdout)
+    assert list(shown) == list(real)
+    assert shown["category"] == real["category"]
+    assert shown["timings_ms"].keys() == real["timings_ms"].keys()
+    first, second = shown["predictions"][0], real["predictions"][0]
+    assert (first["class_id"], first["category"]) == (second["class_id"], second["category"])
+    assert first["probability"] == pytest.approx(second["probability"], abs=1e-3)
+
+
+# --- make --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(weights_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Return a running `make run` as the README calls it, on free ports, and its backend's URL."""
+    backend = free_port()
+    ports = [f"BACKEND_PORT={backend}", f"FRONTEND_PORT={next_free(backend, set())}"]
+    process = subprocess.Popen(
+        [*MAKE, "run", "ALLOWED_ADDRESSES=127.0.0.1/32", *ports],
+        cwd=ROOT,
+        env={**CLEAN, "WEIGHTS_DIR": str(weights_dir)},
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    yield process, f"http://127.0.0.1:{backend}"
+    if process.poll() is None:
+        os.killpg(process.pid, 15)
+        process.communicate(timeout=30)
+
+
+def test_make_run_answers_the_command_that_it_shows(
+    made: tuple[subprocess.Popen[str], str], picture_host: PictureHost
+) -> None:
+    process, url = made
+    said = read_until(process, "Ctrl-C stops everything.")
+    (line,) = re.findall(r"^  curl     (.*)$", said, re.MULTILINE)
+    assert CAT.search(json.loads(run("bash", "-c", f"{line} --silent").stdout)["category"])
+    body = json.dumps({"url": picture_host.url("chelsea.png")})
+    asked = run("curl", "--silent", f"{url}/predict", "--json", body)
+    assert CAT.search(json.loads(asked.stdout)["category"]), "ALLOWED_ADDRESSES had no effect"
+    os.killpg(process.pid, 2)  # as Ctrl-C does: to all of them
+    finish(process)
+
+
+def test_make_lists_what_it_can_do() -> None:
+    listed = run("make").stdout
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^  make ([a-z-]+) ", listed, re.MULTILINE) == targets
+    assert {"run", "test", "lint", "bench", "rehearse", "screenshot"} <= set(targets)
+
+
+def test_make_test_takes_arguments() -> None:
+    arguments = "tests/unit/test_catalogue.py -k unknown"
+    done = run(*MAKE, "test", f"ARGS={arguments}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"1 passed, \d+ deselected", done.stdout)
+
+
+def test_make_format_would_change_nothing() -> None:
+    done = run(sys.executable, "-m", "ruff", "format", "--check", ".")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ruff format ." in run(*MAKE, "--dry-run", "format").stdout
+
+
+def test_make_lint_finds_nothing() -> None:
+    done = run(*MAKE, "lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pre_commit_takes_its_file() -> None:
+    pre_commit = Path(sys.executable).with_name("pre-commit")
+    done = run(str(pre_commit), "validate-config", ".pre-commit-config.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- deployment --------------------------------------------------------------------------------
+
+
+def test_check_of_the_deliverables_runs_as_it_is_shown() -> None:
+    done = run("deployment/check.sh", "--deliverables")
+    stands = [line.split()[0] for line in done.stdout.splitlines()]
+    assert set(stands) <= {"filled", "empty"}
+    assert done.returncode == ("empty" in stands)
