@@ -94,6 +94,8 @@ def _check(model_id: str, original: Servable, transform: Transform, graph: Path)
 
 def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
     """Write OpenVINO's form of a model for one picture at a time, in full precision."""
+    from openvino.tools.ovc import convert_model  # after openvino itself: see runtime
+
     shape = (1, transform.crop_size, transform.crop_size, 3)
     example = torch.zeros(shape, dtype=torch.uint8)
     with warnings.catch_warnings():
@@ -101,7 +103,7 @@ def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
         warnings.simplefilter("ignore", TracerWarning)
         # torch deprecates torch.jit, which OpenVINO's exporter still uses.
         warnings.simplefilter("ignore", DeprecationWarning)
-        model = openvino.convert_model(original, example_input=example, input=list(shape))
+        model = convert_model(original, example_input=example, input=list(shape))
     openvino.save_model(model, graph, compress_to_fp16=False)
 
 

@@ -139,7 +139,7 @@ assert model.get(30).model == "{EMBEDDED}"
 with open("imgserve/samples/cat.jpg", "rb") as picture:
     answer = app.test_client().post("/predict", data=picture.read(), content_type="image/jpeg")
 assert answer.status_code == 200, answer.text
-heavy = {{"torch", "torchvision", "openvino_telemetry", "streamlit"}}
+heavy = {{"torch", "torchvision", "openvino_telemetry", "openvino.tools.ovc", "streamlit"}}
 print(sorted(name for name in heavy if sys.modules.get(name)))
 """
     ran = subprocess.run(
