@@ -1,6 +1,7 @@
 """How many requests are let in, and how many of them compute at once."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,8 @@ class Gate:
         self._inside = 0
         self._computing = 0
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(slots)
+        self._slots = slots
+        self._queue: deque[threading.Lock] = deque()
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -45,15 +47,29 @@ class Gate:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold one of the slots for computing, waiting for it."""
-        with self._slots:
-            with self._lock:
+        """Hold one of the slots for computing; who waited longest is next."""
+        self._take_slot()
+        try:
+            yield
+        finally:
+            self._give_slot()
+
+    def _take_slot(self) -> None:
+        with self._lock:
+            if self._computing < self._slots:
                 self._computing += 1
-            try:
-                yield
-            finally:
-                with self._lock:
-                    self._computing -= 1
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._queue.append(turn)
+        turn.acquire()  # until a slot is handed over
+
+    def _give_slot(self) -> None:
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().release()
+            else:
+                self._computing -= 1
 
     @property
     def waiting(self) -> int:

@@ -4,6 +4,7 @@ import pytest
 
 from imgserve.errors import Busy
 from imgserve.service.gate import Gate
+from tests.unit.waiting import wait_until
 
 
 @pytest.mark.parametrize(("slots", "max_queue"), [(1, 0), (1, 2), (3, 4)])
@@ -59,3 +60,24 @@ def test_waiting_are_those_inside_that_do_not_compute() -> None:
         assert (gate.waiting, gate.computing) == (2, 0)
         with gate.slot():
             assert (gate.waiting, gate.computing) == (1, 1)
+
+
+def test_who_waited_longest_is_next() -> None:
+    """Also before one who comes at the very moment when a slot becomes free."""
+    gate = Gate(slots=1, max_queue=8)
+    served: list[int] = []
+
+    def work(number: int) -> None:
+        with gate.slot():
+            served.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    with gate.slot():
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_until(lambda: len(gate._queue) == number)  # noqa: B023  it is called at once
+    with gate.slot():
+        served.append(5)
+    for thread in threads:
+        thread.join()
+    assert served == [0, 1, 2, 3, 4, 5]
