@@ -15,7 +15,8 @@ from benchmarks.processes.load import Question
 # A developer's own settings must not change what is measured.
 KEPT = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "USER", "PYTHONPATH"}
 ANSWER_S = 60
-SERVICE_UNAVAILABLE = 503  # the model is loading
+# What a backend answers while it loads, and a gateway while its backend starts.
+STARTING = (503, 502)
 
 # Stands in a command for the program's port.
 PORT = "@PORT@"
@@ -107,7 +108,7 @@ class Standing:
             )
         except requests.ConnectionError:
             return False
-        if answer.status_code == SERVICE_UNAVAILABLE:
+        if answer.status_code in STARTING:
             return False
         if not answer.ok:
             error = f"{answer.status_code} {answer.text[:200]}"
