@@ -15,8 +15,6 @@ from tests.conventions.source import modules
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
-# What commands write: a link to it leads somewhere once they have run.
-WRITTEN = {"benchmarks/results/REPORT.md": "make bench"}
 SHELL = ("deployment/*.sh", "requirements/*.sh")
 TARGET = re.compile(r"make ([a-z-]+)")
 FILE = re.compile(r"[\w./*-]+(\.(sh|py|ya?ml|toml|json|md|awk)|/)")
@@ -35,7 +33,7 @@ def test_links_lead_to_files_and_headings_that_are_there(document: str, root: Pa
     broken = []
     for target in targets:
         path, _, anchor = target.partition("#")
-        if target.startswith("https://") or path in WRITTEN:
+        if target.startswith("https://"):
             continue
         there = (root / (path or document)).exists()
         if not there or (anchor and anchor not in anchors(root, path or document)):
@@ -86,8 +84,7 @@ def test_files_in_sentences_are_there(
     named = [code for code in inline(root, document) if FILE.fullmatch(code)]
     assert named
     patterns = {re.sub(r"COMPONENT|NAME", "*", each).rstrip("/") for each in named}
-    paths = [*repository_files, *map(Path, WRITTEN)]
-    there = {each for path in paths for each in (path, *path.parents)}
+    there = {each for path in repository_files for each in (path, *path.parents)}
     absent = {each for each in patterns if not any(path.match(each) for path in there)}
     assert absent == set()
 
