@@ -3,7 +3,7 @@
 import os
 from functools import partial
 
-from imgserve.engine.loading import load
+from imgserve.compute.copies import load_copies
 from imgserve.engine.loading_model import LoadingModel
 from imgserve.service.one_model import one_model_app
 from imgserve.service.start import settings_or_exit
@@ -11,5 +11,5 @@ from imgserve.settings import DEFAULT_MODEL
 
 settings = settings_or_exit(os.environ)
 name = settings.model_name or DEFAULT_MODEL
-model = LoadingModel(name, partial(load, settings, name))
+model = LoadingModel(name, partial(load_copies, settings, name))
 app = one_model_app(settings, model)

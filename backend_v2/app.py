@@ -3,7 +3,8 @@
 import os
 from functools import partial
 
-from imgserve.engine.loading import load, prepare
+from imgserve.compute.local import load_here
+from imgserve.engine.loading import prepare
 from imgserve.engine.pool import ModelPool
 from imgserve.models.catalogue import choices
 from imgserve.service.many_models import many_models_app
@@ -14,7 +15,7 @@ settings = settings_or_exit(os.environ)
 pool = ModelPool(
     choices(settings.models, settings.model_name),
     partial(prepare, settings),
-    partial(load, settings),
+    partial(load_here, settings),
     limit_bytes=settings.model_memory_mb * MIB,
 )
 app = many_models_app(settings, pool)

@@ -4,13 +4,15 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imgserve.engine import openvino_engine
 from imgserve.engine.artefact import read_info
-from imgserve.engine.classifier import Classifier
 from imgserve.errors import ArtefactInvalid, ModelError
 from imgserve.models import catalogue
 from imgserve.settings import BackendSettings
+
+if TYPE_CHECKING:
+    from imgserve.engine.classifier import Classifier  # brings numpy and Pillow
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ def checkpoints_folder(settings: BackendSettings) -> Path:
     return settings.weights_dir / "checkpoints"
 
 
-def load(settings: BackendSettings, model_id: str) -> Classifier:
+def load(settings: BackendSettings, model_id: str) -> "Classifier":
     """Return a model on the settings' engine, warm, compiling it first where needed.
 
     Raises:
@@ -38,10 +40,7 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
     if settings.engine == "torch":
         classifier = _load_torch(settings, model_id)
     else:
-        folder = compiled_folder(settings)
-        classifier = openvino_engine.load(
-            folder, model_id, threads=settings.threads, precision=settings.precision
-        )
+        classifier = _load_openvino(settings, model_id)
     classifier.warm_up()
     return classifier
 
@@ -64,7 +63,16 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
     return read_info(folder, model_id, settings.precision).memory_bytes
 
 
-def _load_torch(settings: BackendSettings, model_id: str) -> Classifier:
+def _load_openvino(settings: BackendSettings, model_id: str) -> "Classifier":
+    from imgserve.engine import openvino_engine  # here: whoever only prepares does without it
+
+    folder = compiled_folder(settings)
+    return openvino_engine.load(
+        folder, model_id, threads=settings.threads, precision=settings.precision
+    )
+
+
+def _load_torch(settings: BackendSettings, model_id: str) -> "Classifier":
     from imgserve.engine import torch_engine  # here, so that serving without torch stays so
 
     return torch_engine.load(

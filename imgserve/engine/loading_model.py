@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
 
 from imgserve.contract import State
-from imgserve.engine.classifier import Classifier
 from imgserve.errors import ImgserveError, NotReady
 
 log = logging.getLogger(__name__)
@@ -16,20 +16,32 @@ log = logging.getLogger(__name__)
 RETRY_S = 60.0  # a model that could not be loaded is not tried again before
 
 
-class LoadingModel:
+class Named(Protocol):
+    """Whatever a model is once it is loaded."""
+
+    @property
+    def model(self) -> str:
+        """Return the model's id."""
+        ...
+
+
+Loaded = TypeVar("Loaded", bound=Named)
+
+
+class LoadingModel(Generic[Loaded]):
     """A model being loaded in a thread of its own, from the moment this is made.
 
     If that fails, the next request after a pause tries again: a network's fault may pass.
     """
 
-    def __init__(self, model_id: str, load: Callable[[], Classifier]) -> None:
+    def __init__(self, model_id: str, load: Callable[[], Loaded]) -> None:
         self.model = model_id
         self._load = load
         self._lock = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
-        self._classifier: Classifier | None = None
+        self._loaded: Loaded | None = None
         self._failure: str | None = None
         self._failed_at_s = self._pause_s = 0.0
         self._done = threading.Event()
@@ -38,7 +50,7 @@ class LoadingModel:
     def _run(self) -> None:
         started_s = time.perf_counter()
         try:
-            self._classifier = self._load()
+            self._loaded = self._load()
             log.info("model %s loaded in %.2f s", self.model, time.perf_counter() - started_s)
         except Exception as exc:  # whatever it is, callers are told and the log has the rest
             self._failed_at_s = time.monotonic()
@@ -50,7 +62,7 @@ class LoadingModel:
             self._done.set()
 
     @contextmanager
-    def using(self, timeout_s: float) -> Iterator[Classifier]:
+    def using(self, timeout_s: float) -> Iterator[Loaded]:
         """Hold the model while it is used; errors as ``get``."""
         yield self.get(timeout_s)
 
@@ -59,14 +71,14 @@ class LoadingModel:
         """Return whether it is loaded; one that could not be loaded is absent."""
         if not self._done.is_set():
             return "loading"
-        return "absent" if self._classifier is None else "ready"
+        return "absent" if self._loaded is None else "ready"
 
     @property
     def failure(self) -> str | None:
         """Return why it could not be loaded, if that was tried and failed."""
         return self._failure
 
-    def get(self, timeout_s: float = 0.0) -> Classifier:
+    def get(self, timeout_s: float = 0.0) -> Loaded:
         """Return the model, waiting for it at most so long.
 
         Raises:
@@ -76,8 +88,8 @@ class LoadingModel:
             if self._failure is not None and self._remaining_s() <= 0:
                 self._begin()
         self._done.wait(timeout_s)
-        if self._classifier is not None:
-            return self._classifier
+        if self._loaded is not None:
+            return self._loaded
         if self._failure is not None:
             again_s = max(1, math.ceil(self._remaining_s()))
             raise NotReady(f"model {self.model} could not be loaded: {self._failure}", again_s)

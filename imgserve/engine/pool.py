@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Generic
 
 from imgserve.contract import State
-from imgserve.engine.classifier import Classifier
-from imgserve.engine.loading_model import LoadingModel
+from imgserve.engine.loading_model import Loaded, LoadingModel
 from imgserve.errors import NotReady, UnknownModel
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ ROOM_WAIT_S = 30.0  # requests hold a model for as long as they compute, which i
 
 
 @dataclass(eq=False)
-class Held:
+class Held(Generic[Loaded]):
     """A model in the table, how many requests hold it and how much memory it takes."""
 
-    model: LoadingModel
+    model: LoadingModel[Loaded]
     users: int = 0
     size_bytes: int = 0
 
@@ -41,7 +41,7 @@ def give_memory_back() -> None:
             trim(0)
 
 
-class ModelPool:
+class ModelPool(Generic[Loaded]):
     """Models by id, each loaded at most once at a time.
 
     Attributes:
@@ -52,7 +52,7 @@ class ModelPool:
         self,
         ids: Sequence[str],
         prepare: Callable[[str], int],
-        load: Callable[[str], Classifier],
+        load: Callable[[str], Loaded],
         *,
         limit_bytes: int,
     ) -> None:
@@ -68,13 +68,13 @@ class ModelPool:
         self._prepare = prepare
         self._load = load
         self._limit_bytes = limit_bytes
-        self._table: OrderedDict[str, Held] = OrderedDict()  # least recently used first
-        self._leaving: list[tuple[str, Held]] = []
+        self._table: OrderedDict[str, Held[Loaded]] = OrderedDict()  # least recently used first
+        self._leaving: list[tuple[str, Held[Loaded]]] = []
         self._changed = threading.Condition()
         self._one_load = threading.Lock()
 
     @contextmanager
-    def using(self, model_id: str, timeout_s: float) -> Iterator[Classifier]:
+    def using(self, model_id: str, timeout_s: float) -> Iterator[Loaded]:
         """Hold a model, loading it if need be; it stays in memory meanwhile.
 
         Raises:
@@ -120,8 +120,8 @@ class ModelPool:
         for model_id in self.ids:
             if self.state(model_id)[0] == "ready":
                 return model_id
-        with self.using(self.ids[0], 0) as classifier:
-            return classifier.model
+        with self.using(self.ids[0], 0) as loaded:
+            return loaded.model
 
     def require(self, model_id: str) -> None:
         """Refuse a model that is none of ``ids``.
@@ -134,7 +134,7 @@ class ModelPool:
                 f"there is no model {model_id!r} here: choose one of {', '.join(self.ids)}"
             )
 
-    def _entry(self, model_id: str) -> Held:
+    def _entry(self, model_id: str) -> Held[Loaded]:
         """Return a model's place in the table, the most recently used now; begin to load it."""
         held = self._table.get(model_id)
         if held is None:
@@ -143,7 +143,7 @@ class ModelPool:
         self._table.move_to_end(model_id)
         return held
 
-    def _loaded(self, model_id: str) -> Classifier:
+    def _loaded(self, model_id: str) -> Loaded:
         """Return a model after making room for it; runs in the thread that loads it.
 
         One that must be compiled or downloaded first does not keep others waiting.

@@ -6,6 +6,7 @@ from functools import partial
 
 from flask import Flask, Response, session
 
+from imgserve.compute.model import Model
 from imgserve.contract import (
     MODEL,
     MODEL_PREDICT,
@@ -32,7 +33,7 @@ CHOICE = "model"  # its name in the caller's own cookie
 PROBLEMS = (*PREDICT_PROBLEMS, UnknownModel)
 
 
-def many_models_app(settings: BackendSettings, pool: ModelPool) -> Flask:
+def many_models_app(settings: BackendSettings, pool: ModelPool[Model]) -> Flask:
     """Return v2: the path names the model, else the body, else the caller's cookie."""
     backend = create_backend(settings)
     backend.app.secret_key = settings.secret_key or _random_key()
@@ -49,7 +50,7 @@ def _random_key() -> str:
     return secrets.token_hex()
 
 
-def _add_models(backend: Backend, pool: ModelPool) -> None:
+def _add_models(backend: Backend, pool: ModelPool[Model]) -> None:
     @backend.app.get(READY)
     @documented({200: Ready}, (NotReady,))
     def ready() -> Response:
@@ -69,7 +70,7 @@ def _add_models(backend: Backend, pool: ModelPool) -> None:
         return json_answer(model_state(backend.settings, model, *pool.state(model)))
 
 
-def _add_choice(backend: Backend, pool: ModelPool) -> None:
+def _add_choice(backend: Backend, pool: ModelPool[Model]) -> None:
     @backend.app.put(rule(MODEL))
     @documented({200: Choice}, (UnknownModel,))
     def choose(model: str) -> Response:
@@ -79,7 +80,7 @@ def _add_choice(backend: Backend, pool: ModelPool) -> None:
         return json_answer(Choice(model))
 
 
-def _add_predict(backend: Backend, pool: ModelPool) -> None:
+def _add_predict(backend: Backend, pool: ModelPool[Model]) -> None:
     def chosen(asked: Asked) -> Using:
         kept = session.get(CHOICE)
         fallback = kept if kept in pool.ids else pool.ids[0]

@@ -2,6 +2,7 @@
 
 from flask import Flask, Response
 
+from imgserve.compute.model import Model
 from imgserve.contract import (
     MODEL,
     MODEL_PREDICT,
@@ -21,7 +22,7 @@ from imgserve.service.openapi import PREDICT_PROBLEMS, documented, prediction_bo
 from imgserve.settings import BackendSettings
 
 
-def one_model_app(settings: BackendSettings, model: LoadingModel) -> Flask:
+def one_model_app(settings: BackendSettings, model: LoadingModel[Model]) -> Flask:
     """Return v1: ``/predict`` answers with the one model."""
     backend = create_backend(settings)
     _add_ready(backend, model)
@@ -35,7 +36,7 @@ def one_model_app(settings: BackendSettings, model: LoadingModel) -> Flask:
     return backend.app
 
 
-def model_by_path_app(settings: BackendSettings, only: LoadingModel) -> Flask:
+def model_by_path_app(settings: BackendSettings, only: LoadingModel[Model]) -> Flask:
     """Return v3: as v1, but the model is named in the path, for a gateway to route by."""
     backend = create_backend(settings)
     _add_ready(backend, only)
@@ -54,20 +55,22 @@ def model_by_path_app(settings: BackendSettings, only: LoadingModel) -> Flask:
     return backend.app
 
 
-def _require(model_id: str, only: LoadingModel) -> None:
+def _require(model_id: str, only: LoadingModel[Model]) -> None:
     if model_id != only.model:
         raise UnknownModel(f"there is no model {model_id!r} here: this backend has {only.model}")
 
 
-def _add_ready(backend: Backend, model: LoadingModel) -> None:
+def _add_ready(backend: Backend, model: LoadingModel[Model]) -> None:
     @backend.app.get(READY)
     @documented({200: Ready}, (NotReady,))
     def ready() -> Response:
         """Say whether a prediction can be made now."""
-        return json_answer(Ready(model.get().model))
+        loaded = model.get()
+        loaded.check()
+        return json_answer(Ready(loaded.model))
 
 
-def _add_description(backend: Backend, only: LoadingModel) -> None:
+def _add_description(backend: Backend, only: LoadingModel[Model]) -> None:
     @backend.app.get(MODELS)
     @documented({200: "The models behind the gateway, as a JSON list of ids."})
     def models() -> Response:

@@ -85,6 +85,12 @@ class BackendSettings(Settings):
     threads: int = setting(
         cpu_quota, whole(1, 256), "CPU threads that predict", shown="the CPU quota"
     )
+    copies: int | None = setting(
+        None,
+        whole(1, 256),
+        "processes that compute, each with a copy of the model; at most `THREADS` (v1, v3)",
+        shown="`THREADS` of a model that takes up to 128 MiB, else 1",
+    )
     max_queue: int = setting(
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
     )
@@ -119,12 +125,18 @@ class BackendSettings(Settings):
         """Refuse settings that contradict each other.
 
         Raises:
-            InvalidSetting: torch is asked to run what is only made for OpenVINO.
+            InvalidSetting: torch is asked to run what is only made for OpenVINO; there are more
+                copies than threads to run them.
         """
         if self.engine == "torch" and self.precision != "fp32":
             raise InvalidSetting(
                 f"PRECISION={self.precision!r} cannot be used with ENGINE='torch': "
                 "unset one of them"
+            )
+        if self.copies and self.copies > self.threads:
+            raise InvalidSetting(
+                f"COPIES={self.copies} cannot be used with THREADS={self.threads}: "
+                "each copy needs a thread"
             )
 
     @property

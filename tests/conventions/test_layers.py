@@ -2,7 +2,8 @@
 
 ::
 
-    errors <- settings <- contract <- images, models, engine <- service <- backend_*/app.py
+    errors <- settings <- contract <- images, models, engine <- compute <- service
+                          service, compute <- backend_*/app.py
                           contract <- client <- page <- frontend_*/app.py
               settings <- frontend, which starts one of these pages
 """
@@ -14,7 +15,8 @@ import pytest
 from tests.conventions.source import SERVICES, Module, modules
 
 GROUND = {"imgserve", "errors", "machine", "parsers", "settings", "contract", "log"}
-BACKEND = {"images", "models", "engine"}
+PARTS = {"images", "models", "engine"}
+BACKEND = PARTS | {"compute"}
 
 # Part of the package, or service, to the other parts it may import.
 ALLOWED: dict[str, set[str]] = {
@@ -28,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "images": GROUND,
     "models": GROUND,
     "engine": GROUND | {"models"},
-    "compile": GROUND | BACKEND,
+    "compile": GROUND | PARTS,
+    "compute": GROUND | PARTS,
     "service": GROUND | BACKEND,
     "client": GROUND,
     "frontend": GROUND,

@@ -20,7 +20,7 @@ from imgserve.settings import BackendSettings
 from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 # Those whose trained weights are packages.
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/service/gunicorn.conf.py")

@@ -16,6 +16,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from imgserve.compute.local import LocalModel, load_here
+from imgserve.compute.model import Model
 from imgserve.engine.classifier import Classifier, Engine, Probabilities
 from imgserve.engine.loading import load, prepare
 from imgserve.engine.loading_model import LoadingModel
@@ -112,7 +114,7 @@ def alone(weights_dir: Path) -> Alone:
 
 def v1(weights_dir: Path, model: str) -> Flask:
     given = settings(weights_dir)
-    return one_model_app(given, LoadingModel(model, partial(load, given, model)))
+    return one_model_app(given, LoadingModel(model, partial(load_here, given, model)))
 
 
 @pytest.fixture
@@ -130,12 +132,11 @@ def global_server(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 def v2_server(weights_dir: Path) -> Server:
     """Return v2, with room for both models."""
     given, engines = settings(weights_dir), {}
-    pool = ModelPool(
-        (ONE, TWO),
-        partial(prepare, given),
-        partial(holding, partial(load, given), engines),
-        limit_bytes=1000 * MIB,
-    )
+
+    def held(model: str) -> Model:
+        return LocalModel(holding(partial(load, given), engines, model), given.max_image_pixels)
+
+    pool = ModelPool((ONE, TWO), partial(prepare, given), held, limit_bytes=1000 * MIB)
     server = Server(many_models_app(given, pool), engines)
     for model in pool.ids:
         with pool.using(model, WAIT_S):

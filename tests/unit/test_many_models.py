@@ -18,7 +18,7 @@ from tests.unit.test_service import cat, problem
 def client(loads: Loads | None = None, **settings: Any) -> FlaskClient:
     """Return a client, with a cookie jar of its own, of a backend with the models a, b and c."""
     loads = loads or Loads()
-    pool = ModelPool(IDS, loads.prepare, loads.load, limit_bytes=100)
+    pool = ModelPool(IDS, loads.prepare, loads.load_here, limit_bytes=100)
     given = BackendSettings(**{"threads": 2, "secret_key": "k", "load_wait_s": 5, **settings})
     return many_models_app(given, pool).test_client()
 

@@ -15,7 +15,7 @@ from tests.unit.test_service import cat, problem
 
 def client(model_id: str = "a", models: tuple[str, ...] = ()) -> FlaskClient:
     loads = Loads()
-    model = LoadingModel(model_id, lambda: loads.load(model_id))
+    model = LoadingModel(model_id, lambda: loads.load_here(model_id))
     model.get(5)
     return model_by_path_app(BackendSettings(threads=1, models=models), model).test_client()
 

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from imgserve.compute.local import LocalModel
+from imgserve.compute.model import Model
 from imgserve.engine import loading_model
 from imgserve.engine import pool as pools
 from imgserve.engine.artefact import Transform
@@ -48,7 +50,10 @@ class Loads:
         probabilities = np.eye(3, dtype=np.float32)[[IDS.index(model_id)]]
         return Classifier(model_id, list(IDS), transform, lambda _: probabilities)
 
-    def pool(self, limit_bytes: int) -> ModelPool:
+    def load_here(self, model_id: str) -> Model:
+        return LocalModel(self.load(model_id), limit_pixels=1_000_000)
+
+    def pool(self, limit_bytes: int) -> ModelPool[Classifier]:
         return ModelPool(IDS, self.prepare, self.load, limit_bytes=limit_bytes)
 
 

@@ -21,6 +21,8 @@ from PIL import Image
 from werkzeug.test import TestResponse, encode_multipart
 
 from imgserve import contract, errors
+from imgserve.compute.local import LocalModel
+from imgserve.compute.model import Model
 from imgserve.contract import FORM_OVERHEAD_BYTES
 from imgserve.engine.artefact import Transform
 from imgserve.engine.classifier import Classifier
@@ -46,9 +48,11 @@ def client(respond: Respond = three_classes, **settings: Any) -> FlaskClient:
     """Return a client of a backend around a function that stands in for the engine."""
     transform = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     classifier = Classifier("small", CLASSES, transform, respond)
-    model = LoadingModel("small", lambda: classifier)
+    told = BackendSettings(**{"threads": 2, **settings})
+    local = LocalModel(classifier, told.max_image_pixels)
+    model: LoadingModel[Model] = LoadingModel("small", lambda: local)
     model.get(5)
-    return one_model_app(BackendSettings(**{"threads": 2, **settings}), model).test_client()
+    return one_model_app(told, model).test_client()
 
 
 def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
@@ -322,7 +326,7 @@ def test_hello_is_alive_without_a_model() -> None:
 
 
 def _without_model(**settings: Any) -> FlaskClient:
-    def fail() -> Classifier:
+    def fail() -> Model:
         raise errors.WeightsUnavailable("no weights")
 
     model = LoadingModel("small", fail)
@@ -340,9 +344,9 @@ def test_a_prediction_waits_for_a_model_that_is_loading() -> None:
     begin = threading.Event()
     transform = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
-    def load() -> Classifier:
+    def load() -> Model:
         begin.wait(10)
-        return Classifier("small", CLASSES, transform, three_classes)
+        return LocalModel(Classifier("small", CLASSES, transform, three_classes), 10_000)
 
     settings = BackendSettings(threads=1, load_wait_s=10)
     backend = one_model_app(settings, LoadingModel("small", load)).test_client()
@@ -355,7 +359,10 @@ def test_a_prediction_waits_for_a_model_that_is_loading() -> None:
 
 def test_a_prediction_that_waited_long_enough_is_told_to_come_again() -> None:
     begin = threading.Event()
-    model = LoadingModel("small", lambda: begin.wait(10) and None)  # type: ignore[arg-type,return-value]
+    model: LoadingModel[Model] = LoadingModel(
+        "small",
+        lambda: begin.wait(10) and None,  # type: ignore[arg-type,return-value]
+    )
     settings = BackendSettings(threads=1, load_wait_s=0.05)
     response = upload(one_model_app(settings, model).test_client(), cat())
     begin.set()

@@ -3,12 +3,12 @@
 import os
 from functools import partial
 
-from imgserve.engine.loading import load
+from imgserve.compute.copies import load_copies
 from imgserve.engine.loading_model import LoadingModel
 from imgserve.service.one_model import model_by_path_app
 from imgserve.service.start import settings_or_exit
 
 settings = settings_or_exit(os.environ, "MODEL_NAME")
 name = settings.model_name
-model = LoadingModel(name, partial(load, settings, name))
+model = LoadingModel(name, partial(load_copies, settings, name))
 app = model_by_path_app(settings, model)

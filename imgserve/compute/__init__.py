@@ -1,0 +1,1 @@
+"""From a picture's bytes to the classes on it, in this process or in others."""
