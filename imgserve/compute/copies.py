@@ -1,7 +1,8 @@
 """One model, as many times as it may compute at once, each copy in a process of its own.
 
 Threads of one process would wait for each other: for the interpreter's lock, and at the end of each
-layer that two of them compute together (benchmarks/NOTES.md). What takes a process down takes only what it computed just then.
+layer that two of them compute together (benchmarks/NOTES.md). What takes a process down takes only
+what it computed just then.
 """
 
 import logging
