@@ -5,6 +5,7 @@ each round every strategy is started, asked and stopped, in another order; every
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from benchmarks.say import say
 
 # Each client has an answer at least, and each model so many.
 TURNS = 2
+# A backend answers while the second copy of its model is still loading.
+SETTLE_S = 4
 # In the logs of all of them; see imgserve/engine/loading_model.py.
 LOADED = re.compile(rb"model \w+ loaded")
 REMARKS = (
@@ -112,6 +115,7 @@ def asked(contender: Contender, size: Size) -> Iterator[Row]:
         for name, child in stands.children.items():
             child.wait_until(lambda: accepts(stands.ports[name]))  # noqa: B023
         _wait_for_each(stands, size)
+        time.sleep(SETTLE_S)
         for clients, seconds in size.load_s.items():
             yield _row(stands, size, clients, seconds)
 
