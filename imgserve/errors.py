@@ -23,6 +23,7 @@
     │   ├── PictureHostFailed     502  the picture's host failed or answered an error
     │   ├── Busy                  503  the queue is full
     │   ├── NotReady              503  the model is not loaded
+    │   │   └── ModelUnavailable  503  and could not be: waiting does not help
     │   └── PictureHostTimeout    504  the picture's host took too long
     └── BackendError              a frontend got no usable answer from its backend
         ├── BackendUnreachable        nobody answers at that address
@@ -141,6 +142,10 @@ class NotReady(HttpError):
     def __init__(self, detail: str, retry_after_s: int = 2) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(NotReady):
+    status, title, slug = 503, "Model unavailable", "model-unavailable"
 
 
 class PictureHostTimeout(HttpError):

@@ -134,6 +134,8 @@ class Copies:
             begun_s = time.monotonic()
             try:
                 self._mourn(copy or self._started(number))
+            except ModelError as exc:
+                log.error("a copy of model %s could not be started: %s", self.model, exc)
             except Exception:  # whatever it is, the next try may do
                 log.exception("a copy of model %s could not be started", self.model)
             copy = None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from imgserve.contract import State
-from imgserve.errors import ImgserveError, NotReady
+from imgserve.errors import ImgserveError, ModelUnavailable, NotReady
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,19 @@ class LoadingModel(Generic[Loaded]):
         try:
             self._loaded = self._load()
             log.info("model %s loaded in %.2f s", self.model, time.perf_counter() - started_s)
-        except Exception as exc:  # whatever it is, callers are told and the log has the rest
-            self._failed_at_s = time.monotonic()
-            self._pause_s = 0.0 if isinstance(exc, NotReady) else RETRY_S
-            # Words of ours are meant to be read; those of others may tell strangers too much.
-            self._failure = str(exc) if isinstance(exc, ImgserveError) else "the log says why"
+        except ImgserveError as exc:
+            log.error("model %s could not be loaded: %s", self.model, exc)
+            self._fail(str(exc), 0.0 if isinstance(exc, NotReady) else RETRY_S)
+        except Exception:  # whatever it is: words that are not ours may tell strangers too much
             log.exception("model %s could not be loaded", self.model)
+            self._fail("the log says why", RETRY_S)
         finally:
             self._done.set()
+
+    def _fail(self, reason: str, pause_s: float) -> None:
+        self._failed_at_s = time.monotonic()
+        self._pause_s = pause_s
+        self._failure = reason
 
     @contextmanager
     def using(self, timeout_s: float) -> Iterator[Loaded]:
@@ -82,7 +87,8 @@ class LoadingModel(Generic[Loaded]):
         """Return the model, waiting for it at most so long.
 
         Raises:
-            NotReady: it is still loading, or could not be loaded.
+            NotReady: it is still loading.
+            ModelUnavailable: it could not be loaded.
         """
         with self._lock:
             if self._failure is not None and self._remaining_s() <= 0:
@@ -92,7 +98,8 @@ class LoadingModel(Generic[Loaded]):
             return self._loaded
         if self._failure is not None:
             again_s = max(1, math.ceil(self._remaining_s()))
-            raise NotReady(f"model {self.model} could not be loaded: {self._failure}", again_s)
+            failed = f"model {self.model} could not be loaded: {self._failure}"
+            raise ModelUnavailable(failed, again_s)
         raise NotReady(f"model {self.model} is still loading: try again in a moment")
 
     def _remaining_s(self) -> float:

@@ -1,6 +1,7 @@
 """Trained weights of a catalogue model, downloaded whole or not at all."""
 
 import hashlib
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from imgserve.models.vision import torchvision
 
 # torch.hub names a file after the start of its SHA-256: resnet152-f82ba261.pth
 HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.")
+
+log = logging.getLogger(__name__)
 
 
 def trained(model_id: str, *, folder: Path, url_base: str = "") -> nn.Module:
@@ -50,27 +53,39 @@ def state_dict(weights: Any, *, folder: Path, url_base: str = "") -> dict[str, T
 
 def _downloaded(url: str, folder: Path) -> dict[str, Tensor]:
     cached = folder / Path(url).name
-    _discard_if_damaged(cached)
+    was_there, difference = cached.exists(), _difference(cached)
     try:
+        if difference:
+            log.warning("%s is not the right file, %s: it is downloaded anew", cached, difference)
+            torch.hub.download_url_to_file(url, str(cached), _hash_in_name(cached))
+            difference = ""
         tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, model_dir=str(folder), map_location="cpu", check_hash=True, weights_only=True
         )
     except Exception as exc:  # the loader raises what urllib, http.client, pickle or zip raise
-        cached.unlink(missing_ok=True)
+        if not was_there:
+            cached.unlink(missing_ok=True)
+        there = f"; the file that is there is not the right one, {difference}" if difference else ""
         raise WeightsUnavailable(
             f"{cached.name} could not be had from {url} ({exc}): check the network, or set "
             "WEIGHTS_URL_BASE to a mirror that holds this file, or put it into "
-            f"{folder} by hand"
+            f"{folder} by hand{there}"
         ) from exc
     return tensors
 
 
-def _discard_if_damaged(cached: Path) -> None:
-    """Remove a file whose content is not what its name says, so that it is downloaded again."""
-    expected = HASH_IN_NAME.search(cached.name)
+def _difference(cached: Path) -> str:
+    """Return how a file's content is not what its name says; nothing where it is, or is absent."""
+    expected = _hash_in_name(cached)
     if not cached.exists() or expected is None:
-        return
+        return ""
     with cached.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if not actual.startswith(expected.group(1)):
-        cached.unlink()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found.startswith(expected):
+        return ""
+    return f"its SHA-256 begins with {found[: len(expected)]} instead of {expected}"
+
+
+def _hash_in_name(cached: Path) -> str | None:
+    match = HASH_IN_NAME.search(cached.name)
+    return match and match[1]

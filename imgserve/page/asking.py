@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from imgserve.client import BackendClient, retry_while_waking
 from imgserve.contract import PredictAnswer
-from imgserve.errors import BackendError, BackendNotReady, NotReady, RequestRefused
+from imgserve.errors import BackendError
 from imgserve.page.questions import TOP, Picture
 from imgserve.page.words import Failure, failure
 
@@ -95,25 +95,11 @@ def timed_answer(
     """Return the answer and how long it took.
 
     Raises:
-        BackendError: there is none; ``RequestRefused`` where it is no use to wait for the model.
+        BackendError: there is none.
     """
     started = time.perf_counter()
-    try:
-        answer = picture.classify(backend, model, top_k)
-    except BackendNotReady as exc:
-        if model and _has_failed_to_load(backend, model):
-            raise RequestRefused(str(exc), NotReady.slug, NotReady.status) from exc
-        raise
+    answer = picture.classify(backend, model, top_k)
     return Answered(answer, (time.perf_counter() - started) * 1000)
-
-
-def _has_failed_to_load(backend: BackendClient, model: str) -> bool:
-    """Return whether a model is not loading: it was tried, and cannot be."""
-    try:
-        described = backend.model(model)
-    except BackendError:
-        return False
-    return described.state == "absent" and described.detail is not None
 
 
 def _noticed(call: Callable[[], T], notice: Callable[[], None]) -> T:

@@ -46,7 +46,7 @@ def show_comparison(comparison: Comparison) -> None:
     slots = _grid(len(comparison.outcomes))
     for slot, (model, outcome) in zip(slots, comparison.outcomes.items(), strict=True):
         _card(slot, model.title, outcome)
-    if comparison.linked:
+    if comparison.linked and answered:
         st.caption(FETCHED_EACH)
     if any(isinstance(each, Failure) and each.again for each in comparison.outcomes.values()):
         offer_another_try()

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import requests
 
-from imgserve.contract import ModelState
+from imgserve.contract import Problem
+from imgserve.errors import ModelUnavailable
 from imgserve.processes.output import readable, say
 
 # A backend whose model is loading answers at once, but shares the machine with what loads it.
@@ -28,29 +29,24 @@ class Service:
         name: shown before each line it says.
         command: the program and its arguments.
         environ: all of its environment.
-        ready_url: answers 200 once it can be used.
-        state_url: where a backend of one model says how that is. The rest goes on without a
-            service that has one, if it ends or its model cannot be had.
+        ready_url: answers 200 once it can be used, or that its first model cannot be had.
+        models: those that answer there, the default first. Without a service that has some, the
+            rest goes on as long as there are others; without one that has none, it does not.
     """
 
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str]
     ready_url: str
-    state_url: str = ""
-
-    @property
-    def is_needed(self) -> bool:
-        """Return whether nothing works without it."""
-        return not self.state_url
+    models: tuple[str, ...] = ()
 
 
 class Child:
     """A running service; its output is shown line by line under its name.
 
     Attributes:
-        ready: whether it could be used when last asked.
-        absent: why its model cannot be had; empty where it can, or may still.
+        ready: whether it can be used.
+        absent: why its first model cannot be had; empty where it can, or may still.
     """
 
     def __init__(self, service: Service, folder: Path) -> None:
@@ -76,15 +72,18 @@ class Child:
             if (shown := readable(line.rstrip())) is not None:
                 say(f"{self.service.name:8} | {shown}")
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the models that can be had, or may still."""
+        return self.service.models[1:] if self.absent else self.service.models
+
     def is_settled(self, http: requests.Session) -> bool:
         """Return whether the service can be used or never will; then it is not asked again."""
         if not self.ready and not self.absent:
-            try:
-                self.ready = http.get(self.service.ready_url, timeout=ANSWER_TIMEOUT_S).ok
-                if not self.ready and self.service.state_url:
-                    self.absent = _why_absent(http, self.service.state_url)
-            except requests.RequestException:
-                self.ready = False
+            with contextlib.suppress(requests.RequestException):
+                answer = http.get(self.service.ready_url, timeout=ANSWER_TIMEOUT_S)
+                self.ready = answer.ok
+                self.absent = _why_absent(answer)
         return self.ready or bool(self.absent)
 
     def signal(self, number: int) -> None:
@@ -107,14 +106,13 @@ class Child:
         self._output.join(timeout=1)
 
 
-def _why_absent(http: requests.Session, state_url: str) -> str:
-    """Return why a model cannot be had; nothing while it is loading."""
-    answer = http.get(state_url, timeout=ANSWER_TIMEOUT_S)
+def _why_absent(answer: requests.Response) -> str:
+    """Return why a model cannot be had; nothing while it is loading, or where it is ready."""
     try:
-        model = msgspec.json.decode(answer.content, type=ModelState)
+        problem = msgspec.json.decode(answer.content, type=Problem)
     except msgspec.MsgspecError:
         return ""
-    return model.detail or "" if model.state == "absent" else ""
+    return problem.detail if problem.type.endswith(f":{ModelUnavailable.slug}") else ""
 
 
 def stop(children: Sequence[Child], timeout_s: float) -> None:

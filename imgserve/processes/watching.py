@@ -19,33 +19,26 @@ Announce = Callable[[Sequence[str]], str]
 
 
 class Progress:
-    """Shows once that all services are ready, and until then now and then which are not."""
+    """Says once that no service is waited for, and until then now and then which are."""
 
     def __init__(self, announce: Announce) -> None:
         self._announce = announce
         self._announced = False
         self._started = self._reminded = time.monotonic()
 
-    def show(self, children: Sequence[Child], http: requests.Session) -> None:
-        """Ask the services that were not ready and say what is new."""
+    def show(self, children: Sequence[Child], waiting: Sequence[str]) -> None:
+        """Say what is new, given the names of those that are waited for."""
         if self._announced:
             return
-        waiting = [child.service.name for child in children if not child.is_settled(http)]
         now = time.monotonic()
         if not waiting:
             self._announced = True
-            self._say_what_there_is(children, now - self._started)
+            say(f"\nReady after {now - self._started:.0f} s.")
+            _say_what_is_absent(children)
+            say(self._announce([model for child in children for model in child.models]))
         elif now - self._reminded >= REMIND_S:
             self._reminded = now
             say(f"waiting for {' and '.join(waiting)} ({now - self._started:.0f} s)")
-
-    def _say_what_there_is(self, children: Sequence[Child], waited_s: float) -> None:
-        ready = [child.service.name for child in children if child.ready]
-        say(f"\nReady after {waited_s:.0f} s.")
-        for child in children:
-            if child.absent:
-                say(f"{child.service.name} is absent: {child.absent}")
-        say(self._announce(ready))
 
 
 def supervise(
@@ -54,12 +47,12 @@ def supervise(
     announce: Announce,
     stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> int:
-    """Run services in a folder until told to stop or one that is needed ends.
+    """Run services in a folder until told to stop, or until what is left is of no use.
 
     Args:
         services: what to run.
         folder: where.
-        announce: given the names of those that are ready, what to say once none is waited for.
+        announce: given the models that there are, what to say once no service is waited for.
         stop_timeout_s: how long they have to end before they are killed.
 
     Returns:
@@ -80,7 +73,7 @@ def supervise(
 
 
 def _watch(children: list[Child], stopped: threading.Event, progress: Progress) -> int:
-    """Wait until told to stop or too much has ended; return the exit status.
+    """Wait until told to stop or too little is left; return the exit status.
 
     What ended by itself is taken from ``children``.
     """
@@ -93,13 +86,32 @@ def _watch(children: list[Child], stopped: threading.Event, progress: Progress) 
                 child.clear_up()
                 if not _can_go_on(child, children):
                     return 1
-            progress.show(children, http)
+            waiting = [child.service.name for child in children if not child.is_settled(http)]
+            if not _can_answer(children):
+                return 1
+            progress.show(children, waiting)
     return 0
 
 
 def _can_go_on(gone: Child, left: Sequence[Child]) -> bool:
     """Say that a service ended by itself; return whether the others are of use without it."""
-    needed = gone.service.is_needed or all(child.service.is_needed for child in left)
-    then = "stopping the rest" if needed else "the rest goes on without it"
+    goes_on = bool(gone.service.models) and any(child.models for child in left)
+    then = "the rest goes on without it" if goes_on else "stopping the rest"
     say(f"{gone.service.name} ended by itself ({ended(gone.process.returncode)}): {then}")
-    return not needed
+    return goes_on
+
+
+def _can_answer(children: Sequence[Child]) -> bool:
+    """Return whether there is a model, or may be; say so where none can be had."""
+    if any(child.models for child in children) or not any(child.absent for child in children):
+        return True
+    say("")
+    _say_what_is_absent(children)
+    say("there is no other model to answer: stopping the rest")
+    return False
+
+
+def _say_what_is_absent(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.absent:
+            say(child.absent)

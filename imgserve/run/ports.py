@@ -1,10 +1,11 @@
 """Ports of this machine: which are wanted, which can be had."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
+from imgserve.run.command import command
 from imgserve.run.settings import RunSettings
 
 LOOPBACK = "127.0.0.1"
@@ -52,19 +53,36 @@ def is_free(port: int) -> bool:
     return True
 
 
-def port_complaints(settings: RunSettings) -> list[str]:
-    """Return a sentence for each port that cannot be had, with a port that can."""
+def port_complaint(settings: RunSettings, environ: Mapping[str, str]) -> str:
+    """Return which ports cannot be had, and what to run instead; nothing where all can.
+
+    Args:
+        settings: what was asked for.
+        environ: the same as it was given.
+    """
     wishes = wanted(settings)
     if complaint := _overlap(wishes):
-        return [complaint]
-    all_wanted = {port for wish in wishes for port in wish}
-    command = "make run" if settings.version == "v1" else f"make run VERSION={settings.version}"
-    return [
-        f"Port {taken} is taken. Stop what uses it, or choose another: "
-        f"{command} {wish.variable}={next_free(wish.first, all_wanted, wish.count)}"
-        for wish in wishes
-        if (taken := next((port for port in wish if not is_free(port)), None))
-    ]
+        return complaint
+    taken = [port for wish in wishes for port in wish if not is_free(port)]
+    if not taken:
+        return ""
+    instead = command(environ, _instead(wishes, taken))
+    if len(taken) == 1:
+        return f"Port {taken[0]} is taken. Stop what uses it, or choose another: {instead}"
+    listed = ", ".join(map(str, taken))
+    return f"Ports {listed} are taken. Stop what uses them, or choose others: {instead}"
+
+
+def _instead(wishes: list[Wanted], taken: Collection[int]) -> dict[str, str]:
+    """Return free ports for the variables whose own are taken."""
+    excluded = {port for wish in wishes for port in wish}
+    found: dict[str, str] = {}
+    for wish in wishes:
+        if any(port in taken for port in wish):
+            first = next_free(wish.first, excluded, wish.count)
+            excluded.update(range(first, first + wish.count))
+            found[wish.variable] = str(first)
+    return found
 
 
 def _overlap(wishes: list[Wanted]) -> str:

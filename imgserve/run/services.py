@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from imgserve import contract
 from imgserve.machine import cpu_quota
+from imgserve.models.catalogue import choices
 from imgserve.processes import Service
 from imgserve.run.ports import LOOPBACK, url
 from imgserve.run.settings import EMBEDDED, RunSettings
@@ -18,18 +19,23 @@ def services(settings: RunSettings, environ: Environ) -> list[Service]:
         backends = _backend_for_each_model(settings, environ)
         frontend = {**environ, "API_GATEWAY": url(settings.gateway_port)}
         return [*backends, _gateway(settings, environ), _frontend(settings, frontend)]
-    models = {"MODELS": ",".join(settings.models)} if settings.version == "v2" else {}
-    model = {} if models else {"MODEL_NAME": EMBEDDED[0]}
-    backend = _backend(settings.version, settings.backend_port, {**model, **environ, **models})
+    named = environ.get("MODEL_NAME", "")
+    if settings.version == "v2":
+        models, told = choices(settings.models, named), {"MODELS": ",".join(settings.models)}
+    else:
+        models = (named or EMBEDDED[0],)
+        told = {"MODEL_NAME": models[0]}
+    package = f"backend_{settings.version}"
+    backend = _backend(package, settings.backend_port, {**environ, **told}, models)
     frontend = {**environ, "SERVING_URL": url(settings.backend_port)}
     return [backend, _frontend(settings, frontend)]
 
 
-def _backend(version: str, port: int, environ: Environ, model: str = "") -> Service:
-    package = "v3.backend" if model else f"backend_{version}"
-    path = contract.MODEL.format(model=model)
+def _backend(
+    package: str, port: int, environ: Environ, models: tuple[str, ...], name: str = "backend"
+) -> Service:
     return Service(
-        name=model or "backend",
+        name=name,
         command=(
             *(sys.executable, "-m", "gunicorn"),
             *("--config", "imgserve/service/gunicorn.conf.py"),
@@ -37,7 +43,7 @@ def _backend(version: str, port: int, environ: Environ, model: str = "") -> Serv
         ),
         environ={**environ, "HOST": LOOPBACK, "PORT": str(port)},
         ready_url=url(port) + contract.READY,
-        state_url=url(port) + path if model else "",
+        models=models,
     )
 
 
@@ -51,7 +57,7 @@ def _backend_for_each_model(settings: RunSettings, environ: Environ) -> list[Ser
     common = {"THREADS": str(share), **environ, "MODELS": ",".join(settings.models)}
     ports = enumerate(settings.models, start=settings.backend_port)
     return [
-        _backend(settings.version, port, {**common, "MODEL_NAME": model}, model)
+        _backend("v3.backend", port, {**common, "MODEL_NAME": model}, (model,), model)
         for port, model in ports
     ]
 

@@ -19,7 +19,7 @@ from imgserve.contract import (
     Ready,
 )
 from imgserve.engine.pool import ModelPool
-from imgserve.errors import NotReady, UnknownModel
+from imgserve.errors import ModelUnavailable, NotReady, UnknownModel
 from imgserve.service.app import Backend, create_backend, json_answer
 from imgserve.service.asked import CHOOSING, Asked
 from imgserve.service.model_state import model_state
@@ -52,7 +52,7 @@ def _random_key() -> str:
 
 def _add_models(backend: Backend, pool: ModelPool[Model]) -> None:
     @backend.app.get(READY)
-    @documented({200: Ready}, (NotReady,))
+    @documented({200: Ready}, (NotReady, ModelUnavailable))
     def ready() -> Response:
         """Say whether a prediction can be made now."""
         return json_answer(Ready(pool.ready_id()))

@@ -14,7 +14,7 @@ from imgserve.contract import (
     Ready,
 )
 from imgserve.engine.loading_model import LoadingModel
-from imgserve.errors import NotReady, UnknownModel
+from imgserve.errors import ModelUnavailable, NotReady, UnknownModel
 from imgserve.service.app import Backend, create_backend, json_answer
 from imgserve.service.asked import ONE_MODEL
 from imgserve.service.model_state import model_state
@@ -62,7 +62,7 @@ def _require(model_id: str, only: LoadingModel[Model]) -> None:
 
 def _add_ready(backend: Backend, model: LoadingModel[Model]) -> None:
     @backend.app.get(READY)
-    @documented({200: Ready}, (NotReady,))
+    @documented({200: Ready}, (NotReady, ModelUnavailable))
     def ready() -> Response:
         """Say whether a prediction can be made now."""
         loaded = model.get()

@@ -43,6 +43,7 @@ PREDICT_PROBLEMS = (
     errors.PictureHostFailed,
     errors.Busy,
     errors.NotReady,
+    errors.ModelUnavailable,
     errors.PictureHostTimeout,
 )
 

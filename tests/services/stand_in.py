@@ -1,4 +1,4 @@
-"""A service for tests of what starts and stops services: answers 200, or that it has no model."""
+"""A service for tests of what starts and stops services: ready, loading, or without its model."""
 
 import argparse
 import http.server
@@ -23,13 +23,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         entry = {"severity": "INFO", "message": "asked", "httpRequest": asked}
         print(json.dumps(entry), flush=True)
         loading = time.monotonic() < STARTED + self.loads_for_s
-        about_model = self.path.startswith("/model/")
-        self.send_response(503 if (loading or self.absent) and not about_model else 200)
+        slug = "not-ready" if loading else "model-unavailable" if self.absent else ""
+        self.send_response(503 if slug else 200)
         self.end_headers()
-        state = "loading" if loading else "absent"
-        numbers = {"parameters": 1, "top1": 1.0, "input_size": 224, "size_bytes": None}
-        words = {"id": "swin_b", "title": "Swin", "state": state, "detail": self.absent or None}
-        self.wfile.write(json.dumps(numbers | words).encode())
+        words = {"title": "No model", "detail": self.absent, "request_id": "1"}
+        problem = {"type": f"urn:imgserve:problem:{slug}", "status": 503, **words}
+        self.wfile.write(json.dumps(problem if slug else {"status": "ready"}).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

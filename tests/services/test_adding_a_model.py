@@ -20,6 +20,7 @@ from imgserve.models.vision import IMAGENET_CATEGORIES, torchvision
 from tests.conventions.documents import section
 from tests.services.conftest import CLEAN, Backend, free_port
 from tests.services.deployment.project import git
+from tests.services.repository_copy import copy_repository
 from tests.unit import pictures
 
 EMBEDDED = "efficientnet_lite0"
@@ -58,9 +59,7 @@ def copy(
 ) -> Path:
     """Return a copy of the repository in which the first two steps are done."""
     folder = tmp_path_factory.mktemp("copy")
-    for path in repository_files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / path, folder / path)
+    copy_repository(root, repository_files, folder)
     git(folder, "init", "--quiet", "--template=")
     (line,) = re.findall(r"^ *(Entry\(.*\))$", steps, re.MULTILINE)
     at_the_end(folder / "imgserve/models/catalogue.py", r"^( *)Entry\(.*\),\n", rf"\1{line},\n")

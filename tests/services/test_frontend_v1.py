@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.services.conftest import free_port
 from tests.unit import pictures
 
 SENTENCE = re.compile("I think this is an image of an? ")
@@ -193,6 +194,20 @@ def test_a_phone_shows_the_answer_without_scrolling_sideways(
     wide = "e => e.scrollWidth > e.clientWidth"
     assert not page.locator("[data-testid=stMain]").evaluate(wide)
     assert not page.locator("html").evaluate(wide)
+
+
+def test_a_model_that_cannot_be_had_is_said_with_its_reason(
+    open_page: OpenPage, frontend: Callable[..., str], start_backend: Callable[..., Any]
+) -> None:
+    backend = start_backend(
+        ready=False, MODEL_NAME="vgg16", WEIGHTS_URL_BASE=f"http://127.0.0.1:{free_port()}"
+    )
+    backend.wait_until("/hello")
+    page = open_page(frontend(backend.url))
+    page.get_by_role("button", name="Cat", exact=True).click()
+    failure(page, re.compile(r"Model vgg16 could not be loaded: .* could not be had"))
+    backend.stop()
+    assert "Traceback" not in "".join(backend.log)
 
 
 def test_a_backend_stopped_and_started_again_is_waited_for(

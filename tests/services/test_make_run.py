@@ -1,4 +1,4 @@
-"""``make run`` of the versions with several models, as a person uses it."""
+"""``make run``, as a person uses it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from imgserve.run.ports import next_free
+from imgserve.run.ports import is_free, next_free
 from tests.services.conftest import MODELS, free_port
 from tests.services.test_processes import finish, read_until
 from tests.unit import pictures
@@ -56,16 +56,12 @@ class Run:
 
 
 @pytest.fixture
-def start(root: Path, weights_dir: Path) -> Iterator[Callable[..., Run]]:
-    """Return a function that starts a run on free ports and waits until it is ready."""
+def begin(root: Path, weights_dir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that begins a run with these settings."""
     runs: list[subprocess.Popen[str]] = []
 
-    def start(version: str, answers_at: str, **environ: str) -> Run:
-        ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "FRONTEND_PORT")}
-        ports["BACKEND_PORT"] = str(
-            next_free(free_port(), set(), len(environ["MODELS"].split(",")))
-        )
-        given = {"VERSION": version, "WEIGHTS_DIR": str(weights_dir), **ports, **environ}
+    def begin(**environ: str) -> subprocess.Popen[str]:
+        given = {"WEIGHTS_DIR": str(weights_dir), **environ}
         process = subprocess.Popen(
             [sys.executable, "-m", "imgserve.run"],
             cwd=root,
@@ -74,16 +70,56 @@ def start(root: Path, weights_dir: Path) -> Iterator[Callable[..., Run]]:
             text=True,
         )
         runs.append(process)
-        said = read_until(process, "Ctrl-C stops everything.")
-        assert f"  page     http://127.0.0.1:{ports['FRONTEND_PORT']}\n" in said
-        return Run(process, said, f"http://127.0.0.1:{ports[answers_at]}")
+        return process
 
-    yield start
+    yield begin
     for run in runs:
         if run.poll() is None:
             run.send_signal(signal.SIGTERM)
         if run.stdout and not run.stdout.closed:
             run.communicate(timeout=20)
+
+
+@pytest.fixture
+def start(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., Run]:
+    """Return a function that starts a run on free ports and waits until it is ready."""
+
+    def start(version: str, answers_at: str, **environ: str) -> Run:
+        ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "FRONTEND_PORT")}
+        ports["BACKEND_PORT"] = str(
+            next_free(free_port(), set(), len(environ["MODELS"].split(",")))
+        )
+        process = begin(VERSION=version, **ports, **environ)
+        said = read_until(process, "Ctrl-C stops everything.")
+        assert f"  page     http://127.0.0.1:{ports['FRONTEND_PORT']}\n" in said
+        return Run(process, said, f"http://127.0.0.1:{ports[answers_at]}")
+
+    return start
+
+
+def test_v1_whose_model_cannot_be_had_says_why_once_and_ends(
+    begin: Callable[..., subprocess.Popen[str]],
+) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    ports = {name: free_port() for name in ("BACKEND_PORT", "FRONTEND_PORT")}
+    given = {name: str(port) for name, port in ports.items()}
+    status, said = finish(
+        begin(MODEL_NAME="resnet152", WEIGHTS_URL_BASE=nowhere, **given), limit_s=120
+    )
+    assert status == 1
+    reason = re.findall(r"^model resnet152 could not be loaded: .*$", said, re.MULTILINE)
+    assert len(reason) == 1
+    assert f"could not be had from {nowhere}" in reason[0]
+    assert "Traceback" not in said
+    assert all(is_free(port) for port in ports.values())
+
+
+def test_v2_goes_on_without_its_default_model(start: Callable[..., Run]) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    run = start("v2", "BACKEND_PORT", MODELS=f"vgg16,{MODELS[0]}", WEIGHTS_URL_BASE=nowhere)
+    assert re.search(rf"^model vgg16 could not be loaded: .*{nowhere}", run.said, re.MULTILINE)
+    assert run.run_curl()["model"] == MODELS[0]
+    run.stop()
 
 
 def test_v2_answers_for_every_model_and_its_command_works(start: Callable[..., Run]) -> None:
@@ -102,7 +138,7 @@ def test_v3_goes_on_without_what_cannot_be_had_and_what_was_killed(
     models = ("vgg16", *MODELS)
     nowhere = f"http://127.0.0.1:{free_port()}"
     run = start("v3", "GATEWAY_PORT", MODELS=",".join(models), WEIGHTS_URL_BASE=nowhere)
-    assert re.search(rf"^vgg16 is absent: .*{nowhere}", run.said, re.MULTILINE)
+    assert re.search(rf"^model vgg16 could not be loaded: .*{nowhere}", run.said, re.MULTILINE)
     assert f"  gateway  {run.url}/models\n" in run.said
     assert requests.get(f"{run.url}/models", timeout=10).json() == list(models)
     assert run.run_curl()["model"] == MODELS[0]
@@ -110,7 +146,7 @@ def test_v3_goes_on_without_what_cannot_be_had_and_what_was_killed(
         answer = run.predict(model).json()
         assert (answer["model"], answer["category"]) == (model, "espresso")
     absent = run.predict("vgg16")
-    assert (absent.status_code, absent.json()["title"]) == (503, "Model not ready")
+    assert (absent.status_code, absent.json()["title"]) == (503, "Model unavailable")
 
     os.kill(backend_pid(run, MODELS[1]), signal.SIGKILL)
     read_until(run.process, f"{MODELS[1]} ended by itself (signal SIGKILL): the rest goes on")

@@ -14,6 +14,7 @@ import pytest
 from imgserve.run.ports import next_free
 from tests.conventions.documents import sections
 from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost, free_port
+from tests.services.repository_copy import copy_repository
 from tests.services.test_processes import finish, read_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,6 +149,34 @@ def test_make_format_would_change_nothing() -> None:
     done = run(sys.executable, "-m", "ruff", "format", "--check", ".")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ruff format ." in run(*MAKE, "--dry-run", "format").stdout
+
+
+@pytest.fixture(scope="module")
+def copy(
+    root: Path, repository_files: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a copy of the repository, with this one's environment."""
+    folder = tmp_path_factory.mktemp("copy")
+    copy_repository(root, repository_files, folder)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.mark.parametrize("target", ["answers", "readme", "lock"])
+def test_what_make_writes_is_already_written(
+    target: str, copy: Path, root: Path, repository_files: list[Path]
+) -> None:
+    # As a person's shell has it: the lock is made with what the package index says.
+    done = subprocess.run(
+        [*MAKE, target], cwd=copy, check=False, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    changed = [
+        str(path)
+        for path in repository_files
+        if (copy / path).read_bytes() != (root / path).read_bytes()
+    ]
+    assert changed == []
 
 
 def test_make_lint_finds_nothing() -> None:

@@ -35,6 +35,26 @@ def test_an_unknown_version_is_refused(root: Path) -> None:
     assert "'v4' is none of v1, v2, v3" in told.stderr
 
 
+def test_folder_that_is_kept_is_named_with_the_command_that_removes_it(
+    root: Path, tmp_path: Path
+) -> None:
+    """Here git fails, so that nothing is begun."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("chromium", "curl", "docker", "gcloud", "git", "nginx"):
+        (programs / name).write_text("#!/bin/sh\nexit 1\n")
+        (programs / name).chmod(0o755)
+    folder = tmp_path / "my rehearsal"
+    words = ("v1", "--keep", "--folder", str(folder))
+    told = run(root, *words, PATH=str(programs), REHEARSE_MODELS="vgg16")
+    assert told.returncode == 1
+    *_, kept, remove = told.stderr.splitlines()
+    assert kept == f"Everything is in {folder}. Nothing of it runs any more; this removes it:"
+    assert any(folder.iterdir())
+    subprocess.run(["sh", "-c", remove], check=True)
+    assert not folder.exists()
+
+
 def test_without_gcloud_it_says_so_and_does_nothing(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal"
     told = run(root, "--folder", str(folder), PATH=str(tmp_path))

@@ -260,6 +260,15 @@ def test_a_503_problem_says_whether_it_wakes_or_is_busy(
         client.predict_url("http://x/y.png")
 
 
+def test_a_model_that_could_not_be_loaded_is_not_waited_for(
+    client: BackendClient, backend: Backend
+) -> None:
+    backend.answers(lambda: problem(503, "model-unavailable", "no weights"))
+    with pytest.raises(RequestRefused, match="no weights") as caught:
+        client.predict_url("http://x/y.png")
+    assert not may_wake(caught.value)
+
+
 def test_any_other_problem_keeps_its_detail_slug_and_status(
     client: BackendClient, backend: Backend
 ) -> None:

@@ -11,7 +11,7 @@ from imgserve.engine.artefact import Transform
 from imgserve.engine.classifier import Classifier
 from imgserve.engine.loading_model import LoadingModel
 from imgserve.engine.transform import Crop
-from imgserve.errors import ModelError, NotReady, UnknownModel
+from imgserve.errors import ModelError, ModelUnavailable, NotReady, UnknownModel
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 
@@ -49,6 +49,7 @@ def test_while_it_loads_callers_are_told_and_may_wait() -> None:
     assert model.state == "loading"
     with pytest.raises(NotReady, match="small is still loading") as caught:
         model.get()
+    assert caught.type is NotReady
     assert caught.value.retry_after_s == 2
     begun.set()
     with model.using(5) as classifier:
@@ -58,21 +59,28 @@ def test_while_it_loads_callers_are_told_and_may_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
-    [(ModelError("no weights"), "no weights"), (OSError("/a/path"), "the log says why")],
+    ("error", "said", "has_traceback"),
+    [
+        (ModelError("no weights"), "no weights", False),
+        (OSError("/a/path"), "the log says why", True),
+    ],
 )
 def test_a_model_that_cannot_be_loaded_says_why_but_not_what_only_the_log_may(
-    error: Exception, said: str
+    error: Exception, said: str, has_traceback: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def load() -> Classifier:
         raise error
 
     model = LoadingModel("small", load)
-    with pytest.raises(NotReady, match=f"could not be loaded: {said}") as caught:
+    with pytest.raises(ModelUnavailable, match=f"could not be loaded: {said}") as caught:
         model.get(5)
     assert caught.value.retry_after_s == 60
     assert model.state == "absent"
     assert model.failure == said
+    (entry,) = caplog.records
+    assert "model small could not be loaded" in entry.message
+    assert bool(entry.exc_info) == has_traceback
+    assert str(error) in caplog.text
 
 
 def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_pause(
@@ -88,7 +96,7 @@ def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_pause(
 
     model = LoadingModel("small", load)
     for _ in range(2):
-        with pytest.raises(NotReady, match="no network"):
+        with pytest.raises(ModelUnavailable, match="no network"):
             model.get(5)
     assert len(results) == 1
     later = loading_model.time.monotonic() + loading_model.RETRY_S
@@ -122,6 +130,19 @@ def test_a_failed_compilation_is_told_with_its_reason(tmp_path: Path) -> None:
     settings = BackendSettings(weights_dir=tmp_path, weights_url_base="http://127.0.0.1:9")
     with pytest.raises(ModelError, match=r"resnet152-f82ba261\.pth could not be had"):
         loading.load(settings, "resnet152")
+
+
+def test_a_wrong_file_of_weights_is_named_and_left_where_nothing_better_can_be_had(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = BackendSettings(weights_dir=tmp_path, weights_url_base="http://127.0.0.1:9")
+    wrong = loading.checkpoints_folder(settings) / "resnet152-f82ba261.pth"
+    wrong.parent.mkdir()
+    wrong.write_bytes(b"another")
+    with pytest.raises(ModelError, match=r"SHA-256 begins with ae448ac8 instead of f82ba261$"):
+        loading.load(settings, "resnet152")
+    assert "instead of f82ba261: it is downloaded anew" in capfd.readouterr().err
+    assert wrong.read_bytes() == b"another"
 
 
 def test_an_unknown_model_is_not_tried(tmp_path: Path) -> None:

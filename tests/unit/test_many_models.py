@@ -125,7 +125,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
     used(backend)
     loads.error = errors.WeightsUnavailable("no weights")
     data = {"image": (io.BytesIO(cat()), "cat.jpg"), "model": "b"}
-    answered = problem(backend.post("/predict", data=data), errors.NotReady)
+    answered = problem(backend.post("/predict", data=data), errors.ModelUnavailable)
     assert "no weights" in answered.detail
     assert used(backend) == "a"
 

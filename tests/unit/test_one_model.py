@@ -49,3 +49,5 @@ def test_the_api_is_described_in_openapi_3_1() -> None:
     document = client().get("/openapi.json").get_json()
     OpenAPIV31SpecValidator(document).validate()
     assert "/model/{model}/predict" in document["paths"]
+    not_ready = document["paths"]["/ready"]["get"]["responses"]["503"]
+    assert not_ready["description"] == "Model not ready; Model unavailable"

@@ -143,6 +143,7 @@ FAILURES = [
     (BackendTimeout("slow"), "took too long", True),
     (RequestRefused("not a picture", "unsupported-format", 415), "Not a picture\\.", False),
     (RequestRefused("the host is gone!", "picture-host-failed", 502), "The host is gone", True),
+    (RequestRefused("no weights", "model-unavailable", 503), "No weights\\.", True),
 ]
 
 

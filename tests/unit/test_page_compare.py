@@ -74,6 +74,7 @@ def test_without_any_answer_there_is_no_chart_but_every_reason(
     assert app.header[0].value == "No model answered"
     assert words.count("cannot be reached at the moment") == 3
     assert "inner" not in words
+    assert "fetched" not in words
 
 
 def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
@@ -155,9 +156,6 @@ class Answers:
         finally:
             with self._lock:
                 self.at_once -= 1
-
-    def model(self, _: str) -> Any:
-        raise BackendUnreachable("refused")
 
     def show(self, stages: Report) -> None:
         self.shown.append(dict(stages))

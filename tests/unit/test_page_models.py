@@ -276,19 +276,17 @@ def test_a_model_that_cannot_be_loaded_is_not_waited_for(
     app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAKE_TIMEOUT_S", "60")
-    backend.states["large"] = msgspec.structs.replace(LARGE, detail="no weights")
-    backend.answers["large"] = BackendNotReady("model large could not be loaded: no weights")
+    failed = "model large could not be loaded: no weights"
+    backend.answers["large"] = RequestRefused(failed, "model-unavailable", 503)
     pick(app.run(), "large")
     assert "Model large could not be loaded" in shown(submit(app, URL))
     assert len(backend.asked) == 1
 
 
-@pytest.mark.parametrize("state", [LARGE, BackendTimeout("slow")], ids=["loading", "silent"])
 def test_a_model_that_is_loading_is_waited_for(
-    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch, state: Any
+    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAKE_TIMEOUT_S", "60")
-    backend.states["large"] = state
     backend.answers["large"] = [BackendNotReady("loading"), answer(model="large")]
     pick(app.run(), "large")
     assert "Model\\: large" in shown(submit(app, URL))

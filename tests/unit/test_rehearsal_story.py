@@ -1,5 +1,7 @@
 """The steps of a rehearsal and what is said of them."""
 
+import io
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from deployment.rehearsal.host.docker import Docker
+from deployment.rehearsal.host.rehearsal import Rehearsal
 from deployment.rehearsal.story import asking, ending, models
 from deployment.rehearsal.story.asking import Asker
 from deployment.rehearsal.story.changing import compared, digests
@@ -14,6 +18,7 @@ from deployment.rehearsal.story.images import Layer, by_purpose
 from deployment.rehearsal.story.progress import Progress, Step, StepFailed
 from deployment.rehearsal.story.report import document, table
 from deployment.rehearsal.story.scripts import Scripts
+from deployment.rehearsal.story.shell import shell
 from deployment.rehearsal.story.stage import Build
 
 BASE = [Layer("sha256:a", 30_000_000, "CMD"), Layer("sha256:b", 90_000_000, "install.sh backend")]
@@ -193,6 +198,56 @@ def test_who_never_asked_has_shown_nothing() -> None:
         pass
     with pytest.raises(StepFailed, match="of 0 questions"):
         asker.verdict()
+
+
+SHELL = """\
+#!/bin/sh
+.venv/bin/python -c 'import flask, sys; print(sys.prefix)'
+echo $CLOUDSDK_RUN_REGION
+exit 3
+"""
+
+
+@pytest.fixture
+def in_shell(
+    tmp_path: Path,
+    progress: Progress,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> tuple[Path, int, str, str]:
+    """Return a copy, and what a shell in it returns, prints and is told."""
+    copy = tmp_path / "source"
+    for name, text in {"deployment/setup.sh": "#!/bin/sh\n", "shell": SHELL}.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text)
+        (copy / name).chmod(0o755)
+    monkeypatch.setenv("SHELL", str(copy / "shell"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    environ = {"PATH": os.environ["PATH"]}
+    own = Rehearsal(tmp_path, copy, tmp_path, "registry", Docker(environ, True), environ)
+    status = shell(own, progress, ["vgg16"])
+    printed, said = capfd.readouterr()
+    return copy, status, printed, said
+
+
+def test_shell_is_in_the_copy_with_the_environment_and_the_region(
+    in_shell: tuple[Path, int, str, str],
+) -> None:
+    copy, status, printed, _ = in_shell
+    assert printed == f"{copy / '.venv'}\nnorthamerica-northeast1\n"
+    assert status == 3
+
+
+def test_shell_says_what_is_set_what_to_type_and_how_to_leave(
+    in_shell: tuple[Path, int, str, str],
+) -> None:
+    copy, _, _, said = in_shell
+    assert str(copy) in said
+    assert "Login, project (rehearsal) and region are set" in said
+    assert "leave out `gcloud auth login`" in said
+    assert "deployment/submit_build_backend_v1.sh && deployment/deploy_backend_v1.sh" in said
+    assert "edit backend_v1/app.py here" in said
+    assert "`exit` or Ctrl-D leaves, and removes all of it." in said
 
 
 def test_deliverables_are_read_by_version_and_side() -> None:

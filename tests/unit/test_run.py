@@ -64,15 +64,16 @@ def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
     assert (frontend.environ["HOST"], frontend.environ["PORT"]) == ("127.0.0.1", "9001")
     assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:9000"
     assert backend.environ["THREADS"] == frontend.environ["THREADS"] == "2"
-    assert backend.is_needed
-    assert frontend.is_needed
+    assert (backend.models, frontend.models) == (("efficientnet_lite0",), ())
 
 
 def test_model_of_v1_is_the_embedded_one_unless_told_otherwise() -> None:
     default = by_name(RunSettings(), {})["backend"]
     chosen = by_name(RunSettings(), {"MODEL_NAME": "swin_b"})["backend"]
-    assert default.environ["MODEL_NAME"] == "efficientnet_lite0"
+    empty = by_name(RunSettings(), {"MODEL_NAME": ""})["backend"]
+    assert default.environ["MODEL_NAME"] == empty.environ["MODEL_NAME"] == "efficientnet_lite0"
     assert chosen.environ["MODEL_NAME"] == "swin_b"
+    assert chosen.models == ("swin_b",)
 
 
 def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
@@ -81,9 +82,16 @@ def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
     assert backend.command[-1] == "backend_v2.app:app"
     assert backend.environ["MODELS"] == "vgg16,swin_b"
     assert "MODEL_NAME" not in backend.environ
-    assert backend.is_needed
+    assert (backend.models, frontend.models) == (("vgg16", "swin_b"), ())
     assert "frontend_v2/app.py" in frontend.command
     assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:8000"
+
+
+def test_default_model_of_v2_is_the_one_that_is_named() -> None:
+    settings = RunSettings(version="v2", models=("vgg16", "swin_b"))
+    backend, _ = services(settings, {"MODEL_NAME": "swin_b"})
+    assert backend.models == ("swin_b", "vgg16")
+    assert backend.environ["MODEL_NAME"] == "swin_b"
 
 
 def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() -> None:
@@ -95,8 +103,8 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
         assert backend.command[-1] == "v3.backend.app:app"
         assert (backend.environ["PORT"], backend.environ["MODEL_NAME"]) == (str(port), model)
         assert backend.environ["MODELS"] == "vgg16,swin_b"
-        assert backend.state_url == f"http://127.0.0.1:{port}/model/{model}"
-        assert not backend.is_needed
+        assert backend.models == (model,)
+    assert found["gateway"].models == found["frontend"].models == ()
     assert "v3/frontend/app.py" in found["frontend"].command
     assert found["frontend"].environ["API_GATEWAY"] == "http://127.0.0.1:8080"
     given = found["gateway"].environ["BACKENDS"]
@@ -133,39 +141,56 @@ def test_taken_port_is_named_with_a_free_one_to_choose(
     assert run.main({"BACKEND_PORT": str(taken_port), "FRONTEND_PORT": str(free)}) == 2
     said = capsys.readouterr().out
     assert f"Port {taken_port} is taken" in said
-    assert "make run BACKEND_PORT=" in said
-    assert "FRONTEND_PORT" not in said
+    instead = suggested(said)
+    assert ports.is_free(int(instead["BACKEND_PORT"]))
+    assert instead["FRONTEND_PORT"] == str(free)
+
+
+def suggested(said: str) -> dict[str, str]:
+    """Return the settings of the command that a complaint about ports ends with."""
+    _, _, words = said.rpartition(": make run ")
+    return dict(word.split("=", 1) for word in shlex.split(words))
 
 
 def test_taken_port_of_any_backend_of_v3_is_named_with_enough_free_ones_in_a_row(
     taken_port: int,
 ) -> None:
     settings = RunSettings(version="v3", backend_port=taken_port - 1, gateway_port=taken_port + 9)
-    complaint = next(each for each in ports.port_complaints(settings) if "BACKEND_PORT" in each)
+    complaint = ports.port_complaint(settings, {"VERSION": "v3"})
     assert f"Port {taken_port} is taken" in complaint
-    command, _, first = complaint.rpartition("=")
-    assert command.endswith("make run VERSION=v3 BACKEND_PORT")
-    row = range(int(first), int(first) + len(EMBEDDED))
+    instead = suggested(complaint)
+    assert list(instead) == ["VERSION", "BACKEND_PORT"]
+    first = int(instead["BACKEND_PORT"])
+    row = range(first, first + len(EMBEDDED))
     assert all(ports.is_free(port) for port in row)
     assert not {taken_port, taken_port + 9, settings.frontend_port} & set(row)
 
 
 def test_taken_port_of_the_gateway_is_named(taken_port: int) -> None:
     settings = RunSettings(version="v3", gateway_port=taken_port)
-    said = "\n".join(ports.port_complaints(settings))
+    said = ports.port_complaint(settings, {"VERSION": "v3"})
     assert f"Port {taken_port} is taken" in said
-    assert "make run VERSION=v3 GATEWAY_PORT=" in said
+    assert list(suggested(said)) == ["VERSION", "GATEWAY_PORT"]
 
 
 def test_port_that_is_held_but_not_listened_on_is_not_free(held_port: int) -> None:
     assert not ports.is_free(held_port)
 
 
-def test_both_taken_ports_are_named(taken_port: int, held_port: int) -> None:
-    settings = RunSettings(backend_port=taken_port, frontend_port=held_port)
-    backend, frontend = ports.port_complaints(settings)
-    assert "BACKEND_PORT" in backend
-    assert "FRONTEND_PORT" in frontend
+def test_one_command_names_free_ports_for_all_that_are_taken_and_keeps_what_was_set(
+    taken_port: int, held_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"VERSION": "v2", "MODELS": "swin_b,vgg16", "WEIGHTS_DIR": "/a folder"}
+    wanted = {"BACKEND_PORT": str(taken_port), "FRONTEND_PORT": str(held_port)}
+    untold = dict.fromkeys(("PATH", "HOST", "SECRET_KEY", "SSL_CERT_FILE"), "x") | {"THREADS": ""}
+    assert run.main({**given, **wanted, **untold}) == 2
+    said = capsys.readouterr().out
+    assert f"Ports {taken_port}, {held_port} are taken" in said
+    instead = suggested(said)
+    assert {name: instead.pop(name) for name in given} == given
+    assert list(instead) == list(wanted)
+    assert all(ports.is_free(int(port)) for port in instead.values())
+    assert len(set(instead.values())) == len(wanted)
 
 
 def test_next_free_port_may_be_below(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,12 +223,11 @@ def test_one_port_for_both_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_ports_of_v3_that_cannot_be_are_refused(settings: RunSettings, said: str) -> None:
-    assert ports.port_complaints(settings) == [said]
+    assert ports.port_complaint(settings, {}) == said
 
 
 def test_gateways_port_is_nobodys_business_in_v1(taken_port: int) -> None:
-    said = ports.port_complaints(RunSettings(gateway_port=taken_port))
-    assert not any(str(taken_port) in each for each in said)
+    assert str(taken_port) not in ports.port_complaint(RunSettings(gateway_port=taken_port), {})
 
 
 def test_unknown_version_is_refused_with_those_there_are(
@@ -241,7 +265,7 @@ def test_announcement_has_the_page_and_a_curl_line_for_a_picture_that_exists(
     ) -> int:
         assert len(services) == 2
         assert (folder / "imgserve").is_dir()
-        announced.append(announce(["backend", "frontend"]))
+        announced.append(announce(["efficientnet_lite0"]))
         return 0
 
     monkeypatch.setattr(run, "supervise", supervise)
@@ -260,21 +284,15 @@ def asked_by_curl(announcement: str) -> str:
 
 
 def test_announcement_of_v2_asks_the_default_model_by_name() -> None:
-    text = run.announcement(RunSettings(version="v2", models=("swin_b", "vgg16")), ["backend"])
+    text = run.announcement(RunSettings(version="v2"), ["swin_b", "vgg16"])
     assert asked_by_curl(text) == "http://127.0.0.1:8000/model/swin_b/predict"
 
 
 def test_announcement_of_v3_asks_a_model_that_is_there_through_the_gateway() -> None:
     settings = RunSettings(version="v3", models=("swin_b", "vgg16"))
-    text = run.announcement(settings, ["vgg16", "gateway", "frontend"])
+    text = run.announcement(settings, ["vgg16"])
     assert asked_by_curl(text) == "http://127.0.0.1:8080/model/vgg16/predict"
     assert "http://127.0.0.1:8080/models" in text
-
-
-def test_announcement_of_v3_without_any_model_has_no_command_that_fails() -> None:
-    text = run.announcement(RunSettings(version="v3"), ["gateway", "frontend"])
-    assert "curl" not in text
-    assert "http://127.0.0.1:8501" in text
 
 
 @pytest.mark.parametrize(("code", "words"), [(3, "exit status 3"), (-9, "signal SIGKILL")])

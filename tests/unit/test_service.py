@@ -336,7 +336,7 @@ def _without_model(**settings: Any) -> FlaskClient:
 def test_ready_says_whether_a_prediction_can_be_made() -> None:
     assert client().get("/ready").get_json() == {"model": "small", "status": "ready"}
     response = _without_model().get("/ready")
-    problem(response, errors.NotReady)
+    assert "no weights" in problem(response, errors.ModelUnavailable).detail
     assert response.headers["Retry-After"] == "60"
 
 

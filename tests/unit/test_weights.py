@@ -111,13 +111,50 @@ def test_a_missing_file_says_404(
         download()
 
 
-def test_a_file_damaged_on_disk_is_downloaded_again(
-    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], tmp_path: Path
+@pytest.fixture
+def wrong(mirror: Mirror, tmp_path: Path) -> Path:
+    """Return a file that is not the one whose name it has."""
+    path = tmp_path / "w" / mirror.name
+    path.parent.mkdir()
+    path.write_bytes(b"wrong")
+    return path
+
+
+def test_a_wrong_file_on_disk_is_downloaded_anew_and_that_is_said(
+    mirror: Mirror,
+    download: Callable[[], dict[str, torch.Tensor]],
+    wrong: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    download()
-    (tmp_path / "w" / mirror.name).write_bytes(b"damaged")
     assert "layer.weight" in download()
-    assert mirror.requests == 2
+    assert mirror.requests == 1
+    assert wrong.read_bytes() == mirror.content
+    assert f"{wrong} is not the right file, {_hashes(mirror)}: it is downloaded anew" in caplog.text
+
+
+def test_a_wrong_file_on_disk_stays_where_the_right_one_cannot_be_had_and_is_named(
+    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], wrong: Path
+) -> None:
+    mirror.sent = 1
+    with pytest.raises(WeightsUnavailable) as caught:
+        download()
+    assert str(caught.value).endswith(
+        f"{wrong.parent} by hand; the file that is there is not the right one, {_hashes(mirror)}"
+    )
+    assert wrong.read_bytes() == b"wrong"
+
+
+def _hashes(mirror: Mirror) -> str:
+    """Return what is said of the wrong file's hash and the right one's."""
+    found, right = (hashlib.sha256(data).hexdigest()[:8] for data in (b"wrong", mirror.content))
+    return f"its SHA-256 begins with {found} instead of {right}"
+
+
+def test_a_file_put_there_by_hand_stays_although_it_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(b"unreadable")
+    with pytest.raises(WeightsUnavailable, match=r"plain\.pth could not be had"):
+        weights.state_dict(Entry("https://unreachable.invalid/plain.pth"), folder=tmp_path)
+    assert (tmp_path / "plain.pth").exists()
 
 
 def test_a_file_without_a_hash_in_its_name_is_kept_as_it_is(mirror: Mirror, tmp_path: Path) -> None:
