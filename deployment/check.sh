@@ -16,7 +16,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 side='(v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
 entry="^services\\.$side\\.(build_id|service_url)\$"
 uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-address='^https://[^/[:space:]]+(/[^[:space:]]*)?$'
+address='^(https://[^/[:space:]]+|http://127\.0\.0\.1:[0-9]+)(/[^[:space:]]*)?$'
 
 # Prints the entries of deliverables.yaml as deliverables_list.awk does, and after them, as empty
 # ones, those that should be there and are not.
@@ -45,7 +45,7 @@ judge() {
   elif [[ $2 == *.build_id && ! $3 =~ $uuid ]]; then
     why='a build id is a UUID, 8-4-4-4-12 digits of 0-9 and a-f'
   elif [[ $2 == *.service_url && ! $3 =~ $address ]]; then
-    why='an address begins with https:// and a host, and has no space'
+    why='an address begins with https:// and a host, or http://127.0.0.1:PORT; it has no space'
   else
     stands=filled
   fi

@@ -4,7 +4,7 @@
 #   deployment/deploy_backend_v1.sh
 #
 #   TAG            which image: a build's id (default latest, the last build's)
-#   PRIVATE=1      only the frontends may call it
+#   PRIVATE        1: only the frontends may call it; 0: anyone (default: as it was; at first 0)
 #   MIN_INSTANCES  containers kept warm (default 0)
 #   MAX_INSTANCES  containers at most (default 4)
 #
@@ -37,10 +37,10 @@ gcloud run deploy "$service" \
   ${hold[@]+"${hold[@]}"} \
   --format=none || keep_old "$service" "The new revision did not start"
 
-allow_frontends "$service"
 authorize "$service"
 url=$(candidate_url "$service")
 smoke_test_backend "$url" /predict || keep_old "$service" "The new revision failed its smoke test"
+change_access "$service" "$access"
 release "$service"
 
 url=$(service_field "$service" status.url)

@@ -6,7 +6,8 @@
 #
 #   MODELS         the models, separated by commas (default: those in v3/gateway/backends.toml)
 #   TAG            which image: a build's id (default latest, the last build's)
-#   PRIVATE=1      only the frontends' account may call it: for Google's API Gateway, see the README
+#   PRIVATE        1: only the frontends' account may call them, for Google's API Gateway (see the
+#                  README); 0: anyone (default: as it was; at first 0)
 #   MIN_INSTANCES  containers kept warm of each (default 0)
 #   MAX_INSTANCES  containers of each at most (default 4)
 #
@@ -42,11 +43,11 @@ for model in $models; do
     ${hold[@]+"${hold[@]}"} \
     --format=none || keep_old "$service" "The new revision did not start"
 
-  allow_frontends "$service"
   authorize "$service"
   url=$(candidate_url "$service")
   smoke_test_backend "$url" "/model/$model/predict" ||
     keep_old "$service" "The new revision failed its smoke test"
+  change_access "$service" "$access"
   release "$service"
 
   url=$(service_field "$service" status.url)

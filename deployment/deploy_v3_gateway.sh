@@ -6,7 +6,7 @@
 #   MODELS         the models it leads to, the default first (default: those in
 #                  v3/gateway/backends.toml); each needs its backend to be deployed
 #   TAG            which image: a build's id (default latest, the last build's)
-#   PRIVATE=1      only the frontends may call it
+#   PRIVATE        1: only the frontends may call it; 0: anyone (default: as it was; at first 0)
 #   MIN_INSTANCES  containers kept warm (default 0)
 #   MAX_INSTANCES  containers at most (default 2)
 #
@@ -22,7 +22,7 @@ for model in $models; do
   backend_url=$(service_url "$backend" deploy_v3_backend.sh)
   auth=$(serving_auth "$backend")
   [[ $auth == none ]] || die "$backend asks for ID tokens, which this gateway (nginx) cannot make." \
-    "Deploy the backends without PRIVATE=1, or use Google's API Gateway: see the README."
+    "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see the README."
   backends+=${backends:+,}$model=$backend_url
 done
 
@@ -50,10 +50,10 @@ gcloud run deploy "$service" \
   ${hold[@]+"${hold[@]}"} \
   --format=none || keep_old "$service" "The new revision did not start"
 
-allow_frontends "$service"
 authorize "$service"
 url=$(candidate_url "$service")
 smoke_test_gateway "$url" || keep_old "$service" "The new revision failed its smoke test"
+change_access "$service" "$access"
 release "$service"
 
 url=$(service_field "$service" status.url)

@@ -195,24 +195,55 @@ serving_auth() {
   [[ -n $everyone ]] && printf none || printf id-token
 }
 
-# Prints the flag that says who may call a service, and tells the person.
+# Prints the flag that leaves a service as private or public as it is, so that a deploy that fails
+# changes nothing. A new service is public unless PRIVATE=1.
 access_flag() {
-  if [[ ${PRIVATE:-} == 1 ]]; then
-    say "PRIVATE=1: only $run_account, which the frontends run as, may call $1."
-    printf -- --no-allow-unauthenticated
-  else
-    say "Anyone may call $1; PRIVATE=1 would let only the frontends."
-    printf -- --allow-unauthenticated
+  local name auth=none
+  case ${PRIVATE:-} in
+    '' | 0 | 1) ;;
+    *) die "PRIVATE is 1 (only the frontends), 0 (anyone) or not set (as it was), not '$PRIVATE'" ;;
+  esac
+  name=$(service_field "$1" metadata.name) || return
+  if [[ -n $name ]]; then
+    auth=$(serving_auth "$1") || return
+  elif [[ ${PRIVATE:-} == 1 ]]; then
+    auth='id-token'
   fi
+  [[ $auth == none ]] && printf -- --allow-unauthenticated || printf -- --no-allow-unauthenticated
 }
 
-# Lets the frontends call a private service.
-allow_frontends() {
-  [[ ${PRIVATE:-} == 1 ]] || return 0
+# Makes a service private or public where PRIVATE says so, and tells the person who may call it.
+#   change_access SERVICE THE_FLAG_THAT_IT_WAS_DEPLOYED_WITH
+change_access() {
+  case ${PRIVATE:-}$2 in
+    1*)
+      allow "$1" "serviceAccount:$run_account"
+      [[ $2 == --no-allow-unauthenticated ]] || forbid_everyone "$1"
+      say "Only $run_account, which the frontends run as, may call $1." ;;
+    0--no-allow-unauthenticated)
+      allow "$1" allUsers
+      say "Anyone may call $1 now." ;;
+    --no-allow-unauthenticated) say "$1 stays private; PRIVATE=0 would let anyone call it." ;;
+    *) say "Anyone may call $1; PRIVATE=1 would let only the frontends." ;;
+  esac
+}
+
+# Lets somebody call a service: allow SERVICE MEMBER
+allow() {
   gcloud run services add-iam-policy-binding "$1" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
-    --member="serviceAccount:$run_account" \
+    --member="$2" \
+    --role=roles/run.invoker \
+    --format=none >&2
+}
+
+# Lets nobody call a service any more who is not named.
+forbid_everyone() {
+  gcloud run services remove-iam-policy-binding "$1" \
+    --project="$PROJECT_ID" \
+    --region="$REGION" \
+    --member=allUsers \
     --role=roles/run.invoker \
     --format=none >&2
 }
@@ -282,12 +313,14 @@ fetch() {
   return 1
 }
 
-# Sets $authorization to a header that a private service takes from whoever runs this script.
+# Sets $authorization to a header that a service takes from whoever runs this script: a token
+# where it is private, else nothing.
 #   authorize SERVICE
 authorize() {
-  local token url
+  local auth token url
   authorization=''
-  [[ ${PRIVATE:-} == 1 ]] || return 0
+  auth=$(serving_auth "$1")
+  [[ $auth == id-token ]] || return 0
   url=$(service_field "$1" status.url)
   # A service account names the audience; a person's account cannot.
   token=$(gcloud auth print-identity-token --audiences="$url" 2>/dev/null) ||

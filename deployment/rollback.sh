@@ -6,7 +6,6 @@
 #   COMPONENT  backend_v1, backend_v2, frontend_v1, frontend_v2,
 #              v3_backend_MODEL (such as v3_backend_resnet152), v3_gateway or v3_frontend
 #   REVISION   which one (default: the newest that is older than the one that serves)
-#   PRIVATE=1  the service asks for ID tokens
 #
 # A roll-out after this one sends the traffic to the newest revision again.
 set -euo pipefail

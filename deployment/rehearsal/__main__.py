@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -101,7 +102,8 @@ def _folder(options: argparse.Namespace) -> Iterator[Path]:
         yield folder
     finally:
         if options.keep:
-            say(f"Everything is in {folder}.")
+            say(f"Everything is in {folder}. Nothing of it runs any more; this removes it:")
+            say(f"  rm -rf {shlex.quote(str(folder))}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from deployment.rehearsal.host.rehearsal import PROJECT, Rehearsal
 from deployment.rehearsal.story.progress import Progress, say
 from deployment.rehearsal.story.scripts import Scripts
+from deployment.rehearsal.story.stage import REGION
 
 WELCOME = """
-This is a shell in {source}, a copy of the repository, with the
-project {project} set up on stand-ins for Google Cloud. What to type:
+This is a shell in {source}, a copy of the repository: your own
+files stay as they are. Login, project ({project}) and region are set and setup.sh has run, all on
+stand-ins for Google Cloud: leave out `gcloud auth login`, which would go to the real Google.
 
-  deployment/submit_build_backend_v1.sh
-  deployment/deploy_backend_v1.sh
-  gcloud run services list
+Type first:        deployment/submit_build_backend_v1.sh && deployment/deploy_backend_v1.sh
+Change something:  edit backend_v1/app.py here, and type that again
+See what runs:     gcloud run services list
 
-Edit what you like here; your own files stay as they are. `exit` ends and deletes everything.
+`exit` or Ctrl-D leaves, and removes all of it.
 """
 
 
@@ -31,7 +33,8 @@ def shell(rehearsal: Rehearsal, progress: Progress, models: Sequence[str]) -> in
     with progress.step("setup.sh") as step:
         Scripts(rehearsal.source, rehearsal.environ).run(step, "setup.sh")
     program = os.environ.get("SHELL") or "/bin/sh"
-    environ = {**rehearsal.environ, **_limits(models)}
+    environ = {**rehearsal.environ, **_limits(models), "CLOUDSDK_RUN_REGION": REGION}
+    (rehearsal.source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
     say(WELCOME.format(source=rehearsal.source, project=PROJECT))
     with_person = sys.stdin.isatty()
     # Ctrl-C is for what runs in the shell.

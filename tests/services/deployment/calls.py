@@ -44,6 +44,11 @@ def url(service: str) -> list[str]:
     return field(service, "status.url")
 
 
+def exists(service: str) -> list[str]:
+    """Return the call that asks whether a service is there."""
+    return field(service, "metadata.name")
+
+
 def ready_revision(service: str) -> list[str]:
     """Return the call that asks whether a service has anything to serve."""
     return field(service, "status.latestReadyRevisionName")
@@ -76,13 +81,22 @@ def update_traffic(service: str, *changes: str) -> list[str]:
     return [*call, *changes, "--format=none"]
 
 
+def binding(verb: str, service: str, member: str) -> list[str]:
+    """Return the call that adds or removes somebody who may call a service."""
+    return [
+        *("gcloud", "run", "services", f"{verb}-iam-policy-binding", service, *WHERE),
+        *(f"--member={member}", "--role=roles/run.invoker", "--format=none"),
+    ]
+
+
 def allow_frontends(service: str) -> list[str]:
     """Return the call that lets the frontends call a private service."""
-    return [
-        *("gcloud", "run", "services", "add-iam-policy-binding", service, *WHERE),
-        f"--member=serviceAccount:{RUN_ACCOUNT}",
-        *("--role=roles/run.invoker", "--format=none"),
-    ]
+    return binding("add", service, f"serviceAccount:{RUN_ACCOUNT}")
+
+
+def make_private(service: str) -> list[list[str]]:
+    """Return the calls after which only the frontends may call a service that was public."""
+    return [allow_frontends(service), binding("remove", service, "allUsers")]
 
 
 def curl(*words: str) -> list[str]:

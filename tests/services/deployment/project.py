@@ -29,6 +29,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("gcloud", "list", "--format=value(status.latestReadyRevisionName)"): "r-00003-ccc\n",
     ("gcloud", "run", "list", "*status.traffic.percent>0"): "r-00003-ccc\n",
     ("gcloud", "run", "list", "--filter=spec.template*"): "backend-v1\nfrontend-v1\n",
+    ("gcloud", "services", "list", "--format=value(metadata.name)"): "{name}\n",
     ("gcloud", "revisions", "list"): "r-00003-ccc\nr-00002-bbb\nr-00001-aaa\n",
     ("gcloud", "get-iam-policy"): "allUsers\n",
     ("gcloud", "print-identity-token"): "the-token\n",
@@ -41,6 +42,9 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("curl", "*/_stcore/health"): "ok",
 }
 
+# What answers nothing before a service's first deploy.
+NO_REVISION_YET = ("gcloud", "list", "--format=value(status.latestReadyRevisionName)")
+NO_SERVICE_YET = ("gcloud", "services", "list", "--format=value(metadata.name)")
 
 NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "LC_ALL": "C"}
 
@@ -77,7 +81,6 @@ class Project:
         self.root = folder / "my code" / "imgserve"
         self.folder = folder / "stand-in"
         self.bin = folder / "bin"
-        self._rules: list[dict[str, Any]] = []
         shutil.copytree(committed, self.root)
         self.folder.mkdir()
         self.bin.mkdir()
@@ -86,7 +89,8 @@ class Project:
             self._stand_in(tool)
 
     def forget(self) -> None:
-        """Begin a new record, with no call that fails."""
+        """Begin a new record, with the usual answers and no call that fails."""
+        self._rules: list[dict[str, Any]] = []
         (self.folder / "calls.jsonl").write_text("")
         (self.folder / "fails.txt").write_text("")
 
@@ -111,6 +115,11 @@ class Project:
         status = [status] if isinstance(status, int) else status
         rule = {"when": when, "says": says, "status": status, "complains": complains}
         self._rules.insert(0, rule)
+
+    def before_any_deploy(self) -> None:
+        """Answer as long as no service is there."""
+        for when in (NO_REVISION_YET, NO_SERVICE_YET):
+            self.answer(*when)
 
     def fail_at(self, number: int) -> None:
         """Make one call of gcloud fail, the first being 0."""

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from subprocess import CompletedProcess
 
 from tests.conventions.deployment import BY_NAME
-from tests.services.deployment.project import PROJECT, Project
+from tests.services.deployment.project import NO_REVISION_YET, NO_SERVICE_YET, PROJECT, Project
 
 Answers = dict[tuple[str, ...], int]
 
-FIRST: Answers = {("gcloud", "list", "--format=value(status.latestReadyRevisionName)"): 0}
+FIRST: Answers = {NO_REVISION_YET: 0, NO_SERVICE_YET: 0}
+PRIVATE: Answers = {("gcloud", "get-iam-policy"): 0}
 NOTHING_THERE: Answers = {("gcloud", "describe"): 1}
 
 
@@ -39,7 +40,8 @@ SCENARIOS = {
     **SUBMITS,
     **DEPLOYS,
     "deploy a first revision": Scenario("deploy_backend_v1.sh", answers=FIRST),
-    "deploy a private service": Scenario("deploy_backend_v2.sh", private="1"),
+    "make a service private": Scenario("deploy_backend_v2.sh", private="1"),
+    "make a service public": Scenario("deploy_backend_v2.sh", private="0", answers=PRIVATE),
     "roll back": Scenario("rollback.sh", ("backend_v1",)),
     "roll back to a named revision": Scenario("rollback.sh", ("v3_gateway", "r-1")),
     "set up again": Scenario("setup.sh"),

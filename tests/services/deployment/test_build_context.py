@@ -17,7 +17,7 @@ FOLDERS = {
 }
 FOR_READERS = {"frontend_v1/screenshot.png"}  # of a listed folder, and yet in no image
 TEMPTATIONS = (
-    *(".env", ".git/config", ".venv/bin/python", "key.json", "v3/gateway/.env"),
+    *(".env", ".git/config", "key.json", "v3/gateway/.env"),
     *("tests/unit/picture.png", "backend_v1.png", "imgserve_old/app.py", "build/imgserve/app.py"),
     *(".mypy_cache/a.json", "imgserve/.ruff_cache/a", "v3/backend/.pytest_cache/README.md"),
     *("imgserve/__pycache__/log.cpython-311.pyc", "v3/gateway/__pycache__/a", "imgserve/log.pyc"),
@@ -42,6 +42,10 @@ def tempting(
     for name in TEMPTATIONS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("tempting")
+    environment = folder.parent / "environment" / "bin"
+    environment.mkdir(parents=True)
+    (environment / "python").write_text("tempting")
+    (folder / ".venv").symlink_to(environment.parent)  # as in a rehearsal's shell
     return folder
 
 

@@ -125,11 +125,22 @@ def test_entry_that_is_not_there_counts_as_empty(
     assert not valid(text_of(project), schema)
 
 
+def test_address_of_a_rehearsal_is_well_without_https(
+    project: Project, schema: dict[str, Any]
+) -> None:
+    fill(project)
+    set_value(project, "services.v1.back_end.service_url", "http://127.0.0.1:30961")
+    result = check(project)
+    assert (result.returncode, result.stderr) == (0, "Every entry is filled.\n")
+    assert valid(text_of(project), schema)
+
+
 VALUES = {
     "build_id": ["build-1", BUILD.upper(), BUILD[:-1], BUILD + "0", f" {BUILD}", "TODO"],
     "service_url": [
         *("http://backend.a.run.app", "https://", "backend.a.run.app", "https:///x"),
-        *("https://a b", "ftp://a", "HTTPS://a"),
+        *("https://a b", "ftp://a", "HTTPS://a", "http://localhost:8000", "http://127.0.0.1"),
+        *("http://127.0.0.1:80.example.com", "http://127.0.0.1:80 /"),
     ],
 }
 

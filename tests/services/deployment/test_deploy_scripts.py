@@ -17,16 +17,18 @@ from tests.services.deployment.deploys import (
 )
 from tests.services.deployment.project import Project
 
-NO_TRAFFIC_YET = ("gcloud", "list", "--format=value(status.latestReadyRevisionName)")
-
 
 def roll_out(service: Service, *, first: bool = False) -> list[list[str]]:
     """Return the calls that bring out one revision."""
     held = [] if first else HELD
     address = f"https://{'' if first else 'tag---'}{service.name}.a.run.app"
+    policy = [] if service.page else [calls.policy(service.name)]
     return [
+        *([] if service.page else [calls.exists(service.name)]),
+        *([] if first else policy),
         calls.ready_revision(service.name),
         service.deploy(*held),
+        *policy,
         calls.url(service.name) if first else calls.tag_url(service.name, "candidate"),
         *service.smoke_test(address),
         *([] if first else [calls.update_traffic(service.name, *RELEASE)]),
@@ -52,7 +54,7 @@ def everything(project: Project) -> list[list[str]]:
 @pytest.mark.parametrize("service", [BACKEND_V1, BACKEND_V2], ids=lambda each: each.name)
 def test_deploy_of_a_backend(service: Service, first: bool, project: Project) -> None:
     if first:
-        project.answer(*NO_TRAFFIC_YET, says="")
+        project.before_any_deploy()
     result = project.run(f"deploy_{service.image}.sh")
     assert (result.returncode, result.stdout) == (0, f"https://{service.name}.a.run.app\n")
     assert everything(project) == roll_out(service, first=first)
@@ -66,7 +68,7 @@ def test_deploy_of_a_backend(service: Service, first: bool, project: Project) ->
 @pytest.mark.parametrize("name", FRONTENDS)
 def test_deploy_of_a_frontend_finds_its_backend(name: str, first: bool, project: Project) -> None:
     if first:
-        project.answer(*NO_TRAFFIC_YET, says="")
+        project.before_any_deploy()
     result = project.run(f"deploy_{name}.sh")
     service = frontend(name, *FRONTENDS[name])
     assert (result.returncode, result.stdout) == (0, f"https://{service.name}.a.run.app\n")

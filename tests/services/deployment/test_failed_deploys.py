@@ -5,7 +5,6 @@ import pytest
 from tests.conventions.deployment import BY_NAME
 from tests.services.deployment.project import Project
 
-NO_TRAFFIC_YET = ("gcloud", "list", "--format=value(status.latestReadyRevisionName)")
 ONE_SERVICE = sorted(set(BY_NAME) - {"v3_backend"})
 SMOKE_TESTS = [
     *[("backend_v1", path) for path in ("/hello", "/predict")],
@@ -78,7 +77,7 @@ def test_revision_that_does_not_start_leaves_the_old_one_serving(
 
 @pytest.mark.parametrize("what", ["deploy", "smoke test"])
 def test_first_revision_that_fails_has_no_older_one(what: str, project: Project) -> None:
-    project.answer(*NO_TRAFFIC_YET, says="")
+    project.before_any_deploy()
     project.answer(*(("gcloud", "deploy") if what == "deploy" else ("curl", "*")), status=1)
     said = fails(project, "backend_v1")
     assert "It is the first revision of backend-v1" in said

@@ -46,6 +46,7 @@ def rolling_back(service: str, revision: str) -> list[list[str]]:
             service, f"--update-tags=rollback={revision}", "--remove-tags=candidate"
         ),
         calls.tag_url(service, "rollback"),
+        calls.policy(service),
         calls.update_traffic(service, f"--to-revisions={revision}=100", "--remove-tags=rollback"),
     ]
 
@@ -65,7 +66,7 @@ def test_rollback_tests_before_it_moves_traffic(project: Project) -> None:
     project.answer(*SERVING, says=f"{NEWEST}\n")
     project.run("rollback.sh", "backend_v1")
     order = [each["argv"][0] for each in project.record()]
-    assert order == ["gcloud"] * 4 + ["curl"] * 2 + ["gcloud"]
+    assert order == ["gcloud"] * 5 + ["curl"] * 2 + ["gcloud"]
 
 
 def test_rollback_from_an_older_revision_goes_further_back(project: Project) -> None:
@@ -80,9 +81,10 @@ def test_rollback_takes_a_named_revision(project: Project) -> None:
     assert project.calls()[2:] == rolling_back("backend-v1", "r-00001-aaa")
 
 
-def test_rollback_of_a_private_service_brings_a_token(project: Project) -> None:
+def test_rollback_notices_that_a_service_is_private_and_brings_a_token(project: Project) -> None:
     project.answer(*SERVING, says=f"{NEWEST}\n")
-    assert project.run("rollback.sh", "backend_v1", PRIVATE="1").returncode == 0
+    project.answer("gcloud", "get-iam-policy", "backend-v1", says="")
+    assert project.run("rollback.sh", "backend_v1").returncode == 0
     headers = [each["stdin"].strip() for each in project.record() if each["argv"][0] == "curl"]
     assert headers == ["Authorization: Bearer the-token"] * 2
 
