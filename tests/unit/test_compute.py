@@ -478,7 +478,8 @@ def test_whatever_decode_refuses_can_be_named_and_made_again() -> None:
 
 
 def test_no_two_refusals_have_one_name() -> None:
-    assert len(REFUSALS) == len(HttpError.__subclasses__())
+    ours = [each for each in HttpError.__subclasses__() if each.__module__ == HttpError.__module__]
+    assert len(REFUSALS) == len({each.slug for each in ours}) == len(ours)
 
 
 # Several copies, which are stand-ins
@@ -602,10 +603,9 @@ def test_a_copy_that_cannot_be_started_again_is_logged_and_tried_again(
     said = "a copy of model small could not be started"
     assert [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR] == [
         "a copy of model small ended with status -9",
-        said,
+        f"{said}: no memory",
         said,
     ]
-    assert "no memory" in caplog.text
     assert "no process" in caplog.text
     made.close()
 
