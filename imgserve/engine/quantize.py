@@ -110,7 +110,7 @@ def _with_nncf(model: Any, shown: Sequence[Crop], choice: Choice) -> Any:
     import nncf  # here: it takes seconds, and fp32 does without
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would set handlers, too
     whole_range = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
     )

@@ -1,5 +1,6 @@
 """A small network is quantized for real; the gate is tried from both sides."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,19 @@ def test_a_model_that_finds_other_classes_is_refused_and_leaves_nothing(tmp_path
         _exported(tmp_path, INT8, loud=100_000, before=3)
     assert list(tmp_path.iterdir()) == []
     assert _exported(tmp_path, FP32, loud=100_000, before=3).quantization is None
+
+
+def test_quantizing_keeps_quiet_and_leaves_the_handlers_of_others_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import nncf  # here: it takes seconds, and it must make its logger itself
+
+    logger, others = logging.getLogger(nncf.__name__), logging.NullHandler()
+    logger.addHandler(others)
+    _exported(tmp_path, INT8)
+    logger.removeHandler(others)
+    assert others.level == logging.NOTSET
+    assert "nncf" not in "".join(capfd.readouterr()).lower()
 
 
 def test_both_precisions_of_a_model_lie_side_by_side(tmp_path: Path) -> None:
