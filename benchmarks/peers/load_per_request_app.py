@@ -12,7 +12,7 @@ from flask import Flask, abort, request
 
 from benchmarks.work import decoded
 from imgserve.engine import openvino_engine
-from imgserve.engine.pool import give_memory_back
+from imgserve.engine.heap import give_memory_back
 
 COMPILED = Path(os.environ["WEIGHTS_DIR"], "compiled")
 THREADS = int(os.environ["THREADS"])

@@ -4,7 +4,6 @@ Each descriptor is one end of a pair of sockets, over which it is asked one thin
 so many can be computed at once. It ends when the other ends are closed. Started by ``copy.py``.
 """
 
-import ctypes
 import logging
 import logging.config
 import socket
@@ -26,12 +25,11 @@ from imgserve.compute.wire import (
     send,
 )
 from imgserve.contract import PredictOptions
+from imgserve.engine.heap import share_one_heap
 from imgserve.errors import HttpError, ImgserveError
 from imgserve.log import logging_config
 
 log = logging.getLogger("imgserve.compute")
-
-M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def main(lanes: list[socket.socket]) -> int:
@@ -72,16 +70,6 @@ def _answer(model: Model, asked: Compute, data: bytes) -> Head:
     except Exception:
         log.exception("a picture could not be classified")
         return Fault()
-
-
-def share_one_heap() -> None:
-    """Let all threads have one heap: glibc gives each its own, up to eight for each core.
-
-    For the few threads of a copy one is as fast, and takes 8 MB less (mallopt(3)).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:  # musl has none
-        mallopt(M_ARENA_MAX, 1)
 
 
 if __name__ == "__main__":

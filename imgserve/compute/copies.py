@@ -62,11 +62,8 @@ class Copies:
         self._changed = threading.Condition()
         self._closed = False
         first = self._started(0)
-        for number in range(copies):
-            keep = threading.Thread(
-                target=self._keep, args=(number, first if number == 0 else None), daemon=True
-            )
-            keep.start()
+        for number, copy in enumerate([first, *[None] * (copies - 1)]):
+            threading.Thread(target=self._keep, args=(number, copy), daemon=True).start()
 
     def compute(self, data: bytes, options: PredictOptions) -> Computed:
         """Return what is on a picture; errors as ``Copy.compute``."""

@@ -5,9 +5,7 @@ used. A model that must leave is gone from the table at once, so that the next r
 it anew, and its memory is freed when the last request that holds it ends.
 """
 
-import ctypes
 import logging
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from imgserve.contract import State
+from imgserve.engine.heap import give_memory_back
 from imgserve.engine.loading_model import Loaded, LoadingModel
 from imgserve.errors import NotReady, UnknownModel
 
@@ -31,14 +30,6 @@ class Held(Generic[Loaded]):
     model: LoadingModel[Loaded]
     users: int = 0
     size_bytes: int = 0
-
-
-def give_memory_back() -> None:
-    """Return freed memory to the system: glibc keeps it for later otherwise (malloc_trim(3))."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
 
 
 class ModelPool(Generic[Loaded]):

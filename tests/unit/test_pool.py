@@ -299,18 +299,3 @@ def test_a_model_loaded_a_moment_ago_makes_room_for_the_next(
     use(pool, "b")
     wait_until(lambda: pool.state("a")[0] != "loading", WAIT_S)
     assert ready(pool) == ["b"]
-
-
-@pytest.fixture
-def no_trim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools.ctypes, "CDLL", lambda _: object())
-
-
-@pytest.mark.usefixtures("no_trim")
-def test_a_system_without_malloc_trim_is_no_error() -> None:
-    pools.give_memory_back()
-
-
-def test_other_systems_need_no_trim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools.sys, "platform", "darwin")
-    pools.give_memory_back()
