@@ -93,7 +93,12 @@ def _check(model_id: str, original: Servable, transform: Transform, graph: Path)
 
 
 def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
-    """Write OpenVINO's form of a model for one picture at a time, in full precision."""
+    """Write OpenVINO's form of a model for one picture at a time, in full precision.
+
+    What only depends on the input's shape, such as how far to pad, is computed here once, or it
+    would be at each load: of EfficientNet-Lite three layers of four are of that kind.
+    """
+    from openvino.passes import ConstantFolding, Manager
     from openvino.tools.ovc import convert_model  # after openvino itself: see runtime
 
     shape = (1, transform.crop_size, transform.crop_size, 3)
@@ -104,6 +109,9 @@ def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
         # torch deprecates torch.jit, which OpenVINO's exporter still uses.
         warnings.simplefilter("ignore", DeprecationWarning)
         model = convert_model(original, example_input=example, input=list(shape))
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
     openvino.save_model(model, graph, compress_to_fp16=False)
 
 

@@ -106,6 +106,12 @@ def test_artefact_says_what_it_is(folder: Path) -> None:
     assert {each.name for each in folder.iterdir()} == names
 
 
+def test_what_depends_on_the_shape_alone_is_computed_when_compiling(folder: Path) -> None:
+    graph = (folder / artefact.read_info(folder, EMBEDDED).graph.name).read_text()
+    assert graph.count('type="Pad"') == 49  # of as many convolutions
+    assert 'type="ShapeOf"' not in graph
+
+
 def test_compiling_again_does_nothing_unless_forced(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
