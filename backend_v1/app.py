@@ -5,11 +5,14 @@ from functools import partial
 
 from imgserve.compute.copies import load_copies
 from imgserve.engine.loading_model import LoadingModel
-from imgserve.service.one_model import one_model_app
 from imgserve.service.start import settings_or_exit
 from imgserve.settings import DEFAULT_MODEL
 
 settings = settings_or_exit(os.environ)
 name = settings.model_name or DEFAULT_MODEL
 model = LoadingModel(name, partial(load_copies, settings, name))
+
+# Only now: while a process beside this one loads the model, Flask is imported here.
+from imgserve.service.one_model import one_model_app  # noqa: E402
+
 app = one_model_app(settings, model)
