@@ -80,6 +80,5 @@ def logging_config(level: str) -> dict[str, Any]:
         "root": {"level": level, "handlers": ["stdout"]},
         "loggers": {
             "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
-            "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": True},
         },
     }

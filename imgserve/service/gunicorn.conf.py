@@ -11,6 +11,8 @@ import socket
 import struct
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from imgserve.log import logging_config
 from imgserve.service.start import settings_or_exit
 
@@ -35,6 +37,19 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 control_socket_disable = True
 
 STALLED_S = 10
+
+
+class ErrorLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's log without its line for each request: the application writes one itself.
+
+    Its level alone would not do: gunicorn collects what the line would say before it asks.
+    """
+
+    def access(self, *_: object) -> None:
+        """Write nothing."""
+
+
+logger_class = ErrorLog
 
 
 def when_ready(server: Any) -> None:

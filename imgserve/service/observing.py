@@ -2,7 +2,7 @@
 
 import logging
 import re
-import uuid
+import secrets
 from time import perf_counter
 
 from flask import Flask, Response, g, request
@@ -31,7 +31,7 @@ def observe(app: Flask, metrics: Metrics, project: str) -> None:
     @app.before_request
     def begin() -> None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
-        g.request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+        g.request_id = given if GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
         g.started = perf_counter()
         traceparent = request.headers.get("traceparent", "")
         cloud_trace = request.headers.get("X-Cloud-Trace-Context", "")
