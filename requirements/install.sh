@@ -6,7 +6,8 @@ set -euo pipefail
 
 python=${PYTHON:-python3}
 log=.venv/install.log
-tty=$([[ -t 2 ]] && echo 1 || true)
+tty=
+if [[ -t 2 ]]; then tty=1; fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 # PyTorch's own index of builds without CUDA: a tenth of the size of the usual ones on Linux.
 torch_cpu_index=https://download.pytorch.org/whl/cpu

@@ -179,20 +179,17 @@ def test_run_goes_on_without_a_service_of_several_until_the_last_has_ended(
     assert_none_left(said)
 
 
-def test_service_whose_model_cannot_be_had_is_not_waited_for_where_another_has_one(
-    start: Start, ports: tuple[int, int]
+@pytest.mark.parametrize(
+    "services",
+    [
+        pytest.param(("?vgg16 {}", "?swin_b {} --absent no-network"), id="of another service"),
+        pytest.param(("page {}", "?swin_b,vgg16 {} --absent no-network"), id="of its own"),
+    ],
+)
+def test_model_that_cannot_be_had_is_not_waited_for_where_there_is_another(
+    start: Start, ports: tuple[int, int], services: tuple[str, str]
 ) -> None:
-    run = start(f"?vgg16 {ports[0]}", f"?swin_b {ports[1]} --absent no-network")
-    said = read_until(run, "GO")
-    assert "\nno-network\nGO ['vgg16']" in said
-    run.send_signal(signal.SIGTERM)
-    assert finish(run)[0] == 0
-
-
-def test_service_of_several_models_goes_on_without_its_first(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"page {ports[0]}", f"?swin_b,vgg16 {ports[1]} --absent no-network")
+    run = start(*(each.format(port) for each, port in zip(services, ports, strict=True)))
     said = read_until(run, "GO")
     assert "\nno-network\nGO ['vgg16']" in said
     run.send_signal(signal.SIGTERM)

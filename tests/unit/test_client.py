@@ -260,22 +260,17 @@ def test_a_503_problem_says_whether_it_wakes_or_is_busy(
         client.predict_url("http://x/y.png")
 
 
-def test_a_model_that_could_not_be_loaded_is_not_waited_for(
-    client: BackendClient, backend: Backend
+@pytest.mark.parametrize(
+    ("status", "slug", "detail"),
+    [(503, "model-unavailable", "no weights"), (415, "unsupported-format", "not a picture")],
+)
+def test_any_other_problem_keeps_its_detail_slug_and_status_and_is_not_waited_for(
+    client: BackendClient, backend: Backend, status: int, slug: str, detail: str
 ) -> None:
-    backend.answers(lambda: problem(503, "model-unavailable", "no weights"))
-    with pytest.raises(RequestRefused, match="no weights") as caught:
-        client.predict_url("http://x/y.png")
-    assert not may_wake(caught.value)
-
-
-def test_any_other_problem_keeps_its_detail_slug_and_status(
-    client: BackendClient, backend: Backend
-) -> None:
-    backend.answers(lambda: problem(415, "unsupported-format", "not a picture"))
-    with pytest.raises(RequestRefused, match="not a picture") as caught:
+    backend.answers(lambda: problem(status, slug, detail))
+    with pytest.raises(RequestRefused, match=detail) as caught:
         client.predict_url("http://x/y.txt")
-    assert (caught.value.slug, caught.value.status) == ("unsupported-format", 415)
+    assert (caught.value.slug, caught.value.status) == (slug, status)
     assert not may_wake(caught.value)
 
 
