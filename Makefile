@@ -6,23 +6,23 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh benchmarks/peers/*.sh) .ci/run
+SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh tools/benchmarks/peers/*.sh) .ci/run
 LOCKS := $(addprefix requirements/,backend.txt frontend.txt compile.txt torch.txt)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run.stamp $(if $(filter int8,$(PRECISION)),.venv/quantize.stamp)  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
-	@exec $(BIN)/python -m imgserve.run
+	@exec $(BIN)/python -m tools.run
 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov)
 
 rehearse: .venv/dev.stamp  ## run deployment/ against stand-ins for Google Cloud: ARGS="v1 --keep"
-	@exec $(BIN)/python -m deployment.rehearsal $(ARGS)
+	@exec $(BIN)/python -m tools.rehearsal $(ARGS)
 
 rehearse-shell: .venv/dev.stamp  ## a shell in which to try deployment/ by hand, on the stand-ins
-	@exec $(BIN)/python -m deployment.rehearsal --shell $(ARGS)
+	@exec $(BIN)/python -m tools.rehearsal --shell $(ARGS)
 
 lint: .venv/dev.stamp  ## check style, types and shell scripts
 	$(BIN)/python -m ruff check .
@@ -35,14 +35,14 @@ format: .venv/dev.stamp  ## rewrite Python files in one style
 	$(BIN)/python -m ruff format .
 
 bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold"
-	@$(if $(QUICK),,benchmarks/peers/install.sh original litserve bentoml)
-	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(PARTS)
+	@$(if $(QUICK),,tools/benchmarks/peers/install.sh original litserve bentoml)
+	@QUICK=$(QUICK) $(BIN)/python -m tools.benchmarks $(PARTS)
 
 answers: .venv/dev.stamp  ## write what was measured into SHORT_ANSWER.md and README.md
-	$(BIN)/python -m benchmarks.answers
+	$(BIN)/python -m tools.benchmarks.answers
 
 readme: .venv/run.stamp  ## write the tables of settings into README.md
-	$(BIN)/python -m imgserve.readme README.md
+	$(BIN)/python -m tools.readme README.md
 
 screenshot: .venv/dev.stamp  ## take the README's picture of the page anew: needs Chromium
 	$(BIN)/python -m tests.screenshot

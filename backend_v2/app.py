@@ -3,12 +3,12 @@
 import os
 from functools import partial
 
-from imgserve.compute.local import load_here
-from imgserve.engine.loading import prepare
-from imgserve.engine.pool import ModelPool
+from imgserve.backend.boot import settings_or_exit
+from imgserve.backend.many_models import many_models_app
 from imgserve.models.catalogue import choices
-from imgserve.service.many_models import many_models_app
-from imgserve.service.start import settings_or_exit
+from imgserve.models.loading import prepare
+from imgserve.models.local import load_here
+from imgserve.models.pool import ModelPool
 from imgserve.settings import MIB
 
 settings = settings_or_exit(os.environ)

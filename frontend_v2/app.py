@@ -4,8 +4,8 @@ import os
 
 import streamlit as st
 
-from imgserve import page
-from imgserve.client import connect
+from imgserve.frontend import page
+from imgserve.frontend.client import connect
 
 page.show_header()
 settings = page.read_settings(os.environ)

@@ -17,11 +17,11 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect
 
-from deployment.rehearsal.story.page import SENTENCE, browser
-from imgserve.processes.child import Child, stop
-from imgserve.run.ports import next_free, url
-from imgserve.run.services import services
-from imgserve.run.settings import RunSettings
+from tools.processes.child import Child, stop
+from tools.rehearsal.story.page import SENTENCE, browser
+from tools.run.ports import next_free, url
+from tools.run.services import services
+from tools.run.settings import RunSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "frontend_v1" / "screenshot.png"

@@ -1,1 +1,1 @@
-"""The models that can be served, their architectures and their trained weights."""
+"""Models as they are served: compiled, loaded and asked. Only here is OpenVINO imported."""

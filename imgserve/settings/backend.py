@@ -5,7 +5,8 @@ from pathlib import Path
 
 from imgserve.errors import InvalidSetting
 from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
-from imgserve.parsers import (
+from imgserve.settings.base import Settings, setting
+from imgserve.settings.parsers import (
     base_url,
     folder,
     networks,
@@ -16,7 +17,6 @@ from imgserve.parsers import (
     word,
     words,
 )
-from imgserve.settings.base import Settings, setting
 
 MIB = 1024 * 1024
 DEFAULT_MODEL = "resnet152"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from imgserve.errors import InvalidSetting
-from imgserve.parsers import base_url, one_of, seconds, whole, word
 from imgserve.settings.base import Settings, setting
+from imgserve.settings.parsers import base_url, one_of, seconds, whole, word
 
 ID_TOKEN = "id-token"  # noqa: S105  the name of a way, not a token
 

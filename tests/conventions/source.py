@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVICES = ("backend_v1", "backend_v2", "frontend_v1", "frontend_v2", "v3")
-TOOLS = ("benchmarks", "deployment")  # what is run beside the services, and imported by none
+FOLDERS = ("imgserve", "backend_v1", "backend_v2", "frontend_v1", "frontend_v2", "v3", "tools")
 
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file of the package or of a service."""
+    """One Python file of the project."""
 
     name: str
     path: Path
@@ -28,10 +27,9 @@ class Module:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def modules(root: Path, *more: str) -> list[Module]:
-    """Return every module of the package, of the services, and of more folders."""
-    folders = ("imgserve", *SERVICES, *more)
-    paths = [path for folder in folders for path in (root / folder).rglob("*.py")]
+def modules(root: Path) -> list[Module]:
+    """Return every module of the package, of the services and of the tools."""
+    paths = [path for folder in FOLDERS for path in (root / folder).rglob("*.py")]
     return [_parsed(path, root) for path in sorted(paths)]
 
 

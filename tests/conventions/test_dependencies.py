@@ -4,9 +4,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tests.conventions.source import SERVICES, modules
+from tests.conventions.source import FOLDERS, modules
 
-OWN = {"imgserve", *SERVICES}
+OWN = set(FOLDERS)
 # Import name to the distribution's, where they differ.
 DISTRIBUTIONS = {
     "AntiSSRF": "microsoft-antissrf",
@@ -23,7 +23,8 @@ def test_every_import_is_a_dependency_that_was_asked_for(root: Path) -> None:
     served = ("backend", "frontend", "compile", "quantize")
     pins = [*project["dependencies"], *(pin for name in served for pin in extras[name])]
     asked = {pin.partition("==")[0] for pin in pins}
-    imported = {name.partition(".")[0] for each in modules(root) for name in each.imports()}
+    product = [module for module in modules(root) if not module.name.startswith("tools")]
+    imported = {name.partition(".")[0] for module in product for name in module.imports()}
     third_party = imported - OWN - sys.stdlib_module_names
     named = {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in third_party}
     assert named - asked == set()

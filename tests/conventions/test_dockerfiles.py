@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.conventions.deployment import BACKENDS, COMPONENTS, FRONTENDS, Component
-from tests.conventions.source import Module, modules
 
 WHOLE = ("imgserve.models", "imgserve.samples")  # folders copied as they are
 APPS = [each.dockerfile for each in COMPONENTS]
@@ -73,50 +72,6 @@ def test_bases_of_frontends_and_backends_differ_by_their_lock(root: Path) -> Non
     assert as_frontend[-1][1].startswith(frontend[-1][1])  # and removes parts of OpenVINO
     as_frontend = [(word, text.replace("gateway", "frontend")) for word, text in gateway]
     assert [each for each in as_frontend if "apt-get" not in each[1]] == frontend
-
-
-# --- what compiling is made of -----------------------------------------------------------------
-
-
-def closure(start: str, every_module: list[Module]) -> set[str]:
-    """Return the project's modules that one imports, itself and packages on the way included."""
-    by_name = {each.name: each for each in every_module}
-    found: set[str] = set()
-    waiting = [start]
-    while waiting:
-        name = waiting.pop()
-        if name not in by_name:  # an object of a module, or another project
-            name = name.rpartition(".")[0]
-        if name in by_name and name not in found:
-            found.add(name)
-            packages = [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]
-            waiting += [*by_name[name].imports(), *packages]
-    return found
-
-
-def copied_before_compiling(root: Path, dockerfile: str) -> set[str]:
-    """Return the files and folders of the package that the stage with torch has."""
-    every = instructions(root, dockerfile)
-    compiling = next(n for n, (_, text) in enumerate(every) if "imgserve.compile" in text)
-    copies = [text.split()[:-1] for word, text in every[:compiling] if word == "COPY"]
-    return {path for paths in copies for path in paths if path.startswith("imgserve")}
-
-
-@pytest.mark.parametrize("component", BACKENDS, ids=lambda each: each.name)
-def test_compiling_is_copied_what_it_imports_and_no_more(component: Component, root: Path) -> None:
-    every_module = modules(root)
-    paths = {each.name: each.path.as_posix() for each in every_module}
-    imported = closure("imgserve.compile", every_module)
-    wanted = {paths[name] for name in imported if not name.startswith(WHOLE)}
-    wanted |= {name.replace(".", "/") for name in WHOLE}
-    assert copied_before_compiling(root, component.dockerfile) == wanted
-
-
-def test_closure_finds_imports_inside_functions_and_packages() -> None:
-    """The walk is as good as its input: these two are far from the command."""
-    found = closure("imgserve.compile", modules(Path(__file__).parents[2]))
-    assert {"imgserve", "imgserve.engine", "imgserve.engine.footprint"} <= found
-    assert "imgserve.service" not in found
 
 
 # --- habits, as hadolint has them ----------------------------------------------------------------

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.__main__ import PARTS
 from tests.conventions.documents import DOCUMENTS, section, sections
 from tests.conventions.source import modules
+from tools.benchmarks.__main__ import PARTS
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")

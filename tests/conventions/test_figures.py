@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.answers.__main__ import KIND, SHORT_ANSWER, WANTED, with_figures
-from benchmarks.answers.results import Results
-from benchmarks.places import RESULTS
-from imgserve.engine.quantize import LEAST_AGREEMENT
+from imgserve.compile.quantize import LEAST_AGREEMENT
+from tools.benchmarks.answers.__main__ import KIND, SHORT_ANSWER, WANTED, with_figures
+from tools.benchmarks.answers.results import Results
+from tools.benchmarks.places import RESULTS
 
 QUESTIONS = ("2", "4", "5", "7", "8", "9")
 FRENCH = "### En français"

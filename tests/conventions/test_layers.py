@@ -1,90 +1,69 @@
-"""Imports point one way.
+"""Imports point one way, and never in a circle.
 
 ::
 
-    errors <- settings <- contract <- images, models, engine <- compute <- service
-                          service, compute <- backend_*/app.py
-                          contract <- client <- page <- frontend_*/app.py
-              settings <- frontend, which starts one of these pages
+    ground <- pictures <- models <- backend <- backend_*/app.py, v3/backend/app.py
+    ground <- frontend <- frontend_*/app.py, v3/frontend/app.py
+    models <- compile, v3/gateway
+    tools may import all of these; nobody imports tools, and one tool another only where it says so
 """
 
+from collections import deque
 from pathlib import Path
 
 import pytest
 
-from tests.conventions.source import SERVICES, Module, modules
+from tests.conventions.source import Module, modules
 
-GROUND = {"imgserve", "errors", "machine", "parsers", "settings", "contract", "log"}
-PARTS = {"images", "models", "engine"}
-BACKEND = PARTS | {"compute"}
+GROUND = {"imgserve", "errors", "machine", "settings", "contract", "log"}
+MODELS = GROUND | {"pictures", "models"}
+PRODUCT = MODELS | {"compile", "backend", "frontend", "v3.gateway"}
 
-# Part of the package, or service, to the other parts it may import.
+# Part of the project to the other parts it may import.
 ALLOWED: dict[str, set[str]] = {
     "imgserve": set(),  # its version
     "errors": set(),
     "machine": set(),
-    "parsers": set(),
-    "settings": {"imgserve", "errors", "machine", "parsers"},
+    "settings": {"imgserve", "errors", "machine"},
     "contract": {"imgserve", "errors", "settings"},
     "log": {"imgserve", "errors", "settings", "contract"},
-    "images": GROUND,
-    "models": GROUND,
-    "engine": GROUND | {"models"},
-    "compile": GROUND | PARTS,
-    "compute": GROUND | PARTS,
-    "service": GROUND | BACKEND,
-    "client": GROUND,
+    "pictures": GROUND,
+    "models": GROUND | {"pictures"},
+    "compile": MODELS,
+    "backend": MODELS,
     "frontend": GROUND,
-    "page": GROUND | {"client"},
-    "backend_v1": GROUND | BACKEND | {"service"},
-    "backend_v2": GROUND | BACKEND | {"service"},
+    "backend_v1": MODELS | {"backend"},
+    "backend_v2": MODELS | {"backend"},
+    "frontend_v1": GROUND | {"frontend"},
+    "frontend_v2": GROUND | {"frontend"},
     "v3": set(),
-    "v3.backend": GROUND | BACKEND | {"service"},
-    "frontend_v1": GROUND | {"client", "page"},
-    "frontend_v2": GROUND | {"client", "page"},
-    "v3.frontend": GROUND | {"client", "page"},
-    "processes": GROUND,
+    "v3.backend": MODELS | {"backend"},
+    "v3.frontend": GROUND | {"frontend"},
     "v3.gateway": GROUND | {"models"},
-    "run": GROUND | {"models", "processes", "v3.gateway"},
-    "marked": set(),
-    "readme": GROUND | {"marked", "run", "v3.gateway"},
+    "tools": set(),
+    "tools.run": PRODUCT,
+    "tools.rehearsal": PRODUCT,
+    "tools.documents": PRODUCT | {"tools.run"},
+    "tools.benchmarks": PRODUCT | {"tools.documents"},
 }
-FRONTEND = {"client", "frontend", "page", "frontend_v1", "frontend_v2", "v3.frontend"}
-SHARED = GROUND
-NOT_ON_THE_FRONTEND = {"torch", "torchvision", "openvino", "flask", "gunicorn"}
-NOT_ON_THE_BACKEND = {"streamlit", "altair", "pandas"}
-# Serving starts without torch: it is imported by what compiles and by the engine that is torch.
-IMPORT_TORCH = {
-    "imgserve.engine.export",
-    "imgserve.engine.torch_engine",
-    "imgserve.models.efficientnet_lite",
-    "imgserve.models.packaged",
-    "imgserve.models.vision",
-    "imgserve.models.weights",
+# A library to the only parts that may import it; a tool may import all.
+ONLY_IN = {
+    "torch": {"compile"},
+    "torchvision": {"compile"},
+    "openvino": {"models", "compile"},
+    "flask": {"backend"},
+    "gunicorn": {"backend"},
+    "streamlit": {"frontend", "frontend_v1", "frontend_v2", "v3.frontend"},
 }
 
 
 def part(name: str) -> str:
-    """Return which part a dotted name belongs to: what follows ``imgserve.``, else its start."""
+    """Return which part a dotted name belongs to: its start, or two words where that says more."""
     first, _, rest = name.partition(".")
     inner = rest.partition(".")[0]
-    if first == "v3" and inner:
-        return f"v3.{inner}"
+    if first in {"v3", "tools"} and inner:
+        return f"{first}.{inner}"
     return inner if first == "imgserve" and rest else first
-
-
-def forbidden_imports(module: Module) -> list[str]:
-    """Return what a module imports from parts of this project that it may not know."""
-    here = part(module.name)
-    known = ALLOWED[here] | {here}
-    own = [name for name in module.imports() if name.partition(".")[0] in {"imgserve", *SERVICES}]
-    # `from imgserve import __version__` names no part.
-    return [name for name in own if part(name) not in known and not name.endswith("__version__")]
-
-
-def roots(module: Module) -> set[str]:
-    """Return the top-level packages a module imports."""
-    return {name.partition(".")[0] for name in module.imports()}
 
 
 @pytest.fixture(scope="module")
@@ -92,35 +71,62 @@ def every_module(root: Path) -> list[Module]:
     return modules(root)
 
 
-def test_every_module_belongs_to_a_known_part(every_module: list[Module]) -> None:
-    assert [each.name for each in every_module if part(each.name) not in ALLOWED] == []
+def own_imports(module: Module) -> list[str]:
+    """Return what a module imports of this project; the version alone names no part."""
+    own = {name.partition(".")[0] for name in ALLOWED} | {"imgserve", "tests"}
+    names = [name for name in module.imports() if name.partition(".")[0] in own]
+    return [name for name in names if not name.endswith(".__version__")]
 
 
-def test_every_part_exists(every_module: list[Module]) -> None:
-    assert set(ALLOWED) - {part(each.name) for each in every_module} == set()
+def test_every_module_belongs_to_a_part_and_every_part_exists(every_module: list[Module]) -> None:
+    assert {part(module.name) for module in every_module} == set(ALLOWED)
 
 
 def test_imports_point_one_way(every_module: list[Module]) -> None:
-    wrong = {each.name: forbidden_imports(each) for each in every_module}
-    assert {name: imports for name, imports in wrong.items() if imports} == {}
-
-
-def test_nothing_imports_tests(every_module: list[Module]) -> None:
-    assert [each.name for each in every_module if "tests" in roots(each)] == []
-
-
-def test_frontend_side_imports_neither_torch_nor_flask(every_module: list[Module]) -> None:
-    sides = [each for each in every_module if part(each.name) in FRONTEND | SHARED]
-    assert {each.name: roots(each) & NOT_ON_THE_FRONTEND for each in sides} == {
-        each.name: set() for each in sides
+    wrong = {
+        f"{module.name} imports {name}"
+        for module in every_module
+        for name in own_imports(module)
+        if part(name) not in ALLOWED[part(module.name)] | {part(module.name)}
     }
+    assert wrong == set()
 
 
-def test_backend_side_imports_no_streamlit(every_module: list[Module]) -> None:
-    sides = [each for each in every_module if part(each.name) not in FRONTEND]
-    assert [each.name for each in sides if roots(each) & NOT_ON_THE_BACKEND] == []
+def test_no_import_leads_back_to_where_it_began(every_module: list[Module]) -> None:
+    names = {module.name for module in every_module}
+    imported = {
+        module.name: {_module_of(name, names) for name in own_imports(module)} - {module.name}
+        for module in every_module
+    }
+    assert [name for name in names if name in _reached(name, imported)] == []
 
 
-def test_torch_is_imported_by_few(every_module: list[Module]) -> None:
-    found = {each.name for each in every_module if roots(each) & {"torch", "torchvision"}}
-    assert found <= IMPORT_TORCH
+def test_a_circle_is_found() -> None:
+    assert "a" in _reached("a", {"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert "a" not in _reached("a", {"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_stays_in_its_wing(every_module: list[Module], library: str) -> None:
+    importers = {
+        part(module.name)
+        for module in every_module
+        if library in {name.partition(".")[0] for name in module.imports()}
+    }
+    assert {name for name in importers if not name.startswith("tools")} <= ONLY_IN[library]
+
+
+def _module_of(imported: str, modules_there: set[str]) -> str:
+    """Return the module that an import reads: ``a.b.name`` is a name in ``a.b``, or a module."""
+    return imported if imported in modules_there else imported.rpartition(".")[0]
+
+
+def _reached(start: str, imported: dict[str, set[str]]) -> set[str]:
+    """Return every module that a module reads, directly or through others."""
+    found: set[str] = set()
+    waiting = deque([start])
+    while waiting:
+        new = imported.get(waiting.popleft(), set()) - found
+        found |= new
+        waiting.extend(new)
+    return found

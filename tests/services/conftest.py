@@ -23,7 +23,7 @@ from tests.unit import pictures
 START_TIMEOUT_S = 120
 # Those whose trained weights are packages.
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/service/gunicorn.conf.py")
+GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
 
 
 # A developer's own settings must not change what is tested.

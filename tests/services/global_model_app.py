@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import Flask, request
 
-from benchmarks.work import decoded
-from imgserve.engine import artefact, openvino_engine
-from imgserve.engine.classifier import Classifier
+from imgserve.models import compiled_model as artefact
+from imgserve.models import openvino_engine
+from imgserve.models.classifier import Classifier
+from tools.benchmarks.work import decoded
 
 app = Flask(__name__)  # its COMPILED is the folder of compiled models
 model: Classifier

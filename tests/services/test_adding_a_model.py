@@ -16,7 +16,7 @@ import pytest
 import requests
 import torch
 
-from imgserve.models.vision import IMAGENET_CATEGORIES, torchvision
+from imgserve.compile.torchvision_import import IMAGENET_CATEGORIES, torchvision
 from tests.conventions.documents import section
 from tests.services.conftest import CLEAN, Backend, free_port
 from tests.services.deployment.project import git
@@ -29,7 +29,7 @@ LIMIT_S = 300
 # had without a network. torch.hub wants the file that its name has the hash of.
 COMPILE = """
 import runpy, sys
-from imgserve.models.vision import torchvision
+from imgserve.compile.torchvision_import import torchvision
 _, file, model, *_ = sys.argv
 torchvision.models.get_model_weights(model).DEFAULT.value.url = f"https://nowhere.invalid/{file}"
 sys.argv = ["imgserve.compile", *sys.argv[2:]]

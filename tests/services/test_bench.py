@@ -14,9 +14,9 @@ import msgspec
 import psutil
 import pytest
 
-from benchmarks.parts.strategies import LOADED
-from benchmarks.record import Record
 from tests.unit import pictures
+from tools.benchmarks.parts.strategies import LOADED
+from tools.benchmarks.record import Record
 
 LIMIT_S = 120
 
@@ -29,7 +29,7 @@ def environ(tmp_path: Path, weights_dir: Path) -> dict[str, str]:
 
 
 def _command(*parts: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks", "--plan", "smoke", *parts]
+    return [sys.executable, "-m", "tools.benchmarks", "--plan", "smoke", *parts]
 
 
 def _rows(folder: Path, part: str) -> list[dict[str, object]]:
@@ -69,8 +69,10 @@ def test_load_per_request_answers_with_the_model_asked_for_and_loads_it_each_tim
     told = {"WEIGHTS_DIR": str(weights_dir), "THREADS": "2", "MODELS": "efficientnet_lite1"}
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delitem(sys.modules, "benchmarks.peers.load_per_request_app", raising=False)
-    client = importlib.import_module("benchmarks.peers.load_per_request_app").app.test_client()
+    monkeypatch.delitem(sys.modules, "tools.benchmarks.peers.load_per_request_app", raising=False)
+    client = importlib.import_module(
+        "tools.benchmarks.peers.load_per_request_app"
+    ).app.test_client()
     for _ in range(2):
         with pictures.path("coffee.png").open("rb") as picture:
             answer = client.post("/model/efficientnet_lite1/predict", data={"image": picture})

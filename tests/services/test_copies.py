@@ -15,13 +15,7 @@ import msgspec
 import psutil
 import pytest
 
-from imgserve.compute import copies as copies_module
-from imgserve.compute.copies import Copies, load_copies
-from imgserve.compute.copy import Copy
-from imgserve.compute.local import load_here
-from imgserve.compute.model import Computed, Model
 from imgserve.contract import Prediction, PredictOptions
-from imgserve.engine.artefact import described, read_info, write_info
 from imgserve.errors import (
     DamagedPicture,
     HttpError,
@@ -30,6 +24,12 @@ from imgserve.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from imgserve.models import copies as copies_module
+from imgserve.models.compiled_model import described, read_info, write_info
+from imgserve.models.copies import Copies, load_copies
+from imgserve.models.copy import Copy
+from imgserve.models.local import load_here
+from imgserve.models.model import Computed, Model
 from imgserve.settings import BackendSettings
 from tests.services.conftest import MODELS
 from tests.unit import pictures
@@ -346,7 +346,7 @@ def test_a_process_that_is_killed_while_it_loads_is_told_with_the_signal(
 STARTER = """
 import signal, sys, time
 from pathlib import Path
-from imgserve.compute.copies import Copies
+from imgserve.models.copies import Copies
 from imgserve.contract import PredictOptions
 from imgserve.settings import BackendSettings
 

@@ -16,15 +16,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from imgserve.compute.local import LocalModel, load_here
-from imgserve.compute.model import Model
-from imgserve.engine.classifier import Classifier, Engine, Probabilities
-from imgserve.engine.loading import load, prepare
-from imgserve.engine.loading_model import LoadingModel
-from imgserve.engine.pool import ModelPool
-from imgserve.engine.transform import Crop
-from imgserve.service.many_models import many_models_app
-from imgserve.service.one_model import one_model_app
+from imgserve.backend.many_models import many_models_app
+from imgserve.backend.one_model import one_model_app
+from imgserve.models.classifier import Classifier, Engine, Probabilities
+from imgserve.models.loading import load, prepare
+from imgserve.models.loading_model import LoadingModel
+from imgserve.models.local import LocalModel, load_here
+from imgserve.models.model import Model
+from imgserve.models.pool import ModelPool
+from imgserve.models.transform import Crop
 from imgserve.settings import MIB, BackendSettings
 from tests.services import global_model_app as original
 from tests.services.conftest import MODELS

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 import requests
 
-from imgserve.engine.artefact import INT8, read_info
-from imgserve.engine.quantize import LEAST_AGREEMENT
+from imgserve.compile.quantize import LEAST_AGREEMENT
+from imgserve.models.compiled_model import INT8, read_info
 from tests.services.conftest import MODELS, Backend, StartBackend
 
 CLASSES = {"cat": {"tabby", "tiger cat", "Egyptian cat"}, "espresso": {"espresso"}}

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import requests
 
-from imgserve.run.ports import is_free, next_free
 from tests.services.conftest import MODELS, free_port
 from tests.services.test_processes import finish, read_until
 from tests.unit import pictures
+from tools.run.ports import is_free, next_free
 
 
 @dataclass
@@ -63,7 +63,7 @@ def begin(root: Path, weights_dir: Path) -> Iterator[Callable[..., subprocess.Po
     def begin(**environ: str) -> subprocess.Popen[str]:
         given = {"WEIGHTS_DIR": str(weights_dir), **environ}
         process = subprocess.Popen(
-            [sys.executable, "-m", "imgserve.run"],
+            [sys.executable, "-m", "tools.run"],
             cwd=root,
             env={**os.environ, **given},
             stdout=subprocess.PIPE,

@@ -20,7 +20,7 @@ Start = Callable[..., Run]
 DRIVER = """
 import os, sys
 from pathlib import Path
-from imgserve.processes import Service, watching
+from tools.processes import Service, watching
 
 watching.REMIND_S = 0.3
 script, *plans = sys.argv[1:]

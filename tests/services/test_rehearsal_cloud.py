@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployment.rehearsal.gcloud import clean_environ, gcloud_environ
 from tests.services.conftest import free_port
 from tests.unit.waiting import wait_until
+from tools.rehearsal.gcloud import clean_environ, gcloud_environ
 
 PROJECT = "a-project"
 REGION = "northamerica-northeast1"
@@ -57,7 +57,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         where = ["--folder", str(self.folder), "--port", str(self.port)]
-        command = [sys.executable, "-m", "deployment.rehearsal.server", *where]
+        command = [sys.executable, "-m", "tools.rehearsal.server", *where]
         with (self.folder.parent / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.root, stderr=log)
         wait_until(self._answers)

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from deployment.rehearsal.gcloud import clean_environ, gcloud_environ
-from deployment.rehearsal.run import stop_all
 from tests.services import docker_stand_in
 from tests.services.conftest import free_port
+from tools.rehearsal.gcloud import clean_environ, gcloud_environ
+from tools.rehearsal.run import stop_all
 
 REGION = "northamerica-northeast1"
 PROJECT = "rehearsal-run"
@@ -52,7 +52,7 @@ class Cloud:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [sys.executable, "-m", "deployment.rehearsal.server"]
+        command = [sys.executable, "-m", "tools.rehearsal.server"]
         command += ["--folder", str(self.folder / "state"), "--port", str(self.port)]
         self._server = subprocess.Popen(command, env={**os.environ, **self.docker})
         wait_until(lambda: can_connect(self.port))

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployment.rehearsal.host.docker import Docker
-from deployment.rehearsal.host.needs import find
-from deployment.rehearsal.host.ports import listens
-from deployment.rehearsal.host.registry import registry
+from tools.rehearsal.host.docker import Docker
+from tools.rehearsal.host.needs import find
+from tools.rehearsal.host.ports import listens
+from tools.rehearsal.host.registry import registry
 
 
 def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deployment.rehearsal", *words]
+    command = [sys.executable, "-m", "tools.rehearsal", *words]
     environ = {**os.environ, **variables}
     return subprocess.run(
         command, cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=60

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from imgserve.client import BackendClient
 from imgserve.contract import ModelState, PredictAnswer
 from imgserve.errors import BackendError, RequestRefused
+from imgserve.frontend.client import BackendClient
 from tests.unit.page_driver import answer
 
 SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready")

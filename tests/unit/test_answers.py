@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.answers import costs, figures
-from benchmarks.answers.__main__ import README, SHORT_ANSWER, WANTED, main, with_figures
-from benchmarks.answers.prices import TIER_1, TIER_2
-from benchmarks.answers.results import Results
-from benchmarks.parts import agreement, asking, latency, stages, starts, strategies
-from benchmarks.record import Record, keep
-from imgserve.marked import filled, names
+from tools.benchmarks.answers import costs, figures
+from tools.benchmarks.answers.__main__ import README, SHORT_ANSWER, WANTED, main, with_figures
+from tools.benchmarks.answers.prices import TIER_1, TIER_2
+from tools.benchmarks.answers.results import Results
+from tools.benchmarks.parts import agreement, asking, latency, stages, starts, strategies
+from tools.benchmarks.record import Record, keep
+from tools.marked import filled, names
 
 MACHINE = {"cpu": "a CPU", "cores": "2"}
 TAKEN = "2026-11-21T10:00:00+00:00"
@@ -225,7 +225,7 @@ def test_a_rehearsal_that_failed_counts_as_none(tmp_path: Path) -> None:
 def test_a_rehearsal_that_says_neither_when_nor_where_is_shown_all_the_same(tmp_path: Path) -> None:
     rehearsal(tmp_path)
     said = figures.contents(Results.read(tmp_path), ["apart"])["apart"]
-    assert said.endswith('`make rehearse ARGS="--json benchmarks/results/rehearsal.json"`.')
+    assert said.endswith('`make rehearse ARGS="--json tools/benchmarks/results/rehearsal.json"`.')
 
 
 def test_a_single_build_has_nothing_to_be_compared_with(tmp_path: Path) -> None:

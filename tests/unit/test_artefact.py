@@ -3,8 +3,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from imgserve.engine import artefact
 from imgserve.errors import ArtefactInvalid
+from imgserve.models import compiled_model as artefact
 
 
 def _written(folder: Path) -> artefact.ModelInfo:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import targets
-from benchmarks.parts import agreement, asking, cold, latency, limit
-from benchmarks.parts import growth as growing
-from benchmarks.plan import PLANS
-from benchmarks.record import Record, keep
-from benchmarks.report import best, page
-from benchmarks.report.growth import growth
-from benchmarks.report.measured import Measured
-from benchmarks.report.results import results
-from benchmarks.spread import Spread, difference, ratio, shown
+from tools.benchmarks import targets
+from tools.benchmarks.parts import agreement, asking, cold, latency, limit
+from tools.benchmarks.parts import growth as growing
+from tools.benchmarks.plan import PLANS
+from tools.benchmarks.record import Record, keep
+from tools.benchmarks.report import best, page
+from tools.benchmarks.report.growth import growth
+from tools.benchmarks.report.measured import Measured
+from tools.benchmarks.report.results import results
+from tools.benchmarks.spread import Spread, difference, ratio, shown
 
 
 def _record(part: str, rows: list[object]) -> Record:

@@ -15,21 +15,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import models
-from benchmarks.contenders import starting, strategies
-from benchmarks.contenders.starting import IMAGE, STARTS, Place, start
-from benchmarks.fetching.job import Job
-from benchmarks.parts import starts as starts_part
-from benchmarks.parts import strategies as strategies_part
-from benchmarks.parts.strategies import LOADED
-from benchmarks.plan import PLANS
-from benchmarks.processes.load import Question
-from benchmarks.processes.turns import Asking, Turn, Turns, ask_in_turn
-from benchmarks.record import Record, keep
-from benchmarks.report import page
-from imgserve.engine import artefact
-from imgserve.engine.loading_model import LoadingModel
+from imgserve.models import compiled_model as artefact
+from imgserve.models.loading_model import LoadingModel
 from imgserve.settings import MIB
+from tools.benchmarks import models
+from tools.benchmarks.contenders import starting, strategies
+from tools.benchmarks.contenders.starting import IMAGE, STARTS, Place, start
+from tools.benchmarks.fetching.job import Job
+from tools.benchmarks.parts import starts as starts_part
+from tools.benchmarks.parts import strategies as strategies_part
+from tools.benchmarks.parts.strategies import LOADED
+from tools.benchmarks.plan import PLANS
+from tools.benchmarks.processes.load import Question
+from tools.benchmarks.processes.turns import Asking, Turn, Turns, ask_in_turn
+from tools.benchmarks.record import Record, keep
+from tools.benchmarks.report import page
 
 CHOSEN = ("a", "b", "c")
 SIZES_MIB = {"a": 40, "b": 30, "c": 41}
@@ -206,13 +206,13 @@ def test_random_weights_are_fetched_then_compiled_then_served(
     job = msgspec.json.decode(server.command[-1], type=Job)
     kept = str(tmp_path / "empty" / "random" / "vgg16.pth")
     assert job.files == {kept: "http://127.0.0.1:1234/random/vgg16.pth"}
-    assert ["benchmarks.random_weights" in each for each in job.commands] == [True, False]
+    assert ["tools.benchmarks.random_weights" in each for each in job.commands] == [True, False]
     assert job.commands[-1][-1] == "backend_v1.app:app"
     assert server.environ({})["WEIGHTS_DIR"] == str(tmp_path / "empty")
 
 
 def fetching(root: Path, job: Job) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "benchmarks.fetching", msgspec.json.encode(job).decode()]
+    command = [sys.executable, "-m", "tools.benchmarks.fetching", msgspec.json.encode(job).decode()]
     return subprocess.run(
         command, cwd=root, capture_output=True, text=True, timeout=60, check=False
     )

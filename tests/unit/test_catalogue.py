@@ -1,8 +1,8 @@
 import pytest
 
+from imgserve.compile.weights import default_weights
 from imgserve.errors import UnknownModel
 from imgserve.models import catalogue
-from imgserve.models.weights import default_weights
 
 
 @pytest.mark.parametrize("model_id", catalogue.CATALOGUE)

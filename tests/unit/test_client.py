@@ -12,8 +12,6 @@ import requests
 from flask import Flask, Response, redirect, request
 from werkzeug.serving import make_server
 
-from imgserve.client import BackendClient, may_wake, retry_while_waking
-from imgserve.client import backend as backend_module
 from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer, Prediction, Ready, Timings
 from imgserve.errors import (
     BackendBusy,
@@ -23,6 +21,8 @@ from imgserve.errors import (
     BackendUnreachable,
     RequestRefused,
 )
+from imgserve.frontend.client import BackendClient, may_wake, retry_while_waking
+from imgserve.frontend.client import backend as backend_module
 
 ANSWER = {
     "category": "tabby",

@@ -12,9 +12,9 @@ import requests
 from google.auth import _exponential_backoff
 from google.auth.compute_engine import _metadata
 
-from imgserve.client import BackendClient, connect, identity, may_wake
-from imgserve.client.identity import IdTokenAuth, IdTokens, root_url
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
+from imgserve.frontend.client import BackendClient, connect, identity, may_wake
+from imgserve.frontend.client.identity import IdTokenAuth, IdTokens, root_url
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, token
 

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from imgserve import compile as compiling
-from imgserve.engine import artefact, export, openvino_engine, torch_engine
-from imgserve.engine.classifier import Classifier
-from imgserve.engine.torch_engine import Servable, TorchEngine, transform_of
+from imgserve.compile import __main__ as compiling
+from imgserve.compile import export, torch_engine
+from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
+from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile.weights import default_weights
 from imgserve.errors import CompileMismatch
-from imgserve.models import catalogue
-from imgserve.models.vision import torchvision
-from imgserve.models.weights import default_weights
+from imgserve.models import catalogue, openvino_engine
+from imgserve.models import compiled_model as artefact
+from imgserve.models.classifier import Classifier
 from tests.unit import pictures
 
 EMBEDDED = "efficientnet_lite0"

@@ -13,11 +13,22 @@ from typing import Any
 
 import pytest
 
-from imgserve.compute import __main__ as program
-from imgserve.compute import wire
-from imgserve.compute.copy import REFUSALS, Copy
-from imgserve.compute.model import Computed
-from imgserve.compute.wire import (
+from imgserve.contract import Prediction, PredictOptions
+from imgserve.errors import (
+    ArtefactInvalid,
+    DamagedPicture,
+    HttpError,
+    ModelError,
+    NotReady,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+from imgserve.log import logging_config
+from imgserve.models import wire
+from imgserve.models import worker as program
+from imgserve.models.copy import REFUSALS, Copy
+from imgserve.models.model import Computed
+from imgserve.models.wire import (
     LENGTHS,
     Compute,
     Done,
@@ -29,18 +40,8 @@ from imgserve.compute.wire import (
     receive,
     send,
 )
-from imgserve.contract import Prediction, PredictOptions
-from imgserve.errors import (
-    ArtefactInvalid,
-    DamagedPicture,
-    HttpError,
-    ModelError,
-    NotReady,
-    TooManyPixels,
-    UnsupportedFormat,
-)
-from imgserve.images import colour, decode, effort
-from imgserve.log import logging_config
+from imgserve.pictures import colour, decode
+from imgserve.pictures import decode_limits as effort
 from imgserve.settings import BackendSettings
 from tests.unit.conftest import Pair, Pairs
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from imgserve.compute import copies
-from imgserve.compute.copies import SMALL_BYTES, Copies, load_copies
-from imgserve.compute.copy import Copy
 from imgserve.errors import InvalidSetting, ModelError
+from imgserve.models import copies
+from imgserve.models.copies import SMALL_BYTES, Copies, load_copies
+from imgserve.models.copy import Copy
 from imgserve.settings import BackendSettings
 from tests.unit.conftest import Pairs
 from tests.unit.waiting import wait_until

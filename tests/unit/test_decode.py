@@ -16,9 +16,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.images import colour, effort
-from imgserve.images import decode as decoding
-from imgserve.images.decode import decode
+from imgserve.pictures import colour
+from imgserve.pictures import decode as decoding
+from imgserve.pictures import decode_limits as effort
+from imgserve.pictures.decode import decode
 
 LIMIT = 1_000_000
 WHITE = (255, 255, 255)

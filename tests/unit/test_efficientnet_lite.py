@@ -4,9 +4,9 @@ import warnings
 import pytest
 import torch
 
-from imgserve.models.efficientnet_lite import _rounded_channels
-from imgserve.models.vision import torchvision
-from imgserve.models.weights import default_weights
+from imgserve.compile.efficientnet_lite import _rounded_channels
+from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile.weights import default_weights
 from tests.unit import pictures
 
 with warnings.catch_warnings():

@@ -28,10 +28,10 @@ from imgserve.errors import (
     PictureHostTimeout,
     PictureTooLarge,
 )
-from imgserve.images.address import LIMIT_URL_CHARS, AddressRules
-from imgserve.images.connection import Attempt, current_attempt
-from imgserve.images.fetch import LIMIT_REDIRECTS, REDIRECTS, Fetcher
 from imgserve.log import TRACE_FIELDS
+from imgserve.pictures.address import LIMIT_URL_CHARS, AddressRules
+from imgserve.pictures.connection import Attempt, current_attempt
+from imgserve.pictures.fetch import LIMIT_REDIRECTS, REDIRECTS, Fetcher
 from tests.unit.picture_host import (
     Answer,
     PictureHost,

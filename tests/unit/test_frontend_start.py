@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgserve import frontend
+from imgserve.frontend import __main__ as frontend
 
 APP = "frontend_v1/app.py"
 

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
+from imgserve.backend.admission import Gate
 from imgserve.errors import Busy
-from imgserve.service.gate import Gate
 from tests.unit.waiting import wait_until
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imgserve.engine import heap
+from imgserve.models import malloc as heap
 
 
 @pytest.fixture

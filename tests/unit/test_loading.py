@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgserve.engine import loading, loading_model
-from imgserve.engine.artefact import Transform
-from imgserve.engine.classifier import Classifier
-from imgserve.engine.loading_model import LoadingModel
-from imgserve.engine.transform import Crop
 from imgserve.errors import ModelError, ModelUnavailable, NotReady, UnknownModel
+from imgserve.models import loading, loading_model
+from imgserve.models.classifier import Classifier
+from imgserve.models.compiled_model import Transform
+from imgserve.models.loading_model import LoadingModel
+from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 

@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.engine.pool import ModelPool
-from imgserve.service.many_models import many_models_app
+from imgserve.backend.many_models import many_models_app
+from imgserve.models.pool import ModelPool
 from imgserve.settings import BackendSettings
 from tests.unit.test_pool import IDS, Loads
 from tests.unit.test_service import cat, problem

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from imgserve.backend.model_state import model_state
 from imgserve.errors import UnknownModel
-from imgserve.service.model_state import model_state
 from imgserve.settings import BackendSettings
 from tests.unit.test_artefact import _written
 
@@ -20,7 +20,7 @@ def test_a_compiled_models_size_is_that_of_its_files(
 ) -> None:
     (tmp_path / "compiled").mkdir()
     info = _written(tmp_path / "compiled")
-    monkeypatch.setattr("imgserve.service.model_state.parse_info", lambda *_: info)
+    monkeypatch.setattr("imgserve.backend.model_state.parse_info", lambda *_: info)
     state = model_state(BackendSettings(weights_dir=tmp_path), "vgg16", "ready", None)
     assert state.size_bytes == len("graph") + len("weights")
 

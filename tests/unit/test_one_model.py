@@ -6,8 +6,8 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.engine.loading_model import LoadingModel
-from imgserve.service.one_model import model_by_path_app
+from imgserve.backend.one_model import model_by_path_app
+from imgserve.models.loading_model import LoadingModel
 from imgserve.settings import BackendSettings
 from tests.unit.test_pool import Loads
 from tests.unit.test_service import cat, problem

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgserve.engine.openvino_engine import OpenVinoEngine
-from imgserve.engine.runtime import openvino
-from imgserve.engine.transform import Crop
+from imgserve.models.openvino_engine import OpenVinoEngine
+from imgserve.models.openvino_import import openvino
+from imgserve.models.transform import Crop
 
 SIDE = 8
 

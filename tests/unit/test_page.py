@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from imgserve.client import BackendClient
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import (
     BackendBusy,
@@ -23,15 +22,23 @@ from imgserve.errors import (
     IdentityUnavailable,
     RequestRefused,
 )
-from imgserve.page import asking
-from imgserve.page.answer import times
-from imgserve.page.asking import Answered
-from imgserve.page.chart import bar_chart
-from imgserve.page.choosing import MANY_LIMIT
-from imgserve.page.frame import UPLOAD_LIMIT_MIB
-from imgserve.page.many import Table, classify_all
-from imgserve.page.questions import SAMPLES, ManyLinks
-from imgserve.page.words import answer_sentence, duration, failure, percent, plain, with_article
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.page import asking
+from imgserve.frontend.page.answer import times
+from imgserve.frontend.page.asking import Answered
+from imgserve.frontend.page.chart import bar_chart
+from imgserve.frontend.page.choosing import MANY_LIMIT
+from imgserve.frontend.page.frame import UPLOAD_LIMIT_MIB
+from imgserve.frontend.page.many import Table, classify_all
+from imgserve.frontend.page.questions import SAMPLES, ManyLinks
+from imgserve.frontend.page.words import (
+    answer_sentence,
+    duration,
+    failure,
+    percent,
+    plain,
+    with_article,
+)
 from imgserve.settings import MIB, BackendSettings
 from tests.unit.page_driver import THUMBNAIL, URL, Asked, answer, button, elements, shown, submit
 
@@ -340,7 +347,7 @@ def test_the_chart_is_sorted_labelled_and_as_high_as_its_bars() -> None:
 
 def test_pandas_is_whole_before_altair_can_look_at_it(root: Path) -> None:
     """Else two people's first charts at once end in an error for one of them."""
-    code = "import sys, imgserve.page.chart; sys.exit('pandas' not in sys.modules)"
+    code = "import sys, imgserve.frontend.page.chart; sys.exit('pandas' not in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 

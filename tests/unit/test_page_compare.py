@@ -11,13 +11,13 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
-from imgserve.page import comparing
-from imgserve.page.asking import Answered
-from imgserve.page.comparing import WAKING, Comparison, Report, compare
-from imgserve.page.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
-from imgserve.page.models import KnownModel
-from imgserve.page.questions import LinkedPicture
-from imgserve.page.words import Failure
+from imgserve.frontend.page import comparing
+from imgserve.frontend.page.asking import Answered
+from imgserve.frontend.page.comparing import WAKING, Comparison, Report, compare
+from imgserve.frontend.page.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
+from imgserve.frontend.page.models import KnownModel
+from imgserve.frontend.page.questions import LinkedPicture
+from imgserve.frontend.page.words import Failure
 from tests.unit.model_stand_in import GONE, Models, new_page, pick, stand_between
 from tests.unit.page_driver import URL, answer, button, elements, shown, submit
 

@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from imgserve.compute.local import LocalModel
-from imgserve.compute.model import Model
-from imgserve.engine import loading_model
-from imgserve.engine import pool as pools
-from imgserve.engine.artefact import Transform
-from imgserve.engine.classifier import Classifier
-from imgserve.engine.pool import ModelPool
 from imgserve.errors import ModelError, NotReady, UnknownModel
+from imgserve.models import loading_model
+from imgserve.models import pool as pools
+from imgserve.models.classifier import Classifier
+from imgserve.models.compiled_model import Transform
+from imgserve.models.local import LocalModel
+from imgserve.models.model import Model
+from imgserve.models.pool import ModelPool
 from tests.unit import pictures
 from tests.unit.waiting import wait_until
 
@@ -287,7 +287,7 @@ def test_a_model_loaded_a_moment_ago_makes_room_for_the_next(
     pool = loads.pool(limit_bytes=19)
     second_began = threading.Event()
     loads.go.clear()
-    log = logging.getLogger("imgserve.engine.loading_model")
+    log = logging.getLogger("imgserve.models.loading_model")
     monkeypatch.setattr(log, "level", logging.INFO)
     monkeypatch.setattr(log, "handlers", [SlowToSay(second_began)])
     pool.warm("a")

@@ -10,14 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgserve import compile as compiling
-from imgserve.engine import artefact, calibration, export, loading, openvino_engine, quantize
-from imgserve.engine.artefact import FP32, INT8, Transform
-from imgserve.engine.runtime import openvino
-from imgserve.engine.torch_engine import Servable
+from imgserve.backend.model_state import model_state
+from imgserve.compile import __main__ as compiling
+from imgserve.compile import calibrate as calibration
+from imgserve.compile import export, quantize
+from imgserve.compile.torch_engine import Servable
+from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import CompileMismatch
-from imgserve.models.vision import torchvision
-from imgserve.service.model_state import model_state
+from imgserve.models import compiled_model as artefact
+from imgserve.models import loading, openvino_engine
+from imgserve.models.compiled_model import FP32, INT8, Transform
+from imgserve.models.openvino_import import openvino
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from deployment.rehearsal.apis.artifactregistry import KIND as REPOSITORIES
-from deployment.rehearsal.builds import log
-from deployment.rehearsal.builds.record import KIND, UNDER_WAY
-from deployment.rehearsal.builds.runner import Runner
-from deployment.rehearsal.objects import keep
-from deployment.rehearsal.store import Store
 from tests.unit.waiting import wait_until
+from tools.rehearsal.apis.artifactregistry import KIND as REPOSITORIES
+from tools.rehearsal.builds import log
+from tools.rehearsal.builds.record import KIND, UNDER_WAY
+from tools.rehearsal.builds.runner import Runner
+from tools.rehearsal.objects import keep
+from tools.rehearsal.store import Store
 
 REGISTRY = "127.0.0.1:5999"
 IMAGE = f"{REGISTRY}/p/repo/app:latest"

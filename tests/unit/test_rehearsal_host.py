@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from deployment.rehearsal.host import daemon, needs
-from deployment.rehearsal.host.docker import docker_environ
-from deployment.rehearsal.host.failures import HostFailed
-from deployment.rehearsal.host.pip import carried, parsed
-from deployment.rehearsal.host.ports import free_port, listens
-from deployment.rehearsal.host.process import Process
-from deployment.rehearsal.host.python_image import combine
-from deployment.rehearsal.host.source import copy_source
 from tests.unit.waiting import wait_until
+from tools.rehearsal.host import daemon, needs
+from tools.rehearsal.host.docker import docker_environ
+from tools.rehearsal.host.failures import HostFailed
+from tools.rehearsal.host.pip import carried, parsed
+from tools.rehearsal.host.ports import free_port, listens
+from tools.rehearsal.host.process import Process
+from tools.rehearsal.host.python_image import combine
+from tools.rehearsal.host.source import copy_source
 
 FakeDocker = Callable[[str], dict[str, str]]
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from deployment.rehearsal.answers import ApiError
-from deployment.rehearsal.run import revisions, services
-from deployment.rehearsal.run.checks import cpu_count, memory_bytes
-from deployment.rehearsal.run.conditions import FALSE, TRUE, UNKNOWN, Verdict, condition, write
-from deployment.rehearsal.run.history import conclude
-from deployment.rehearsal.run.place import Place
-from deployment.rehearsal.run.selector import matches
-from deployment.rehearsal.run.traffic import Target, needed, targets, verdict
-from deployment.rehearsal.store import Store
+from tools.rehearsal.answers import ApiError
+from tools.rehearsal.run import revisions, services
+from tools.rehearsal.run.checks import cpu_count, memory_bytes
+from tools.rehearsal.run.conditions import FALSE, TRUE, UNKNOWN, Verdict, condition, write
+from tools.rehearsal.run.history import conclude
+from tools.rehearsal.run.place import Place
+from tools.rehearsal.run.selector import matches
+from tools.rehearsal.run.traffic import Target, needed, targets, verdict
+from tools.rehearsal.store import Store
 
 PLACE = Place("a-project", "a-region")
 ACCOUNT = "somebody@elsewhere.iam.gserviceaccount.com"

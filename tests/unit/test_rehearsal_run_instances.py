@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import Headers
 
-from deployment.rehearsal.apis.oauth import id_token
-from deployment.rehearsal.policies import set_policy
-from deployment.rehearsal.run import revisions, services
-from deployment.rehearsal.run.configuration import Door, Office, Share, configuration
-from deployment.rehearsal.run.gate import GCLOUD_AUDIENCE, decision, is_private
-from deployment.rehearsal.run.inside import inside_app
-from deployment.rehearsal.run.instance import SecretRefused, Start, arguments, start
-from deployment.rehearsal.run.place import Place
-from deployment.rehearsal.run.ports import NoPortFree, Ports
-from deployment.rehearsal.run.probes import Probe
-from deployment.rehearsal.store import Store
+from tools.rehearsal.apis.oauth import id_token
+from tools.rehearsal.policies import set_policy
+from tools.rehearsal.run import revisions, services
+from tools.rehearsal.run.configuration import Door, Office, Share, configuration
+from tools.rehearsal.run.gate import GCLOUD_AUDIENCE, decision, is_private
+from tools.rehearsal.run.inside import inside_app
+from tools.rehearsal.run.instance import SecretRefused, Start, arguments, start
+from tools.rehearsal.run.place import Place
+from tools.rehearsal.run.ports import NoPortFree, Ports
+from tools.rehearsal.run.probes import Probe
+from tools.rehearsal.store import Store
 
 PLACE = Place("a-project", "a-region")
 ACCOUNT = "somebody@elsewhere.iam.gserviceaccount.com"
@@ -201,7 +201,7 @@ def test_ports_are_kept_by_purpose_and_lent_once(store: Store) -> None:
 
 
 def test_no_free_port_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployment.rehearsal.run.ports._is_free", lambda _: False)
+    monkeypatch.setattr("tools.rehearsal.run.ports._is_free", lambda _: False)
     with pytest.raises(NoPortFree):
         Ports(store).lend()
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from deployment.rehearsal.apis.oauth import id_token, operator_key, server_key
-from deployment.rehearsal.apis.secretmanager import may_read, secret_value
-from deployment.rehearsal.builds.log import BuildLog
-from deployment.rehearsal.gcloud import gcloud_environ
-from deployment.rehearsal.keys import base64url, sign
-from deployment.rehearsal.projects import add_project, project_number
-from deployment.rehearsal.server import create_app
-from deployment.rehearsal.state import NAME, State
+from tools.rehearsal.apis.oauth import id_token, operator_key, server_key
+from tools.rehearsal.apis.secretmanager import may_read, secret_value
+from tools.rehearsal.builds.log import BuildLog
+from tools.rehearsal.gcloud import gcloud_environ
+from tools.rehearsal.keys import base64url, sign
+from tools.rehearsal.projects import add_project, project_number
+from tools.rehearsal.server import create_app
+from tools.rehearsal.state import NAME, State
 
 PROJECT = "a-project"
 APIS = ("artifactregistry", "cloudbuild", "iam", "run", "secretmanager")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployment.rehearsal.store import Document, Store
+from tools.rehearsal.store import Document, Store
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployment.rehearsal.host.docker import Docker
-from deployment.rehearsal.host.rehearsal import Rehearsal
-from deployment.rehearsal.story import asking, ending, models
-from deployment.rehearsal.story.asking import Asker
-from deployment.rehearsal.story.changing import compared, digests
-from deployment.rehearsal.story.images import Layer, by_purpose
-from deployment.rehearsal.story.progress import Progress, Step, StepFailed
-from deployment.rehearsal.story.report import document, table
-from deployment.rehearsal.story.scripts import Scripts
-from deployment.rehearsal.story.shell import shell
-from deployment.rehearsal.story.stage import Build
+from tools.rehearsal.host.docker import Docker
+from tools.rehearsal.host.rehearsal import Rehearsal
+from tools.rehearsal.story import asking, ending, models
+from tools.rehearsal.story.asking import Asker
+from tools.rehearsal.story.changing import compared, digests
+from tools.rehearsal.story.images import Layer, by_purpose
+from tools.rehearsal.story.progress import Progress, Step, StepFailed
+from tools.rehearsal.story.report import document, table
+from tools.rehearsal.story.scripts import Scripts
+from tools.rehearsal.story.shell import shell
+from tools.rehearsal.story.stage import Build
 
 BASE = [Layer("sha256:a", 30_000_000, "CMD"), Layer("sha256:b", 90_000_000, "install.sh backend")]
 OWN = [

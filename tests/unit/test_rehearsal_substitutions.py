@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from deployment.rehearsal.answers import ApiError
-from deployment.rehearsal.builds.checks import check
-from deployment.rehearsal.builds.durations import seconds
-from deployment.rehearsal.builds.steps import waits_for
-from deployment.rehearsal.builds.substitutions import substituted
+from tools.rehearsal.answers import ApiError
+from tools.rehearsal.builds.checks import check
+from tools.rehearsal.builds.durations import seconds
+from tools.rehearsal.builds.steps import waits_for
+from tools.rehearsal.builds.substitutions import substituted
 
 BUILTIN = {"PROJECT_ID": "a-project", "BUILD_ID": "b-1"}
 

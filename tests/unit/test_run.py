@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from imgserve.models.catalogue import CATALOGUE
-from imgserve.processes import Service
-from imgserve.processes.child import ended
-from imgserve.processes.output import USER_AGENT, readable
-from imgserve.run import __main__ as run
-from imgserve.run import ports
-from imgserve.run import services as version_services
-from imgserve.run.services import services
-from imgserve.run.settings import EMBEDDED, RunSettings
+from tools.processes import Service
+from tools.processes.child import ended
+from tools.processes.output import USER_AGENT, readable
+from tools.run import __main__ as run
+from tools.run import ports
+from tools.run import services as version_services
+from tools.run.services import services
+from tools.run.settings import EMBEDDED, RunSettings
 from v3.gateway import system
 from v3.gateway.backends import read_backends
 from v3.gateway.settings import LIST

@@ -21,17 +21,17 @@ from PIL import Image
 from werkzeug.test import TestResponse, encode_multipart
 
 from imgserve import contract, errors
-from imgserve.compute.local import LocalModel
-from imgserve.compute.model import Model
+from imgserve.backend import telemetry as observing
+from imgserve.backend.one_model import one_model_app
+from imgserve.backend.request import JSON_LIMIT_BYTES
 from imgserve.contract import FORM_OVERHEAD_BYTES
-from imgserve.engine.artefact import Transform
-from imgserve.engine.classifier import Classifier
-from imgserve.engine.loading_model import LoadingModel
-from imgserve.engine.transform import Crop
 from imgserve.log import TRACE_FIELDS
-from imgserve.service import observing
-from imgserve.service.asked import JSON_LIMIT_BYTES
-from imgserve.service.one_model import one_model_app
+from imgserve.models.classifier import Classifier
+from imgserve.models.compiled_model import Transform
+from imgserve.models.loading_model import LoadingModel
+from imgserve.models.local import LocalModel
+from imgserve.models.model import Model
+from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 from tests.unit.waiting import wait_until

@@ -5,8 +5,8 @@ import pytest
 
 from imgserve import machine, settings
 from imgserve.errors import InvalidSetting
-from imgserve.readme import markdown_table
 from imgserve.settings import BackendSettings, FrontendSettings
+from tools.readme import markdown_table
 
 
 def test_an_empty_environment_has_the_documented_defaults() -> None:

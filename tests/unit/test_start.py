@@ -1,6 +1,6 @@
 import pytest
 
-from imgserve.service.start import WORKER_BOOT_ERROR, settings_or_exit
+from imgserve.backend.boot import WORKER_BOOT_ERROR, settings_or_exit
 
 
 def test_usable_settings_are_returned() -> None:

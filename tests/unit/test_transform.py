@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from imgserve.engine.torch_engine import transform_of
-from imgserve.engine.transform import FILTERS, NEAR, crop, least_side
+from imgserve.compile.torch_engine import transform_of
+from imgserve.compile.weights import default_weights
 from imgserve.models import catalogue
-from imgserve.models.weights import default_weights
+from imgserve.models.transform import FILTERS, NEAR, crop, least_side
 from tests.unit import pictures
 
 SHAPES = pictures.shapes()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from imgserve.models import vision
+from imgserve.compile import torchvision_import as vision
 
 
 def test_a_missing_torchvision_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

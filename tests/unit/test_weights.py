@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from imgserve.compile import weights
+from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import UnknownModel, WeightsUnavailable
-from imgserve.models import weights
-from imgserve.models.vision import torchvision
 
 
 def _state_dict_file() -> bytes:

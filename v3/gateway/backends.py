@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgserve.errors import InvalidSetting, UnknownModel
 from imgserve.models import catalogue
-from imgserve.parsers import whole
+from imgserve.settings.parsers import whole
 
 # Scheme, host and port, nothing else: what ends up in a configuration holds no other character.
 # Underscores are no part of host names, but container networks have them.

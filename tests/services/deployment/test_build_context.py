@@ -21,7 +21,7 @@ TEMPTATIONS = (
     *("tests/unit/picture.png", "backend_v1.png", "imgserve_old/app.py", "build/imgserve/app.py"),
     *(".mypy_cache/a.json", "imgserve/.ruff_cache/a", "v3/backend/.pytest_cache/README.md"),
     *("imgserve/__pycache__/log.cpython-311.pyc", "v3/gateway/__pycache__/a", "imgserve/log.pyc"),
-    *("deployment/rehearsal/__main__.py", "deployment/__pycache__/a.pyc", "deployment/key.json"),
+    *("tools/rehearsal/__main__.py", "deployment/__pycache__/a.pyc", "deployment/key.json"),
     *("node_modules/imgserve/a.js", "docs/v3/a.md", "weights/resnet152.pt", ".coverage"),
 )
 DOCKERFILES = [
@@ -136,7 +136,7 @@ def test_everything_that_is_copied_is_sent(dockerfile: str, root: Path, wanted: 
 def test_patterns_are_read_as_docker_reads_them(pattern: str, names: set[str]) -> None:
     everything = {
         *("a", ".git", "a.py", "a.pyc", "a/b/c.pyc", "__pycache__", "a/b/__pycache__"),
-        *("deployment/Dockerfile.a", "deployment/rehearsal/Dockerfile.a"),
+        *("deployment/Dockerfile.a", "tools/rehearsal/Dockerfile.a"),
     }
     found = {name for name in everything if re.fullmatch(as_expression(pattern), name)}
     assert names <= found

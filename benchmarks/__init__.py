@@ -1,1 +1,0 @@
-"""Measure ours beside what a user would pick instead: ``python -m benchmarks --help``."""

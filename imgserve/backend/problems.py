@@ -1,0 +1,71 @@
+"""Turn every error into one ``application/problem+json`` answer."""
+
+import logging
+
+import msgspec
+from flask import Flask, Response, g
+from werkzeug import exceptions as werkzeug
+from werkzeug.exceptions import HTTPException
+
+from imgserve.backend.metrics import Metrics
+from imgserve.contract import DOCS, PROBLEM_TYPE, Problem
+from imgserve.errors import (
+    HttpError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    PictureTooLarge,
+    UnknownRoute,
+)
+
+log = logging.getLogger(__name__)
+
+
+def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
+    """Make an application answer each error as a problem."""
+
+    def on_http_error(error: HttpError) -> Response:
+        metrics.errors.labels(error.slug).inc()
+        return problem(error)
+
+    def on_werkzeug(error: HTTPException) -> Response:
+        return on_http_error(_translated(error, limit_bytes))
+
+    def on_fault(error: Exception) -> Response:
+        log.error("unforeseen error", exc_info=error)
+        return on_http_error(
+            InternalError("something went wrong on our side: the log has it under this request_id")
+        )
+
+    app.register_error_handler(HttpError, on_http_error)
+    app.register_error_handler(HTTPException, on_werkzeug)
+    app.register_error_handler(Exception, on_fault)
+
+
+def problem(error: HttpError) -> Response:
+    """Return the answer that tells a caller of an error."""
+    body = Problem(error.type_uri, error.title, error.status, str(error), g.request_id)
+    response = Response(msgspec.json.encode(body), error.status, content_type=PROBLEM_TYPE)
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = error.allow
+    return response
+
+
+def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
+    """Return our error for one of werkzeug's."""
+    match error:
+        case werkzeug.NotFound():
+            return UnknownRoute(f"there is nothing at this path: {DOCS} describes the API")
+        case werkzeug.MethodNotAllowed():
+            allow = ", ".join(sorted(error.valid_methods or ()))
+            return MethodNotAllowed(f"this path answers {allow}: {DOCS} describes the API", allow)
+        case werkzeug.ClientDisconnected():
+            return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
+        case werkzeug.RequestEntityTooLarge():
+            return PictureTooLarge(
+                f"the request is larger than a picture of {limit_bytes} bytes: send a smaller one"
+            )
+        case _:
+            return InvalidRequest(f"the request cannot be read: {error.description}")

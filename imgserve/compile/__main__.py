@@ -1,0 +1,188 @@
+"""Compile torchvision classifiers to the form they are served in, and check the result.
+
+``python -m imgserve.compile MODEL... --out DIR``. Each model is exported with its normalisation
+and softmax, then run beside the original on real pictures and on noise. Only if both agree is the
+artefact put in place; a mismatch leaves nothing behind.
+"""
+
+import argparse
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import IO
+
+import filelock
+
+from imgserve.compile import weights
+from imgserve.compile.export import export, say, versions
+from imgserve.compile.torch_engine import servable, transform_of
+from imgserve.errors import ArtefactInvalid, ImgserveError, ModelError
+from imgserve.machine import default_weights_dir
+from imgserve.models import catalogue
+from imgserve.models import compiled_model as artefact
+from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo
+from imgserve.settings.parsers import base_url
+
+STALLED_S = 60  # a download that stalls for so long has failed; torch.hub would wait for ever
+
+
+def compile_model(
+    model_id: str,
+    out: Path,
+    *,
+    checkpoints: Path,
+    precision: str = FP32,
+    url_base: str = "",
+    force: bool = False,
+) -> ModelInfo:
+    """Write a model's artefact into a folder, unless it is there already; return what it is.
+
+    Args:
+        model_id: a name of the catalogue.
+        out: the folder of compiled models; made if missing.
+        checkpoints: where downloaded weights are kept.
+        precision: of the numbers it computes with, ``fp32`` or ``int8``.
+        url_base: a mirror to download weights from; empty for their own host.
+        force: compile also where an artefact of the same versions is there.
+
+    Raises:
+        UnknownModel: the catalogue has no such model.
+        WeightsUnavailable: the weights could not be downloaded whole.
+        CompileMismatch: the compiled model answers otherwise than the original.
+        ModelError: int8 needs packages that are not installed.
+    """
+    catalogue.entry(model_id)
+    _require_packages(precision)
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(model_id, out):
+        present = None if force else up_to_date(out, model_id, precision)
+        if present:
+            say(model_id, "is compiled already")
+            return present
+        say(model_id, "loading trained weights")
+        original = servable(model_id, folder=checkpoints, url_base=url_base)
+        transform = transform_of(weights.default_weights(model_id))
+        return export(model_id, original, transform, out, precision=precision)
+
+
+def _require_packages(precision: str) -> None:
+    """Refuse int8 without what it needs, before minutes of work."""
+    needed = ("nncf", "skimage", "sklearn") if precision == INT8 else ()
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise ModelError(
+            f"int8 needs packages that are not installed ({', '.join(missing)}): "
+            "run requirements/install.sh quantize, or use PRECISION=fp32"
+        )
+
+
+@contextmanager
+def _locked(model_id: str, out: Path) -> Iterator[None]:
+    """Keep other processes from compiling the same model meanwhile, after waiting for them."""
+    lock = filelock.FileLock(out / f"{model_id}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(model_id, "is being compiled by another process: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | None:
+    """Return the artefact that is there, if it is whole and made by these versions."""
+    try:
+        info = artefact.read_info(out, model_id, precision)
+    except (FileNotFoundError, ArtefactInvalid):
+        return None
+    return info if info.versions == versions(precision) else None
+
+
+def interrupt_when_closed(stream: IO[str]) -> None:
+    """Interrupt this process, so that it cleans up, once nobody holds the other end of a stream."""
+
+    def watch() -> None:
+        stream.read()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m imgserve.compile",
+        description="Compile classifiers to the form they are served in, and check the result.",
+    )
+    known = ", ".join(catalogue.CATALOGUE)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=f"one of: {known}")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=FP32,
+        help="int8 is faster; it is refused where it finds other classes (default: %(default)s)",
+    )
+    _add_places(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="compile also what is compiled already"
+    )
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    folder = default_weights_dir()
+    parser.add_argument(
+        "--out", type=Path, default=folder / "compiled", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=folder / "checkpoints",
+        help="where downloaded weights are kept (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights-url-base", type=base_url, help="a mirror to download weights from"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compile what the command line names; return the exit status."""
+    given = arguments(argv)
+    # What is started in the background by a shell ignores the signal otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if given.until_stdin_closes:
+        interrupt_when_closed(sys.stdin)
+    for model_id in given.models:
+        started = perf_counter()
+        try:
+            info = compile_model(
+                model_id,
+                given.out,
+                checkpoints=given.checkpoints,
+                precision=given.precision,
+                url_base=given.weights_url_base or "",
+                force=given.force,
+            )
+        except KeyboardInterrupt:
+            say(model_id, "interrupted; nothing was changed")
+            return 130  # as a shell says it: 128 and the signal's number
+        except (ImgserveError, OSError) as exc:
+            print(f"{model_id}: {exc}", file=sys.stderr)
+            return 1
+        size_mb = info.weights.size_bytes / 1e6
+        print(f"{model_id}: {size_mb:.1f} MB in {given.out}, {perf_counter() - started:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    socket.setdefaulttimeout(STALLED_S)
+    sys.exit(main())

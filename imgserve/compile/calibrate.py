@@ -1,0 +1,129 @@
+"""Real pictures for quantizing: one set to calibrate with, another to check the result with.
+
+They come with two packages that quantizing installs anyway, so that neither a download nor a
+picture of ours is needed. scikit-image says of each of its pictures that it is in the public
+domain or CC0 (skimage/data/_fetchers.py), scikit-learn's are CC BY 2.0
+(sklearn/datasets/images/README.txt). None of them is passed on: only ranges of numbers are.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from imgserve.models.compiled_model import Transform
+from imgserve.models.transform import FILTERS, Crop
+
+SKIMAGE = "skimage", "data"
+SKLEARN = "sklearn", "datasets/images"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of installed packages, and how parts are cut out of them.
+
+    Attributes:
+        names: of files, by their package and folder.
+        count: how many parts are cut, as many from each picture.
+        smallest: share of a picture's area that a part has at least.
+        jitter: by what share brightness, contrast and colour change at most.
+        seed: of the random numbers, so that parts are the same each time.
+    """
+
+    names: dict[tuple[str, str], tuple[str, ...]]
+    count: int
+    smallest: float
+    jitter: float
+    seed: int
+
+
+# Beside photographs also what is rare among them: the ranges must hold for everything.
+CALIBRATION = Pictures(
+    {
+        SKIMAGE: (
+            "astronaut.png",
+            "brick.png",
+            "camera.png",
+            "clock_motion.png",
+            "coins.png",
+            "color.png",
+            "grass.png",
+            "gravel.png",
+            "hubble_deep_field.jpg",
+            "ihc.png",
+            "moon.png",
+            "page.png",
+            "retina.jpg",
+            "rocket.jpg",
+        ),
+    },
+    count=140,
+    smallest=0.15,
+    jitter=0.3,
+    seed=1,
+)
+# Photographs of things that there are classes of; no scene of them is among those above.
+HELD_OUT = Pictures(
+    {
+        SKIMAGE: ("chelsea.png", "coffee.png", "motorcycle_right.png"),
+        SKLEARN: ("china.jpg", "flower.jpg"),
+    },
+    count=300,
+    smallest=0.25,
+    jitter=0.2,
+    seed=2,
+)
+
+
+def crops(pictures: Pictures, transform: Transform) -> Iterator[Crop]:
+    """Return parts of pictures as a model sees them, each (1, H, W, 3) uint8."""
+    random = np.random.default_rng(pictures.seed)
+    opened = [Image.open(path).convert("RGB") for path in paths(pictures)]
+    for picture in islice(cycle(opened), pictures.count):
+        part = _part(picture, pictures.smallest, transform, random)
+        yield np.asarray(_varied(part, pictures.jitter, random))[np.newaxis]
+
+
+def paths(pictures: Pictures) -> Sequence[Path]:
+    """Return where the pictures are."""
+    return [
+        _package(module) / folder / name
+        for (module, folder), names in pictures.names.items()
+        for name in names
+    ]
+
+
+def _package(module: str) -> Path:
+    """Return a package's folder without importing it, which for these two takes a while."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{module} is not installed: see requirements/quantize.txt")
+    return Path(spec.origin).parent
+
+
+def _part(
+    picture: Image.Image, smallest: float, transform: Transform, random: np.random.Generator
+) -> Image.Image:
+    """Return a random part, up to a third wider or higher than square, resized to a square."""
+    area = random.uniform(smallest, 1) * picture.width * picture.height
+    ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
+    width = min(picture.width, int(np.sqrt(area * ratio)))
+    height = min(picture.height, int(np.sqrt(area / ratio)))
+    left = int(random.integers(picture.width - width + 1))
+    top = int(random.integers(picture.height - height + 1))
+    box = (left, top, left + width, top + height)
+    size = (transform.crop_size, transform.crop_size)
+    return picture.resize(size, FILTERS[transform.interpolation], box=box)
+
+
+def _varied(part: Image.Image, jitter: float, random: np.random.Generator) -> Image.Image:
+    """Return a part, mirrored or not, with other brightness, contrast and colour."""
+    if random.random() < 1 / 2:
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        part = enhance(part).enhance(random.uniform(1 - jitter, 1 + jitter))
+    return part

@@ -1,0 +1,71 @@
+"""Run the plain torchvision module: the reference in tests, and the path for a GPU."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imgserve.compile import weights
+from imgserve.models.classifier import Classifier, Probabilities
+from imgserve.models.compiled_model import Transform
+from imgserve.models.transform import Crop
+
+
+class Servable(nn.Module):
+    """A classifier with the second half of its transform before it and softmax behind it."""
+
+    def __init__(self, module: nn.Module, transform: Transform) -> None:
+        super().__init__()
+        self.module = module
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(transform.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(transform.std).view(1, 3, 1, 1))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return (N, C) probabilities of (N, H, W, 3) uint8 crops."""
+        pictures = crops.permute(0, 3, 1, 2).float() / 255
+        logits: Tensor = self.module((pictures - self.mean) / self.std)
+        return logits.softmax(dim=1)
+
+
+class TorchEngine:
+    """A servable module on the GPU where there is one, else on the CPU."""
+
+    def __init__(self, servable: Servable, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._servable = servable.to(self._device).eval()
+
+    def __call__(self, crops: Crop) -> Probabilities:
+        """Return (N, C) probabilities of (N, H, W, 3) uint8 crops."""
+        with torch.inference_mode():
+            probabilities = self._servable(torch.tensor(crops, device=self._device))
+        numbers: Probabilities = probabilities.cpu().numpy()
+        return numbers
+
+
+def transform_of(default_weights: Any) -> Transform:
+    """Return the numbers of a torchvision weights entry's ``transforms()``."""
+    preset = default_weights.transforms()
+    return Transform(
+        resize_size=preset.resize_size[0],
+        crop_size=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def servable(model_id: str, *, folder: Path, url_base: str = "") -> Servable:
+    """Return a trained catalogue model with its transform; errors as ``weights.trained``."""
+    module = weights.trained(model_id, folder=folder, url_base=url_base)
+    return Servable(module, transform_of(weights.default_weights(model_id))).eval()
+
+
+def load(folder: Path, model_id: str, *, threads: int, url_base: str = "") -> Classifier:
+    """Return a catalogue model as torchvision runs it; errors as ``weights.trained``."""
+    engine = TorchEngine(servable(model_id, folder=folder, url_base=url_base), threads=threads)
+    entry = weights.default_weights(model_id)
+    return Classifier(model_id, entry.meta["categories"], transform_of(entry), engine)

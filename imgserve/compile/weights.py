@@ -1,0 +1,91 @@
+"""Trained weights of a catalogue model, downloaded whole or not at all."""
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imgserve.compile.packaged import PackagedWeights
+from imgserve.compile.torchvision_import import torchvision
+from imgserve.errors import WeightsUnavailable
+from imgserve.models import catalogue
+
+# torch.hub names a file after the start of its SHA-256: resnet152-f82ba261.pth
+HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.")
+
+log = logging.getLogger(__name__)
+
+
+def trained(model_id: str, *, folder: Path, url_base: str = "") -> nn.Module:
+    """Return a catalogue model with its trained weights, ready to answer.
+
+    Args:
+        model_id: a name of the catalogue.
+        folder: where downloaded weights are kept.
+        url_base: a mirror that holds the files under their own names; empty for their own host.
+
+    Raises:
+        UnknownModel: the catalogue has no such model.
+        WeightsUnavailable: the weights could not be downloaded whole.
+    """
+    weights = default_weights(model_id)
+    module: nn.Module = torchvision.models.get_model(model_id)
+    module.load_state_dict(state_dict(weights, folder=folder, url_base=url_base))
+    return module.eval()
+
+
+def default_weights(model_id: str) -> Any:
+    """Return torchvision's ``DEFAULT`` weights entry of a catalogue model."""
+    return torchvision.models.get_model_weights(catalogue.entry(model_id).id).DEFAULT
+
+
+def state_dict(weights: Any, *, folder: Path, url_base: str = "") -> dict[str, Tensor]:
+    """Return the trained tensors by name; see ``trained`` for arguments and errors."""
+    if isinstance(weights, PackagedWeights):
+        return weights.get_state_dict()
+    url = f"{url_base}/{Path(weights.url).name}" if url_base else weights.url
+    return _downloaded(url, folder)
+
+
+def _downloaded(url: str, folder: Path) -> dict[str, Tensor]:
+    cached = folder / Path(url).name
+    was_there, difference = cached.exists(), _difference(cached)
+    try:
+        if difference:
+            log.warning("%s is not the right file, %s: it is downloaded anew", cached, difference)
+            torch.hub.download_url_to_file(url, str(cached), _hash_in_name(cached))
+            difference = ""
+        tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            url, model_dir=str(folder), map_location="cpu", check_hash=True, weights_only=True
+        )
+    except Exception as exc:  # the loader raises what urllib, http.client, pickle or zip raise
+        if not was_there:
+            cached.unlink(missing_ok=True)
+        there = f"; the file that is there is not the right one, {difference}" if difference else ""
+        raise WeightsUnavailable(
+            f"{cached.name} could not be had from {url} ({exc}): check the network, or set "
+            "WEIGHTS_URL_BASE to a mirror that holds this file, or put it into "
+            f"{folder} by hand{there}"
+        ) from exc
+    return tensors
+
+
+def _difference(cached: Path) -> str:
+    """Return how a file's content is not what its name says; nothing where it is, or is absent."""
+    expected = _hash_in_name(cached)
+    if not cached.exists() or expected is None:
+        return ""
+    with cached.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found.startswith(expected):
+        return ""
+    return f"its SHA-256 begins with {found[: len(expected)]} instead of {expected}"
+
+
+def _hash_in_name(cached: Path) -> str | None:
+    match = HASH_IN_NAME.search(cached.name)
+    return match and match[1]

@@ -1,1 +1,0 @@
-"""From a picture's bytes to the classes on it, in this process or in others."""

@@ -1,1 +1,0 @@
-"""Run one classifier: from a decoded picture to a probability for each class."""

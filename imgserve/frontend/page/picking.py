@@ -1,0 +1,159 @@
+"""Where a person says which model answers; kept in their session and in the address."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.page.asking import patiently
+from imgserve.frontend.page.models import (
+    KnownModel,
+    KnownModels,
+    Status,
+    known_models,
+    watch_models,
+)
+from imgserve.frontend.page.questions import ask_again, asked
+from imgserve.frontend.page.words import parameters, plain
+
+ALL = "all"  # stands for a model's id in the address; no model is called that
+ALL_TITLE = "Compare all models"
+BLANK = "&nbsp;"  # as high as the others, whose heads then stand in line
+ALL_CAPTION = "The same picture,  \nall their answers  \nside by side"
+NO_LIST = (
+    "The list of models cannot be had at the moment. It comes back here by itself; "
+    "a picture can be asked about meanwhile."
+)
+MARKS = {
+    Status.READY: ":green[:material/check_circle:]",
+    Status.LOADING: ":orange[:material/hourglass_top:]",
+    Status.ASLEEP: ":gray[:material/bedtime:]",
+    Status.UNAVAILABLE: ":red[:material/error:]",
+    Status.AWAY: ":red[:material/cloud_off:]",
+}
+SAID_WHEN_CHOSEN = {
+    Status.LOADING: "is loading: it answers in a moment.",
+    Status.UNAVAILABLE: "cannot be loaded.",
+    Status.AWAY: "is away.",
+}
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What the person chose.
+
+    Attributes:
+        models: the models as far as they are known, the default first.
+        model: whom to ask: an id, ``ALL``, or None while nothing is known or chosen.
+    """
+
+    models: tuple[KnownModel, ...]
+    model: str | None
+
+    @property
+    def compares(self) -> bool:
+        """Return whether every model is to be asked."""
+        return self.model == ALL
+
+    def known(self, model_id: str) -> KnownModel:
+        """Return what is known of a model."""
+        return next((each for each in self.models if each.id == model_id), KnownModel(model_id))
+
+
+def choose_model(place: DeltaGenerator, backend: BackendClient) -> Pick:
+    """Draw the models in ``place``, and return the choice.
+
+    Draw the rest of the page before, as a backend that is not there takes seconds to say so.
+    """
+    _follow_link()
+    with place, st.spinner("Asking which models there are …"):
+        known = known_models(backend)
+    chosen = _chosen(known)
+    with place:
+        if known.models:
+            _radio(known.models, chosen or "")
+        _explain(known, chosen)
+        if known.unsettled:
+            watch_models(backend)
+    st.session_state.answering = chosen
+    return Pick(known.models, chosen)
+
+
+def wanted_models(
+    pick: Pick, backend: BackendClient, wake_timeout_s: float, notice: Callable[[], None]
+) -> list[KnownModel]:
+    """Return the models to ask, finding out which there are where that is not known yet.
+
+    The first is the one for a question that goes to one model. Errors as ``patient_answer``.
+    """
+    if pick.model and not pick.compares:
+        return [pick.known(pick.model)]
+    if pick.models:
+        return list(pick.models)
+    ids = patiently(backend.models, wake_timeout_s=wake_timeout_s, notice=notice)
+    return [KnownModel(model_id) for model_id in ids]
+
+
+def _follow_link() -> None:
+    """Choose the model that ``?model=`` names, once for each link followed."""
+    linked = st.query_params.get("model")
+    if linked and linked != st.session_state.get("linked_model"):
+        st.session_state.chosen = st.session_state.linked_model = linked
+        ask_again()
+
+
+def _chosen(known: KnownModels) -> str | None:
+    """Return whom to ask: the person's choice where there is such a model, else the default."""
+    chosen: str | None = st.session_state.get("chosen")
+    ids = [each.id for each in known.models]
+    if not ids or chosen == ALL or chosen in ids:
+        return chosen
+    return ids[0]
+
+
+def _radio(models: tuple[KnownModel, ...], chosen: str) -> None:
+    titles = {each.id: each.title for each in models} | {ALL: ALL_TITLE}
+    st.session_state.model = chosen
+    st.radio(
+        "Who answers",
+        list(titles),
+        key="model",
+        format_func=lambda model_id: plain(titles[model_id]),
+        captions=[*map(_caption, models), ALL_CAPTION],
+        horizontal=True,
+        on_change=_choose,
+    )
+
+
+def _choose() -> None:
+    chosen = st.session_state.model
+    st.session_state.chosen = st.session_state.linked_model = st.query_params["model"] = chosen
+    ask_again()
+
+
+def _caption(model: KnownModel) -> str:
+    """Return how large and how good a model is, and how it is now."""
+    facts = model.facts
+    size, quality = (
+        (parameters(facts.parameters), f"{facts.top1:.1f}% top-1") if facts else (BLANK, BLANK)
+    )
+    return "  \n".join((f"{MARKS[model.status]} {model.status.value}", size, quality))
+
+
+def _explain(known: KnownModels, chosen: str | None) -> None:
+    """Say what stands in the way of the choice, and of the others."""
+    wanted = st.session_state.get("chosen")
+    if known.problem:
+        st.warning(NO_LIST, icon=":material/cloud_off:")
+    elif wanted and wanted != chosen:
+        st.warning(plain(f"There is no model {wanted} here: {known.models[0].title} answers."))
+    troubled = [each for each in known.models if each.reason and each.id != chosen]
+    for each in known.models:
+        if each.id == chosen and each.status in SAID_WHEN_CHOSEN and asked() is None:
+            st.warning(plain(f"{each.title} {SAID_WHEN_CHOSEN[each.status]} {each.reason}"))
+    if troubled:
+        count = f"{len(troubled)} model{'s' if len(troubled) > 1 else ''}"
+        with st.expander(f"Why {count} cannot answer"):
+            st.markdown("\n".join(f"- **{plain(e.title)}**: {plain(e.reason)}" for e in troubled))

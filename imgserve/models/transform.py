@@ -1,0 +1,78 @@
+"""The first half of a model's transform: resize and crop, with Pillow alone.
+
+torchvision resizes the whole picture with Pillow, then cuts the middle out. Here only what is kept
+is computed, in the same order (columns, then rows) and with the same rounding: where halves are
+rounded the other way, a pixel differs by 2 of 255 at most. The second half, normalising, is part of
+the compiled graph.
+"""
+
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgserve.models.compiled_model import Transform
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+SUPPORT = 2  # how far the wider of these filters, bicubic, reaches: pixels of the coarser picture
+
+# A picture of 2 x 3 times the size or more is first brought near, by averaging squares of whole
+# pixels; a JPEG by decoding it at a half, a quarter or an eighth, which costs a fraction. Three
+# times the size or more, Pillow's documentation finds the result hard to tell from the direct one
+# (Image.resize, reducing_gap).
+NEAR = 3
+
+Crop = NDArray[np.uint8]
+
+
+def least_side(transform: Transform) -> int:
+    """Return how many pixels the shorter side of a large picture must keep for this transform."""
+    return NEAR * transform.resize_size
+
+
+def crop(picture: Image.Image, transform: Transform) -> Crop:
+    """Return the part of the picture that the model sees.
+
+    Args:
+        picture: RGB, any size.
+        transform: the model's.
+
+    Returns:
+        (1, crop_size, crop_size, 3) uint8, red first.
+    """
+    factor = max(1, min(picture.size) // least_side(transform))
+    size, resample = transform.crop_size, FILTERS[transform.interpolation]
+    (left, right), (top, bottom) = _kept(picture.size, transform, factor)
+    near = picture.reduce(factor) if factor > 1 else picture
+
+    reach = ceil(SUPPORT * max(1.0, (bottom - top) / size)) + 1
+    first, last = max(0, floor(top) - reach), min(near.height, ceil(bottom) + reach)
+    band = near.crop((0, first, near.width, last))
+    columns = band.resize((size, band.height), resample, box=(left, 0, right, band.height))
+    kept = columns.resize((size, size), resample, box=(0, top - first, size, bottom - first))
+    return np.asarray(kept)[np.newaxis]
+
+
+def _kept(
+    sides: tuple[int, int], transform: Transform, factor: int
+) -> tuple[tuple[float, float], ...]:
+    """Return where what is kept begins and ends, from left to right and from top to bottom.
+
+    Rounding is torchvision's: the longer side is cut to whole pixels (``int``), the margins are
+    rounded to even (``_compute_resized_output_size`` and ``center_crop`` in
+    torchvision/transforms/functional.py).
+
+    Args:
+        sides: width and height of the picture, pixels.
+        transform: the model's.
+        factor: by how much both have been reduced; the result is in reduced pixels.
+    """
+    kept = []
+    for side in sides:
+        resized = int(transform.resize_size * side / min(sides))
+        margin = round((resized - transform.crop_size) / 2.0)
+        scale = side / resized
+        end = min(side, (margin + transform.crop_size) * scale)
+        kept.append((margin * scale / factor, end / factor))
+    return tuple(kept)

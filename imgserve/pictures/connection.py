@@ -1,0 +1,186 @@
+"""Connections to pictures' hosts: the port is checked, and a fetch can cut its own short."""
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Final, Self
+
+import certifi
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
+
+from imgserve.errors import PictureHostFailed, PictureHostTimeout
+from imgserve.pictures.address import AddressRules
+
+# Kept open for the next fetch: so many hosts, and so many connections to each.
+HOSTS: Final = 16
+CONNECTIONS_PER_HOST: Final = 16
+
+
+class Attempt:
+    """One fetch: the time it has left and the sockets it uses."""
+
+    def __init__(self, rules: AddressRules, timeout_s: float) -> None:
+        self.rules = rules
+        self.host = "The picture's host"  # as messages name it
+        self._timeout_s = timeout_s
+        self._ends_at_s = time.monotonic() + timeout_s
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._is_over = True
+            for each in self._sockets:
+                each.close()
+            self._sockets.clear()
+
+    def too_slow(self) -> PictureHostTimeout:
+        """Return the error for a host that used up the time."""
+        return PictureHostTimeout(
+            f"The picture's host took longer than {self._timeout_s:g} seconds: "
+            "try again, or use a picture from another host."
+        )
+
+    def remaining_s(self) -> float:
+        """Return the time left, in seconds.
+
+        Raises:
+            PictureHostTimeout: there is none.
+        """
+        remaining_s = self._ends_at_s - time.monotonic()
+        if remaining_s <= 0:
+            raise self.too_slow()
+        return remaining_s
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Take note of a socket that this fetch is about to use.
+
+        A duplicate is kept: the original changes its owner when TLS begins, and its number may
+        belong to someone else by the time it would be shut down.
+
+        Raises:
+            PictureHostTimeout: the fetch has been cut short already.
+        """
+        with self._lock:
+            if self._is_over:
+                raise self.too_slow()
+            number = os.dup(sock.fileno())
+            self._sockets.append(socket.socket(sock.family, sock.type, sock.proto, number))
+
+    def cut_short(self) -> None:
+        """Shut down every connection of this fetch, which ends whatever waits for it."""
+        with self._lock:
+            self._is_over = True
+            for each in self._sockets:
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:  # the host was faster
+                    continue
+
+
+# A fetch runs in a thread of its own, so this is the fetch that a connection works for.
+current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
+
+
+class PictureConnection(HTTPConnection):
+    """A connection whose host is an address that AntiSSRF has checked."""
+
+    def _new_conn(self) -> socket.socket:
+        attempt = current_attempt.get()
+        attempt.rules.check_port(self.host, self.port)
+        # Less than at the request's start, where this is the second try.
+        self.timeout = attempt.remaining_s()
+        try:
+            sock = super()._new_conn()
+        except NewConnectionError as exc:  # a kind of ConnectTimeoutError in urllib3 2
+            raise PictureHostFailed(
+                "The picture's host cannot be reached: check that the address opens in a browser."
+            ) from exc
+        except ConnectTimeoutError as exc:
+            raise attempt.too_slow() from exc
+        try:
+            attempt.adopt(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def request(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **options: bool,
+    ) -> None:
+        """Send a request, over a connection that may have served an earlier fetch."""
+        if self.sock is not None:
+            current_attempt.get().adopt(self.sock)
+        named = dict(headers or {})
+        named["Host"] = self._host_header(named["Host"])
+        super().request(method, url, body=body, headers=named, **options)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """Return the response's head; the body is still to be read."""
+        sock = self.sock
+        try:
+            return super().getresponse()
+        except InvalidHeader:  # after which urllib3 2.8 forgets the response that it had begun
+            os.close(sock.detach())
+            raise
+
+    def _host_header(self, host: str) -> str:
+        """Return what AntiSSRF leaves out: an IPv6 address' brackets, and an unusual port."""
+        bracketed = f"[{host}]" if ":" in host else host
+        return bracketed if self.port == self.default_port else f"{bracketed}:{self.port}"
+
+
+class SecurePictureConnection(PictureConnection, HTTPSConnection):
+    """The same with TLS."""
+
+
+class PicturePool(HTTPConnectionPool):
+    """Connections to one address and port."""
+
+    ConnectionCls = PictureConnection
+
+
+class SecurePicturePool(HTTPSConnectionPool):
+    """Connections to one address, port and host name."""
+
+    ConnectionCls = SecurePictureConnection
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context that trusts the usual authorities; made once, it takes milliseconds."""
+    context = create_urllib3_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def guarded_adapter(rules: AddressRules) -> HTTPAdapter:
+    """Return the transport that keeps to the rules; it may be shared by many threads."""
+    session = rules.policy.get_antissrf_session()
+    adapter: HTTPAdapter = session.get_adapter("https://")
+    # Proxies are no part of it: they are the session's affair, which is left aside.
+    adapter.init_poolmanager(HOSTS, CONNECTIONS_PER_HOST, ssl_context=tls_context())
+    adapter.poolmanager.pool_classes_by_scheme = {"http": PicturePool, "https": SecurePicturePool}
+    return adapter

@@ -1,0 +1,27 @@
+"""BentoML, as its documentation begins: a class with a method for each route."""
+
+from pathlib import Path
+from typing import Annotated
+
+import bentoml
+from bentoml.validators import ContentType
+
+from tools.benchmarks.peers import told
+
+
+@bentoml.service(workers=1, threads=4, traffic={"timeout": 60})
+class Classifier:
+    """A picture in, the name of its class out."""
+
+    def __init__(self) -> None:
+        self.classify = told.classifier()
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def predict_url(self, url: str) -> dict[str, str]:
+        """Say what is on the picture at an address."""
+        return {"category": self.classify([told.fetched(url)])[0]}
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def predict_upload(self, image: Annotated[Path, ContentType("image/*")]) -> dict[str, str]:
+        """Say what is on an uploaded picture."""
+        return {"category": self.classify([image.read_bytes()])[0]}

@@ -1,0 +1,62 @@
+"""LitServe, as its documentation begins: a ``LitAPI`` with its four methods.
+
+Torch as it comes answers batches of eight, which is where LitServe was fastest when this was
+planned; our compiled model takes one picture at a time, in a worker for each core.
+"""
+
+import os
+from typing import Any
+
+import litserve
+from starlette.requests import Request
+
+from tools.benchmarks.peers import told
+
+BATCH = 8
+BATCH_WAIT_S = 0.01
+
+
+class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitServe
+    """A picture in, the name of its class out."""
+
+    def setup(self, device: str) -> None:  # noqa: ARG002  LitServe gives it
+        """Load the model, in the worker."""
+        self.classify = told.classifier()
+
+    def decode_request(self, request: Request) -> bytes:
+        """Return the picture's bytes."""
+        if "url" in request:
+            return told.fetched(request["url"])
+        data: bytes = request["image"].file.read()
+        return data
+
+    def batch(self, inputs: list[bytes]) -> list[bytes]:
+        """Return a batch; pictures are stacked once they are decoded and of one size."""
+        return inputs
+
+    def predict(self, data: Any) -> Any:
+        """Return the class of a picture, or the classes of a batch."""
+        return self.classify(data) if isinstance(data, list) else self.classify([data])[0]
+
+    def unbatch(self, output: list[str]) -> list[str]:
+        """Return the answers one by one."""
+        return output
+
+    def encode_response(self, output: str) -> dict[str, str]:
+        """Return an answer."""
+        return {"category": output}
+
+
+def main() -> None:
+    """Serve until stopped."""
+    is_ours = os.environ["BENCH_ENGINE"] == "ours"
+    api = Classifier(
+        max_batch_size=1 if is_ours else BATCH, batch_timeout=0 if is_ours else BATCH_WAIT_S
+    )
+    workers = len(os.sched_getaffinity(0)) if is_ours else 1
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=60)
+    server.run(host="127.0.0.1", port=told.port(), generate_client_file=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Write the tables of environment variables into the README: ``make readme``."""
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from imgserve.settings import BackendSettings, FrontendSettings, Settings
+from tools.marked import filled
+from tools.run.settings import RunSettings
+from v3.gateway.settings import GatewaySettings
+
+TABLES: dict[str, type[Settings]] = {
+    "run": RunSettings,
+    "backend": BackendSettings,
+    "gateway": GatewaySettings,
+    "frontend": FrontendSettings,
+}
+
+
+def _shown(default: Any) -> str:
+    return f"`{default}`" if default not in ("", (), None) else "none"
+
+
+def markdown_table(settings: type[Settings]) -> str:
+    """Return the table of a service's environment variables."""
+    rows = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
+    for each in fields(settings):
+        facts = each.metadata
+        default = facts["shown"] or _shown(each.default)
+        rows.append(f"| `{each.name.upper()}` | {default} | {facts['unit']} | {facts['meaning']} |")
+    return "\n".join(rows)
+
+
+def with_tables(text: str) -> str:
+    """Return a text whose tables between ``<!-- settings:NAME -->`` marks are up to date.
+
+    Raises:
+        ValueError: a table has no pair of marks, or one too many; the message names it.
+    """
+    tables = {name: markdown_table(settings) for name, settings in TABLES.items()}
+    return filled(text, "settings", tables)
+
+
+def main(path: Path) -> None:
+    """Rewrite the tables of one file."""
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
