@@ -11,7 +11,8 @@ from flask import Flask, request
 from imgserve.models import compiled_model as artefact
 from imgserve.models import openvino_engine
 from imgserve.models.classifier import Classifier
-from tools.benchmarks.work import decoded
+from imgserve.models.transform import least_side
+from imgserve.pictures.decode import decode
 
 app = Flask(__name__)  # its COMPILED is the folder of compiled models
 model: Classifier
@@ -41,7 +42,8 @@ def choose(model_id: str) -> dict[str, str]:
 def predict() -> dict[str, Any]:
     """Say what is on a picture, with the model that is in the globals by now."""
     data = request.files["image"].read()
-    made = model(decoded(data, model.transform))
+    side = least_side(model.transform)
+    made = model(decode(data, limit_pixels=50_000_000, least_side=side))
     best = int(made.probabilities.argmax())
     probability = round(float(made.probabilities[best]), 6)
     first = {"category": made.categories[best], "probability": probability}
