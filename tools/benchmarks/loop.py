@@ -37,7 +37,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Lap:
+class Throughput:
     """What one process did in a while, and its memory at the end (PSS)."""
 
     pictures: int
@@ -48,14 +48,14 @@ class Lap:
 
 @contextmanager
 def loop(job: Job) -> Iterator[ProcessPoolExecutor]:
-    """Run a process with a loaded model; ask it for laps with ``submit(lap, work, seconds)``.
+    """Run a process with a loaded model; ask it for laps with ``submit(repeat, work, seconds)``.
 
     Raises:
         Failed: the model could not be loaded.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), _load, (job,)) as process:
         try:
-            process.submit(lap, WHOLE, 0).result()
+            process.submit(repeat, WHOLE, 0).result()
         except BrokenProcessPool as exc:
             raise Failed(f"{job.model}, {job.precision} could not be loaded") from exc
         yield process
@@ -86,7 +86,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def lap(work: str, seconds: float) -> Lap:
+def repeat(work: str, seconds: float) -> Throughput:
     """Return what this process does in so many seconds; each thread does one picture at least."""
     started, cpu_started = time.perf_counter(), time.process_time()
     counts = [0] * _loops[0]
@@ -103,4 +103,4 @@ def lap(work: str, seconds: float) -> Lap:
     for thread in others:
         thread.join()
     took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
-    return Lap(sum(counts), took_s, cpu_s, memory_mb([os.getpid()]))
+    return Throughput(sum(counts), took_s, cpu_s, memory_mb([os.getpid()]))

@@ -11,7 +11,7 @@ from tools.benchmarks.loop import TORCH
 from tools.benchmarks.models import FP32, MODEL
 from tools.benchmarks.parts.cold import ORIGINAL, OURS
 from tools.benchmarks.parts.inference import OPENVINO
-from tools.benchmarks.parts.servers import BARE, LIMIT
+from tools.benchmarks.parts.servers import LIMIT, ONE_LOOP
 from tools.benchmarks.paths import HERE
 from tools.benchmarks.records import Results
 from tools.benchmarks.servers import EAGER, PEERS, WAYS
@@ -92,7 +92,7 @@ def _limit(results: Results, identity: str) -> Covered:
 
 
 def _alone(results: Results, _: str) -> Covered:
-    bare_ms = by_round(results["servers"], "p50_ms", entrance=BARE)
+    bare_ms = by_round(results["servers"], "p50_ms", entrance=ONE_LOOP)
     return {"": ratio(server(results, "p50_ms", V1, "upload", 1), bare_ms)}
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from imgserve.machine import cpu_quota
 from tools.benchmarks import models
-from tools.benchmarks.loop import ENGINE, TORCH, Job, lap, loop
+from tools.benchmarks.loop import ENGINE, TORCH, Job, loop, repeat
 from tools.benchmarks.models import EMBEDDED, FP32, HUB, INT8, MODEL
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import MB, Failed, say
@@ -28,7 +28,7 @@ def latency(plan: Plan) -> Record:
             ready = dict(_loaded(model, stack))
             for number in range(-1, plan.repeats):  # the first is a warm-up
                 for precision, process in ready.items():
-                    took_ms = 1000 * process.submit(lap, ENGINE, 0).result().seconds
+                    took_ms = 1000 * process.submit(repeat, ENGINE, 0).result().seconds
                     is_torch = precision == TORCH
                     row = {
                         "round": number,

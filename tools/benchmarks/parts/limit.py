@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from imgserve.machine import cpu_quota
 from tools.benchmarks import models
-from tools.benchmarks.loop import ENGINE, WHOLE, Job, Lap, lap, loop
+from tools.benchmarks.loop import ENGINE, WHOLE, Job, Throughput, loop, repeat
 from tools.benchmarks.models import FP32, MODEL
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import say
@@ -65,16 +65,16 @@ def loops(arrangement: Arrangement, precision: str = FP32) -> Iterator[list[Proc
         yield [stack.enter_context(loop(job)) for _ in range(arrangement.processes)]
 
 
-def run(processes: list[ProcessPoolExecutor], seconds: float, work: str = WHOLE) -> Lap:
+def run(processes: list[ProcessPoolExecutor], seconds: float, work: str = WHOLE) -> Throughput:
     """Return what all processes did together, after a short warm-up."""
     for duration_s in (WARM_UP_S, seconds):
-        asked = [process.submit(lap, work, duration_s) for process in processes]
-        laps = [one.result() for one in asked]
-    return Lap(
-        pictures=sum(one.pictures for one in laps),
-        seconds=max(one.seconds for one in laps),
-        cpu_s=sum(one.cpu_s for one in laps),
-        memory_mb=sum(one.memory_mb for one in laps),
+        asked = [process.submit(repeat, work, duration_s) for process in processes]
+        done = [one.result() for one in asked]
+    return Throughput(
+        pictures=sum(one.pictures for one in done),
+        seconds=max(one.seconds for one in done),
+        cpu_s=sum(one.cpu_s for one in done),
+        memory_mb=sum(one.memory_mb for one in done),
     )
 
 

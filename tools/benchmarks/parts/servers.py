@@ -21,7 +21,7 @@ from tools.benchmarks.servers import WAYS, Running, running, servers
 Row = dict[str, Any]  # see records.COLUMNS
 
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
-LIMIT, BARE, NO_CLIENTS = "limit", "bare", 0
+LIMIT, ONE_LOOP, NO_CLIENTS = "limit", "bare", 0
 WARM_UP_CLIENTS, WARM_UP_S = 8, 1
 
 
@@ -63,23 +63,23 @@ def _server_rows(plan: Plan, server: Running) -> Iterator[Row]:
     for way in WAYS:
         for clients, seconds in plan.load_s.items():
             for endpoint in server.server.endpoints:
-                yield _told(server.measure(endpoint, way, clients, seconds))
+                yield _announced(server.measure(endpoint, way, clients, seconds))
 
 
 def _loop_rows(plan: Plan, best: Arrangement) -> Iterator[Row]:
-    for name, arrangement in ((LIMIT, best), (BARE, arrangements()[0])):
+    for name, arrangement in ((LIMIT, best), (ONE_LOOP, arrangements()[0])):
         with loops(arrangement) as processes:
-            lap = run(processes, plan.loop_s)
-        each_ms = 1000 * lap.seconds / lap.pictures
-        rate = lap.pictures / lap.seconds
-        asked = {"entrance": name, "way": "file", "clients": NO_CLIENTS, "answers": lap.pictures}
-        took = {"seconds": lap.seconds, "rate": rate, "p50_ms": each_ms, "p99_ms": each_ms}
-        spent = {"server_cpu_s": lap.cpu_s, "peak_mb": lap.memory_mb}
+            done = run(processes, plan.loop_s)
+        each_ms = 1000 * done.seconds / done.pictures
+        rate = done.pictures / done.seconds
+        asked = {"entrance": name, "way": "file", "clients": NO_CLIENTS, "answers": done.pictures}
+        took = {"seconds": done.seconds, "rate": rate, "p50_ms": each_ms, "p99_ms": each_ms}
+        spent = {"server_cpu_s": done.cpu_s, "peak_mb": done.memory_mb}
         nothing = {"failed": 0, "generator_cpu_s": 0.0, "host_cpu_s": 0.0}
-        yield _told({**asked, **took, **spent, **nothing})
+        yield _announced({**asked, **took, **spent, **nothing})
 
 
-def _told(row: Row) -> Row:
+def _announced(row: Row) -> Row:
     failed = f", {row['failed']} FAILED" if row["failed"] else ""
     say(
         f"servers: {row['entrance']}, {row['way']}, {row['clients']} clients: "
