@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from imgserve.contract import PredictOptions, State
@@ -27,7 +27,7 @@ from imgserve.errors import (
 )
 from imgserve.machine import process_bytes
 from imgserve.models.loading import prepare
-from imgserve.models.worker import Result, Slot, Worker
+from imgserve.models.worker import Result, Slot, Worker, WorkerExited
 from imgserve.settings import MIB, BackendSettings
 
 log = logging.getLogger(__name__)
@@ -147,8 +147,9 @@ class WorkerPool:
             Busy: no worker was free in time.
             HttpError: the picture cannot be used, or its worker was lost.
         """
-        with self._slot(model_id) as slot:
-            return slot.classify(data, options)
+        while True:
+            with self._slot(model_id) as slot, suppress(WorkerExited):
+                return slot.classify(data, options)
 
     def warm(self, model_id: str) -> None:
         """Begin to load a model, without waiting for it; UnknownModel if it is none of ``ids``."""
@@ -304,10 +305,15 @@ class WorkerPool:
         model.is_open = True
         self._supervise_in_thread(model, 0, count, first)
         self._make_room(model, 0)  # what it really takes is known only now
-        one_bytes = model.bytes() if self._limit_bytes is not None else 0
-        for number in range(1, count):
-            if self._limit_bytes is None or self._taken() + number * one_bytes <= self._limit_bytes:
-                self._supervise_in_thread(model, number, count, None)
+        for number in range(1, self._affordable(model, count)):
+            self._supervise_in_thread(model, number, count, None)
+
+    def _affordable(self, model: Model, count: int) -> int:
+        """Return how many workers of a model, which has one, fit without closing others."""
+        if self._limit_bytes is None:
+            return count
+        left = self._limit_bytes - self._taken()
+        return 1 + min(count - 1, max(0, left) // max(1, model.bytes()))
 
     def _start(self, model: Model, number: int, count: int) -> Worker:
         """Return a loaded worker, whose slots are free from now on.

@@ -105,6 +105,10 @@ class Stopwatch:
     elapsed_s: float = 0.0
 
 
+class WorkerExited(Exception):
+    """A worker had ended before it was given a picture: another one can have it."""
+
+
 class Slot:
     """A place for one picture in a worker.
 
@@ -122,24 +126,33 @@ class Slot:
 
         Raises:
             HttpError: the picture cannot be used.
-            WorkerLost: the worker ended, or was ended because it took too long.
+            WorkerExited: the worker had ended before it was given the picture.
+            WorkerLost: it ended since, or was ended because it took too long.
         """
-        self.stopwatch = Stopwatch()
-        try:
-            send(self.connection, Job(data, options.top_k, options.thumbnail))
-            answer = receive(self.connection)
-        except (OSError, EOFError) as exc:
-            self.worker.has_exited = True
-            raise WorkerLost(f"{self.worker.lost_because}: send the picture again") from exc
-        finally:
-            self.stopwatch = None
+        answer = self._exchange(Job(data, options.top_k, options.thumbnail))
         match answer:
             case Result():
                 return answer
             case Rejected(detail, slug):
+                self.worker.has_exited = slug == WorkerLost.slug  # it ends after saying so
                 raise HTTP_ERRORS[slug](detail)
             case _:
                 raise RuntimeError("a picture could not be classified: an entry above says why")
+
+    def _exchange(self, job: Job) -> Message:
+        self.stopwatch = Stopwatch()
+        is_sent = False
+        try:
+            send(self.connection, job)
+            is_sent = True
+            return receive(self.connection)
+        except (OSError, EOFError) as exc:
+            self.worker.has_exited = True
+            if is_sent or self.worker.is_overdue:
+                raise self.worker.lost() from exc
+            raise WorkerExited from exc
+        finally:
+            self.stopwatch = None
 
 
 class Worker:
@@ -149,6 +162,7 @@ class Worker:
         number: 0 for the first of a model, which is preferred.
         slots: places for pictures.
         has_exited: whether it was found to have ended.
+        is_overdue: whether it was ended because a picture took too long.
     """
 
     # Its connections close with the last reference to them: closed sooner, a thread that still
@@ -160,7 +174,7 @@ class Worker:
         """Start the process; ``settings.threads`` compute one inference."""
         self.number = number
         self.has_exited = False
-        self.lost_because = "the worker that had this picture ended and is replaced"
+        self.is_overdue = False
         self._limit_s = settings.predict_timeout_s
         self._load = Load(model_id, settings, slots)
         ours, theirs = zip(*(socket.socketpair() for _ in range(slots + 1)), strict=True)
@@ -225,11 +239,15 @@ class Worker:
         for watch in filter(None, [slot.stopwatch for slot in self.slots]):
             watch.elapsed_s += passed_s
             if watch.elapsed_s > self._limit_s:
-                self.lost_because = (
-                    f"the worker that had this picture took more than {self._limit_s:g} s "
-                    "and is replaced"
-                )
+                self.is_overdue = True
                 self._process.kill()
+
+    def lost(self) -> WorkerLost:
+        """Return the error for a picture that this worker had."""
+        what = f"took more than {self._limit_s:g} s" if self.is_overdue else "ended"
+        return WorkerLost(
+            f"the worker that had this picture {what} and is replaced: send the picture again"
+        )
 
     def _control_closes_within(self, timeout_s: float) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""The HTTP side of a backend, around a model with two classes and pictures sent as uploads."""
+"""The HTTP side of a backend, around a model with three classes and pictures sent as uploads."""
 
 import base64
 import io
@@ -21,23 +21,18 @@ from PIL import Image
 from werkzeug.test import TestResponse, encode_multipart
 
 from imgserve import contract, errors
-from imgserve.backend import telemetry as observing
-from imgserve.backend.one_model import one_model_app
+from imgserve.backend import telemetry
+from imgserve.backend.app import one_model_app
 from imgserve.backend.request import JSON_LIMIT_BYTES
 from imgserve.contract import FORM_OVERHEAD_BYTES
 from imgserve.log import TRACE_FIELDS
-from imgserve.models.classifier import Classifier
-from imgserve.models.compiled_model import Transform
-from imgserve.models.loading_model import LoadingModel
-from imgserve.models.local import LocalModel
-from imgserve.models.model import Model
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
+from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
 from tests.unit.waiting import wait_until
 
 CLASSES = ["cat", "dog", "bird"]
-Respond = Callable[[Crop], np.ndarray]
 
 
 def three_classes(_: Crop) -> np.ndarray:
@@ -46,13 +41,17 @@ def three_classes(_: Crop) -> np.ndarray:
 
 def client(respond: Respond = three_classes, **settings: Any) -> FlaskClient:
     """Return a client of a backend around a function that stands in for the engine."""
-    transform = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    classifier = Classifier("small", CLASSES, transform, respond)
-    told = BackendSettings(**{"threads": 2, **settings})
-    local = LocalModel(classifier, told.max_image_pixels)
-    model: LoadingModel[Model] = LoadingModel("small", lambda: local)
-    model.get(5)
-    return one_model_app(told, model).test_client()
+    given = BackendSettings(**{"threads": 2, **settings})
+    models = {"small": classifier("small", CLASSES, respond)}
+    pool = PoolStandIn(models, given.max_image_pixels, slots=threading.Semaphore(given.threads))
+    return one_model_app(given, pool).test_client()
+
+
+def failing(error: errors.HttpError) -> FlaskClient:
+    """Return a client of a backend whose model cannot answer."""
+    models = {"small": classifier("small", CLASSES, three_classes)}
+    pool = PoolStandIn(models, failures={"small": error})
+    return one_model_app(BackendSettings(threads=1), pool).test_client()
 
 
 def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
@@ -91,8 +90,8 @@ def test_a_picture_is_answered_with_its_classes_most_probable_first(
     answer = msgspec.json.decode(response.data, type=contract.PredictAnswer)
     assert answer.category == "dog"
     assert answer.model == "small"
-    assert [each.category for each in answer.predictions] == ["dog", "cat", "bird"]
-    assert [each.class_id for each in answer.predictions] == [1, 0, 2]
+    assert [first.category for first in answer.predictions] == ["dog", "cat", "bird"]
+    assert [first.class_id for first in answer.predictions] == [1, 0, 2]
     assert answer.predictions[0].probability == pytest.approx(0.7)
     assert answer.timings_ms.fetch == 0
     assert answer.timings_ms.total >= answer.timings_ms.decode > 0
@@ -117,7 +116,7 @@ def test_top_k_out_of_range_is_refused(top_k: str) -> None:
 
 def test_equally_probable_classes_come_by_id() -> None:
     backend = client(lambda _: np.array([[0.4, 0.2, 0.4]], dtype=np.float32))
-    ids = [each["class_id"] for each in upload(backend, cat()).get_json()["predictions"]]
+    ids = [found["class_id"] for found in upload(backend, cat()).get_json()["predictions"]]
     assert ids == [0, 2, 1]
 
 
@@ -321,52 +320,25 @@ def test_a_fault_of_ours_is_told_without_its_inside(caplog: pytest.LogCaptureFix
     assert "KeyError" in caplog.text
 
 
+UNAVAILABLE = errors.ModelUnavailable("model small could not be loaded: no weights", 60)
+LOST = errors.WorkerLost("the worker that had this picture ended: send the picture again")
+
+
 def test_hello_is_alive_without_a_model() -> None:
-    assert _without_model().get("/hello").get_json() == "Hello!"
-
-
-def _without_model(**settings: Any) -> FlaskClient:
-    def fail() -> Model:
-        raise errors.WeightsUnavailable("no weights")
-
-    model = LoadingModel("small", fail)
-    return one_model_app(BackendSettings(threads=1, **settings), model).test_client()
+    assert failing(UNAVAILABLE).get("/hello").get_json() == "Hello!"
 
 
 def test_ready_says_whether_a_prediction_can_be_made() -> None:
     assert client().get("/ready").get_json() == {"model": "small", "status": "ready"}
-    response = _without_model().get("/ready")
+    response = failing(UNAVAILABLE).get("/ready")
     assert "no weights" in problem(response, errors.ModelUnavailable).detail
     assert response.headers["Retry-After"] == "60"
 
 
-def test_a_prediction_waits_for_a_model_that_is_loading() -> None:
-    begin = threading.Event()
-    transform = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-    def load() -> Model:
-        begin.wait(10)
-        return LocalModel(Classifier("small", CLASSES, transform, three_classes), 10_000)
-
-    settings = BackendSettings(threads=1, load_wait_s=10)
-    backend = one_model_app(settings, LoadingModel("small", load)).test_client()
-    with ThreadPoolExecutor() as callers:
-        waiting = callers.submit(upload, backend, cat())
-        wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
-        begin.set()
-        assert waiting.result(10).status_code == 200
-
-
-def test_a_prediction_that_waited_long_enough_is_told_to_come_again() -> None:
-    begin = threading.Event()
-    model: LoadingModel[Model] = LoadingModel(
-        "small",
-        lambda: begin.wait(10) and None,  # type: ignore[arg-type,return-value]
-    )
-    settings = BackendSettings(threads=1, load_wait_s=0.05)
-    response = upload(one_model_app(settings, model).test_client(), cat())
-    begin.set()
-    problem(response, errors.NotReady)
+@pytest.mark.parametrize("error", [NOT_READY, LOST], ids=["not-ready", "worker-lost"])
+def test_a_prediction_that_no_worker_answers_is_told_to_come_again(error: errors.NotReady) -> None:
+    response = upload(failing(error), cat())
+    assert problem(response, type(error)).detail == str(error)
     assert response.headers["Retry-After"] == "2"
 
 
@@ -440,7 +412,7 @@ def test_a_usable_request_id_is_kept_and_another_replaced() -> None:
 
 def test_both_headers_of_a_trace_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(observing.log, "log", lambda *_, **__: seen.append(TRACE_FIELDS.get()))
+    monkeypatch.setattr(telemetry.log, "log", lambda *_, **__: seen.append(TRACE_FIELDS.get()))
     trace = "0af7651916cd43dd8448eb211c80319c"
     for header in (
         {"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
@@ -454,7 +426,7 @@ def test_both_headers_of_a_trace_are_read(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_request_is_logged_with_its_status(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     client().get("/hello", headers={"X-Request-Id": "abc-1"})
-    (record,) = [each for each in caplog.records if each.message == "GET /hello 200"]
+    (record,) = [entry for entry in caplog.records if entry.message == "GET /hello 200"]
     fields = record.__dict__["fields"]
     assert fields["request_id"] == "abc-1"
     assert fields["httpRequest"]["status"] == 200

@@ -1,6 +1,7 @@
 """The HTTP side of v2: the path names the model, else the body, else the caller's own cookie."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,18 +9,18 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.backend.many_models import many_models_app
-from imgserve.models.pool import ModelPool
+from imgserve.backend.app import many_models_app
+from imgserve.models import catalogue
 from imgserve.settings import BackendSettings
-from tests.unit.test_pool import IDS, Loads
-from tests.unit.test_service import cat, problem
+from tests.unit.pool_stand_in import PoolStandIn, named_after_itself
+from tests.unit.test_compiled_model import written_model
+from tests.unit.test_routes import cat, problem
 
 
-def client(loads: Loads | None = None, **settings: Any) -> FlaskClient:
+def client(pool: PoolStandIn | None = None, **settings: Any) -> FlaskClient:
     """Return a client, with a cookie jar of its own, of a backend with the models a, b and c."""
-    loads = loads or Loads()
-    pool = ModelPool(IDS, loads.prepare, loads.load_here, limit_bytes=100)
-    given = BackendSettings(**{"threads": 2, "secret_key": "k", "load_wait_s": 5, **settings})
+    pool = pool or PoolStandIn(named_after_itself("a", "b", "c"))
+    given = BackendSettings(**{"threads": 2, "secret_key": "k", **settings})
     return many_models_app(given, pool).test_client()
 
 
@@ -113,21 +114,45 @@ def test_models_are_listed_default_first() -> None:
     assert client().get("/models").get_json() == ["a", "b", "c"]
 
 
-def test_ready_names_a_model_that_is_loaded() -> None:
-    backend = client()
-    used(backend, model="c")
-    assert backend.get("/ready").get_json()["model"] in ("a", "c")
+def test_a_choice_begins_to_load_the_model() -> None:
+    pool = PoolStandIn(named_after_itself("a", "b", "c"))
+    client(pool).put("/model/b")
+    assert pool.warmed == ["b"]
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
-    loads = Loads()
-    backend = client(loads)
-    used(backend)
-    loads.error = errors.WeightsUnavailable("no weights")
-    data = {"image": (io.BytesIO(cat()), "cat.jpg"), "model": "b"}
+    unavailable = errors.ModelUnavailable("model a could not be loaded: no weights")
+    pool = PoolStandIn(named_after_itself("a", "b", "c"), failures={"a": unavailable})
+    backend = client(pool)
+    data = {"image": (io.BytesIO(cat()), "cat.jpg")}
     answered = problem(backend.post("/predict", data=data), errors.ModelUnavailable)
     assert "no weights" in answered.detail
-    assert used(backend) == "a"
+    assert used(backend, model="b") == "b"
+    assert backend.get("/ready").get_json()["model"] == "b"
+
+
+MODELS = {"vgg16": "absent", "efficientnet_lite0": "ready"}
+
+
+@pytest.mark.parametrize(("model", "state"), MODELS.items())
+def test_a_model_is_described(tmp_path: Path, model: str, state: str) -> None:
+    unavailable = errors.ModelUnavailable("no weights")
+    pool = PoolStandIn(named_after_itself(*MODELS), failures={"vgg16": unavailable})
+    described = client(pool, weights_dir=tmp_path).get(f"/model/{model}").get_json()
+    entry = catalogue.entry(model)
+    assert (described["id"], described["title"]) == (model, entry.title)
+    assert (described["top1"], described["parameters"]) == (entry.top1, entry.parameters)
+    assert described["state"] == state
+    assert described["detail"] == ("no weights" if state == "absent" else None)
+    assert described["size_bytes"] is None  # nothing is compiled there
+
+
+def test_a_compiled_models_size_is_that_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "compiled").mkdir()
+    info = written_model(tmp_path / "compiled", "vgg16")
+    backend = client(PoolStandIn(named_after_itself(info.model)), weights_dir=tmp_path)
+    described = backend.get(f"/model/{info.model}").get_json()
+    assert described["size_bytes"] == len("graph") + len("weights")
 
 
 def test_the_api_is_described_in_openapi_3_1() -> None:

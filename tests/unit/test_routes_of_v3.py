@@ -6,18 +6,16 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.backend.one_model import model_by_path_app
-from imgserve.models.loading_model import LoadingModel
+from imgserve.backend.app import model_by_path_app
 from imgserve.settings import BackendSettings
-from tests.unit.test_pool import Loads
-from tests.unit.test_service import cat, problem
+from tests.unit.pool_stand_in import PoolStandIn, named_after_itself
+from tests.unit.test_routes import cat, problem
 
 
-def client(model_id: str = "a", models: tuple[str, ...] = ()) -> FlaskClient:
-    loads = Loads()
-    model = LoadingModel(model_id, lambda: loads.load_here(model_id))
-    model.get(5)
-    return model_by_path_app(BackendSettings(threads=1, models=models), model).test_client()
+def client(models: tuple[str, ...] = ()) -> FlaskClient:
+    """Return a client of a backend with the model a."""
+    pool = PoolStandIn(named_after_itself("a"))
+    return model_by_path_app(BackendSettings(threads=1, models=models), pool).test_client()
 
 
 def test_its_own_model_answers() -> None:
@@ -28,7 +26,7 @@ def test_its_own_model_answers() -> None:
 def test_any_other_model_is_a_404() -> None:
     data = {"image": (io.BytesIO(cat()), "cat.jpg")}
     response = client().post("/model/b/predict", data=data)
-    assert "this backend has a" in problem(response, errors.UnknownModel).detail
+    assert "no model 'b' here" in problem(response, errors.UnknownModel).detail
     problem(client().get("/model/b"), errors.UnknownModel)
 
 
