@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from tests.services.conftest import MODELS, free_port
-from tests.services.test_processes import finish, read_until
+from tests.services.test_supervisor import finish, read_until
 from tests.unit import pictures
-from tools.run.ports import is_free, next_free
+from tools.run.settings import is_free, next_free
 
 
 @dataclass
@@ -132,7 +132,7 @@ def test_v2_answers_for_every_model_and_its_command_works(start: Callable[..., R
     run.stop()
 
 
-def test_v3_goes_on_without_what_cannot_be_had_and_what_was_killed(
+def test_v3_goes_on_without_what_cannot_be_loaded_and_what_was_killed(
     start: Callable[..., Run],
 ) -> None:
     models = ("vgg16", *MODELS)
