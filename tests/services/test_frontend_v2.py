@@ -8,7 +8,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from imgserve.frontend.page.words import percent
+from imgserve.frontend.messages import percent
 from tests.services.conftest import MODELS, Backend, StartBackend
 from tests.services.streamlit_process import OpenPage
 from tests.unit import pictures

@@ -21,8 +21,9 @@ from imgserve.errors import (
     BackendUnreachable,
     RequestRefused,
 )
-from imgserve.frontend.client import BackendClient, may_wake, retry_while_waking
-from imgserve.frontend.client import backend as backend_module
+from imgserve.frontend import client as backend_module
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.waking import may_wake, retry_while_waking
 
 ANSWER = {
     "category": "tabby",

@@ -13,8 +13,11 @@ from google.auth import _exponential_backoff
 from google.auth.compute_engine import _metadata
 
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
-from imgserve.frontend.client import BackendClient, connect, identity, may_wake
-from imgserve.frontend.client.identity import IdTokenAuth, IdTokens, root_url
+from imgserve.frontend import identity
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.connecting import connect
+from imgserve.frontend.identity import IdTokenAuth, IdTokens, root_url
+from imgserve.frontend.waking import may_wake
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, token
 

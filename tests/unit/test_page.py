@@ -22,16 +22,13 @@ from imgserve.errors import (
     IdentityUnavailable,
     RequestRefused,
 )
+from imgserve.frontend import predict as asking
+from imgserve.frontend.answer import times
+from imgserve.frontend.batch import Table, classify_all
+from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page import asking
-from imgserve.frontend.page.answer import times
-from imgserve.frontend.page.asking import Answered
-from imgserve.frontend.page.chart import bar_chart
-from imgserve.frontend.page.choosing import MANY_LIMIT
-from imgserve.frontend.page.frame import UPLOAD_LIMIT_MIB
-from imgserve.frontend.page.many import Table, classify_all
-from imgserve.frontend.page.questions import SAMPLES, ManyLinks
-from imgserve.frontend.page.words import (
+from imgserve.frontend.layout import UPLOAD_LIMIT_MIB
+from imgserve.frontend.messages import (
     answer_sentence,
     duration,
     failure,
@@ -39,6 +36,9 @@ from imgserve.frontend.page.words import (
     plain,
     with_article,
 )
+from imgserve.frontend.picture_input import MANY_LIMIT
+from imgserve.frontend.predict import Answered
+from imgserve.frontend.session import SAMPLES, ManyLinks
 from imgserve.settings import MIB, BackendSettings
 from tests.unit.page_driver import THUMBNAIL, URL, Asked, answer, button, elements, shown, submit
 
@@ -347,7 +347,7 @@ def test_the_chart_is_sorted_labelled_and_as_high_as_its_bars() -> None:
 
 def test_pandas_is_whole_before_altair_can_look_at_it(root: Path) -> None:
     """Else two people's first charts at once end in an error for one of them."""
-    code = "import sys, imgserve.frontend.page.chart; sys.exit('pandas' not in sys.modules)"
+    code = "import sys, imgserve.frontend.charts; sys.exit('pandas' not in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 

@@ -11,13 +11,13 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
-from imgserve.frontend.page import comparing
-from imgserve.frontend.page.asking import Answered
-from imgserve.frontend.page.comparing import WAKING, Comparison, Report, compare
-from imgserve.frontend.page.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
-from imgserve.frontend.page.models import KnownModel
-from imgserve.frontend.page.questions import LinkedPicture
-from imgserve.frontend.page.words import Failure
+from imgserve.frontend import comparison as comparing
+from imgserve.frontend.comparison import WAKING, Comparison, Report, compare
+from imgserve.frontend.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
+from imgserve.frontend.messages import Failure
+from imgserve.frontend.model_list import KnownModel
+from imgserve.frontend.predict import Answered
+from imgserve.frontend.session import LinkedPicture
 from tests.unit.model_stand_in import GONE, Models, new_page, pick, stand_between
 from tests.unit.page_driver import URL, answer, button, elements, shown, submit
 

@@ -13,9 +13,9 @@ from imgserve.errors import (
     BackendUnreachable,
     RequestRefused,
 )
-from imgserve.frontend.page import models
-from imgserve.frontend.page.models import KnownModels
-from imgserve.frontend.page.words import parameters, several
+from imgserve.frontend import model_list as models
+from imgserve.frontend.messages import parameters, several
+from imgserve.frontend.model_list import KnownModels
 from imgserve.settings import FrontendSettings
 from tests.unit.model_stand_in import GONE, LARGE, Models, captions, new_page, pick, stand_between
 from tests.unit.page_driver import URL, answer, button, shown, submit

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 
 from imgserve.errors import BackendError
-from imgserve.frontend.client import BackendClient, retry_while_waking
-from imgserve.frontend.page.asking import NOTICE_AFTER_S, Answered, explained, timed_answer
-from imgserve.frontend.page.models import KnownModel
-from imgserve.frontend.page.questions import LinkedPicture, Picture
-from imgserve.frontend.page.words import Failure, several
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.messages import Failure, several
+from imgserve.frontend.model_list import KnownModel
+from imgserve.frontend.predict import NOTICE_AFTER_S, Answered, explained, timed_answer
+from imgserve.frontend.session import LinkedPicture, Picture
+from imgserve.frontend.waking import retry_while_waking
 
 AT_ONCE = 3  # in v2 they share one backend's cores
 COMPARED_CLASSES = 50  # so that a class one model names has a figure from the others too

@@ -5,15 +5,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.contract import Prediction
 from imgserve.errors import BackendError
+from imgserve.frontend.batch import Table, classify_all, show_table
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page.asking import Answered, explained, patient_answer
-from imgserve.frontend.page.comparing import Comparison, compare
-from imgserve.frontend.page.many import Table, classify_all, show_table
-from imgserve.frontend.page.models import Status, look_again
-from imgserve.frontend.page.picking import Pick, wanted_models
-from imgserve.frontend.page.questions import ManyLinks, Question, asked
-from imgserve.frontend.page.side_by_side import cards_in, offer_another_try, show_comparison
-from imgserve.frontend.page.words import Failure, answer_sentence, duration, percent, plain
+from imgserve.frontend.comparison import Comparison, compare
+from imgserve.frontend.messages import Failure, answer_sentence, duration, percent, plain
+from imgserve.frontend.model_list import Status, look_again
+from imgserve.frontend.model_picker import Pick, wanted_models
+from imgserve.frontend.predict import Answered, explained, patient_answer
+from imgserve.frontend.session import ManyLinks, Question, asked
+from imgserve.frontend.side_by_side import cards_in, offer_another_try, show_comparison
 
 LOOKING = "Looking at the picture …"
 WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
@@ -58,7 +58,7 @@ def _prepare() -> None:
     Altair takes longer to import than all the rest, so neither the empty page nor the first answer
     should wait for it.
     """
-    import imgserve.frontend.page.chart  # noqa: F401
+    import imgserve.frontend.charts  # noqa: F401
 
 
 def _outcome(
@@ -139,7 +139,7 @@ def show_thumbnail(answered: Answered) -> None:
 
 def show_chart(predictions: list[Prediction]) -> None:
     """Draw one bar for each class, with its name and percentage above it."""
-    from imgserve.frontend.page.chart import bar_chart
+    from imgserve.frontend.charts import bar_chart
 
     described = ", ".join(f"{each.category} {percent(each.probability)}" for each in predictions)
     st.altair_chart(bar_chart(predictions), alt=f"Most probable classes: {described}")

@@ -10,7 +10,7 @@ from imgserve.contract import PredictAnswer
 from imgserve.frontend.client import BackendClient
 
 TOP = 5  # classes shown with an answer
-SAMPLES_DIR = Path(__file__).parents[2] / "samples"
+SAMPLES_DIR = Path(__file__).parents[1] / "samples"
 SAMPLES: Mapping[str, Path] = {
     "Cat": SAMPLES_DIR / "cat.jpg",
     "Espresso": SAMPLES_DIR / "espresso.jpg",

@@ -2,7 +2,7 @@
 
 import requests
 
-from imgserve.frontend.client.backend import BackendClient
+from imgserve.frontend.client import BackendClient
 from imgserve.settings import ID_TOKEN, FrontendSettings
 
 
@@ -11,7 +11,7 @@ def connect(base_url: str, settings: FrontendSettings) -> BackendClient:
     session = requests.Session()
     if settings.serving_auth == ID_TOKEN:
         # A page whose backend is public neither loads nor needs google-auth.
-        from imgserve.frontend.client.identity import IdTokenAuth
+        from imgserve.frontend.identity import IdTokenAuth
 
         session.auth = IdTokenAuth(base_url)
     return BackendClient(base_url, timeout_s=settings.serving_timeout_s, session=session)

@@ -7,16 +7,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page.asking import patiently
-from imgserve.frontend.page.models import (
+from imgserve.frontend.messages import parameters, plain
+from imgserve.frontend.model_list import (
     KnownModel,
     KnownModels,
     Status,
     known_models,
     watch_models,
 )
-from imgserve.frontend.page.questions import ask_again, asked
-from imgserve.frontend.page.words import parameters, plain
+from imgserve.frontend.predict import patiently
+from imgserve.frontend.session import ask_again, asked
 
 ALL = "all"  # stands for a model's id in the address; no model is called that
 ALL_TITLE = "Compare all models"

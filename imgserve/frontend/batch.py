@@ -11,9 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import RequestRefused
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page.asking import Answered, explained, outcome_now, patient_answer
-from imgserve.frontend.page.questions import LinkedPicture, ManyLinks
-from imgserve.frontend.page.words import Failure
+from imgserve.frontend.messages import Failure
+from imgserve.frontend.predict import Answered, explained, outcome_now, patient_answer
+from imgserve.frontend.session import LinkedPicture, ManyLinks
 
 AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -9,7 +9,7 @@ import requests
 from imgserve import contract
 from imgserve.contract import ModelState, PredictAnswer, Ready
 from imgserve.errors import RequestRefused, UnknownModel
-from imgserve.frontend.client.failures import decoded, translated
+from imgserve.frontend.failures import decoded, translated
 
 T = TypeVar("T")
 

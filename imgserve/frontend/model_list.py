@@ -11,7 +11,7 @@ import streamlit as st
 from imgserve.contract import ModelState
 from imgserve.errors import BackendError
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page.asking import explained
+from imgserve.frontend.predict import explained
 
 KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every click
 LOOK_EVERY_S = 3  # while something is loading, or away

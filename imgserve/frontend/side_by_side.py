@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from imgserve.frontend.page.asking import Answered
-from imgserve.frontend.page.comparing import Comparison, Report, Show, Stage
-from imgserve.frontend.page.models import KnownModel
-from imgserve.frontend.page.questions import ask_again
-from imgserve.frontend.page.words import Failure, duration, percent, plain
+from imgserve.frontend.comparison import Comparison, Report, Show, Stage
+from imgserve.frontend.messages import Failure, duration, percent, plain
+from imgserve.frontend.model_list import KnownModel
+from imgserve.frontend.predict import Answered
+from imgserve.frontend.session import ask_again
 
 FETCHED_EACH = "The picture was fetched from its address once for each model."
 
@@ -90,7 +90,7 @@ def _thumbnail(answered: Mapping[str, Answered]) -> None:
 
 
 def _heat_map(answered: Mapping[str, Answered]) -> None:
-    from imgserve.frontend.page.heat_map import heat_map
+    from imgserve.frontend.heat_map import heat_map
 
     predictions = {title: each.answer.predictions for title, each in answered.items()}
     described = "; ".join(

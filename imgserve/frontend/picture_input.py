@@ -3,8 +3,8 @@
 import streamlit as st
 
 from imgserve.contract import FORMATS
-from imgserve.frontend.page.frame import LIMITS, UPLOAD_LIMIT_MIB
-from imgserve.frontend.page.questions import (
+from imgserve.frontend.layout import LIMITS, UPLOAD_LIMIT_MIB
+from imgserve.frontend.session import (
     SAMPLES,
     GivenPicture,
     LinkedPicture,

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 
 from imgserve.contract import Prediction
-from imgserve.frontend.page.chart import LABEL_COLOR
-from imgserve.frontend.page.words import percent
+from imgserve.frontend.charts import LABEL_COLOR
+from imgserve.frontend.messages import percent
 
 ROW_HEIGHT_PX = 50
 HEADER_HEIGHT_PX, TURNED_HEADER_HEIGHT_PX = 40, 100

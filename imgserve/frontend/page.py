@@ -4,10 +4,10 @@ A part draws one thing and returns. What the person asked and was told is kept i
 ``st.session_state``, because Streamlit runs the script again at every interaction.
 """
 
-from imgserve.frontend.page.answer import show_answer
-from imgserve.frontend.page.choosing import choose_picture, offer_samples
-from imgserve.frontend.page.frame import read_settings, show_footer, show_header
-from imgserve.frontend.page.picking import choose_model
+from imgserve.frontend.answer import show_answer
+from imgserve.frontend.layout import read_settings, show_footer, show_header
+from imgserve.frontend.model_picker import choose_model
+from imgserve.frontend.picture_input import choose_picture, offer_samples
 
 __all__ = [
     "choose_model",

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from imgserve.contract import PredictAnswer
 from imgserve.errors import BackendError
-from imgserve.frontend.client import BackendClient, retry_while_waking
-from imgserve.frontend.page.questions import TOP, Picture
-from imgserve.frontend.page.words import Failure, failure
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.messages import Failure, failure
+from imgserve.frontend.session import TOP, Picture
+from imgserve.frontend.waking import retry_while_waking
 
 T = TypeVar("T")
 

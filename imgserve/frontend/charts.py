@@ -9,7 +9,7 @@ import altair as alt
 import pandas  # noqa: F401
 
 from imgserve.contract import Prediction
-from imgserve.frontend.page.words import percent
+from imgserve.frontend.messages import percent
 
 ROW_HEIGHT_PX = 40
 SHARE_WIDTH = 6  # characters of the widest percentage, "100.0%"
