@@ -5,7 +5,7 @@ import os
 import streamlit as st
 
 from imgserve.frontend import page
-from imgserve.frontend.connecting import connect
+from imgserve.frontend.client import connect
 
 page.show_header()
 settings = page.read_settings(os.environ)

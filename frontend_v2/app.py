@@ -5,7 +5,7 @@ import os
 import streamlit as st
 
 from imgserve.frontend import page
-from imgserve.frontend.connecting import connect
+from imgserve.frontend.client import connect
 
 page.show_header()
 settings = page.read_settings(os.environ)
@@ -16,5 +16,5 @@ page.choose_picture()
 answer = st.empty()
 page.offer_samples()
 page.show_footer()
-pick = page.choose_model(models, backend)
-page.show_answer(answer, backend, pick, wake_timeout_s=settings.wake_timeout_s)
+choice = page.choose_model(models, backend)
+page.show_answer(answer, backend, choice, wake_timeout_s=settings.wake_timeout_s)

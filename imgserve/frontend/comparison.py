@@ -1,31 +1,33 @@
-"""One picture shown to every model: a few at once, their answers as they come."""
+"""One picture shown to every model: a few at once, their answers as they come, side by side."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from queue import Empty, Queue
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError
-from imgserve.frontend.client import BackendClient
-from imgserve.frontend.messages import Failure, several
+from imgserve.frontend.client import BackendClient, retry_while_waking
+from imgserve.frontend.messages import Failure, duration, joined, percent, plain
 from imgserve.frontend.model_list import KnownModel
-from imgserve.frontend.predict import NOTICE_AFTER_S, Answered, explained, timed_answer
-from imgserve.frontend.session import LinkedPicture, Picture
-from imgserve.frontend.waking import retry_while_waking
+from imgserve.frontend.predict import Answered, explained, predict
+from imgserve.frontend.session import LinkedPicture, Picture, forget_outcome
 
 AT_ONCE = 3  # in v2 they share one backend's cores
+SHOW_EVERY_S = 0.25
 COMPARED_CLASSES = 50  # so that a class one model names has a figure from the others too
 IN_TURN = "In turn …"
 LOOKING = "Looking …"
 WAKING = "Waking up …"
+FETCHED_EACH = "The picture was fetched from its address once for each model."
 
 Stage = str | Answered | Failure  # what a model is doing, or what came of it
-Report = Mapping[KnownModel, Stage]
-Show = Callable[[Report], None]
+Stages = Mapping[KnownModel, Stage]
+Show = Callable[[Stages], None]
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,22 @@ class Comparison:
 
     def sentence(self) -> str:
         """Return how far the models agree."""
-        said = [each.answer.predictions[0] for each in self.answered.values()]
-        if not said:
+        best = [outcome.answer.predictions[0] for outcome in self.answered.values()]
+        if not best:
             return "No model answered"
-        names = {each.class_id: each.category for each in said}  # two classes may share a name
-        counts = Counter(each.class_id for each in said).most_common()
+        names = {top.class_id: top.category for top in best}  # two classes may share a name
+        counts = Counter(top.class_id for top in best).most_common()
         (first, most), *others = counts
-        if len(said) == 1:
+        if len(best) == 1:
             return f"Only {next(iter(self.answered))} answered: {names[first]}"
         if most > 1 and all(count < most for _, count in others):
             return f"{most} of {len(self.outcomes)} models agree: {names[first]}"
         if most == 1:
-            return f"The models disagree: {several(list(names.values()))}"
-        shares = [f"{count} say{'s' * (count == 1)} {names[one]}" for one, count in counts]
-        return f"The models disagree: {several(shares)}"
+            return f"The models disagree: {joined(list(names.values()))}"
+        shares = [
+            f"{count} say{'s' * (count == 1)} {names[class_id]}" for class_id, count in counts
+        ]
+        return f"The models disagree: {joined(shares)}"
 
 
 def compare(
@@ -81,23 +85,30 @@ def compare(
         picture: what to classify.
         backend: who is asked for each model.
         models: which of them.
-        show: called with every model's stage, in this thread, when one has changed and every now
-            and then; it draws on the page, so this is where a newer run of it ends this one.
+        show: called with every model's stage, in this thread, every now and then; it draws on the
+            page, so this is where a newer run of it ends this one.
         wake_timeout_s: how long to go on asking for models that are not there yet.
     """
-    stages: dict[KnownModel, Stage] = dict.fromkeys(models, IN_TURN)
-    show(stages)
-    asking = _Asking(picture, backend, models, wake_timeout_s)
-    with closing(asking.reports()) as reports:
-        for report in reports:
-            stages.update(report)
-            show(stages)
-    outcomes = {model: each for model, each in stages.items() if not isinstance(each, str)}
+    questioning = _Questioning(picture, backend, models, wake_timeout_s)
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        show(questioning.stages)
+        left = {pool.submit(questioning.ask, model) for model in models}
+        while left:
+            done, left = wait(left, timeout=SHOW_EVERY_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()  # raises what nobody foresaw
+            show(dict(questioning.stages))
+    finally:
+        questioning.abandoned.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+    stages = questioning.stages.items()
+    outcomes = {model: stage for model, stage in stages if not isinstance(stage, str)}
     return Comparison(outcomes, isinstance(picture, LinkedPicture))
 
 
-class _Asking:
-    """Threads that ask, and what they report."""
+class _Questioning:
+    """The stages of every model, as the threads that ask keep them."""
 
     def __init__(
         self,
@@ -106,51 +117,112 @@ class _Asking:
         models: Sequence[KnownModel],
         wake_timeout_s: float,
     ) -> None:
+        self.stages: dict[KnownModel, Stage] = dict.fromkeys(models, IN_TURN)
+        self.abandoned = threading.Event()
         self._picture = picture
         self._backend = backend
-        self._models = models
         self._deadline_s = time.monotonic() + wake_timeout_s  # one for all: they wake together
-        self._reports: Queue[Report] = Queue()
-        self._abandoned = threading.Event()
 
-    def reports(self) -> Generator[Report, None, None]:
-        """Yield the models' stages as they change, and nothing new when that takes long."""
-        pool = ThreadPoolExecutor(AT_ONCE)
+    def ask(self, model: KnownModel) -> None:
+        self.stages[model] = LOOKING
         try:
-            threads = [pool.submit(self._ask, model) for model in self._models]
-            left = len(threads)
-            while left:
-                report = self._next(threads)
-                left -= sum(not isinstance(stage, str) for stage in report.values())
-                yield report
-        finally:
-            self._abandoned.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _next(self, threads: Sequence[Future[None]]) -> Report:
-        try:
-            return self._reports.get(timeout=NOTICE_AFTER_S)
-        except Empty:
-            for thread in threads:
-                if thread.done():
-                    thread.result()  # raises what nobody foresaw
-            return {}
-
-    def _ask(self, model: KnownModel) -> None:
-        self._reports.put({model: LOOKING})
-        outcome: Answered | Failure
-        try:
-            outcome = retry_while_waking(
-                lambda: timed_answer(self._picture, self._backend, model.id, COMPARED_CLASSES),
+            self.stages[model] = retry_while_waking(
+                lambda: predict(self._picture, self._backend, model.id, COMPARED_CLASSES),
                 timeout_s=max(0.0, self._deadline_s - time.monotonic()),
                 on_wait=lambda: self._wait(model),
             )
         except BackendError as exc:
-            outcome = explained(exc)
-        self._reports.put({model: outcome})
+            self.stages[model] = explained(exc)
 
     def _wait(self, model: KnownModel) -> None:
-        """Report that this model is not there yet; end the thread if nobody wants to know."""
-        if self._abandoned.is_set():
+        """Note that this model is not there yet; end the thread if nobody wants to know."""
+        if self.abandoned.is_set():
             raise CancelledError
-        self._reports.put({model: WAKING})
+        self.stages[model] = WAKING
+
+
+def cards_in(placeholder: DeltaGenerator, models: Sequence[KnownModel]) -> Show:
+    """Return what draws how many models are done in ``placeholder``, and a card for each."""
+    box = placeholder.container(border=True)
+    bar = box.progress(0.0)
+    with box:
+        slots = dict(zip(models, _grid(len(models)), strict=True))
+    drawn: dict[KnownModel, Stage] = {}
+
+    def show(stages: Stages) -> None:
+        done = sum(not isinstance(stage, str) for stage in stages.values())
+        bar.progress(done / len(models), f"{done} of {len(models)} models have answered")
+        for model, stage in stages.items():
+            if drawn.get(model) != stage:
+                drawn[model] = stage
+                _card(slots[model], model.title, stage)
+
+    return show
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Draw what every model said."""
+    st.header(plain(comparison.sentence()), anchor=False)
+    answered = comparison.answered
+    if answered:
+        picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")
+        with picture:
+            _thumbnail(answered)
+        with chart:
+            _heat_map(answered)
+    slots = _grid(len(comparison.outcomes))
+    for slot, (model, outcome) in zip(slots, comparison.outcomes.items(), strict=True):
+        _card(slot, model.title, outcome)
+    if comparison.linked and answered:
+        st.caption(FETCHED_EACH)
+    outcomes = comparison.outcomes.values()
+    if any(isinstance(outcome, Failure) and outcome.again for outcome in outcomes):
+        offer_another_try()
+
+
+def offer_another_try() -> None:
+    """Draw a way to ask the same again."""
+    st.button("Try again", icon=":material/refresh:", on_click=forget_outcome)
+
+
+def _grid(count: int) -> list[DeltaGenerator]:
+    """Return a slot for each card, at most three in a row."""
+    in_a_row = 2 if count in {2, 4} else 3
+    rows = [st.columns(in_a_row) for _ in range(0, count, in_a_row)]
+    return [column.empty() for row in rows for column in row][:count]
+
+
+def _card(slot: DeltaGenerator, title: str, stage: Stage) -> None:
+    with slot.container(border=True, gap="xsmall"):
+        st.caption(plain(title))
+        match stage:
+            case Answered(answer):
+                best = answer.predictions[0]
+                inference = duration(answer.timings_ms.inference)
+                st.markdown(f"**{plain(best.category)}**")
+                st.caption(
+                    f"{plain(percent(best.probability))}  \n"
+                    f"{inference} inference, {duration(stage.round_trip_ms)} in all"
+                )
+            case Failure():
+                st.markdown("**No answer**")
+                st.caption(f":red[:material/error:] {plain(f'{stage.sentence} {stage.next_step}')}")
+            case _:
+                st.status(stage)
+
+
+def _thumbnail(answered: Mapping[str, Answered]) -> None:
+    thumbnails = [outcome.thumbnail for outcome in answered.values() if outcome.thumbnail]
+    if thumbnails:
+        st.image(thumbnails[0], width="stretch", alt="The picture as the models saw it")
+
+
+def _heat_map(answered: Mapping[str, Answered]) -> None:
+    from imgserve.frontend.charts import heat_map
+
+    predictions = {title: outcome.answer.predictions for title, outcome in answered.items()}
+    described = "; ".join(
+        f"{title}: {classes[0].category} {percent(classes[0].probability)}"
+        for title, classes in predictions.items()
+    )
+    st.altair_chart(heat_map(predictions), alt=f"Most probable class by model: {described}")

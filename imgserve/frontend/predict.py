@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from imgserve.contract import PredictAnswer
 from imgserve.errors import BackendError
-from imgserve.frontend.client import BackendClient
+from imgserve.frontend.client import BackendClient, retry_while_waking
 from imgserve.frontend.messages import Failure, failure
-from imgserve.frontend.session import TOP, Picture
-from imgserve.frontend.waking import retry_while_waking
+from imgserve.frontend.session import Picture
 
 T = TypeVar("T")
 
+TOP_K = 5  # classes shown with an answer
 # Cloud Run holds a request while a container starts: silence this long means that, most likely.
 NOTICE_AFTER_S = 4.0
 JPEG_DATA = "data:image/jpeg;base64,"
@@ -40,60 +40,48 @@ class Answered:
         return thumbnail if thumbnail and thumbnail.startswith(JPEG_DATA) else None
 
 
-def outcome_now(
-    picture: Picture, backend: BackendClient, model: str | None = None
-) -> Answered | Failure:
-    """Return the answer, or what to say instead; try once."""
-    try:
-        return timed_answer(picture, backend, model)
-    except BackendError as exc:
-        return explained(exc)
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on asking a backend that is not there yet.
 
-
-def patient_answer(
-    picture: Picture,
-    backend: BackendClient,
-    model: str | None = None,
-    *,
-    wake_timeout_s: float,
-    notice: Callable[[], None],
-) -> Answered:
-    """Return the answer, giving the backend time to wake up.
-
-    Args:
-        picture: what to classify.
-        backend: who classifies it.
-        model: with which model; without it, the backend's own.
-        wake_timeout_s: how long to go on asking a backend that is not there yet.
-        notice: called, in this thread, whenever the wait turns out to be a long one.
-
-    Raises:
-        BackendError: there is no answer.
+    Attributes:
+        timeout_s: start no attempt later than this after the first.
+        on_wait: called, in this thread, whenever the wait turns out to be a long one.
     """
-    return patiently(
-        lambda: timed_answer(picture, backend, model),
-        wake_timeout_s=wake_timeout_s,
-        notice=notice,
-    )
+
+    timeout_s: float
+    on_wait: Callable[[], None]
+
+    def call(self, call: Callable[[], T]) -> T:
+        """Return what ``call`` asks of a backend, giving that time to wake up.
+
+        Raises:
+            BackendError: there is no answer.
+        """
+        return retry_while_waking(
+            lambda: self._watched(call), timeout_s=self.timeout_s, on_wait=self.on_wait
+        )
+
+    def _watched(self, call: Callable[[], T]) -> T:
+        """Return what ``call`` returns, calling ``on_wait`` every now and then while it lasts.
+
+        ``on_wait`` draws on the page, so it is also where Streamlit abandons this run for a newer
+        one; the call is then left to end by itself.
+        """
+        pool = ThreadPoolExecutor(max_workers=1)
+        try:
+            future: Future[T] = pool.submit(call)
+            while not wait([future], timeout=NOTICE_AFTER_S).done:
+                self.on_wait()
+            return future.result()
+        finally:
+            pool.shutdown(wait=False)
 
 
-def patiently(call: Callable[[], T], *, wake_timeout_s: float, notice: Callable[[], None]) -> T:
-    """Return what ``call`` asks of a backend, giving it time to wake up; as ``patient_answer``."""
-    return retry_while_waking(
-        lambda: _noticed(call, notice), timeout_s=wake_timeout_s, on_wait=notice
-    )
-
-
-def explained(error: BackendError) -> Failure:
-    """Return what to tell the person, and tell the log what happened."""
-    log.warning("%s: %s", type(error).__name__, error)
-    return failure(error)
-
-
-def timed_answer(
-    picture: Picture, backend: BackendClient, model: str | None, top_k: int = TOP
+def predict(
+    picture: Picture, backend: BackendClient, model: str | None, top_k: int = TOP_K
 ) -> Answered:
-    """Return the answer and how long it took.
+    """Return the answer of a model, without it of the backend's own; try once.
 
     Raises:
         BackendError: there is none.
@@ -103,17 +91,7 @@ def timed_answer(
     return Answered(answer, (time.perf_counter() - started) * 1000)
 
 
-def _noticed(call: Callable[[], T], notice: Callable[[], None]) -> T:
-    """Return what ``call`` returns, calling ``notice`` every now and then while it lasts.
-
-    ``notice`` draws on the page, so it is also where Streamlit abandons this run for a newer one;
-    the call is then left to end by itself.
-    """
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        future: Future[T] = pool.submit(call)
-        while not wait([future], timeout=NOTICE_AFTER_S).done:
-            notice()
-        return future.result()
-    finally:
-        pool.shutdown(wait=False)
+def explained(error: BackendError) -> Failure:
+    """Return what to tell the person, and tell the log what happened."""
+    log.warning("%s: %s", type(error).__name__, error)
+    return failure(error)

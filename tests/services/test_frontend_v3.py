@@ -84,7 +84,7 @@ def test_without_the_gateway_the_page_waits_says_so_and_recovers(
 ) -> None:
     services.gateway.stop()
     page = open_page(services.page_url)
-    expect(page.get_by_text("The list of models cannot be had")).to_be_visible()
+    expect(page.get_by_text("The list of models cannot be loaded")).to_be_visible()
     page.get_by_role("button", name="Espresso", exact=True).click()
     expect(page.get_by_text("waking up")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="cannot be reached")).to_be_visible()

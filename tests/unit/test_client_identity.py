@@ -14,10 +14,8 @@ from google.auth.compute_engine import _metadata
 
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
 from imgserve.frontend import identity
-from imgserve.frontend.client import BackendClient
-from imgserve.frontend.connecting import connect
+from imgserve.frontend.client import BackendClient, connect, may_wake
 from imgserve.frontend.identity import IdTokenAuth, IdTokens, root_url
-from imgserve.frontend.waking import may_wake
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, token
 
@@ -36,7 +34,7 @@ class Backend:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 backend.seen.append(self.headers["Authorization"])
-                body = b'{"model": "resnet152", "status": "ready"}'
+                body = b'["resnet152"]'
                 self.send_response(backend.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -95,7 +93,7 @@ def connected(backend: Backend, metadata: MetadataServer) -> Iterator[Connect]:
 def test_a_request_carries_a_token_for_the_backends_root(
     connected: Connect, backend: Backend, metadata: MetadataServer
 ) -> None:
-    connected("/some/path").ready()
+    connected("/some/path").models()
     assert claims_of(backend.seen[0] or "")["aud"] == backend.url
     assert metadata.audiences == [backend.url]
 
@@ -103,7 +101,7 @@ def test_a_request_carries_a_token_for_the_backends_root(
 def test_without_the_setting_no_token_is_fetched_or_sent(
     connected: Connect, backend: Backend, metadata: MetadataServer
 ) -> None:
-    connected(serving_auth="none").ready()
+    connected(serving_auth="none").models()
     assert backend.seen == [None]
     assert metadata.audiences == []
 
@@ -112,8 +110,8 @@ def test_a_token_serves_many_calls_of_all_sessions(
     connected: Connect, backend: Backend, metadata: MetadataServer
 ) -> None:
     for client in (connected(), connected(), connected("/path")):
-        client.ready()
-        client.ready()
+        client.models()
+        client.models()
     assert len(backend.seen) == 6
     assert len(set(backend.seen)) == 1
     assert len(metadata.audiences) == 1
@@ -125,7 +123,7 @@ def test_threads_that_need_a_token_at_once_fetch_one(
     metadata.delay_s = 0.2
     clients = [connected() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(BackendClient.ready, clients))
+        list(pool.map(BackendClient.models, clients))
     assert len(backend.seen) == 8
     assert len(metadata.audiences) == 1
 
@@ -136,10 +134,10 @@ def test_a_token_that_is_about_to_expire_is_renewed(
     monkeypatch.setattr(identity, "PAUSE_S", 0.0)
     metadata.lifetime_s = 60
     client = connected()
-    client.ready()
+    client.models()
     metadata.lifetime_s = 3600
-    client.ready()
-    client.ready()
+    client.models()
+    client.models()
     assert [claims_of(header or "")["jti"] for header in backend.seen] == [1, 2, 2]
 
 
@@ -153,10 +151,10 @@ def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
     monkeypatch.setattr(identity, "PAUSE_S", 0.0)
     metadata.lifetime_s = 60
     client = connected()
-    client.ready()
+    client.models()
     metadata.status = 503
     with caplog.at_level(logging.WARNING, identity.__name__):
-        client.ready()
+        client.models()
     assert [claims_of(header or "")["jti"] for header in backend.seen] == [1, 1]
     assert f"no new ID token for {backend.url}" in caplog.text
 
@@ -166,9 +164,9 @@ def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
     with pytest.raises(IdentityUnavailable, match=f"no ID token for {backend.url}: .*unavailable"):
-        connected().ready()
+        connected().models()
     with pytest.raises(IdentityUnavailable) as caught:
-        connected().ready()
+        connected().models()
     assert not may_wake(caught.value)
     assert "\n" not in str(caught.value)
     assert backend.seen == []
@@ -181,12 +179,12 @@ def test_a_metadata_server_that_fails_is_left_alone_for_a_while(
     client = connected()
     for _ in range(3):
         with pytest.raises(IdentityUnavailable):
-            client.ready()
+            client.models()
     tries = len(metadata.audiences)
     assert tries == 5  # google-auth's own, for the first call
     metadata.status = 200
     monkeypatch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: float("inf")))
-    client.ready()
+    client.models()
     assert len(metadata.audiences) == tries + 1
 
 
@@ -195,7 +193,7 @@ def test_a_service_without_an_account_says_what_the_metadata_server_said(
 ) -> None:
     metadata.status, metadata.instead = 404, "no account here"
     with pytest.raises(IdentityUnavailable, match=r"404.*no account here"):
-        connected().ready()
+        connected().models()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +210,7 @@ def test_an_answer_that_is_no_token_is_neither_sent_nor_shown(
 ) -> None:
     metadata.instead = answer
     with pytest.raises(IdentityUnavailable, match=why) as caught:
-        connected().ready()
+        connected().models()
     assert answer not in str(caught.value)
     assert backend.seen == []
 
@@ -272,6 +270,6 @@ def test_a_platform_that_lets_nobody_through_says_what_to_change(
     backend.status = status
     said = f"{backend.url} answered {status}, .*{next_step}"
     with pytest.raises(CallerNotAllowed, match=said) as caught:
-        connected(serving_auth=serving_auth).ready()
+        connected(serving_auth=serving_auth).models()
     assert not may_wake(caught.value)
     assert "Bearer" not in str(caught.value)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from imgserve.contract import PredictAnswer, Prediction
+from imgserve.contract import Prediction
 from imgserve.errors import (
     BackendBusy,
     BackendError,
@@ -22,12 +22,11 @@ from imgserve.errors import (
     IdentityUnavailable,
     RequestRefused,
 )
-from imgserve.frontend import predict as asking
+from imgserve.frontend import predict
 from imgserve.frontend.answer import times
-from imgserve.frontend.batch import Table, classify_all
+from imgserve.frontend.batch import Table, classify_batch
 from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.layout import UPLOAD_LIMIT_MIB
 from imgserve.frontend.messages import (
     answer_sentence,
     duration,
@@ -36,9 +35,9 @@ from imgserve.frontend.messages import (
     plain,
     with_article,
 )
-from imgserve.frontend.picture_input import MANY_LIMIT
-from imgserve.frontend.predict import Answered
-from imgserve.frontend.session import SAMPLES, ManyLinks
+from imgserve.frontend.picture_input import BATCH_LIMIT, SAMPLES, UPLOAD_LIMIT_MIB
+from imgserve.frontend.predict import Answered, Patience
+from imgserve.frontend.session import Batch, LinkedPicture
 from imgserve.settings import MIB, BackendSettings
 from tests.unit.page_driver import THUMBNAIL, URL, Asked, answer, button, elements, shown, submit
 
@@ -190,22 +189,18 @@ def test_a_waking_backend_is_waited_for(
 
 
 def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "NOTICE_AFTER_S", 0.05)
+    monkeypatch.setattr(predict, "NOTICE_AFTER_S", 0.05)
     notices: list[int] = []
+    patience = Patience(1, lambda: notices.append(1))
+    assert patience.call(lambda: time.sleep(0.2) or "answer") == "answer"
+    assert len(notices) > 1
 
-    class Slow:
-        def classify(self, *_: object) -> PredictAnswer:
-            time.sleep(0.2)
-            return answer()
 
-    answered = asking.patient_answer(
-        Slow(),  # type: ignore[arg-type]
-        None,  # type: ignore[arg-type]
-        wake_timeout_s=1,
-        notice=lambda: notices.append(1),
-    )
-    assert notices
-    assert answered.round_trip_ms >= 200
+def test_the_round_trip_is_timed_by_the_page(asked: Asked) -> None:
+    asked.answers = {URL: answer()}
+    backend = BackendClient("http://backend.test", timeout_s=1)
+    answered = predict.predict(LinkedPicture(URL), backend, None)
+    assert (answered.answer, answered.round_trip_ms > 0) == (answer(), True)
 
 
 def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
@@ -257,7 +252,7 @@ def test_a_first_link_that_wakes_the_backend_is_explained(
     ("lines", "message"),
     [
         (" \n ", "Paste at least one address"),
-        (f"{URL}\n" * (MANY_LIMIT + 1), f"{MANY_LIMIT + 1} addresses; at most {MANY_LIMIT}"),
+        (f"{URL}\n" * (BATCH_LIMIT + 1), f"{BATCH_LIMIT + 1} addresses; at most {BATCH_LIMIT}"),
     ],
 )
 def test_none_or_too_many_links_ask_nothing(
@@ -269,18 +264,17 @@ def test_none_or_too_many_links_ask_nothing(
 
 def test_the_download_has_every_column_and_no_formula(asked: Asked) -> None:
     asked.answers = {"=cmd()": RequestRefused("@bad", "invalid-url", 400)}
-    table = classify_all(
-        ManyLinks(("=cmd()", URL)),
+    table = classify_batch(
+        Batch(("=cmd()", URL)),
         BackendClient("http://backend.test", timeout_s=1),
-        _Place(),  # type: ignore[arg-type]
-        lambda: None,
-        1,
+        _Place(),  # type: ignore[arg-type]  all it needs
+        Patience(1, lambda: None),
     )
     assert isinstance(table, Table)
     first, second = csv.DictReader(io.StringIO(table.csv().decode()))
     assert (first["url"], first["problem"]) == ("'=cmd()", "'@bad.")
     assert (second["url"], second["answer"], second["probability"]) == (URL, "tabby", "0.75")
-    assert set(first) == {"url", "answer", "probability", "model", "milliseconds", "problem"}
+    assert list(first) == ["url", "answer", "probability", "model", "milliseconds", "problem"]
 
 
 class _Place:

@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
-from imgserve.frontend import comparison as comparing
-from imgserve.frontend.comparison import WAKING, Comparison, Report, compare
-from imgserve.frontend.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
+from imgserve.frontend import comparison
+from imgserve.frontend.charts import ROWS, TURNED_FROM, class_rows, heat_map
+from imgserve.frontend.comparison import WAKING, Comparison, Stages, compare
 from imgserve.frontend.messages import Failure
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered
@@ -157,7 +157,7 @@ class Answers:
             with self._lock:
                 self.at_once -= 1
 
-    def show(self, stages: Report) -> None:
+    def show(self, stages: Stages) -> None:
         self.shown.append(dict(stages))
 
     def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
@@ -173,8 +173,7 @@ class Answers:
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
     last = threading.Event()
     answers = Answers(first=lambda: last.wait(10) and "", second=lambda: last.set() or "")
-    comparison = answers.compare()
-    assert list(comparison.outcomes) == [FIRST, SECOND]
+    assert list(answers.compare().outcomes) == [FIRST, SECOND]
     assert any(
         isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
         for stages in answers.shown
@@ -184,7 +183,7 @@ def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
 def test_few_models_are_asked_at_once() -> None:
     answers = Answers(**{f"m{each}": lambda: time.sleep(0.02) or "" for each in range(8)})
     assert len(answers.compare().answered) == 8
-    assert 1 < answers.most_at_once <= comparing.AT_ONCE
+    assert 1 < answers.most_at_once <= comparison.AT_ONCE
 
 
 def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
@@ -203,7 +202,7 @@ def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
 def test_a_long_silence_is_used_to_see_whether_the_person_is_still_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(comparing, "NOTICE_AFTER_S", 0.02)
+    monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
     answers = Answers(first=lambda: time.sleep(0.2) or "")
     answers.compare()
     assert len(answers.shown) > 4
@@ -221,7 +220,7 @@ def test_a_person_who_leaves_ends_the_waiting() -> None:
         raise BackendNotReady("loading")
 
     class Leaving(Answers):
-        def show(self, stages: Report) -> None:
+        def show(self, stages: Stages) -> None:
             if WAKING in stages.values():
                 raise Left
 
@@ -235,7 +234,7 @@ def test_a_person_who_leaves_ends_the_waiting() -> None:
 
 
 def test_a_fault_of_ours_is_not_taken_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "NOTICE_AFTER_S", 0.02)
+    monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
     with pytest.raises(ZeroDivisionError):
         Answers(first=lambda: str(1 / 0)).compare()
 

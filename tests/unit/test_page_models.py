@@ -13,8 +13,8 @@ from imgserve.errors import (
     BackendUnreachable,
     RequestRefused,
 )
-from imgserve.frontend import model_list as models
-from imgserve.frontend.messages import parameters, several
+from imgserve.frontend import model_list
+from imgserve.frontend.messages import joined, parameters
 from imgserve.frontend.model_list import KnownModels
 from imgserve.settings import FrontendSettings
 from tests.unit.model_stand_in import GONE, LARGE, Models, captions, new_page, pick, stand_between
@@ -34,7 +34,7 @@ def app(backend: Models, root: Path) -> AppTest:
 @pytest.fixture
 def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the page look again at what is unsettled each time it could."""
-    monkeypatch.setattr(models, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(model_list, "LOOK_EVERY_S", 0)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_list_is_kept_for_a_while(
 ) -> None:
     app.run().run()
     assert backend.looked_at.count("list") == 1
-    monkeypatch.setattr(models, "KEPT_S", -1)
+    monkeypatch.setattr(model_list, "KEPT_S", -1)
     app.run()
     assert backend.looked_at.count("list") == 2
 
@@ -188,13 +188,13 @@ def test_a_look_that_finds_nothing_new_draws_nothing_anew(app: AppTest, backend:
     backend.states["large"] = GONE
     shown(app.run())
     assert backend.looked_at.count("list") == 2
-    assert app.session_state["models"].in_vain == 1
+    assert app.session_state["models"].unchanged == 1
 
 
 def test_a_model_that_goes_away_keeps_its_name(
     app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "KEPT_S", -1)
+    monkeypatch.setattr(model_list, "KEPT_S", -1)
     app.run()
     backend.states["large"] = GONE
     app.run()
@@ -202,16 +202,16 @@ def test_a_model_that_goes_away_keeps_its_name(
 
 
 def test_looks_become_rarer_while_nothing_changes() -> None:
-    waits = [KnownModels(in_vain=count).next_look_s for count in (0, 1, 5, 10_000)]
+    waits = [KnownModels(unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
     assert waits == sorted(waits)
-    assert waits[0] == models.LOOK_EVERY_S
-    assert waits[-1] == models.SLOWEST_LOOK_S
+    assert waits[0] == model_list.LOOK_EVERY_S
+    assert waits[-1] == model_list.SLOWEST_LOOK_S
 
 
 def test_a_missing_list_leaves_the_page_usable(app: AppTest, backend: Models) -> None:
     backend.list_failure = BackendUnreachable("http://inner refused")
     words = shown(app.run())
-    assert "The list of models cannot be had" in words
+    assert "The list of models cannot be loaded at" in words
     assert "inner" not in words
     assert not app.radio
     assert "cannot be reached" in shown(submit(app, URL))
@@ -227,7 +227,7 @@ def test_a_missing_list_comes_back_by_itself(app: AppTest, backend: Models) -> N
     backend.list_failure = BackendUnreachable("refused")
     app.run()
     backend.list_failure = None
-    assert not shown(app.run()).count("cannot be had")
+    assert not shown(app.run()).count("cannot be loaded at")
     assert app.radio(key="model").value == "small"
 
 
@@ -240,10 +240,10 @@ def test_a_linked_model_is_asked_though_the_list_is_missing(app: AppTest, backen
 def test_a_list_once_known_outlives_its_failure(
     app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "KEPT_S", -1)
+    monkeypatch.setattr(model_list, "KEPT_S", -1)
     pick(app.run(), "large")
     backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be had" in shown(app.run())
+    assert "cannot be loaded at" in shown(app.run())
     assert app.radio(key="model").value == "large"
 
 
@@ -305,7 +305,7 @@ def test_many_links_go_to_one_model(app: AppTest, backend: Models, choice: str, 
 
 def test_models_read_well() -> None:
     assert parameters(4_652_008) == "4.7 M parameters"
-    assert [several(["a", "b", "c"][:count]) for count in (1, 2, 3)] == [
+    assert [joined(["a", "b", "c"][:count]) for count in (1, 2, 3)] == [
         "a",
         "a and b",
         "a, b and c",
