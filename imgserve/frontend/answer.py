@@ -112,14 +112,12 @@ def _show(outcome: Outcome) -> None:
 
 
 def _show_failure(failure: Failure) -> None:
-    """Draw why there is no answer, and a way to try again where that can help."""
     st.error(f"{plain(failure.sentence)}  \n{plain(failure.next_step)}", icon=":material/error:")
     if failure.again:
         offer_another_try()
 
 
 def _show_answered(answered: Answered) -> None:
-    """Draw the sentence, the picture as the model saw it, the chart and the times."""
     answer = answered.answer
     st.header(plain(answer_sentence(answer.predictions[0])), anchor=False)
     picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")

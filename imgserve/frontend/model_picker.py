@@ -136,11 +136,10 @@ def _choose() -> None:
 
 
 def _caption(model: KnownModel) -> str:
-    """Return how large and how good a model is, and how it is now."""
+    """Return whether a model can answer, how large it is and how good."""
     facts = model.facts
-    size, quality = (
-        (parameters(facts.parameters), f"{facts.top1:.1f}% top-1") if facts else (BLANK, BLANK)
-    )
+    size = parameters(facts.parameters) if facts else BLANK
+    quality = f"{facts.top1:.1f}% top-1" if facts else BLANK
     return "  \n".join((f"{MARKS[model.status]} {model.status.value}", size, quality))
 
 

@@ -19,7 +19,6 @@ class LinkedPicture:
     url: str
 
     def classify(self, backend: BackendClient, model: str | None, top_k: int) -> PredictAnswer:
-        """Return what a model of the backend says about it."""
         return backend.predict_url(self.url, model=model, top_k=top_k)
 
 
@@ -31,7 +30,6 @@ class PictureFile:
     content_type: str
 
     def classify(self, backend: BackendClient, model: str | None, top_k: int) -> PredictAnswer:
-        """Return what a model of the backend says about it."""
         return backend.predict_image(
             self.data, content_type=self.content_type, model=model, top_k=top_k
         )
@@ -56,24 +54,15 @@ def current_question() -> Question | None:
 
 def ask(question: Question) -> None:
     """Remember the question, forget the last answer, and let the address bar follow."""
-    st.session_state.question = question
+    url = question.url if isinstance(question, LinkedPicture) else None
+    st.session_state.question, st.session_state.linked = question, url
     forget_outcome()
-    st.session_state.linked = question.url if isinstance(question, LinkedPicture) else None
-    if isinstance(question, LinkedPicture):
-        _show_in_address(question.url)
-    else:
+    if url is None:
         st.query_params.pop("url", None)
-
-
-def _show_in_address(url: str) -> None:
-    """Let the address bar name the picture, and who answers, unless it does: a link was followed.
-
-    In one step, as the browser's way back leads through each of them.
-    """
-    if url != st.query_params.get("url"):
+    elif url != st.query_params.get("url"):  # unless a link was followed
         models = {"model": model} if (model := st.session_state.get("answering")) else {}
         st.session_state.linked_model = model
-        st.query_params.update(url=url, **models)
+        st.query_params.update(url=url, **models)  # in one step, as the way back has each of them
 
 
 def follow_link() -> None:

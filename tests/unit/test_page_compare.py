@@ -18,19 +18,30 @@ from imgserve.frontend.messages import Failure
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered
 from imgserve.frontend.session import LinkedPicture
-from tests.unit.model_stand_in import GONE, Models, new_page, pick, stand_between
-from tests.unit.page_driver import URL, answer, button, elements, shown, submit
+from tests.unit.page_driver import (
+    GONE,
+    URL,
+    Backend,
+    answer,
+    button,
+    elements,
+    new_page,
+    pick,
+    shown,
+    stand_between,
+    submit,
+)
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Models:
+def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
     return stand_between(monkeypatch)
 
 
 @pytest.fixture
-def app(backend: Models, root: Path) -> AppTest:
+def app(backend: Backend, root: Path) -> AppTest:
     return pick(new_page(root).run(), "all")
 
 
@@ -39,7 +50,7 @@ def chart_words(app: AppTest) -> str:
     return str(elements(app, "arrow_vega_lite_chart") or elements(app, "vega_lite_chart"))
 
 
-def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Models) -> None:
+def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Backend) -> None:
     words = shown(submit(app, URL))
     assert app.header[0].value == "3 of 3 models agree\\: tabby"
     assert sorted(backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
@@ -54,7 +65,7 @@ def test_an_upload_is_not_said_to_be_fetched(app: AppTest) -> None:
     assert "fetched" not in shown(button(app, "Cat").click().run())
 
 
-def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Models) -> None:
+def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Backend) -> None:
     backend.states["large"] = GONE
     backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
     words = shown(submit(app, URL))
@@ -67,7 +78,7 @@ def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Mode
 
 
 def test_without_any_answer_there_is_no_chart_but_every_reason(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     backend.answers = dict.fromkeys(backend.states, BackendUnreachable("http://inner refused"))
     words = shown(submit(app, URL))
@@ -78,7 +89,7 @@ def test_without_any_answer_there_is_no_chart_but_every_reason(
 
 
 def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     submit(app, URL)
     assert "Model\\: third" in shown(pick(app, "third"))
@@ -86,7 +97,7 @@ def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
 
 
 def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
-    backend: Models, root: Path
+    backend: Backend, root: Path
 ) -> None:
     app = new_page(root)
     app.query_params["url"], app.query_params["model"] = URL, "all"
@@ -97,7 +108,7 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
     assert app.header[0].value == "3 of 3 models agree\\: tabby"
 
 
-def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Models) -> None:
+def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Backend) -> None:
     backend.answers = {each: answer(model=each, thumbnail=None) for each in backend.states}
     samples = len(elements(app, "image"))
     shown(submit(app, URL))
