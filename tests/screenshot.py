@@ -14,16 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect
-from tools.processes.child import Child, running
-from tools.run.ports import next_free, url
+from playwright.sync_api import (
+    Browser,
+    FloatRect,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
-from tools.rehearsal.story.page import SENTENCE, browser
+from tests.services.streamlit_process import CHROMIUM
 from tools.run.services import services
-from tools.run.settings import RunSettings
+from tools.run.settings import RunSettings, next_free, url
+from tools.run.supervisor import Child, running
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "frontend_v1" / "screenshot.png"
+SENTENCE = re.compile("I think this is an image of an? ")
 START_S = 180.0  # the model may have to be compiled first
 ANSWER_MS = 60_000
 SETTLED_MS = 1500  # the chart grows into its place
@@ -95,7 +102,9 @@ def as_small_png(picture: bytes) -> bytes:
 
 def main() -> int:
     """Write the picture; return the exit status."""
-    with running_page() as address, browser() as chromium:
+    with running_page() as address, sync_playwright() as playwright:
+        # Chromium's own sandbox needs privileges that a container does not give.
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = answered_page(chromium, address)
         PICTURE.write_bytes(as_small_png(page.screenshot(clip=content(page))))
         page.context.close()

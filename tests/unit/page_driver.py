@@ -94,9 +94,7 @@ def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
     monkeypatch.setattr(BackendClient, "models", lambda client: backend.models(client.base_url))
     monkeypatch.setattr(BackendClient, "model", lambda _, model: backend.model(model))
     for name in ("predict_url", "predict_image"):
-        monkeypatch.setattr(
-            BackendClient, name, lambda _, *args, **kw: backend.predict(*args, **kw)
-        )
+        monkeypatch.setattr(BackendClient, name, lambda _, *a, **kw: backend.predict(*a, **kw))
     monkeypatch.setenv("SERVING_URL", "http://backend.test")
     monkeypatch.setenv("API_GATEWAY", "http://gateway.test")
     monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")

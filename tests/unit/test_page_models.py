@@ -30,6 +30,7 @@ from tests.unit.page_driver import (
     shown,
     stand_between,
     submit,
+    submit_batch,
 )
 
 
@@ -309,9 +310,7 @@ def test_a_model_that_is_loading_is_waited_for(
 def test_many_links_go_to_one_model(
     app: AppTest, backend: Backend, choice: str, model: str
 ) -> None:
-    pick(app.run(), choice)
-    app.text_area(key="urls").input(f"{URL}\n{URL}")
-    words = shown(button(app, "Classify all").click().run())
+    words = shown(submit_batch(pick(app.run(), choice), f"{URL}\n{URL}"))
     assert "2 of 2 pictures classified" in words
     assert backend.asked == [(URL, model)] * 2
     assert ("A list of pictures goes to one model" in words) == (choice == "all")
