@@ -7,6 +7,7 @@ is written to ``frontend_v1/screenshot.png``.
 import io
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -23,13 +24,13 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.services.streamlit_process import CHROMIUM
 from tools.run.services import services
 from tools.run.settings import RunSettings, next_free, url
 from tools.run.supervisor import Child, running
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "frontend_v1" / "screenshot.png"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SENTENCE = re.compile("I think this is an image of an? ")
 START_S = 180.0  # the model may have to be compiled first
 ANSWER_MS = 60_000
@@ -103,8 +104,9 @@ def as_small_png(picture: bytes) -> bytes:
 def main() -> int:
     """Write the picture; return the exit status."""
     with running_page() as address, sync_playwright() as playwright:
-        # Chromium's own sandbox needs privileges that a container does not give.
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []  # for root it does not work
+        chromium = playwright.chromium.launch(executable_path=program, args=flags)
         page = answered_page(chromium, address)
         PICTURE.write_bytes(as_small_png(page.screenshot(clip=content(page))))
         page.context.close()
