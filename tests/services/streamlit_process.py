@@ -67,9 +67,7 @@ def frontend(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     logs = tmp_path_factory.mktemp("frontends")
 
     def start(backend_url: str, component: str = "frontend_v1", **environ: Any) -> str:
-        given = {
-            name: str(value) for name, value in {"SERVING_URL": backend_url, **environ}.items()
-        }
+        given = {"SERVING_URL": backend_url} | {name: str(environ[name]) for name in environ}
         started.append(Frontend(component, root, given, logs / f"{len(started)}.log"))
         started[-1].wait_until_ready()
         return started[-1].url

@@ -182,14 +182,6 @@ def test_every_failure_is_a_sentence_and_trying_again_recovers(
         assert "tabby" in shown(button(app, "Try again").click().run())
 
 
-def test_a_failed_question_does_not_spoil_the_next(app: AppTest, backend: Backend) -> None:
-    backend.answers = {URL: BackendBusy("queue")}
-    submit(app.run(), URL)
-    words = shown(button(app, "Cat").click().run())
-    assert "tabby" in words
-    assert "busy" not in words
-
-
 @pytest.mark.parametrize(
     ("ask", "words"), [(submit, "tabby"), (submit_batch, "1 of 1 pictures classified")]
 )

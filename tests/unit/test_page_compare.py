@@ -109,7 +109,7 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
 
 
 def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Backend) -> None:
-    backend.answers = {each: answer(model=each, thumbnail=None) for each in backend.states}
+    backend.answers = {model: answer(model=model, thumbnail=None) for model in backend.states}
     samples = len(elements(app, "image"))
     shown(submit(app, URL))
     assert len(elements(app, "image")) == samples
@@ -117,7 +117,7 @@ def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Bac
 
 def said(*classes: tuple[str, int, float]) -> Answered:
     """Return an answer with these classes."""
-    predictions = [Prediction(*each) for each in classes]
+    predictions = [Prediction(*one) for one in classes]
     return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
 
 
@@ -192,7 +192,7 @@ def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
 
 
 def test_few_models_are_asked_at_once() -> None:
-    answers = Answers(**{f"m{each}": lambda: time.sleep(0.02) or "" for each in range(8)})
+    answers = Answers(**{f"m{n}": lambda: time.sleep(0.02) or "" for n in range(8)})
     assert len(answers.compare().answered) == 8
     assert 1 < answers.most_at_once <= comparison.AT_ONCE
 
@@ -287,7 +287,7 @@ def test_rows_are_few_and_the_class_most_believed_in_is_first() -> None:
 
 
 def test_many_titles_are_turned() -> None:
-    titles = {f"Net {each}": CAT.answer.predictions for each in range(TURNED_FROM)}
+    titles = {f"Net {n}": CAT.answer.predictions for n in range(TURNED_FROM)}
     chart = heat_map(titles).to_dict()
     axis = chart["layer"][0]["encoding"]["x"]["axis"]
     assert axis["labelAngle"] != 0

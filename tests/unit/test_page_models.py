@@ -8,7 +8,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from imgserve.errors import (
-    BackendNotReady,
     BackendTimeout,
     BackendUnreachable,
     RequestRefused,
@@ -167,7 +166,7 @@ def test_a_model_that_cannot_answer_is_marked_and_choosing_it_says_why(
     backend.states["large"] = state
     shown(app.run())
     assert mark in list(captions(app).values())[1]
-    assert [each.label for each in app.expander] == (
+    assert [expander.label for expander in app.expander] == (
         [] if mark == "loading" else ["Why 1 model cannot answer"]
     )
     assert sentence in shown(pick(app, "large"))
@@ -283,27 +282,6 @@ def test_a_picture_that_is_refused_says_nothing_about_the_model(
     backend.looked_at.clear()
     assert "Not a picture" in shown(submit(app, URL))
     assert backend.looked_at == []
-
-
-def test_a_model_that_cannot_be_loaded_is_not_waited_for(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "60")
-    failed = "model large could not be loaded: no weights"
-    backend.answers["large"] = RequestRefused(failed, "model-unavailable", 503)
-    pick(app.run(), "large")
-    assert "Model large could not be loaded" in shown(submit(app, URL))
-    assert len(backend.asked) == 1
-
-
-def test_a_model_that_is_loading_is_waited_for(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "60")
-    backend.answers["large"] = [BackendNotReady("loading"), answer(model="large")]
-    pick(app.run(), "large")
-    assert "Model\\: large" in shown(submit(app, URL))
-    assert len(backend.asked) == 2
 
 
 @pytest.mark.parametrize(("choice", "model"), [("large", "large"), ("all", "small")])
