@@ -73,6 +73,11 @@ def start(root: Path) -> Iterator[Start]:
         return runs[-1]
 
     yield start
+    end(runs)
+
+
+def end(runs: list[Run]) -> None:
+    """Stop the runs that have not ended."""
     for run in runs:
         if run.poll() is None:
             run.send_signal(signal.SIGTERM)
