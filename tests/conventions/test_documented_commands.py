@@ -28,17 +28,19 @@ RUN = {
         f"{README_TEST}::test_make_run_answers_the_command_that_it_shows"
     ),
     "make run MODEL_NAME=resnet152": (
-        "tests/services/test_make_run.py::test_v1_whose_model_cannot_be_had_says_why_once_and_ends"
+        "tests/services/test_make_run.py::test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends"
     ),
     "make run VERSION=v2": (
-        "tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"
+        "tests/services/test_make_run.py"
+        "::test_v2_answers_for_every_model_but_its_absent_default_and_its_command_works"
     ),
     "make run VERSION=v2 MODELS=efficientnet_lite0,mobilenet_v3_small": (
         "tests/services/test_adding_a_model.py"
         "::test_a_model_added_as_the_readme_says_is_compiled_and_answers"
     ),
     "make run VERSION=v2 MODELS=efficientnet_lite0,resnet152": (
-        "tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"
+        "tests/services/test_make_run.py"
+        "::test_v2_answers_for_every_model_but_its_absent_default_and_its_command_works"
     ),
     "make screenshot": (
         "tests/services/test_screenshot.py::test_the_picture_is_taken_of_a_page_that_answers"

@@ -12,7 +12,7 @@ from tools.benchmarks.answers.prices import TIER_1, TIER_2
 from tools.benchmarks.answers.results import Results
 from tools.benchmarks.parts import agreement, asking, latency, stages, starts, strategies
 from tools.benchmarks.record import Record, keep
-from tools.marked import filled, names
+from tools.documents import filled, names
 
 MACHINE = {"cpu": "a CPU", "cores": "2"}
 TAKEN = "2026-11-21T10:00:00+00:00"

@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.benchmarks.answers.figures import contents
 from tools.benchmarks.answers.results import Results
 from tools.benchmarks.places import RESULTS, ROOT
-from tools.marked import filled, names
+from tools.documents import filled, names
 
 KIND = "figures"
 SHORT_ANSWER, README = "SHORT_ANSWER.md", "README.md"

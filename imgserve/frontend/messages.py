@@ -1,4 +1,4 @@
-"""What the page says: the sentence of an answer, of a failure, and outside text made harmless."""
+"""What the page says: the sentence of an answer or a failure, and outside text made harmless."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def parameters(count: int) -> str:
     return f"{count / 1e6:.1f} M parameters"
 
 
-def several(names: Sequence[str]) -> str:
+def joined(names: Sequence[str]) -> str:
     """Return names as they stand in a sentence: "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 

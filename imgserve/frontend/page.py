@@ -1,17 +1,30 @@
-"""The page's outer parts: settings, title, limits."""
+"""The parts of a frontend's page; a frontend's ``app.py`` puts them together.
+
+A part draws one thing and returns.
+"""
 
 import logging
 from collections.abc import Mapping
 
 import streamlit as st
 
-from imgserve.contract import FORMATS
 from imgserve.errors import InvalidSetting
+from imgserve.frontend.answer import show_answer
+from imgserve.frontend.model_picker import choose_model
+from imgserve.frontend.picture_input import choose_picture, offer_samples
 from imgserve.settings import FrontendSettings
 
+__all__ = [
+    "choose_model",
+    "choose_picture",
+    "offer_samples",
+    "read_settings",
+    "show_answer",
+    "show_footer",
+    "show_header",
+]
+
 TITLE = "Animal Classification"
-UPLOAD_LIMIT_MIB = 10  # a backend's default MAX_IMAGE_BYTES
-LIMITS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}, up to {UPLOAD_LIMIT_MIB} MiB."
 
 log = logging.getLogger(__name__)
 

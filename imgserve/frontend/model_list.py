@@ -1,4 +1,4 @@
-"""Which models there are and how they are, as far as this person's page knows."""
+"""Which models there are and whether they can answer, as far as this person's page knows."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import streamlit as st
 from imgserve.contract import ModelState
 from imgserve.errors import BackendError
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page.asking import explained
+from imgserve.frontend.predict import explained
 
 KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every click
 LOOK_EVERY_S = 3  # while something is loading, or away
@@ -20,7 +20,7 @@ AT_ONCE = 8
 
 
 class Status(Enum):
-    """How a model is, from the person's side."""
+    """Whether a model can answer, as the page words it."""
 
     READY = "ready"
     LOADING = "loading"
@@ -48,12 +48,12 @@ class KnownModel:
 
     @property
     def title(self) -> str:
-        """Return how a person calls it."""
+        """Return its name for people."""
         return self.facts.title if self.facts else self.id
 
     @property
     def status(self) -> Status:
-        """Return how it is."""
+        """Return whether it can answer."""
         if self.away or not self.facts:
             return Status.AWAY
         if self.facts.state == "absent":
@@ -72,36 +72,36 @@ class KnownModels:
 
     Attributes:
         models: may be empty while there is a problem.
-        problem: why the list could not be had this time.
+        problem: why the list could not be loaded this time.
         looked_at_s: when, on the clock of ``time.monotonic``.
-        in_vain: how many looks in a row have found nothing new.
+        unchanged: how many looks in a row have found nothing new.
     """
 
     models: tuple[KnownModel, ...] = ()
     problem: str = ""
     looked_at_s: float = 0.0
-    in_vain: int = 0
+    unchanged: int = 0
 
     @property
     def unsettled(self) -> bool:
         """Return whether it may soon be better by itself."""
-        return bool(self.problem) or any(each.status in PASSING for each in self.models)
+        return bool(self.problem) or any(model.status in PASSING for model in self.models)
 
     @property
     def next_look_s(self) -> float:
         """Return when to look again at what is unsettled: soon at first, then less often."""
-        return self.looked_at_s + min(LOOK_EVERY_S * (1 + self.in_vain), SLOWEST_LOOK_S)
+        return self.looked_at_s + min(LOOK_EVERY_S * (1 + self.unchanged), SLOWEST_LOOK_S)
 
 
 def known_models(backend: BackendClient) -> KnownModels:
     """Return the models, asking the backend where that was not done lately."""
     known: KnownModels | None = st.session_state.get("models")
     if known is None or time.monotonic() > known.looked_at_s + KEPT_S:
-        known = st.session_state.models = look(backend, known or KnownModels())
+        known = st.session_state.models = _look(backend, known or KnownModels())
     return known
 
 
-def look_again() -> None:
+def expire_models() -> None:
     """Let the next run of the page ask the backend again."""
     if "models" in st.session_state:
         st.session_state.models = replace(st.session_state.models, looked_at_s=float("-inf"))
@@ -112,13 +112,13 @@ def watch_models(backend: BackendClient) -> None:
     """Look at what is unsettled every now and then, and draw the page again when it changes."""
     before: KnownModels = st.session_state.models
     if time.monotonic() >= before.next_look_s:
-        settled = [each for each in before.models if each.status not in PASSING]
-        now = st.session_state.models = look(backend, before, kept=settled)
-        if not now.in_vain:
+        settled = [model for model in before.models if model.status not in PASSING]
+        now = st.session_state.models = _look(backend, before, kept=settled)
+        if not now.unchanged:
             st.rerun()
 
 
-def look(
+def _look(
     backend: BackendClient, before: KnownModels, *, kept: Sequence[KnownModel] = ()
 ) -> KnownModels:
     """Return the models as they are now.
@@ -129,17 +129,19 @@ def look(
         kept: models that are not asked about again.
     """
     models, problem = before.models, ""
-    last = {each.id: each for each in models}
+    last = {model.id: model for model in models}
+
+    def now(model_id: str) -> KnownModel:
+        model = last.get(model_id, KnownModel(model_id))
+        return model if model in kept else _look_at(backend, model)
+
     try:
-        now = [last.get(model_id, KnownModel(model_id)) for model_id in backend.models()]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            models = tuple(
-                pool.map(lambda each: each if each in kept else _look_at(backend, each), now)
-            )
+            models = tuple(pool.map(now, backend.models()))
     except BackendError as exc:
         problem = explained(exc).sentence
     same = (models, problem) == (before.models, before.problem)
-    return KnownModels(models, problem, time.monotonic(), before.in_vain + 1 if same else 0)
+    return KnownModels(models, problem, time.monotonic(), before.unchanged + 1 if same else 0)
 
 
 def _look_at(backend: BackendClient, last: KnownModel) -> KnownModel:

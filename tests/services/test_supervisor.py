@@ -1,9 +1,8 @@
-"""Services that are run side by side: seen ready, ended together, none left behind."""
+"""Services that run side by side: seen ready, ended together, none left behind."""
 
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.services.conftest import free_port
 
 Run = subprocess.Popen[str]
 Start = Callable[..., Run]
@@ -20,29 +21,43 @@ Start = Callable[..., Run]
 DRIVER = """
 import os, sys
 from pathlib import Path
-from tools.processes import Service, watching
+from tools.run import supervisor
 
-watching.REMIND_S = 0.3
+supervisor.REMIND_S = 0.3
+supervisor.STOP_TIMEOUT_S = 1.5
 script, *plans = sys.argv[1:]
 services = [
-    Service(
+    supervisor.Service(
         name=name.lstrip("?"),
-        command=(sys.executable, script, port, *words),
+        command=(sys.executable, script, port, *arguments),
         environ=os.environ,
         ready_url=f"http://127.0.0.1:{port}/ready",
         models=tuple(name[1:].split(",")) if name.startswith("?") else (),
     )
-    for name, port, *words in map(str.split, plans)
+    for name, port, *arguments in map(str.split, plans)
 ]
-sys.exit(watching.supervise(services, Path(), lambda models: f"GO {models}", stop_timeout_s=1.5))
+sys.exit(supervisor.supervise(services, Path(), lambda models: f"GO {models}"))
+"""
+# Gets a signal, and another at every call and return while it handles that one.
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from tools.run import supervisor
+
+def announcement(_):
+    for _ in range(50):
+        sys.setprofile(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        signal.raise_signal(signal.SIGTERM)
+        sys.setprofile(None)
+    return "GO"
+
+sys.exit(supervisor.supervise([], Path(), announcement))
 """
 
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Return two free ports."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
-        return one.getsockname()[1], two.getsockname()[1]
+    return free_port(), free_port()
 
 
 @pytest.fixture
@@ -58,6 +73,11 @@ def start(root: Path) -> Iterator[Start]:
         return runs[-1]
 
     yield start
+    end(runs)
+
+
+def end(runs: list[Run]) -> None:
+    """Stop the runs that have not ended."""
     for run in runs:
         if run.poll() is None:
             run.send_signal(signal.SIGTERM)
@@ -116,8 +136,13 @@ def test_services_are_announced_once_ready_and_all_end_on_a_signal(
     assert status == 0
     assert said.endswith("stopping\n")
     assert said.count("GO []") == 1
-    assert "asked" not in said  # the run's own questions are no news
+    assert "GET" not in said  # the run's own questions are no news
     assert_none_left(said)
+
+
+def test_signals_that_interrupt_each_others_handlers_hang_nothing(root: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=root, check=False, timeout=20)
+    assert done.returncode == 0
 
 
 def test_services_end_also_when_nobody_reads_the_output(
@@ -132,9 +157,11 @@ def test_services_end_also_when_nobody_reads_the_output(
     assert_none_left(said)
 
 
-def test_slow_service_is_waited_for_and_named(start: Start, ports: tuple[int, int]) -> None:
-    run = start(f"quick {ports[0]}", f"slow {ports[1]} --delay-s 3")
-    said = read_until(run, "GO")
+@pytest.mark.parametrize("slow", ["slow {} --delay-s 3", "?slow {} --loads-for-s 1"])
+def test_slow_service_is_waited_for_and_named(
+    slow: str, start: Start, ports: tuple[int, int]
+) -> None:
+    said = read_until(start(f"quick {ports[0]}", slow.format(ports[1])), "GO")
     assert "waiting for slow (" in said
 
 
@@ -161,7 +188,7 @@ def test_service_that_does_not_stop_is_killed_with_its_children(
     assert_none_left(said)
 
 
-def test_run_goes_on_without_a_service_of_several_until_the_last_has_ended(
+def test_run_goes_on_without_a_model_until_the_last_has_ended(
     start: Start, ports: tuple[int, int]
 ) -> None:
     run = start(f"page {ports[0]}", f"?one {ports[1]}", "?two 1 --exit 3", "?three 1 --exit 4")
@@ -186,17 +213,17 @@ def test_run_goes_on_without_a_service_of_several_until_the_last_has_ended(
         pytest.param(("page {}", "?swin_b,vgg16 {} --absent no-network"), id="of its own"),
     ],
 )
-def test_model_that_cannot_be_had_is_not_waited_for_where_there_is_another(
+def test_model_that_cannot_be_loaded_is_not_waited_for_where_there_is_another(
     start: Start, ports: tuple[int, int], services: tuple[str, str]
 ) -> None:
-    run = start(*(each.format(port) for each, port in zip(services, ports, strict=True)))
+    run = start(*(service.format(port) for service, port in zip(services, ports, strict=True)))
     said = read_until(run, "GO")
     assert "\nno-network\nGO ['vgg16']" in said
     run.send_signal(signal.SIGTERM)
     assert finish(run)[0] == 0
 
 
-def test_run_ends_with_the_reason_once_no_model_can_be_had(
+def test_run_ends_with_the_reason_once_no_model_can_be_loaded(
     start: Start, ports: tuple[int, int]
 ) -> None:
     run = start(f"page {ports[0]} --delay-s 9", f"?swin_b {ports[1]} --absent no-network")
@@ -206,12 +233,3 @@ def test_run_ends_with_the_reason_once_no_model_can_be_had(
     assert "there is no other model to answer: stopping the rest" in said
     assert "GO" not in said
     assert_none_left(said)
-
-
-def test_service_of_several_is_waited_for_while_its_model_loads(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"page {ports[0]}", f"?swin_b {ports[1]} --loads-for-s 1")
-    said = read_until(run, "GO")
-    assert "waiting for swin_b (" in said
-    assert "GO ['swin_b']" in said

@@ -1,29 +1,28 @@
 """Where a person says which model answers; kept in their session and in the address."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page.asking import patiently
-from imgserve.frontend.page.models import (
+from imgserve.frontend.messages import parameters, plain
+from imgserve.frontend.model_list import (
     KnownModel,
     KnownModels,
     Status,
     known_models,
     watch_models,
 )
-from imgserve.frontend.page.questions import ask_again, asked
-from imgserve.frontend.page.words import parameters, plain
+from imgserve.frontend.predict import Patience
+from imgserve.frontend.session import current_question, forget_outcome
 
 ALL = "all"  # stands for a model's id in the address; no model is called that
 ALL_TITLE = "Compare all models"
 BLANK = "&nbsp;"  # as high as the others, whose heads then stand in line
 ALL_CAPTION = "The same picture,  \nall their answers  \nside by side"
 NO_LIST = (
-    "The list of models cannot be had at the moment. It comes back here by itself; "
+    "The list of models cannot be loaded at the moment. It comes back here by itself; "
     "a picture can be asked about meanwhile."
 )
 MARKS = {
@@ -33,7 +32,7 @@ MARKS = {
     Status.UNAVAILABLE: ":red[:material/error:]",
     Status.AWAY: ":red[:material/cloud_off:]",
 }
-SAID_WHEN_CHOSEN = {
+EXPLANATIONS = {
     Status.LOADING: "is loading: it answers in a moment.",
     Status.UNAVAILABLE: "cannot be loaded.",
     Status.AWAY: "is away.",
@@ -41,7 +40,7 @@ SAID_WHEN_CHOSEN = {
 
 
 @dataclass(frozen=True)
-class Pick:
+class Choice:
     """What the person chose.
 
     Attributes:
@@ -59,41 +58,44 @@ class Pick:
 
     def known(self, model_id: str) -> KnownModel:
         """Return what is known of a model."""
-        return next((each for each in self.models if each.id == model_id), KnownModel(model_id))
+        found = (model for model in self.models if model.id == model_id)
+        return next(found, KnownModel(model_id))
 
 
-def choose_model(place: DeltaGenerator, backend: BackendClient) -> Pick:
-    """Draw the models in ``place``, and return the choice.
+def choose_model(container: DeltaGenerator, backend: BackendClient) -> Choice:
+    """Draw the models in ``container``, and return the choice.
 
     Draw the rest of the page before, as a backend that is not there takes seconds to say so.
     """
     _follow_link()
-    with place, st.spinner("Asking which models there are …"):
+    with container, st.spinner("Asking which models there are …"):
         known = known_models(backend)
     chosen = _chosen(known)
-    with place:
+    with container:
         if known.models:
             _radio(known.models, chosen or "")
         _explain(known, chosen)
         if known.unsettled:
             watch_models(backend)
     st.session_state.answering = chosen
-    return Pick(known.models, chosen)
+    return Choice(known.models, chosen)
 
 
-def wanted_models(
-    pick: Pick, backend: BackendClient, wake_timeout_s: float, notice: Callable[[], None]
+def models_to_ask(
+    choice: Choice | None, backend: BackendClient, patience: Patience
 ) -> list[KnownModel]:
-    """Return the models to ask, finding out which there are where that is not known yet.
+    """Return the models to ask, none where the backend has only one.
 
-    The first is the one for a question that goes to one model. Errors as ``patient_answer``.
+    The first is the one for a question that goes to one model.
+
+    Raises:
+        BackendError: it is not known yet which models there are, and the backend does not say.
     """
-    if pick.model and not pick.compares:
-        return [pick.known(pick.model)]
-    if pick.models:
-        return list(pick.models)
-    ids = patiently(backend.models, wake_timeout_s=wake_timeout_s, notice=notice)
-    return [KnownModel(model_id) for model_id in ids]
+    if choice is None:
+        return []
+    if choice.model and not choice.compares:
+        return [choice.known(choice.model)]
+    return list(choice.models) or [KnownModel(name) for name in patience.call(backend.models)]
 
 
 def _follow_link() -> None:
@@ -101,20 +103,20 @@ def _follow_link() -> None:
     linked = st.query_params.get("model")
     if linked and linked != st.session_state.get("linked_model"):
         st.session_state.chosen = st.session_state.linked_model = linked
-        ask_again()
+        forget_outcome()
 
 
 def _chosen(known: KnownModels) -> str | None:
     """Return whom to ask: the person's choice where there is such a model, else the default."""
     chosen: str | None = st.session_state.get("chosen")
-    ids = [each.id for each in known.models]
+    ids = [model.id for model in known.models]
     if not ids or chosen == ALL or chosen in ids:
         return chosen
     return ids[0]
 
 
 def _radio(models: tuple[KnownModel, ...], chosen: str) -> None:
-    titles = {each.id: each.title for each in models} | {ALL: ALL_TITLE}
+    titles = {model.id: model.title for model in models} | {ALL: ALL_TITLE}
     st.session_state.model = chosen
     st.radio(
         "Who answers",
@@ -130,15 +132,14 @@ def _radio(models: tuple[KnownModel, ...], chosen: str) -> None:
 def _choose() -> None:
     chosen = st.session_state.model
     st.session_state.chosen = st.session_state.linked_model = st.query_params["model"] = chosen
-    ask_again()
+    forget_outcome()
 
 
 def _caption(model: KnownModel) -> str:
-    """Return how large and how good a model is, and how it is now."""
+    """Return whether a model can answer, how large it is and how good."""
     facts = model.facts
-    size, quality = (
-        (parameters(facts.parameters), f"{facts.top1:.1f}% top-1") if facts else (BLANK, BLANK)
-    )
+    size = parameters(facts.parameters) if facts else BLANK
+    quality = f"{facts.top1:.1f}% top-1" if facts else BLANK
     return "  \n".join((f"{MARKS[model.status]} {model.status.value}", size, quality))
 
 
@@ -149,11 +150,15 @@ def _explain(known: KnownModels, chosen: str | None) -> None:
         st.warning(NO_LIST, icon=":material/cloud_off:")
     elif wanted and wanted != chosen:
         st.warning(plain(f"There is no model {wanted} here: {known.models[0].title} answers."))
-    troubled = [each for each in known.models if each.reason and each.id != chosen]
-    for each in known.models:
-        if each.id == chosen and each.status in SAID_WHEN_CHOSEN and asked() is None:
-            st.warning(plain(f"{each.title} {SAID_WHEN_CHOSEN[each.status]} {each.reason}"))
-    if troubled:
-        count = f"{len(troubled)} model{'s' if len(troubled) > 1 else ''}"
+    for model in known.models:
+        if model.id == chosen and model.status in EXPLANATIONS and current_question() is None:
+            st.warning(plain(f"{model.title} {EXPLANATIONS[model.status]} {model.reason}"))
+    _list_reasons([model for model in known.models if model.reason and model.id != chosen])
+
+
+def _list_reasons(models: list[KnownModel]) -> None:
+    if models:
+        count = f"{len(models)} model{'s' if len(models) > 1 else ''}"
+        reasons = [f"- **{plain(model.title)}**: {plain(model.reason)}" for model in models]
         with st.expander(f"Why {count} cannot answer"):
-            st.markdown("\n".join(f"- **{plain(e.title)}**: {plain(e.reason)}" for e in troubled))
+            st.markdown("\n".join(reasons))
