@@ -1,6 +1,7 @@
 """From results to the tables and figures in the texts, and to dollars."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -279,14 +280,11 @@ def test_more_clients_than_a_container_takes_do_not_count(tmp_path: Path) -> Non
     assert [use.load for use in costs.uses(Results.read(tmp_path), "v1")][-1] == "8 at once"
 
 
-def test_containers_are_those_of_the_script_that_deploys(root: Path) -> None:
-    script = (root / "deployment" / "deploy_backend_v1.sh").read_text(encoding="utf-8")
-    for option in (
-        f"--cpu={costs.VCPUS} ",
-        f"--memory={costs.MEMORY_GIB}Gi ",
-        f"--concurrency={costs.CONCURRENCY} ",
-    ):
-        assert option in script
+def test_containers_are_those_of_the_table_of_components(root: Path) -> None:
+    table = (root / "deployment" / "components.sh").read_text(encoding="utf-8")
+    (values,) = re.findall(r"side=backend .*\n *export (.*?) timeout", table)
+    wanted = f"cpu={costs.VCPUS} memory={costs.MEMORY_GIB}Gi concurrency={costs.CONCURRENCY}"
+    assert values == wanted
 
 
 TEXT = "a\n<!-- k:x -->\nold\n<!-- /k:x -->\nis <!-- k:n -->7<!-- /k:n --> times\n"

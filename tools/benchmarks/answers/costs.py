@@ -22,7 +22,7 @@ from tools.benchmarks.spread import shown
 
 MILLION, THOUSAND = 1_000_000, 1000
 PERCENT = 100
-# As `deployment/deploy_backend_v1.sh` has it; the benchmark's machine has as many cores.
+# As `deployment/components.sh` has it for backend_v1; the benchmark's machine has as many cores.
 VCPUS, MEMORY_GIB, CONCURRENCY = 2, 2, 8
 SERVERS: Mapping[str, str] = {
     "v1": "v1, fp32",
