@@ -146,7 +146,7 @@ def test_a_wrong_figure_is_shown_with_the_right_one(
     catalogue = folder / "imgserve/models/catalogue.py"
     catalogue.write_text(catalogue.read_text().replace("2_542_856", "2_542_857"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/unit/test_catalogue.py", "-k", model],
+        [sys.executable, "-m", "pytest", "-q", "tests/torch/test_catalogue.py", "-k", model],
         cwd=folder,
         env=environ,
         check=False,

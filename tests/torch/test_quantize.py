@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ from imgserve.compile import export, quantize
 from imgserve.compile.torch_engine import Servable
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import CompileMismatch
-from imgserve.models import compiled_model as artefact
-from imgserve.models import loading, openvino_engine
-from imgserve.models.compiled_model import FP32, INT8, Transform
+from imgserve.models import compiled_model, loading, openvino_engine
+from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Transform
 from imgserve.models.openvino_import import openvino
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
@@ -52,7 +52,7 @@ def _colours(loud: float, before: int) -> nn.Module:
     )
 
 
-def _exported(folder: Path, precision: str, loud: float = 1, before: int = 0) -> artefact.ModelInfo:
+def _exported(folder: Path, precision: str, loud: float = 1, before: int = 0) -> ModelInfo:
     servable = Servable(_colours(loud, before), SMALL).eval()
     return export.export(EMBEDDED, servable, SMALL, folder, precision=precision)
 
@@ -65,7 +65,7 @@ def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
     assert info.quantization.pictures == calibration.HELD_OUT.count >= 200
     assert info.quantization.floating == "normalisation"
     assert "nncf" in info.versions
-    assert artefact.read_info(tmp_path, EMBEDDED, INT8) == info
+    assert compiled_model.read_info(tmp_path, EMBEDDED, INT8) == info
     graph = (tmp_path / info.graph.name).read_text()
     assert "FakeQuantize" in graph
 
@@ -106,7 +106,7 @@ def test_both_precisions_of_a_model_lie_side_by_side(tmp_path: Path) -> None:
     names |= {file.name for info in made[2:] for file in (info.graph, info.weights)}
     assert {each.name for each in tmp_path.iterdir()} == names
     for info in made[2:]:
-        assert artefact.read_info(tmp_path, EMBEDDED, info.precision) == info
+        assert compiled_model.read_info(tmp_path, EMBEDDED, info.precision) == info
         loaded = openvino_engine.load(tmp_path, EMBEDDED, threads=2, precision=info.precision)
         assert loaded(pictures.picture("coffee.png")).probabilities.argmax() == 0
 
@@ -136,7 +136,7 @@ def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
     monkeypatch.setattr(loading, "_run_showing_progress", compiled)
     settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
     assert loading.load(settings, EMBEDDED).model == EMBEDDED
-    assert not artefact.info_path(tmp_path / "compiled", EMBEDDED).exists()
+    assert not compiled_model.info_path(tmp_path / "compiled", EMBEDDED).exists()
 
 
 def _rows(*rows: list[float]) -> np.ndarray:
@@ -163,6 +163,16 @@ def test_what_is_no_number_does_not_agree() -> None:
     assert found.agreement == 0
 
 
+SMALL_SWIN = partial(
+    torchvision.models.SwinTransformer,
+    patch_size=[4, 4],
+    embed_dim=8,
+    depths=[1, 1],
+    num_heads=[2, 2],
+    window_size=[4, 4],
+)
+
+
 def _graph(module: nn.Module, folder: Path, size: int) -> Any:
     transform = Transform(size, size, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     export.write_graph(Servable(module, transform).eval(), transform, folder / "model.xml")
@@ -174,7 +184,7 @@ def _graph(module: nn.Module, folder: Path, size: int) -> Any:
     [
         (torchvision.models.resnet18, 0, False),
         (torchvision.models.mobilenet_v2, 17, False),
-        (torchvision.models.swin_t, 0, True),
+        (SMALL_SWIN, 0, True),
     ],
 )
 def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
