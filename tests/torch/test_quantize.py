@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from imgserve.backend.model_state import model_state
 from torch import Tensor, nn
 
-from imgserve.backend.model_state import model_state
 from imgserve.compile import __main__ as compiling
 from imgserve.compile import calibrate as calibration
 from imgserve.compile import export, quantize

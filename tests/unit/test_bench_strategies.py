@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from imgserve.models.loading_model import LoadingModel
 
 from imgserve.models import compiled_model as artefact
-from imgserve.models.loading_model import LoadingModel
 from imgserve.settings import MIB
 from tools.benchmarks import models
 from tools.benchmarks.contenders import starting, strategies
