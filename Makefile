@@ -1,12 +1,14 @@
 # `make` lists the targets. The environment is .venv, made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help run test rehearse rehearse-shell lint format bench answers readme screenshot lock clean
+.PHONY: help run check test rehearse rehearse-shell lint format bench answers readme screenshot lock clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
 SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh tools/benchmarks/peers/*.sh) .ci/run
+# All CPUs; the tests of one file stay together, for what they share is made once.
+PARALLEL := -n auto --dist loadfile
 LOCKS := $(addprefix requirements/,backend.txt frontend.txt compile.txt torch.txt)
 
 help:  ## list the targets
@@ -15,8 +17,11 @@ help:  ## list the targets
 run: .venv/run.stamp $(if $(filter int8,$(PRECISION)),.venv/quantize.stamp)  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
 	@exec $(BIN)/python -m tools.run
 
-test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov)
+check: lint  ## the answer in minutes: lint, and the tests that import no torch and start no service
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit tests/conventions
+
+test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"; FULL=1 adds large models and coverage
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL) $(if $(FULL),--cov,-m "not large"))
 
 rehearse: .venv/dev.stamp  ## run deployment/ against stand-ins for Google Cloud: ARGS="v1 --keep"
 	@exec $(BIN)/python -m tools.rehearsal $(ARGS)
@@ -42,7 +47,7 @@ answers: .venv/dev.stamp  ## write what was measured into SHORT_ANSWER.md and RE
 	$(BIN)/python -m tools.benchmarks.answers
 
 readme: .venv/run.stamp  ## write the tables of settings into README.md
-	$(BIN)/python -m tools.readme README.md
+	$(BIN)/python -m tools.documents README.md
 
 screenshot: .venv/dev.stamp  ## take the README's picture of the page anew: needs Chromium
 	$(BIN)/python -m tests.screenshot

@@ -23,7 +23,8 @@
     │   ├── PictureHostFailed     502  the picture's host failed or answered an error
     │   ├── Busy                  503  the queue is full
     │   ├── NotReady              503  the model is not loaded
-    │   │   └── ModelUnavailable  503  and could not be: waiting does not help
+    │   │   ├── ModelUnavailable  503  and could not be: waiting does not help
+    │   │   └── WorkerLost        503  what computed the picture ended or took too long
     │   └── PictureHostTimeout    504  the picture's host took too long
     └── BackendError              a frontend got no usable answer from its backend
         ├── BackendUnreachable        nobody answers at that address
@@ -148,8 +149,20 @@ class ModelUnavailable(NotReady):
     status, title, slug = 503, "Model unavailable", "model-unavailable"
 
 
+class WorkerLost(NotReady):
+    status, title, slug = 503, "Worker lost", "worker-lost"
+
+
 class PictureHostTimeout(HttpError):
     status, title, slug = 504, "Picture host too slow", "picture-host-timeout"
+
+
+def http_errors(base: type[HttpError] = HttpError) -> dict[str, type[HttpError]]:
+    """Return every kind of HttpError by its slug, however deep in the tree."""
+    found = {base.slug: base}
+    for kind in base.__subclasses__():
+        found |= http_errors(kind)
+    return found
 
 
 class BackendError(ImgserveError):

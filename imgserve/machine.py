@@ -41,6 +41,17 @@ def memory_bytes(cgroup: Path = CGROUP) -> int:
     return min([physical, *limits])
 
 
+def process_bytes(pid: int) -> int:
+    """Return how much memory a process takes, its share of what it shares; 0 once it has ended."""
+    import psutil  # here: only a pool with a limit asks
+
+    try:
+        memory = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return 0
+    return getattr(memory, "pss", memory.uss)  # Linux alone counts shares
+
+
 def _words(file: Path) -> list[str]:
     """Return what a file of the kernel says, nothing where there is no such file."""
     try:

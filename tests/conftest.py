@@ -21,6 +21,14 @@ def root() -> Path:
     return ROOT
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a case of bytes by its kind: archives differ by the second that they are made in.
+
+    Each of pytest-xdist's processes makes its own, and all must have the same names for them.
+    """
+    return "bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def repository_files() -> list[Path]:
     """Return the files that git tracks or would track, relative to the root."""

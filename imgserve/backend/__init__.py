@@ -1,1 +1,1 @@
-"""The HTTP side of a backend."""
+"""The HTTP side of a backend. Only here is Flask imported."""

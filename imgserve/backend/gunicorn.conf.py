@@ -1,9 +1,9 @@
 """gunicorn's settings for every backend: ``gunicorn --config <this file> backend_v1.app:app``.
 
-One worker, so that one queue, one pool and one set of metrics count all requests; what computes
-beside it is in imgserve/compute. Threads: each prediction that is let in holds one while it is
-read, fetched, waits or is computed; a few more answer /ready and /metrics while the queue is full,
-and refuse what is too much.
+One worker, so that one queue, one pool and one set of metrics count all requests; the processes
+that compute are the pool's (imgserve/models). Threads: each prediction that is let in holds one
+while it is read, fetched, waits or is computed; a few more answer /ready and /metrics while the
+queue is full, and refuse what is too much.
 """
 
 import os

@@ -12,7 +12,7 @@ import msgspec
 from flask import Flask, Response
 
 from imgserve import __version__, errors
-from imgserve.backend.request import Form
+from imgserve.backend.request import RequestTypes
 from imgserve.contract import (
     DOCS,
     IMAGE_FIELD,
@@ -44,6 +44,7 @@ PREDICT_PROBLEMS = (
     errors.Busy,
     errors.NotReady,
     errors.ModelUnavailable,
+    errors.WorkerLost,
     errors.PictureHostTimeout,
 )
 
@@ -77,8 +78,8 @@ def _responses(
             responses[str(status)] = {"description": answer}
         else:
             responses[str(status)] = _body("application/json", answer, answer.__doc__ or "")
-    for status in sorted({each.status for each in problems}):
-        titles = [each.title for each in problems if each.status == status]
+    for status in sorted({problem.status for problem in problems}):
+        titles = [problem.title for problem in problems if problem.status == status]
         responses[str(status)] = _body(PROBLEM_TYPE, Problem, "; ".join(titles))
     return responses
 
@@ -93,10 +94,10 @@ def rule(path: str) -> str:
     return path.replace("{", "<").replace("}", ">")
 
 
-def prediction_body(form: Form) -> dict[str, Any]:
+def prediction_body(types: RequestTypes) -> dict[str, Any]:
     """Return the parameters and the three kinds of body that a prediction takes."""
-    _, schemas = msgspec.json.schema_components([form.options], ref_template=REF)
-    options = schemas[form.options.__name__]["properties"]
+    _, schemas = msgspec.json.schema_components([types.options], ref_template=REF)
+    options = schemas[types.options.__name__]["properties"]
     picture = {"type": "string", "contentMediaType": "application/octet-stream"}
     upload = {
         "type": "object",
@@ -104,7 +105,7 @@ def prediction_body(form: Form) -> dict[str, Any]:
         "required": [IMAGE_FIELD],
     }
     content = {
-        "application/json": {"schema": {"$ref": REF.format(name=form.body.__name__)}},
+        "application/json": {"schema": {"$ref": REF.format(name=types.body.__name__)}},
         "multipart/form-data": {"schema": upload},
         "image/*": {"schema": picture},
     }
@@ -139,19 +140,19 @@ def document(app: Flask) -> dict[str, Any]:
     from apispec_webframeworks.flask import FlaskPlugin
 
     spec = APISpec("imgserve", __version__, "3.1.0", plugins=[FlaskPlugin()])
-    types = (PredictRequest, ChoosingRequest, PredictAnswer, ModelState, Choice, Ready, Problem)
-    _, components = msgspec.json.schema_components(types, ref_template=REF)
+    kinds = (PredictRequest, ChoosingRequest, PredictAnswer, ModelState, Choice, Ready, Problem)
+    _, components = msgspec.json.schema_components(kinds, ref_template=REF)
     for name, schema in components.items():
         spec.components.schema(name, schema)
-    for each in app.url_map.iter_rules():
-        view = app.view_functions[each.endpoint]
+    for route in app.url_map.iter_rules():
+        view = app.view_functions[route.endpoint]
         operation = getattr(view, "operation", None)
         if operation is not None:
-            methods = (each.methods or set()) - {"HEAD", "OPTIONS"}
+            methods = (route.methods or set()) - {"HEAD", "OPTIONS"}
             operations = {method.lower(): {**operation} for method in methods}
             in_path = [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in each.arguments
+                for name in route.arguments
             ]
             spec.path(view=view, app=app, operations=operations, parameters=in_path)
     described: dict[str, Any] = spec.to_dict()

@@ -7,7 +7,7 @@ from flask import Flask, Response, g
 from werkzeug import exceptions as werkzeug
 from werkzeug.exceptions import HTTPException
 
-from imgserve.backend.metrics import Metrics
+from imgserve.backend.telemetry import Metrics
 from imgserve.contract import DOCS, PROBLEM_TYPE, Problem
 from imgserve.errors import (
     HttpError,

@@ -1,7 +1,8 @@
-"""What a request asks for: a picture, by URL or in the body, and options."""
+"""Parse a request: a picture, by URL or in the body, and options."""
 
+import io
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 from flask import Request
@@ -17,32 +18,69 @@ from imgserve.contract import (
 )
 from imgserve.errors import InvalidRequest, PictureTooLarge
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
 JSON_LIMIT_BYTES = 64 * 1024
 KEY = "key"  # where Google's API Gateway takes its API key, and passes it on
-HINT = (
+HOW_TO_SEND = (
     'send JSON {"url": "https://..."} with Content-Type: application/json, or the picture itself: '
     f"multipart/form-data with a file field {IMAGE_FIELD!r}, or a body of type image/*"
 )
 
 
-class Form(NamedTuple):
+class Body:
+    """A request's body, whose faults are those of a connection that broke off.
+
+    gunicorn's own errors, of a body in malformed pieces, are of no type that Flask knows.
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most so many bytes.
+
+        Raises:
+            OSError: the body breaks off, stalls, or is malformed.
+        """
+        try:
+            return self._raw.read(size)
+        except Exception as exc:
+            raise OSError(f"the body cannot be read: {exc}") from exc
+
+
+class PictureRequest(Request):
+    """A request whose uploads stay in memory: they are small, and the disk may be read-only."""
+
+    max_form_parts = 16
+
+    def __init__(self, environ: "WSGIEnvironment", *args: Any, **kwargs: Any) -> None:
+        environ["wsgi.input"] = cast(IO[bytes], Body(environ["wsgi.input"]))
+        super().__init__(environ, *args, **kwargs)
+
+    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
+        return io.BytesIO()
+
+
+class RequestTypes(NamedTuple):
     """What a route takes: options beside a picture, and the same with a URL as a JSON body."""
 
     options: type[PredictOptions]
     body: type[PredictRequest] | type[ChoosingRequest]
 
 
-ONE_MODEL = Form(PredictOptions, PredictRequest)
-CHOOSING = Form(ChoosingOptions, ChoosingRequest)
+FIXED_MODEL = RequestTypes(PredictOptions, PredictRequest)
+CHOSEN_MODEL = RequestTypes(ChoosingOptions, ChoosingRequest)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A prediction that was asked for: exactly one of ``url`` and ``data`` is set."""
+class PredictionRequest:
+    """A prediction that was asked for: by ``url``, or of ``data``."""
 
     options: PredictOptions
     url: str | None = None
-    data: bytes | None = None
+    data: bytes = b""
 
     @property
     def model(self) -> str | None:
@@ -50,12 +88,12 @@ class Asked:
         return getattr(self.options, "model", None)
 
 
-def asked(request: Request, form: Form, limit_bytes: int) -> Asked:
+def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
     """Return what a request asks for.
 
     Args:
         request: to a route that predicts.
-        form: what the route takes.
+        types: what the route takes.
         limit_bytes: the largest picture.
 
     Raises:
@@ -64,52 +102,57 @@ def asked(request: Request, form: Form, limit_bytes: int) -> Asked:
     """
     if request.mimetype.startswith("image/"):
         data = _within(request.get_data(cache=False), limit_bytes)
-        return Asked(_options(request.args, form, ignored=KEY), data=data)
-    _refuse_query(request, form)
+        return PredictionRequest(_options(request.args, types, ignored=KEY), data=data)
+    _refuse_query(request, types)
     if request.mimetype == "application/json":
-        return _by_url(request.get_data(cache=False), form)
+        return _by_url(request.get_data(cache=False), types)
     if request.mimetype == "multipart/form-data":
-        return _by_form(request, form, limit_bytes)
+        return _by_form(request, types, limit_bytes)
     given = f"of type {request.mimetype}" if request.mimetype else "without a type"
-    raise InvalidRequest(f"a body {given} cannot be used: {HINT}")
+    raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
 
 
-def _by_url(body: bytes, form: Form) -> Asked:
+def _by_url(body: bytes, types: RequestTypes) -> PredictionRequest:
     if len(body) > JSON_LIMIT_BYTES:
-        raise InvalidRequest(f"the JSON body has more than {JSON_LIMIT_BYTES} bytes: {HINT}")
+        raise InvalidRequest(f"the JSON body has more than {JSON_LIMIT_BYTES} bytes: {HOW_TO_SEND}")
     try:
-        request = msgspec.json.decode(body, type=form.body)
+        request = msgspec.json.decode(body, type=types.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
-        raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HINT}") from exc
-    return Asked(request, url=request.url)
+        raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
+    return PredictionRequest(request, url=request.url)
 
 
-def _by_form(request: Request, form: Form, limit_bytes: int) -> Asked:
+def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
     try:
         files = request.files.getlist(IMAGE_FIELD)
     except RequestEntityTooLarge as exc:
         if (request.content_length or 0) > (request.max_content_length or 0):
             raise
-        raise InvalidRequest(f"the form has too many fields, or too long a one: {HINT}") from exc
+        raise InvalidRequest(
+            f"the form has too many fields, or too long a one: {HOW_TO_SEND}"
+        ) from exc
     if len(files) != 1:
-        raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HINT}")
-    return Asked(_options(request.form, form), data=_within(files[0].stream.read(), limit_bytes))
+        raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HOW_TO_SEND}")
+    return PredictionRequest(
+        _options(request.form, types), data=_within(files[0].stream.read(), limit_bytes)
+    )
 
 
-def _options(values: MultiDict[str, str], form: Form, ignored: str = "") -> PredictOptions:
-    given = {name: each for name, each in values.to_dict(flat=False).items() if name != ignored}
-    repeated = [name for name, each in given.items() if len(each) > 1]
+def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = "") -> PredictOptions:
+    given = values.to_dict(flat=False)
+    given.pop(ignored, None)
+    repeated = [name for name, texts in given.items() if len(texts) > 1]
     if repeated:
         raise InvalidRequest(f"option {repeated[0]!r} is given more than once")
     try:
-        flat = {name: each[0] for name, each in given.items()}
-        return msgspec.convert(flat, form.options, strict=False)
+        flat = {name: texts[0] for name, texts in given.items()}
+        return msgspec.convert(flat, types.options, strict=False)
     except msgspec.ValidationError as exc:
         raise InvalidRequest(f"an option cannot be used ({exc})") from exc
 
 
-def _refuse_query(request: Request, form: Form) -> None:
-    misplaced = set(request.args) & set(form.options.__struct_fields__)
+def _refuse_query(request: Request, types: RequestTypes) -> None:
+    misplaced = set(request.args) & set(types.options.__struct_fields__)
     if misplaced:
         raise InvalidRequest(
             f"{min(misplaced)!r} belongs into the body here: only a body of type image/* leaves "
@@ -119,7 +162,7 @@ def _refuse_query(request: Request, form: Form) -> None:
 
 def _within(data: bytes, limit_bytes: int) -> bytes:
     if not data:
-        raise InvalidRequest(f"the picture is empty: {HINT}")
+        raise InvalidRequest(f"the picture is empty: {HOW_TO_SEND}")
     if len(data) > limit_bytes:
         raise PictureTooLarge(
             f"the picture has {len(data)} bytes, {limit_bytes} are allowed: send a smaller one"

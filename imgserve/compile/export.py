@@ -27,7 +27,6 @@ from imgserve.models import catalogue
 from imgserve.models import compiled_model as artefact
 from imgserve.models.classifier import Engine
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
-from imgserve.models.footprint import footprint_bytes
 from imgserve.models.openvino_engine import OpenVinoEngine
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop, crop
@@ -168,7 +167,6 @@ def describe(
         transform=transform,
         categories=weights.default_weights(model_id).meta["categories"],
         largest_difference=difference,
-        memory_bytes=footprint_bytes(graph, transform.crop_size),
         versions=versions(precision),
         graph=named[0],
         weights=named[1],

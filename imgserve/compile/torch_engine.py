@@ -1,5 +1,6 @@
 """Run the plain torchvision module: the reference in tests, and the path for a GPU."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from torch import Tensor, nn
 from imgserve.compile import weights
 from imgserve.models.classifier import Classifier, Probabilities
 from imgserve.models.compiled_model import Transform
+from imgserve.models.loading import checkpoints_folder
 from imgserve.models.transform import Crop
+from imgserve.models.worker_process import main
+from imgserve.settings import BackendSettings
 
 
 class Servable(nn.Module):
@@ -64,8 +68,17 @@ def servable(model_id: str, *, folder: Path, url_base: str = "") -> Servable:
     return Servable(module, transform_of(weights.default_weights(model_id))).eval()
 
 
-def load(folder: Path, model_id: str, *, threads: int, url_base: str = "") -> Classifier:
-    """Return a catalogue model as torchvision runs it; errors as ``weights.trained``."""
-    engine = TorchEngine(servable(model_id, folder=folder, url_base=url_base), threads=threads)
+def load(settings: BackendSettings, model_id: str) -> Classifier:
+    """Return a catalogue model as torchvision runs it, warm; errors as ``weights.trained``."""
+    original = servable(
+        model_id, folder=checkpoints_folder(settings), url_base=settings.weights_url_base
+    )
+    engine = TorchEngine(original, threads=settings.threads)
     entry = weights.default_weights(model_id)
-    return Classifier(model_id, entry.meta["categories"], transform_of(entry), engine)
+    classifier = Classifier(model_id, entry.meta["categories"], transform_of(entry), engine)
+    classifier.warm_up()
+    return classifier
+
+
+if __name__ == "__main__":  # a worker with ENGINE=torch
+    sys.exit(main(load))

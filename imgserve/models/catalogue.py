@@ -72,4 +72,4 @@ def choices(listed: Sequence[str], default: str) -> tuple[str, ...]:
     """
     ids = listed or tuple(CATALOGUE)
     first = default or ids[0]
-    return (first, *(each for each in ids if each != first))
+    return (first, *(model_id for model_id in ids if model_id != first))

@@ -1,5 +1,7 @@
-"""One loaded model: picture in, probabilities out."""
+"""One loaded model: a picture in, the classes on it out."""
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -9,8 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imgserve.contract import Prediction, PredictOptions
 from imgserve.models.compiled_model import Transform
-from imgserve.models.transform import Crop, crop
+from imgserve.models.transform import Crop, crop, least_side
+from imgserve.models.worker import Result
+from imgserve.pictures.decode import decode
+
+THUMBNAIL_QUALITY = 85
 
 Probabilities = NDArray[np.float32]
 
@@ -24,27 +31,6 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Classification:
-    """What a model makes of one picture.
-
-    Attributes:
-        model: the model's id.
-        categories: C names, in the order of the probabilities.
-        probabilities: (C,) float32, summing to 1.
-        crop: (H, W, 3) uint8, the picture as the model saw it.
-        preprocess_ms: time to resize and crop.
-        inference_ms: time of the model.
-    """
-
-    model: str
-    categories: Sequence[str]
-    probabilities: Probabilities
-    crop: Crop
-    preprocess_ms: float
-    inference_ms: float
-
-
-@dataclass(frozen=True)
 class Classifier:
     """A model with its engine, its transform and the names of its classes."""
 
@@ -55,20 +41,45 @@ class Classifier:
 
     def warm_up(self) -> None:
         """Answer once: the first inference prepares what all later ones use, and is slower."""
-        self(Image.new("RGB", (self.transform.crop_size,) * 2))
+        self.probabilities(Image.new("RGB", (self.transform.crop_size,) * 2))
 
-    def __call__(self, picture: Image.Image) -> Classification:
-        """Return what the model makes of an RGB picture of any size."""
-        started = perf_counter()
+    def probabilities(self, picture: Image.Image) -> Probabilities:
+        """Return (C,) probabilities of an RGB picture of any size, in the order of categories."""
+        row: Probabilities = self.engine(crop(picture, self.transform))[0]
+        return row
+
+    def classify(self, data: bytes, options: PredictOptions, *, limit_pixels: int) -> Result:
+        """Return what is on a picture's file; errors as ``decode``."""
+        began = perf_counter()
+        picture = decode(data, limit_pixels=limit_pixels, least_side=least_side(self.transform))
+        decoded = perf_counter()
         crops = crop(picture, self.transform)
         cropped = perf_counter()
         probabilities = self.engine(crops)[0]
         inferred = perf_counter()
-        return Classification(
-            self.model,
-            self.categories,
-            probabilities,
-            crops[0],
-            preprocess_ms=(cropped - started) * 1000,
-            inference_ms=(inferred - cropped) * 1000,
+        return Result(
+            self._most_probable(probabilities, options.top_k),
+            decode_ms=_ms(decoded - began),
+            preprocess_ms=_ms(cropped - decoded),
+            inference_ms=_ms(inferred - cropped),
+            thumbnail=thumbnail(crops[0]) if options.thumbnail else None,
         )
+
+    def _most_probable(self, probabilities: Probabilities, count: int) -> list[Prediction]:
+        """Return the most probable classes first; of equals, the lower id first."""
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return [
+            Prediction(self.categories[index], int(index), round(float(probabilities[index]), 6))
+            for index in order
+        ]
+
+
+def thumbnail(picture: Crop) -> str:
+    """Return a JPEG data URI of an (H, W, 3) uint8 picture."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

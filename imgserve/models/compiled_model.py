@@ -75,7 +75,6 @@ class ModelInfo(msgspec.Struct, frozen=True):
         precision: of its numbers, ``fp32`` or ``int8``.
         largest_difference: of any probability in fp32 from the original's, over all pictures
             checked.
-        memory_bytes: what one more loaded model of this kind takes, measured.
         versions: of the packages that compiled it.
         quantization: of a model in int8.
     """
@@ -88,7 +87,6 @@ class ModelInfo(msgspec.Struct, frozen=True):
     transform: Transform
     categories: list[str]
     largest_difference: float
-    memory_bytes: int
     versions: dict[str, str]
     graph: File
     weights: File

@@ -1,18 +1,15 @@
-"""Load a model by its id, compiling it first where that is needed."""
+"""Where compiled models are, and how one that is missing is compiled."""
 
+import importlib.util
 import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imgserve.errors import ArtefactInvalid, ModelError
 from imgserve.models import catalogue
 from imgserve.models.compiled_model import read_info
 from imgserve.settings import BackendSettings
-
-if TYPE_CHECKING:
-    from imgserve.models.classifier import Classifier  # brings numpy and Pillow
 
 log = logging.getLogger(__name__)
 
@@ -29,58 +26,26 @@ def checkpoints_folder(settings: BackendSettings) -> Path:
     return settings.weights_dir / "checkpoints"
 
 
-def load(settings: BackendSettings, model_id: str) -> "Classifier":
-    """Return a model on the settings' engine, warm, compiling it first where needed.
-
-    Raises:
-        UnknownModel: the catalogue has no such model.
-        ModelError: it cannot be had, compiled or read.
-    """
-    prepare(settings, model_id)
-    if settings.engine == "torch":
-        classifier = _load_torch(settings, model_id)
-    else:
-        classifier = _load_openvino(settings, model_id)
-    classifier.warm_up()
-    return classifier
-
-
 def prepare(settings: BackendSettings, model_id: str) -> int:
-    """Compile a model where that is needed; return how many bytes it will take once loaded.
+    """Compile a model if that has not been done; return the size of its weights in bytes.
 
     Raises:
         UnknownModel: the catalogue has no such model.
-        ModelError: it cannot be had or compiled.
+        ModelError: it could not be compiled.
     """
     entry = catalogue.entry(model_id)
     if settings.engine == "torch":
         return entry.parameters * FLOAT32_BYTES
     folder = compiled_folder(settings)
     try:
-        return read_info(folder, model_id, settings.precision).memory_bytes
-    except (FileNotFoundError, ArtefactInvalid):
+        return read_info(folder, model_id, settings.precision).weights.size_bytes
+    except (FileNotFoundError, ArtefactInvalid) as exc:
+        if importlib.util.find_spec("imgserve.compile") is None:  # an image that only serves
+            raise ModelError(
+                f"model {model_id} is not in this image: name it when the image is built"
+            ) from exc
         compile_apart(settings, model_id)
-    return read_info(folder, model_id, settings.precision).memory_bytes
-
-
-def _load_openvino(settings: BackendSettings, model_id: str) -> "Classifier":
-    from imgserve.models import openvino_engine  # here: whoever only prepares does without it
-
-    folder = compiled_folder(settings)
-    return openvino_engine.load(
-        folder, model_id, threads=settings.threads, precision=settings.precision
-    )
-
-
-def _load_torch(settings: BackendSettings, model_id: str) -> "Classifier":
-    from imgserve.compile import torch_engine  # here, so that serving without torch stays so
-
-    return torch_engine.load(
-        checkpoints_folder(settings),
-        model_id,
-        threads=settings.threads,
-        url_base=settings.weights_url_base,
-    )
+    return read_info(folder, model_id, settings.precision).weights.size_bytes
 
 
 def compile_apart(settings: BackendSettings, model_id: str) -> None:

@@ -1,16 +1,18 @@
 """Run a compiled model with OpenVINO; imports neither torch nor torchvision."""
 
 from pathlib import Path
-from queue import SimpleQueue
+from typing import Any
 
 from imgserve.models.classifier import Classifier, Probabilities
-from imgserve.models.compiled_model import FP32, ModelInfo, read_info
+from imgserve.models.compiled_model import read_info
+from imgserve.models.loading import compiled_folder
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop
+from imgserve.settings import BackendSettings
 
 
 class OpenVinoEngine:
-    """A compiled graph and as many inference requests as may run at once.
+    """A compiled graph, which may be asked by several threads at once.
 
     One picture uses all threads (one stream): alone it is answered soonest, and while one is
     inferred the next is decoded. Threads are not bound to cores: a bound one waits for the core
@@ -26,29 +28,30 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }
-        compiled = core.compile_model(core.read_model(graph), "CPU", options)
-        self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
-        for _ in range(threads):
-            self._free.put(compiled.create_infer_request())
+        self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
+        self._idle: list[Any] = []  # inference requests: each holds the numbers between its layers
 
     def __call__(self, crops: Crop) -> Probabilities:
         """Return (1, C) probabilities of one (1, H, W, 3) crop."""
-        request = self._free.get()
         try:
-            outputs = request.infer({0: crops}, share_inputs=True)
-            probabilities: Probabilities = outputs[0]
-            return probabilities
-        finally:
-            self._free.put(request)
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        probabilities: Probabilities = request.infer({0: crops}, share_inputs=True)[0]
+        self._idle.append(request)
+        return probabilities
 
 
-def load(folder: Path, model_id: str, *, threads: int, precision: str = FP32) -> Classifier:
-    """Return a compiled model, ready to answer.
+def load(settings: BackendSettings, model_id: str) -> Classifier:
+    """Return a compiled model, warm.
 
     Raises:
-        FileNotFoundError: the model has not been compiled into this folder.
+        FileNotFoundError: the model has not been compiled for these settings.
         ArtefactInvalid: its files are damaged or of another version.
     """
-    info: ModelInfo = read_info(folder, model_id, precision)
-    engine = OpenVinoEngine(folder / info.graph.name, threads=threads)
-    return Classifier(info.model, info.categories, info.transform, engine)
+    folder = compiled_folder(settings)
+    info = read_info(folder, model_id, settings.precision)
+    engine = OpenVinoEngine(folder / info.graph.name, threads=settings.threads)
+    classifier = Classifier(info.model, info.categories, info.transform, engine)
+    classifier.warm_up()
+    return classifier

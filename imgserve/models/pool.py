@@ -1,95 +1,161 @@
-"""Several models in one process: loaded on first use, kept while they fit in memory.
+"""Models by id, each loaded into workers; one queue for the pictures of all of them.
 
-No request ever changes which model another one gets: each names its own, and holds it while it is
-used. A model that must leave is gone from the table at once, so that the next request for it loads
-it anew, and its memory is freed when the last request that holds it ends.
+A pool of one model is v1 and v3, a pool of several v2. No request changes which model another one
+gets: each names its own, and a model that requests use or wait for is not closed under them. The
+first worker of a model computes with all threads: alone, a picture is answered soonest. A small
+model gets a worker for each thread, since threads of one process would wait for each other
+(tools/benchmarks/NOTES.md).
 """
 
 import logging
+import math
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, field, replace
 
-from imgserve.contract import State
-from imgserve.errors import NotReady, UnknownModel
-from imgserve.models.loading_model import Loaded, LoadingModel
-from imgserve.models.malloc import give_memory_back
+from imgserve.contract import PredictOptions, State
+from imgserve.errors import (
+    Busy,
+    ImgserveError,
+    ModelError,
+    ModelUnavailable,
+    NotReady,
+    UnknownModel,
+)
+from imgserve.machine import process_bytes
+from imgserve.models.loading import prepare
+from imgserve.models.worker import Result, Slot, Worker, WorkerExited
+from imgserve.settings import MIB, BackendSettings
 
 log = logging.getLogger(__name__)
 
-ROOM_WAIT_S = 30.0  # requests hold a model for as long as they compute, which is much less
+# Larger models compute for so long that the rest hardly counts: resnet152 in two workers answered
+# 1.15 times as often, for 300 MB more.
+SMALL_WEIGHTS_BYTES = 48 * MIB
+PROCESS_BYTES = 64 * MIB  # what a worker takes beside its weights, before it was measured
+RETRY_S = 60.0  # a model that could not be loaded is not tried again before
+RESTART_PAUSE_S = 5.0  # before the next try, where a worker did not start or hardly lived
+LEAST_LIFE_S = 1.0
+ROOM_WAIT_S = 30.0  # requests hold a model while they compute, which is much less
 
 
 @dataclass(eq=False)
-class Held(Generic[Loaded]):
-    """A model in the table, how many requests hold it and how much memory it takes."""
+class Model:
+    """One model of the pool, from the moment it begins to load until it is closed.
 
-    model: LoadingModel[Loaded]
+    Attributes:
+        workers: those that are loaded and run.
+        idle: free slots, of all its workers.
+        users: requests that wait for it or are computed by it.
+        is_open: whether it was loaded once; workers that end are replaced from then on.
+        failure: why it could not be loaded.
+    """
+
+    id: str
+    workers: list[Worker] = field(default_factory=list)
+    idle: list[Slot] = field(default_factory=list)
     users: int = 0
-    size_bytes: int = 0
+    is_open: bool = False
+    is_closed: bool = False
+    failure: str | None = None
+    retry_at_s: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """Return what a caller may expect of it now."""
+        if self.failure is not None:
+            return "absent"
+        return "ready" if any(not worker.is_stuck() for worker in self.workers) else "loading"
+
+    def require_loadable(self) -> None:
+        """Refuse a model that could not be loaded.
+
+        Raises:
+            ModelUnavailable: it could not; the message says why.
+        """
+        if self.failure is not None:
+            again_s = max(1, math.ceil(self.retry_at_s - time.monotonic()))
+            raise ModelUnavailable(f"model {self.id} could not be loaded: {self.failure}", again_s)
+
+    def not_ready(self) -> NotReady:
+        """Return the error for a request that waited for it in vain."""
+        again = " again" if self.is_open else ""
+        return NotReady(f"model {self.id} is still loading{again}: try again in a moment")
+
+    def bytes(self) -> int:
+        """Return how much memory its workers take now."""
+        return sum(process_bytes(worker.pid) for worker in self.workers)
 
 
-class ModelPool(Generic[Loaded]):
-    """Models by id, each loaded at most once at a time.
+class Waiter:
+    """A request in the queue; its turn comes with a slot, or without one if the model failed."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.slot: Slot | None = None
+        self._turn = threading.Lock()
+        self._turn.acquire()
+
+    def let_go(self, slot: Slot | None = None) -> None:
+        """End the wait."""
+        self.slot = slot
+        self._turn.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the turn came within so many seconds."""
+        return self._turn.acquire(timeout=timeout_s)
+
+
+class WorkerPool:
+    """Loads models into workers and has pictures classified by them, first come, first served.
 
     Attributes:
         ids: the models that may be asked for, the default first.
+        computing: pictures that are with a worker now.
     """
 
     def __init__(
-        self,
-        ids: Sequence[str],
-        prepare: Callable[[str], int],
-        load: Callable[[str], Loaded],
-        *,
-        limit_bytes: int,
+        self, settings: BackendSettings, ids: Sequence[str], *, limit_bytes: int | None = None
     ) -> None:
-        """Start with no model loaded.
+        """Begin to load the default model.
 
         Args:
+            settings: the backend's.
             ids: the models that may be asked for, the default first.
-            prepare: makes a model ready to be loaded; returns the bytes it will take.
-            load: returns a prepared model by its id, warm.
-            limit_bytes: memory for loaded models; one alone may take more.
+            limit_bytes: memory for all workers; one model alone may take more. None for no limit.
         """
         self.ids = tuple(ids)
-        self._prepare = prepare
-        self._load = load
+        self.computing = 0
+        self._settings = settings
         self._limit_bytes = limit_bytes
-        self._table: OrderedDict[str, Held[Loaded]] = OrderedDict()  # least recently used first
-        self._leaving: list[tuple[str, Held[Loaded]]] = []
-        self._changed = threading.Condition()
+        self._models: OrderedDict[str, Model] = OrderedDict()  # least recently used first
+        self._leaving: list[Model] = []
+        self._queue: list[Waiter] = []
+        self._changed = threading.Condition()  # guards all of the above
         self._one_load = threading.Lock()
+        self.warm(self.ids[0])
 
-    @contextmanager
-    def using(self, model_id: str, timeout_s: float) -> Iterator[Loaded]:
-        """Hold a model, loading it if need be; it stays in memory meanwhile.
+    def classify(self, model_id: str, data: bytes, options: PredictOptions) -> Result:
+        """Return what is on a picture's file.
 
         Raises:
-            UnknownModel: it is none of ``ids``.
-            NotReady: it is not loaded within so many seconds, or cannot be.
+            UnknownModel: the model is none of ``ids``.
+            NotReady: it is not loaded in time, or could not be.
+            Busy: no worker was free in time.
+            HttpError: the picture cannot be used, or its worker was lost.
         """
-        self.require(model_id)
-        with self._changed:
-            held = self._entry(model_id)
-            held.users += 1
-        try:
-            yield held.model.get(timeout_s)
-        finally:
-            with self._changed:
-                held.users -= 1
-                self._changed.notify_all()
+        while True:
+            with self._slot(model_id) as slot, suppress(WorkerExited):
+                return slot.classify(data, options)
 
     def warm(self, model_id: str) -> None:
-        """Begin to load a model, without waiting for it; errors as ``using``."""
+        """Begin to load a model, without waiting for it; UnknownModel if it is none of ``ids``."""
         self.require(model_id)
         with self._changed:
-            model = self._entry(model_id).model
-        with suppress(NotReady):
-            model.get()
+            self._used(model_id)
 
     def state(self, model_id: str) -> tuple[State, str | None]:
         """Return a model's state, and why it could not be loaded where that was tried.
@@ -99,20 +165,22 @@ class ModelPool(Generic[Loaded]):
         """
         self.require(model_id)
         with self._changed:
-            held = self._table.get(model_id)
-        return ("absent", None) if held is None else (held.model.state, held.model.failure)
+            model = self._models.get(model_id)
+            return (model.state, model.failure) if model else ("absent", None)
 
     def ready_id(self) -> str:
-        """Return a model that can predict now, the default if it is one.
+        """Return a model that can classify now, the default if it can.
 
         Raises:
-            NotReady: none is loaded; the default is being loaded, if it can be.
+            NotReady: none can; the default is being loaded, if it can be.
         """
         for model_id in self.ids:
             if self.state(model_id)[0] == "ready":
                 return model_id
-        with self.using(self.ids[0], 0) as loaded:
-            return loaded.model
+        with self._changed:
+            model = self._used(self.ids[0])
+            model.require_loadable()
+            raise model.not_ready()
 
     def require(self, model_id: str) -> None:
         """Refuse a model that is none of ``ids``.
@@ -125,65 +193,235 @@ class ModelPool(Generic[Loaded]):
                 f"there is no model {model_id!r} here: choose one of {', '.join(self.ids)}"
             )
 
-    def _entry(self, model_id: str) -> Held[Loaded]:
-        """Return a model's place in the table, the most recently used now; begin to load it."""
-        held = self._table.get(model_id)
-        if held is None:
-            held = Held(LoadingModel(model_id, lambda: self._loaded(model_id)))
-            self._table[model_id] = held
-        self._table.move_to_end(model_id)
-        return held
+    def close(self) -> None:
+        """End all workers, and start no more."""
+        with self._changed:
+            models = [*self._models.values(), *self._leaving]
+        for model in models:
+            self._close(model)
 
-    def _loaded(self, model_id: str) -> Loaded:
-        """Return a model after making room for it; runs in the thread that loads it.
+    # --- the queue -------------------------------------------------------------------------------
 
-        One that must be compiled or downloaded first does not keep others waiting.
-        """
-        size_bytes = self._prepare(model_id)
-        with self._one_load:
+    @contextmanager
+    def _slot(self, model_id: str) -> Iterator[Slot]:
+        """Hold a slot of a model, after waiting for it; errors as ``classify``."""
+        self.require(model_id)
+        with self._changed:
+            model = self._used(model_id)
+            model.require_loadable()
+            model.users += 1
+            waiter = Waiter(model)
+            self._queue.append(waiter)
+            self._hand_out()
+        try:
+            slot = self._wait(waiter)
+            try:
+                yield slot
+            finally:
+                self._give_back(model, slot)
+        finally:
             with self._changed:
-                self._make_room(model_id, size_bytes)
-                self._table[model_id].size_bytes = size_bytes
-            return self._load(model_id)
+                model.users -= 1
+                self._changed.notify_all()
 
-    def _make_room(self, model_id: str, size_bytes: int) -> None:
-        """Let models leave until this one fits, then wait until their memory is free.
+    def _wait(self, waiter: Waiter) -> Slot:
+        model = waiter.model
+        came = waiter.wait(self._settings.load_wait_s)
+        if not came and model.workers:  # it only has to wait for others
+            came = waiter.wait(self._settings.predict_timeout_s)
+        with self._changed:
+            if waiter in self._queue:
+                self._queue.remove(waiter)
+                if model.workers:
+                    raise Busy("no worker was free in time: try again in a second")
+                raise model.not_ready()
+            if waiter.slot is not None:
+                return waiter.slot
+            model.require_loadable()
+            raise model.not_ready()
+
+    def _give_back(self, model: Model, slot: Slot) -> None:
+        with self._changed:
+            self.computing -= 1
+            if not slot.worker.has_exited:
+                model.idle.append(slot)
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give free slots to those who waited longest; a model's first worker goes first."""
+        for waiter in tuple(self._queue):
+            if self.computing >= self._settings.threads:
+                return
+            idle = waiter.model.idle
+            if idle:
+                slot = min(idle, key=lambda slot: slot.worker.number)
+                idle.remove(slot)
+                self._queue.remove(waiter)
+                self.computing += 1
+                waiter.let_go(slot)
+
+    # --- loading ---------------------------------------------------------------------------------
+
+    def _used(self, model_id: str) -> Model:
+        """Return a model, the most recently used from now on; begin to load it if need be."""
+        model = self._models.get(model_id)
+        failed = model is not None and model.failure is not None
+        if model is None or (failed and time.monotonic() >= model.retry_at_s):
+            model = self._models[model_id] = Model(model_id)
+            threading.Thread(
+                target=self._load, args=(model,), name=f"load-{model_id}", daemon=True
+            ).start()
+        self._models.move_to_end(model_id)
+        return model
+
+    def _load(self, model: Model) -> None:
+        began_s = time.monotonic()
+        try:
+            weights_bytes = prepare(self._settings, model.id)  # others need not wait for this
+            with self._one_load:
+                self._make_room(model, weights_bytes + PROCESS_BYTES)
+                self._open(model, weights_bytes)
+            log.info("model %s loaded in %.2f s", model.id, time.monotonic() - began_s)
+        except ImgserveError as exc:
+            log.error("model %s could not be loaded: %s", model.id, exc)
+            self._fail(model, str(exc), 0.0 if isinstance(exc, NotReady) else RETRY_S)
+        except Exception:  # whatever it is: words that are not ours may tell strangers too much
+            log.exception("model %s could not be loaded", model.id)
+            self._fail(model, "the log says why", RETRY_S)
+
+    def _fail(self, model: Model, reason: str, pause_s: float) -> None:
+        with self._changed:
+            model.retry_at_s = time.monotonic() + pause_s
+            model.failure = reason
+            for waiter in [waiter for waiter in self._queue if waiter.model is model]:
+                self._queue.remove(waiter)
+                waiter.let_go()
+
+    def _open(self, model: Model, weights_bytes: int) -> None:
+        """Start a model's workers; it is ready after the first. Errors as ``_start``."""
+        is_small = weights_bytes <= SMALL_WEIGHTS_BYTES and self._settings.engine == "openvino"
+        count = self._settings.copies or (self._settings.threads if is_small else 1)
+        first = self._start(model, 0, count)
+        model.is_open = True
+        self._supervise_in_thread(model, 0, count, first)
+        self._make_room(model, 0)  # what it really takes is known only now
+        for number in range(1, self._affordable(model, count)):
+            self._supervise_in_thread(model, number, count, None)
+
+    def _affordable(self, model: Model, count: int) -> int:
+        """Return how many workers of a model, which has one, fit without closing others."""
+        if self._limit_bytes is None:
+            return count
+        left = self._limit_bytes - self._taken()
+        return 1 + min(count - 1, max(0, left) // max(1, model.bytes()))
+
+    def _start(self, model: Model, number: int, count: int) -> Worker:
+        """Return a loaded worker, whose slots are free from now on.
 
         Raises:
-            NotReady: requests hold them for too long.
+            ModelError: it could not be loaded.
         """
-        while self._taken_bytes() + size_bytes > self._limit_bytes:
-            if not self._let_one_leave(besides=model_id):
-                log.warning("model %s alone takes more than MODEL_MEMORY_MB", model_id)
+        threads = self._settings.threads
+        settings = replace(
+            self._settings, threads=threads if number == 0 else threads // count, copies=None
+        )
+        worker = Worker(settings, model.id, number=number, slots=-(-threads // count))
+        try:
+            worker.wait_until_ready()
+        except ModelError:
+            worker.end()
+            raise
+        with self._changed:
+            model.workers.append(worker)
+            model.idle += worker.slots
+            self._hand_out()
+        if model.is_closed:  # while it was loading
+            worker.end()
+        return worker
+
+    def _supervise_in_thread(self, *args: object) -> None:
+        threading.Thread(target=self._supervise, args=args, daemon=True).start()
+
+    def _supervise(self, model: Model, number: int, count: int, worker: Worker | None) -> None:
+        """Start a worker whenever it has ended, until the model is closed."""
+        while not model.is_closed:
+            try:
+                worker = worker or self._start(model, number, count)
+                began_s = time.monotonic()
+                self._on_exit(model, worker)
+                pause_s = RESTART_PAUSE_S if time.monotonic() - began_s < LEAST_LIFE_S else 0.0
+            except ModelError as exc:
+                log.error("a worker of model %s could not be started: %s", model.id, exc)
+                pause_s = RESTART_PAUSE_S
+            except Exception:  # whatever it is, the next try may do
+                log.exception("a worker of model %s could not be started", model.id)
+                pause_s = RESTART_PAUSE_S
+            worker = None
+            if not model.is_closed:
+                time.sleep(pause_s)
+
+    def _on_exit(self, model: Model, worker: Worker) -> None:
+        """Wait until a worker has ended, and let nobody have its slots any more."""
+        status = worker.wait_until_exit()
+        with self._changed:
+            worker.has_exited = True  # a slot in use is given back later
+            model.workers.remove(worker)
+            model.idle = [slot for slot in model.idle if slot.worker is not worker]
+        if not model.is_closed:
+            log.error("a worker of model %s ended with status %d", model.id, status)
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def _taken(self) -> int:
+        """Return how much memory the workers of all models take now."""
+        with self._changed:
+            models = tuple(self._models.values())
+        return sum(model.bytes() for model in models)
+
+    def _make_room(self, model: Model, size_bytes: int) -> None:
+        """Close models until so much more fits, the least recently used first.
+
+        Raises:
+            NotReady: requests use those that must be closed for too long.
+        """
+        if self._limit_bytes is None:
+            return
+        while self._taken() + size_bytes > self._limit_bytes:
+            if not self._let_one_leave(besides=model):
+                log.warning("model %s alone takes more than MODEL_MEMORY_MB", model.id)
                 break
-        if not self._changed.wait_for(self._none_leaving, ROOM_WAIT_S):
-            raise NotReady("the memory is taken by models in use: try again in a moment")
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._leaving, ROOM_WAIT_S):
+                raise NotReady("the memory is taken by models in use: try again in a moment")
 
-    def _taken_bytes(self) -> int:
-        return sum(held.size_bytes for held in self._table.values() if not held.model.failure)
-
-    def _let_one_leave(self, *, besides: str) -> bool:
+    def _let_one_leave(self, *, besides: Model) -> bool:
         """Take the least recently used model out of the table; return whether there was one.
 
-        One that no request holds goes before one that must be waited for. One that was loaded a
-        moment ago may go although its own thread has not called it ready yet.
+        One that no request uses goes before one that must be waited for. From now on a request
+        for it loads it anew.
         """
-        others = [
-            (model_id, held)
-            for model_id, held in self._table.items()
-            if model_id != besides and held.size_bytes and not held.model.failure
-        ]
-        if not others:
-            return False
-        model_id, _ = min(others, key=lambda each: each[1].users > 0)
-        self._leaving.append((model_id, self._table.pop(model_id)))
+        with self._changed:
+            others = [m for m in self._models.values() if m is not besides and m.workers]
+            if not others:
+                return False
+            model = min(others, key=lambda model: model.users > 0)
+            del self._models[model.id]
+            self._leaving.append(model)
+        threading.Thread(target=self._close_when_unused, args=(model,), daemon=True).start()
         return True
 
-    def _none_leaving(self) -> bool:
-        """Free what no request holds any more; return whether all that leave are gone."""
-        free = [model_id for model_id, held in self._leaving if held.users == 0]
-        self._leaving = [(model_id, held) for model_id, held in self._leaving if held.users]
-        if free:
-            give_memory_back()
-            log.info("model %s left memory", ", ".join(free))
-        return not self._leaving
+    def _close_when_unused(self, model: Model) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: model.users == 0)
+        self._close(model)
+        with self._changed:
+            self._leaving.remove(model)
+            self._changed.notify_all()
+        log.info("model %s left memory", model.id)
+
+    def _close(self, model: Model) -> None:
+        with self._changed:
+            model.is_closed = True
+            workers = tuple(model.workers)
+        for worker in workers:
+            worker.end()

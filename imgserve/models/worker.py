@@ -1,77 +1,270 @@
-"""The process that computes with one copy of a model: ``python -m imgserve.models.worker FD...``.
+"""A worker: a process that has loaded one model and classifies pictures with it.
 
-Each descriptor is one end of a pair of sockets, over which it is asked one thing after the other;
-so many can be computed at once. It ends when the other ends are closed. Started by ``copy.py``.
+This is the backend's side; ``worker_process`` is the other. Both talk over pairs of sockets: one
+for control, which carries what to load and then closes when either side ends, and one for each
+picture that the worker computes at once. Messages are MessagePack; nothing in them comes from
+outside but the picture's file.
 """
 
-import logging
-import logging.config
+import os
 import socket
+import subprocess
 import sys
-import threading
-from contextlib import suppress
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
 
-from imgserve.contract import PredictOptions
-from imgserve.errors import HttpError, ImgserveError
-from imgserve.log import logging_config
-from imgserve.models.local import load_here
-from imgserve.models.malloc import share_one_heap
-from imgserve.models.model import Model
-from imgserve.models.wire import (
-    Compute,
-    Done,
-    Fault,
-    Head,
-    Load,
-    Loaded,
-    Refused,
-    receive,
-    send,
-)
+import msgspec
 
-log = logging.getLogger("imgserve.models.worker")
+from imgserve.contract import Prediction, PredictOptions
+from imgserve.errors import HttpError, ModelError, WorkerLost, http_errors
+from imgserve.settings import BackendSettings
+
+# What runs a model, by ENGINE. Only a process of its own imports either.
+PROGRAMS = {"openvino": "imgserve.models.worker_process", "torch": "imgserve.compile.torch_engine"}
+START_TIMEOUT_S = 300.0  # large models load in seconds, from a slow disk in a minute
+TICK_S = 1.0  # how often a worker's time is checked, at most
+END_TIMEOUT_S = 2.0
+STUCK_S = 5.0  # a worker that computes one picture for longer is not counted as ready
 
 
-def main(lanes: list[socket.socket]) -> int:
-    """Load what is asked for, then compute until nobody asks any more; return the exit status."""
-    asked, _ = receive(lanes[0])
-    assert isinstance(asked, Load), "the first message says what to load"  # noqa: S101
-    logging.config.dictConfig(logging_config(asked.settings.log_level))
-    try:
-        model = load_here(asked.settings, asked.model)
-    except ImgserveError as exc:
-        with suppress(OSError):  # the backend has ended
-            send(lanes[0], Refused(str(exc)))
-        return 1
-    with suppress(OSError):  # likewise: then there is nothing to serve
-        send(lanes[0], Loaded())
-    for lane in lanes[1:]:
-        threading.Thread(target=_serve, args=(lane, model), daemon=True).start()
-    _serve(lanes[0], model)
-    return 0
+class Load(msgspec.Struct, tag=True, frozen=True):
+    """Load a model and say when it is ready; ``settings.threads`` compute one inference."""
+
+    model: str
+    settings: BackendSettings
+    slots: int
 
 
-def _serve(lane: socket.socket, model: Model) -> None:
-    try:
-        while True:
-            asked, data = receive(lane)
-            assert isinstance(asked, Compute), "what follows asks for pictures"  # noqa: S101
-            send(lane, _answer(model, asked, data))
-    except OSError:
-        return  # the backend has ended
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """The model is loaded and warm."""
 
 
-def _answer(model: Model, asked: Compute, data: bytes) -> Head:
-    options = PredictOptions(top_k=asked.top_k, thumbnail=asked.thumbnail)
-    try:
-        return Done(model.compute(data, options))
-    except HttpError as exc:
-        return Refused(str(exc), exc.slug)
-    except Exception:
-        log.exception("a picture could not be classified")
-        return Fault()
+class Job(msgspec.Struct, tag=True, frozen=True):
+    """Classify a picture's file."""
+
+    data: bytes
+    top_k: int
+    thumbnail: bool
 
 
-if __name__ == "__main__":
-    share_one_heap()
-    sys.exit(main([socket.socket(fileno=int(number)) for number in sys.argv[1:]]))
+class Result(msgspec.Struct, tag=True, frozen=True):
+    """What a model makes of one picture.
+
+    Attributes:
+        predictions: as many as were asked for, most probable first.
+        thumbnail: JPEG data URI of what the model saw, where it was asked for.
+    """
+
+    predictions: list[Prediction]
+    decode_ms: float
+    preprocess_ms: float
+    inference_ms: float
+    thumbnail: str | None = None
+
+
+class Rejected(msgspec.Struct, tag=True, frozen=True):
+    """A deliberate error; ``slug`` names its class where that is an HttpError."""
+
+    detail: str
+    slug: str = ""
+
+
+class InternalFailure(msgspec.Struct, tag=True, frozen=True):
+    """An error that nobody foresaw; the worker has logged it."""
+
+
+Message = Load | Ready | Job | Result | Rejected | InternalFailure
+
+
+def _from_text(kind: type, text: Any) -> Any:
+    return kind(text)  # paths, which msgspec leaves to us
+
+
+ENCODER = msgspec.msgpack.Encoder(enc_hook=str)
+DECODER = msgspec.msgpack.Decoder(Message, dec_hook=_from_text)
+HTTP_ERRORS = http_errors()
+
+
+def send(connection: Connection, message: Message) -> None:
+    """Send a message; raises OSError where the other side has ended."""
+    connection.send_bytes(ENCODER.encode(message))
+
+
+def receive(connection: Connection) -> Message:
+    """Return the next message; raises OSError or EOFError where the other side has ended."""
+    message: Message = DECODER.decode(connection.recv_bytes())
+    return message
+
+
+@dataclass
+class Stopwatch:
+    """How long a worker has been at one picture."""
+
+    elapsed_s: float = 0.0
+
+
+class WorkerExited(Exception):
+    """A worker had ended before it was given a picture: another one can have it."""
+
+
+class Slot:
+    """A place for one picture in a worker.
+
+    Attributes:
+        stopwatch: of the picture that is there now; None while idle.
+    """
+
+    def __init__(self, worker: "Worker", connection: Connection) -> None:
+        self.worker = worker
+        self.connection = connection
+        self.stopwatch: Stopwatch | None = None
+
+    def classify(self, data: bytes, options: PredictOptions) -> Result:
+        """Return what is on a picture.
+
+        Raises:
+            HttpError: the picture cannot be used.
+            WorkerExited: the worker had ended before it was given the picture.
+            WorkerLost: it ended since, or was ended because it took too long.
+        """
+        answer = self._exchange(Job(data, options.top_k, options.thumbnail))
+        match answer:
+            case Result():
+                return answer
+            case Rejected(detail, slug):
+                self.worker.has_exited = slug == WorkerLost.slug  # it ends after saying so
+                raise HTTP_ERRORS[slug](detail)
+            case _:
+                raise RuntimeError("a picture could not be classified: an entry above says why")
+
+    def _exchange(self, job: Job) -> Message:
+        self.stopwatch = Stopwatch()
+        is_sent = False
+        try:
+            send(self.connection, job)
+            is_sent = True
+            return receive(self.connection)
+        except (OSError, EOFError) as exc:
+            self.worker.has_exited = True
+            if is_sent or self.worker.is_overdue:
+                raise self.worker.lost() from exc
+            raise WorkerExited from exc
+        finally:
+            self.stopwatch = None
+
+
+class Worker:
+    """A process with one model; started at once, ready after ``wait_until_ready``.
+
+    Attributes:
+        number: 0 for the first of a model, which is preferred.
+        slots: places for pictures.
+        has_exited: whether it was found to have ended.
+        is_overdue: whether it was ended because a picture took too long.
+    """
+
+    # Its connections close with the last reference to them: closed sooner, a thread that still
+    # reads from one might read from whatever the system opens next.
+
+    def __init__(
+        self, settings: BackendSettings, model_id: str, *, number: int = 0, slots: int
+    ) -> None:
+        """Start the process; ``settings.threads`` compute one inference."""
+        self.number = number
+        self.has_exited = False
+        self.is_overdue = False
+        self._limit_s = settings.predict_timeout_s
+        self._load = Load(model_id, settings, slots)
+        ours, theirs = zip(*(socket.socketpair() for _ in range(slots + 1)), strict=True)
+        with_one_heap = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # a heap a thread wastes memory
+        self._process = subprocess.Popen(  # noqa: S603  our own program
+            [sys.executable, "-m", PROGRAMS[settings.engine], *(str(s.fileno()) for s in theirs)],
+            env=with_one_heap,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[end.fileno() for end in theirs],
+            process_group=0,  # the terminal's interrupt is for the backend, which ends its workers
+        )
+        for end in theirs:
+            end.close()
+        self._control, *rest = (Connection(end.detach()) for end in ours)
+        self.slots = [Slot(self, connection) for connection in rest]
+
+    @property
+    def pid(self) -> int:
+        """Return the id of its process."""
+        return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        """Wait until the model is loaded.
+
+        Raises:
+            ModelError: it could not be loaded, or the process ended or took too long.
+        """
+        model = self._load.model
+        try:
+            send(self._control, self._load)
+            if not self._control.poll(START_TIMEOUT_S):
+                self._process.kill()
+                raise ModelError(f"loading {model} took more than {START_TIMEOUT_S:.0f} s")
+            answer = receive(self._control)
+        except (OSError, EOFError) as exc:
+            status = self._process.wait()
+            raise ModelError(
+                f"the worker that loaded {model} ended with status {status}: the log says why"
+            ) from exc
+        if isinstance(answer, Rejected):
+            raise ModelError(answer.detail)
+
+    def is_stuck(self) -> bool:
+        """Return whether each of its slots has been at one picture for suspiciously long."""
+        limit_s = min(STUCK_S, self._limit_s)
+        watches = [slot.stopwatch for slot in self.slots]
+        return all(watch is not None and watch.elapsed_s > limit_s for watch in watches)
+
+    def wait_until_exit(self) -> int:
+        """Return the exit status once the process has ended; end it if a picture takes too long.
+
+        Time is counted by ticks: on a machine that was frozen, the worker was frozen too.
+        """
+        tick_s = min(TICK_S, self._limit_s / 20)
+        began_s = time.monotonic()
+        while not self._control_closes_within(tick_s):
+            began_s, passed_s = time.monotonic(), time.monotonic() - began_s
+            self._add_time(min(passed_s, 2 * tick_s))
+        return self._process.wait()
+
+    def _add_time(self, passed_s: float) -> None:
+        for watch in filter(None, [slot.stopwatch for slot in self.slots]):
+            watch.elapsed_s += passed_s
+            if watch.elapsed_s > self._limit_s:
+                self.is_overdue = True
+                self._process.kill()
+
+    def lost(self) -> WorkerLost:
+        """Return the error for a picture that this worker had."""
+        what = f"took more than {self._limit_s:g} s" if self.is_overdue else "ended"
+        return WorkerLost(
+            f"the worker that had this picture {what} and is replaced: send the picture again"
+        )
+
+    def _control_closes_within(self, timeout_s: float) -> bool:
+        try:
+            return self._control.poll(timeout_s)
+        except (OSError, EOFError):
+            return True
+
+    def end(self) -> None:
+        """End the process, and return when its memory is free."""
+        self._process.terminate()
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def rejection(error: HttpError | ModelError) -> Rejected:
+    """Return the message that carries a deliberate error to the backend."""
+    return Rejected(str(error), error.slug if isinstance(error, HttpError) else "")

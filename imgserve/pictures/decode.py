@@ -88,7 +88,7 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
         picture = rgb(opened)
         del opened  # the memory that turning takes
         return picture if turn is None else picture.transpose(turn)
-    except HttpError:
+    except (HttpError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise _too_many_pixels(limit_pixels) from exc

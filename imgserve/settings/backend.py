@@ -88,14 +88,21 @@ class BackendSettings(Settings):
     copies: int | None = setting(
         None,
         whole(1, 256),
-        "processes that compute, each with a copy of the model; at most `THREADS` (v1, v3)",
-        shown="`THREADS` of a model that takes up to 128 MiB, else 1",
+        "workers of a model: processes that compute, each with a copy of it; at most `THREADS`",
+        shown="`THREADS` for weights of up to 48 MiB, else 1",
     )
     max_queue: int = setting(
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
     )
     load_wait_s: float = setting(
         10.0, seconds, "how long a request waits for a model that is loading", unit="seconds"
+    )
+    predict_timeout_s: float = setting(
+        30.0,
+        seconds,
+        "how long a worker may take for one picture before it is replaced, and how long a request "
+        "waits for a free one",
+        unit="seconds",
     )
     max_image_bytes: int = setting(10 * MIB, whole(1), "largest picture accepted", unit="bytes")
     max_image_pixels: int = setting(

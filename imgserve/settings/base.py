@@ -42,10 +42,10 @@ class Settings:
             InvalidSetting: a variable's value cannot be used; the message names it.
         """
         values = {}
-        for each in fields(cls):
-            text = environ.get(each.name.upper(), "")
-            if text:
-                values[each.name] = _parsed(each.name.upper(), text, each.metadata["parse"])
+        for field_ in fields(cls):
+            name = field_.name.upper()
+            if text := environ.get(name, ""):
+                values[field_.name] = _parsed(name, text, field_.metadata["parse"])
         return cls(**values)
 
 

@@ -27,9 +27,9 @@ class Module:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def modules(root: Path) -> list[Module]:
-    """Return every module of the package, of the services and of the tools."""
-    paths = [path for folder in FOLDERS for path in (root / folder).rglob("*.py")]
+def modules(root: Path, *folders: str) -> list[Module]:
+    """Return every module of these folders, or of the package, the services and the tools."""
+    paths = [path for folder in folders or FOLDERS for path in (root / folder).rglob("*.py")]
     return [_parsed(path, root) for path in sorted(paths)]
 
 

@@ -1,4 +1,4 @@
-"""Dockerfiles: twins stay twins, compiling has what it imports, and habits are good."""
+"""Dockerfiles: bases are alike, a change of code leaves the models, and habits are good."""
 
 import json
 import re
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conventions.deployment import BACKENDS, COMPONENTS, FRONTENDS, Component
+from tests.conventions.deployment import SIDES
 
-WHOLE = ("imgserve.models", "imgserve.samples")  # folders copied as they are
-APPS = [each.dockerfile for each in COMPONENTS]
-BASES = [f"deployment/Dockerfile.{name}_base" for name in ("backend", "frontend", "gateway")]
+APPS = [f"deployment/Dockerfile.{side}" for side in SIDES]
+BASES = [f"{app}_base" for app in APPS]
 
 
 def instructions(root: Path, name: str) -> list[tuple[str, str]]:
@@ -32,34 +31,26 @@ def app(request: pytest.FixtureRequest, root: Path) -> list[tuple[str, str]]:
     return instructions(root, request.param)
 
 
-def as_twin(root: Path, component: Component, twin: Component) -> str:
-    """Return a component's Dockerfile with its twin's names in it."""
-    text = (root / component.dockerfile).read_text()
-    top, twin_top = (each.folder.partition("/")[0] for each in (component, twin))
-    module, twin_module = (each.folder.replace("/", ".") for each in (component, twin))
-    text = text.replace(f"{component.folder}/app", f"{twin.folder}/app")
-    text = text.replace(f"{module}.app", f"{twin_module}.app")
-    text = text.replace(f"COPY {top} {top}\n", f"COPY {twin_top} {twin_top}\n")
-    text = text.replace(f"-q imgserve {top}\n", f"-q imgserve {twin_top}\n")
-    return text.replace(component.name, twin.name)
+def copied(found: list[tuple[str, str]]) -> list[str]:
+    """Return what is copied into an image, in order."""
+    return [path for word, text in found if word == "COPY" for path in text.split()[:-1]]
 
 
-@pytest.mark.parametrize("component", FRONTENDS[1:], ids=lambda each: each.name)
-def test_frontends_are_twins(component: Component, root: Path) -> None:
-    first = (root / FRONTENDS[0].dockerfile).read_text()
-    assert as_twin(root, component, FRONTENDS[0]) == first
+def test_code_comes_after_the_models_and_is_no_part_of_their_stage(root: Path) -> None:
+    """So a change of the code that serves compiles nothing again."""
+    found = instructions(root, "deployment/Dockerfile.backend")
+    second = max(number for number, (word, _) in enumerate(found) if word == "FROM")
+    compiling, serving = found[:second], found[second:]
+    assert "-m imgserve.compile" in dict(compiling)["RUN"]
+    assert {"imgserve/backend", "${FOLDER}"} & set(copied(compiling)) == set()
+    assert {"imgserve/backend", "${FOLDER}"} <= set(copied(serving))
+    assert "imgserve/compile" not in copied(serving)
 
 
-def test_backends_of_one_model_are_twins(root: Path) -> None:
-    first = (root / BACKENDS[0].dockerfile).read_text()
-    assert as_twin(root, BACKENDS[2], BACKENDS[0]) == first
-
-
-def test_backend_of_many_models_is_their_twin_but_for_the_list(root: Path) -> None:
-    first = (root / BACKENDS[0].dockerfile).read_text()
-    wanted = first.replace("the compiled model,", "the compiled models,")
-    wanted = wanted.replace("    MODEL_NAME=${MODELS}", "    MODELS=${MODELS}")
-    assert as_twin(root, BACKENDS[1], BACKENDS[0]) == wanted
+def test_packages_are_copied_whole(app: list[tuple[str, str]]) -> None:
+    ours = [path for path in copied(app) if path.startswith("imgserve")]
+    assert ours
+    assert [path for path in ours if not re.fullmatch(r"imgserve/(\*\.py|[a-z]+)", path)] == []
 
 
 def test_bases_of_frontends_and_backends_differ_by_their_lock(root: Path) -> None:
@@ -94,7 +85,7 @@ def test_app_runs_in_exec_form_as_another_user_than_root(app: list[tuple[str, st
 
 def test_labels_and_what_they_need_come_last(app: list[tuple[str, str]]) -> None:
     tail = [word for word, _ in app][[word for word, _ in app].index("CMD") + 1 :]
-    assert tail == ["ARG", "ARG", "LABEL"]
+    assert tail == ["ARG", "ARG", "ARG", "LABEL"]
     labels = re.findall(r"org\.opencontainers\.image\.(\w+)=", dict(app)["LABEL"])
     assert labels == ["title", "source", "revision"]
 

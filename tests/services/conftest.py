@@ -2,7 +2,7 @@
 
 import http.server
 import os
-import socket
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,24 +10,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from tools.run.ports import is_free
 
 from imgserve.settings import BackendSettings
+from tests.services.compiled_models import compiled
 from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
 
 START_TIMEOUT_S = 120
 # Those whose trained weights are packages.
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = cycle(range(21_000 + 1000 * (WORKER % 11), 22_000 + 1000 * (WORKER % 11), 10))
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
 
 
 # A developer's own settings must not change what is tested.
-SETTINGS = {each.name.upper() for each in fields(BackendSettings)}
+SETTINGS = {field.name.upper() for field in fields(BackendSettings)}
 CLEAN = {name: value for name, value in os.environ.items() if name not in SETTINGS}
 
 
@@ -64,27 +69,32 @@ def picture_host() -> Iterator[PictureHost]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+    """Return a port that nobody listens on, nor on the few after it.
+
+    Each of pytest-xdist's processes has ports of its own, below those that Linux hands out.
+    """
+    return next(port for port in PORTS if is_free(port))
 
 
 @pytest.fixture(scope="session")
-def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with models compiled into it, by the command that does it."""
+def kept_models(root: Path, pytestconfig: pytest.Config) -> Callable[..., Path]:
+    """Return a function that returns a folder of compiled models; tests must not change it."""
+    return partial(compiled, pytestconfig.cache.mkdir("compiled"), root)
+
+
+@pytest.fixture(scope="session")
+def weights_dir(kept_models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with models compiled into it."""
     folder = tmp_path_factory.mktemp("weights")
-    command = [sys.executable, "-m", "imgserve.compile", *MODELS]
-    command += ["--out", str(folder / "compiled")]
-    subprocess.run(command, check=True)
+    shutil.copytree(kept_models("fp32", *MODELS), folder / "compiled")
     return folder
 
 
 @pytest.fixture(scope="session")
-def int8_weights_dir(weights_dir: Path) -> Path:
+def int8_weights_dir(kept_models: Callable[..., Path], weights_dir: Path) -> Path:
     """Return the same folder with the embedded model in int8 beside them."""
-    command = [sys.executable, "-m", "imgserve.compile", MODELS[0], "--precision", "int8"]
-    subprocess.run([*command, "--out", str(weights_dir / "compiled")], check=True)
+    made = kept_models("int8", MODELS[0], "--precision", "int8")
+    shutil.copytree(made, weights_dir / "compiled", dirs_exist_ok=True)
     return weights_dir
 
 

@@ -64,7 +64,9 @@ def copy(
     (line,) = re.findall(r"^ *(Entry\(.*\))$", steps, re.MULTILINE)
     at_the_end(folder / "imgserve/models/catalogue.py", r"^( *)Entry\(.*\),\n", rf"\1{line},\n")
     (more,) = re.findall(r"`(,\w+)`", steps)
-    at_the_end(folder / "deployment/cloudbuild_backend_v2.yaml", r"^ *_MODELS: .*", more)
+    at_the_end(folder / "deployment/components.sh", r"compiled_models=\w+,[\w,]+", more)
+    (script,) = re.findall(r"run `(deployment/\w+\.sh)`", steps)
+    subprocess.run([folder / script], check=True)
     return folder
 
 
@@ -144,7 +146,7 @@ def test_a_wrong_figure_is_shown_with_the_right_one(
     catalogue = folder / "imgserve/models/catalogue.py"
     catalogue.write_text(catalogue.read_text().replace("2_542_856", "2_542_857"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/unit/test_catalogue.py", "-k", model],
+        [sys.executable, "-m", "pytest", "-q", "tests/torch/test_catalogue.py", "-k", model],
         cwd=folder,
         env=environ,
         check=False,

@@ -1,12 +1,59 @@
-"""Fixtures that several unit tests share."""
+"""Fixtures that several unit tests share, and the border of this folder: no process, no torch."""
 
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
 Pair = tuple[socket.socket, socket.socket]
 Pairs = Callable[[], Pair]
+
+PROCESS_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
+TORCH = {"torch", "torchvision"}
+# Module to the reason it may start a process.
+STARTERS = {
+    "test_bench_strategies": "runs the command that it is about",
+    "test_deliverables": "its subject is a script of bash",
+    "test_frontend_start": "looks at what a new interpreter has imported",
+    "test_loading": "compiles, and looks at what a new interpreter has imported",
+    "test_page": "looks at what a new interpreter has imported",
+    "test_rehearsal_builds": "runs the steps of builds",
+    "test_rehearsal_host": "starts the rehearsal's own processes",
+    "test_rehearsal_run_instances": "openssl signs its tokens",
+    "test_rehearsal_server": "openssl signs its tokens",
+    "test_rehearsal_story": "runs scripts of bash",
+}
+
+
+class Border:
+    """Refuses to start a process or to import torch while a unit test runs."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        sys.addaudithook(self._audit)  # there is no way to remove one
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.closed:
+            return
+        if event in PROCESS_STARTS:
+            raise AssertionError("tests/unit starts no process: move this test to tests/services")
+        if event == "import" and args[0] in TORCH:
+            raise AssertionError("tests/unit imports no torch: move this test to tests/torch")
+
+
+BORDER = Border()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hold the border while a test of this folder and its fixtures run."""
+    BORDER.closed = item.path.stem not in STARTERS
+    try:
+        return (yield)
+    finally:
+        BORDER.closed = False
 
 
 @pytest.fixture
@@ -17,10 +64,10 @@ def pairs() -> Iterator[Pairs]:
     def pair() -> Pair:
         both = socket.socketpair()
         made.extend(both)
-        for each in both:
-            each.settimeout(10)
+        for end in both:
+            end.settimeout(10)
         return both
 
     yield pair
-    for each in made:
-        each.close()
+    for end in made:
+        end.close()

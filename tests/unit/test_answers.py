@@ -1,6 +1,7 @@
 """From results to the tables and figures in the texts, and to dollars."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tools.benchmarks.answers import costs
 from tools.benchmarks.answers.__main__ import NUMBERS, TABLES, WANTED, contents, main
 from tools.benchmarks.answers.costs import TIER_1, TIER_2
 from tools.benchmarks.records import Results
-from tools.marked import filled
+from tools.documents import filled
 
 
 def rehearsal(folder: Path, **more: object) -> None:
@@ -149,11 +150,11 @@ def test_containers_are_billed_by_time_first_and_then_by_their_number(
     assert costs.containers(load, alone_s=0.1, full_s=0.02) == pytest.approx(billed)
 
 
-def test_containers_are_those_of_the_script_that_deploys(root: Path) -> None:
-    script = (root / "deployment" / "deploy_backend_v1.sh").read_text(encoding="utf-8")
-    for option in (f"cpu={costs.VCPUS}", f"memory={costs.MEMORY_GIB}Gi"):
-        assert f"--{option} " in script
-    assert f"--concurrency={costs.CONCURRENCY} " in script
+def test_containers_are_those_of_the_table_of_components(root: Path) -> None:
+    table = (root / "deployment" / "components.sh").read_text(encoding="utf-8")
+    (values,) = re.findall(r"side=backend .*\n *export (.*?) timeout", table)
+    wanted = f"cpu={costs.VCPUS} memory={costs.MEMORY_GIB}Gi concurrency={costs.CONCURRENCY}"
+    assert values == wanted
 
 
 TEXT = "a\n<!-- k:x -->\nold\n<!-- /k:x -->\nis <!-- k:n -->7<!-- /k:n --> times\n"

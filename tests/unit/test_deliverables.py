@@ -34,7 +34,7 @@ services:
 def recorded(text: str, path: str, value: str, folder: Path) -> str:
     """Return a file's text with a value written into it, as the scripts do it."""
     (folder / "deployment").mkdir(exist_ok=True)
-    for name in ("lib.sh", "deliverables.awk"):
+    for name in ("lib.sh", "components.sh", "deliverables.awk"):
         shutil.copy(DEPLOYMENT / name, folder / "deployment" / name)
     (folder / "deliverables.yaml").write_text(text)
     command = 'set -euo pipefail; source "$0"; record "$1" "$2"'

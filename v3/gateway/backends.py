@@ -145,11 +145,12 @@ def _valid(match: re.Match[str]) -> bool:
 def _refuse_twins(backends: Iterable[Backend]) -> None:
     models: set[str] = set()
     urls: dict[str, str] = {}
-    for each in backends:
-        if each.model in models:
-            raise InvalidSetting(f"BACKENDS names {each.model} twice: each model has one backend")
-        if each.url in urls:
-            twins = f"{urls[each.url]} and {each.model}"
-            raise InvalidSetting(f"{twins} have one backend, {each.url}: each needs its own")
-        models.add(each.model)
-        urls[each.url] = each.model
+    for backend in backends:
+        model, url = backend.model, backend.url
+        if model in models:
+            raise InvalidSetting(f"BACKENDS names {model} twice: each model has one backend")
+        if url in urls:
+            twins = f"{urls[url]} and {model}"
+            raise InvalidSetting(f"{twins} have one backend, {url}: each needs its own")
+        models.add(model)
+        urls[url] = model

@@ -47,9 +47,9 @@ def api_document(backends: Sequence[Backend], access: Access, deadline_s: float)
     """
     for backend in backends:
         _require_reachable(backend, access)
-    rules = [_rule(each, access, deadline_s) for each in backends]
+    rules = [_rule(backend, access, deadline_s) for backend in backends]
     paths = {MODELS: {"get": _operation("list_models", "List the models", rules[0])}}
-    for model, rule in zip((each.model for each in backends), rules, strict=True):
+    for model, rule in zip((backend.model for backend in backends), rules, strict=True):
         state = _operation(f"describe_{model}", f"Say what {model} is", rule)
         predict = _operation(f"predict_{model}", f"Say what {model} sees on a picture", rule)
         paths[MODEL.format(model=model)] = {"get": state}

@@ -43,7 +43,7 @@ def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder
     Raises:
         InvalidSetting: something that is needed is missing or cannot be written down.
     """
-    models = tuple(each.model for each in backends)
+    models = tuple(backend.model for backend in backends)
     limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES
     values = {
         "FOLDER": _path(folder),
@@ -56,7 +56,7 @@ def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder
         "RESOLVER": _resolver(settings.resolver, backends),
         "PROXY_SSL": _proxy_ssl(settings.ssl_cert_file, backends),
         "UPSTREAMS": "\n".join(map(_upstream, filter(_keeps_connections, backends))),
-        "LOCATIONS": "\n".join(_locations(each, bool(settings.api_key)) for each in backends),
+        "LOCATIONS": "\n".join(_locations(one, bool(settings.api_key)) for one in backends),
         "KEY": _key(settings.api_key),
         "KEY_CHECK": KEY_CHECK if settings.api_key else "",
         **_problem_bodies(settings, models),
@@ -110,7 +110,7 @@ def _key(api_key: str) -> str:
 
 
 def _resolver(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
-    names = [each.host for each in backends if _needs_look_up(each)]
+    names = [backend.host for backend in backends if _needs_look_up(backend)]
     if not names:
         return ""
     servers = given or system_name_servers()
@@ -127,7 +127,7 @@ def _needs_look_up(backend: Backend) -> bool:
 
 def _proxy_ssl(given: Path | None, backends: Sequence[Backend]) -> str:
     """Return how backends prove who they are; nginx by itself believes any certificate."""
-    if all(each.scheme == "http" for each in backends):
+    if all(backend.scheme == "http" for backend in backends):
         return ""
     return (
         "proxy_ssl_protocols TLSv1.2 TLSv1.3;\n    proxy_ssl_verify on;\n"

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -35,21 +34,23 @@ def serve(nginx: str, config: Path) -> int:
     docker stop a container, for an order to drop the requests it has. It finishes them on SIGQUIT:
     https://nginx.org/en/docs/control.html
     """
-    stopped = threading.Event()
+    is_stopped = False
     running: list[subprocess.Popen[bytes]] = []
 
     def drain(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
+        # No lock is taken here: a second signal may come while the first is handled.
+        nonlocal is_stopped
+        is_stopped = True
         for process in running:
             process.send_signal(signal.SIGQUIT)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, drain)
     running.append(subprocess.Popen(_command(nginx, config)))
-    if stopped.is_set():  # between the two lines above
+    if is_stopped:  # between the two lines above
         running[0].send_signal(signal.SIGQUIT)
     status = running[0].wait()
-    return 0 if stopped.is_set() else status or 1
+    return 0 if is_stopped else status or 1
 
 
 def temporary_folder() -> TemporaryDirectory[str]:

@@ -52,7 +52,7 @@ def system_name_servers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     found = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
-    return tuple(address for each in found if (address := _as_nginx_writes(each)))
+    return tuple(address for text in found if (address := _as_nginx_writes(text)))
 
 
 def _as_nginx_writes(text: str) -> str:
@@ -73,9 +73,9 @@ def authorities(given: Path | None) -> Path:
         InvalidSetting: there is none.
     """
     candidates = AUTHORITIES if given is None else (given,)
-    for each in candidates:
-        if each.is_file():
-            return each
+    for file in candidates:
+        if file.is_file():
+            return file
     raise InvalidSetting(
         "the certificates of the authorities that https needs are not in "
         f"{' or '.join(map(str, candidates))}: install ca-certificates, or set SSL_CERT_FILE"

@@ -179,6 +179,11 @@ class Project:
             if each["argv"][0] == tool
         ]
 
+    def everything(self) -> list[tuple[list[str], str]]:
+        """Return the arguments and the standard input of each call, of gcloud and of curl."""
+        record = self.record()
+        return [([*map(self._short, each["argv"])], each["stdin"].strip()) for each in record]
+
     def record(self) -> list[dict[str, Any]]:
         """Return all that was written down of the calls."""
         lines = (self.folder / "calls.jsonl").read_text().splitlines()

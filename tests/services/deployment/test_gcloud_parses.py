@@ -3,7 +3,6 @@
 It gets as far as asking Google, for which a stand-in answers.
 """
 
-import os
 import re
 import shlex
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.deployment.google_stand_in import Google
+from tests.services.deployment.google import google
 from tests.services.deployment.project import Project
 from tests.services.deployment.scenarios import SCENARIOS
 
@@ -90,17 +89,17 @@ class Answer:
 def ask(gcloud: str, call: list[str], folder: Path) -> Answer:
     """Return what the real gcloud makes of a command line."""
     folder.mkdir()
-    with Google() as google:
+    with google() as asked:
         ended = subprocess.run(
             [gcloud, *call[1:]],
             check=False,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), **google.environ(folder)},
+            env=asked.environ(folder),
             input="a secret",
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
         )
-        return Answer(call, ended.returncode, ended.stderr, google.requests)
+        return Answer(call, ended.returncode, ended.stderr, asked.requests)
 
 
 def ask_all(gcloud: str, calls: list[list[str]], folder: Path) -> list[Answer]:
@@ -122,21 +121,16 @@ def test_gcloud_understands_every_kind_of_command_line(
     assert not wrong, "\n".join(wrong)
 
 
+LIST = ("gcloud", "run", "services", "list")
+IN = ("--project=p", "--region=r")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        ["gcloud", "run", "services", "list", "--project=p", "--regoin=europe-west1"],
-        [
-            "gcloud",
-            "run",
-            "deploy",
-            "s",
-            "--project=p",
-            "--region=r",
-            "--image=i",
-            "--max-instances=x",
-        ],
-        ["gcloud", "run", "services", "list", "--project=p", "--region=r", "--filter=a = ("],
+        [*LIST, "--project=p", "--regoin=europe-west1"],
+        [*("gcloud", "run", "deploy", "s"), *IN, "--image=i", "--max-instances=x"],
+        [*LIST, *IN, "--filter=a = ("],
     ],
     ids=["flag", "value", "expression"],
 )

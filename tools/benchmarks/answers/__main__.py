@@ -10,7 +10,7 @@ from tools.benchmarks.answers.costs import costs
 from tools.benchmarks.paths import RESULTS, ROOT
 from tools.benchmarks.plan import FULL
 from tools.benchmarks.records import MEASURED_ONCE, REHEARSAL, Results
-from tools.marked import filled, names
+from tools.documents import filled, names
 
 KIND = "figures"
 SHORT_ANSWER, README = "SHORT_ANSWER.md", "README.md"

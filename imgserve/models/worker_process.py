@@ -1,0 +1,121 @@
+"""The worker's side: ``python -m imgserve.models.worker_process FD...``, started by ``Worker``.
+
+The first descriptor is the control connection, each of the others a slot, which is served by a
+thread of its own. The process ends when the backend's end of the control connection closes.
+"""
+
+import logging
+import logging.config
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from imgserve.contract import PredictOptions
+from imgserve.errors import HttpError, ImgserveError, WorkerLost
+from imgserve.log import logging_config
+from imgserve.models.classifier import Classifier
+from imgserve.models.worker import (
+    InternalFailure,
+    Job,
+    Load,
+    Message,
+    Ready,
+    Rejected,
+    receive,
+    rejection,
+    send,
+)
+from imgserve.settings import MIB, BackendSettings
+
+log = logging.getLogger("imgserve.worker")
+
+# What decoding the largest picture may take, beside the loaded model: a picture of four bytes a
+# pixel, and up to three copies of it while it is turned, blended or converted.
+BYTES_A_PIXEL = 16
+BYTES_A_SLOT = 64 * MIB  # the file, the resized picture and what inference needs
+OUT_OF_MEMORY = 12  # exit status; the number of ENOMEM
+
+
+def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
+    """Load the model that the backend names, then classify until it ends; return the status.
+
+    Args:
+        load: returns a model by its id, warm; errors as ``loading.prepare``.
+    """
+    control, *slots = (Connection(int(number)) for number in sys.argv[1:])
+    order = receive(control)
+    assert isinstance(order, Load), "the first message says what to load"  # noqa: S101
+    settings = order.settings
+    logging.config.dictConfig(logging_config(settings.log_level))
+    _be_first_to_go()
+    try:
+        classifier = load(settings, order.model)
+    except ImgserveError as exc:
+        with suppress(OSError):  # the backend has ended
+            send(control, Rejected(str(exc)))
+        return 1
+    slot_bytes = BYTES_A_SLOT + BYTES_A_PIXEL * settings.max_image_pixels
+    limit_growth(order.slots * slot_bytes)
+    with suppress(OSError, EOFError):  # likewise
+        for slot in slots:
+            threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
+        send(control, Ready())
+        control.recv_bytes()  # nothing comes: the wait ends with the backend
+    return 0
+
+
+def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) -> None:
+    with suppress(OSError, EOFError):  # the backend has ended
+        while True:
+            job = receive(slot)
+            assert isinstance(job, Job), "a slot is asked for pictures"  # noqa: S101
+            answer = _answer(job, classifier, settings)
+            send(slot, answer)
+            if isinstance(answer, Rejected) and answer.slug == WorkerLost.slug:
+                os._exit(OUT_OF_MEMORY)  # what could not be allocated may have left holes
+
+
+def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Message:
+    options = PredictOptions(top_k=job.top_k, thumbnail=job.thumbnail)
+    try:
+        return classifier.classify(job.data, options, limit_pixels=settings.max_image_pixels)
+    except HttpError as exc:
+        return rejection(exc)
+    except MemoryError:
+        log.error("a picture needs more memory than a worker may use")
+        return rejection(
+            WorkerLost("this picture needs more memory than a worker may use: send a smaller one")
+        )
+    except Exception:
+        log.exception("a picture could not be classified")
+        return InternalFailure()
+
+
+def _be_first_to_go() -> None:
+    """Ask Linux to end this process, not the backend, where the container's memory runs out."""
+    with suppress(OSError):  # another system
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def limit_growth(growth_bytes: int) -> None:
+    """Refuse this process more memory than it has now and so many bytes beyond.
+
+    Linux alone counts what a process may write to towards this limit (getrlimit(2), RLIMIT_DATA).
+    """
+    with suppress(OSError, ValueError):  # another system, or a lower limit from outside
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        limit = pages * resource.getpagesize() + growth_bytes
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1])
+        )
+
+
+if __name__ == "__main__":
+    from imgserve.models.openvino_engine import load  # here: another engine does without it
+
+    sys.exit(main(load))

@@ -1,0 +1,367 @@
+"""Workers as real processes, with the embedded model, before and behind a pool."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from PIL import Image
+
+from imgserve.contract import Prediction, PredictOptions
+from imgserve.errors import (
+    DamagedPicture,
+    HttpError,
+    TooManyPixels,
+    UnsupportedFormat,
+    WorkerLost,
+)
+from imgserve.models import pool as pool_module
+from imgserve.models import worker as worker_module
+from imgserve.models.classifier import Classifier
+from imgserve.models.compiled_model import described, read_info, write_info
+from imgserve.models.openvino_engine import load
+from imgserve.models.pool import WorkerPool
+from imgserve.models.worker import Result, Worker
+from imgserve.settings import BackendSettings
+from tests.services.conftest import MODELS
+from tests.unit import pictures
+from tests.unit.waiting import wait_until
+
+MODEL = MODELS[0]
+THREADS = 2
+OPTIONS = PredictOptions(top_k=5)
+CAT = pictures.path("chelsea.png").read_bytes()
+CAT_PIXELS = 451 * 300
+SAME = 2e-6  # probabilities are rounded to six digits; one thread sums in another order than two
+LIMIT_S = 2.0
+
+Start = Callable[..., WorkerPool]
+
+
+def settings(weights_dir: Path, **more: object) -> BackendSettings:
+    """Return settings for two threads."""
+    return BackendSettings(weights_dir=weights_dir, threads=THREADS, **more)  # type: ignore[arg-type]
+
+
+def children() -> set[int]:
+    """Return the processes that this one started, also those that ended but were not waited for."""
+    return {child.pid for child in psutil.Process().children()}
+
+
+def workers(pool: WorkerPool, model_id: str = MODEL) -> list[Worker]:
+    """Return the running workers of a model, the first one first."""
+    model = pool._models.get(model_id)
+    return sorted(model.workers, key=lambda worker: worker.number) if model else []
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs (one that ended but was not waited for does not)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def assert_same(result: Result, expected: Result) -> None:
+    """Assert that two answers name the same classes, as probable."""
+
+    def named(predictions: list[Prediction]) -> list[tuple[str, int]]:
+        return [(prediction.category, prediction.class_id) for prediction in predictions]
+
+    assert named(result.predictions) == named(expected.predictions)
+    for one, other in zip(result.predictions, expected.predictions, strict=True):
+        assert one.probability == pytest.approx(other.probability, abs=SAME)
+    assert result.thumbnail == expected.thumbnail
+
+
+@pytest.fixture(scope="module")
+def here(weights_dir: Path) -> Classifier:
+    """Return the model in this process."""
+    return load(settings(weights_dir), MODEL)
+
+
+@pytest.fixture
+def start(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Return a function that starts a pool whose workers run; all end with the test."""
+    monkeypatch.setattr(pool_module, "RESTART_PAUSE_S", 0.2)
+    before = children()
+    pools: list[WorkerPool] = []
+
+    def start(
+        *ids: str, copies: int = 2, limit_bytes: int | None = None, **more: object
+    ) -> WorkerPool:
+        given = settings(weights_dir, copies=copies, **more)
+        pools.append(WorkerPool(given, ids or [MODEL], limit_bytes=limit_bytes))
+        wait_until(lambda: len(workers(pools[-1], pools[-1].ids[0])) == copies)
+        return pools[-1]
+
+    yield start
+    for pool in pools:
+        pool.close()
+    wait_until(lambda: children() <= before)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_workers_answer_as_the_model_in_this_process(
+    start: Start, here: Classifier, copies: int
+) -> None:
+    pool = start(copies=copies)
+    for name in ("chelsea.png", "rocket.jpg", "coffee.png"):
+        data = pictures.path(name).read_bytes()
+        options = PredictOptions(top_k=3, thumbnail=name.startswith("c"))
+        result = pool.classify(MODEL, data, options)
+        assert_same(result, here.classify(data, options, limit_pixels=10**7))
+        assert len(result.predictions) == 3
+        assert min(result.decode_ms, result.preprocess_ms, result.inference_ms) > 0
+    assert pool.ready_id() == MODEL
+
+
+def test_a_picture_that_cannot_be_used_is_refused_as_in_this_process(
+    start: Start, here: Classifier
+) -> None:
+    pool = start(copies=1, max_image_pixels=CAT_PIXELS - 1)
+    cases: list[tuple[bytes, type[HttpError]]] = [
+        (b"", UnsupportedFormat),
+        (b"%PDF-1.7", UnsupportedFormat),
+        (b"GIF89a\1\0\1\0\0\0\0", DamagedPicture),
+        (CAT, TooManyPixels),
+    ]
+    for data, error in cases:
+        with pytest.raises(error) as refused:
+            pool.classify(MODEL, data, OPTIONS)
+        with pytest.raises(error) as expected:
+            here.classify(data, OPTIONS, limit_pixels=CAT_PIXELS - 1)
+        assert type(refused.value) is error
+        assert str(refused.value) == str(expected.value)
+
+
+def test_many_who_ask_at_once_all_get_their_own_answers_from_all_workers(
+    start: Start, here: Classifier
+) -> None:
+    pool = start()
+    data = [pictures.path(name).read_bytes() for name in ("chelsea.png", "coffee.png")] * 20
+    used_s = {worker.pid: cpu_s(worker.pid) for worker in workers(pool)}
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda one: pool.classify(MODEL, one, OPTIONS), data))
+    expected = [here.classify(one, OPTIONS, limit_pixels=10**7) for one in data[:2]] * 20
+    for result, right in zip(answers, expected, strict=True):
+        assert_same(result, right)
+    assert len(used_s) == 2
+    for pid, before_s in used_s.items():
+        assert cpu_s(pid) > before_s
+
+
+def cpu_s(pid: int) -> float:
+    """Return how long a process has computed."""
+    return psutil.Process(pid).cpu_times().user
+
+
+# --- workers that hang, die or grow ------------------------------------------------------------
+
+
+def test_a_stopped_worker_is_replaced_in_time_and_loses_only_its_own_picture(
+    start: Start,
+) -> None:
+    pool = start(predict_timeout_s=LIMIT_S)
+    stopped = workers(pool)[0]
+    os.kill(stopped.pid, signal.SIGSTOP)
+    began_s = time.monotonic()
+    waited_s: list[float] = []
+
+    def ask(_: int) -> str:
+        asked_s = time.monotonic()
+        try:
+            return pool.classify(MODEL, CAT, OPTIONS).predictions[0].category
+        except WorkerLost as exc:
+            return str(exc)
+        finally:
+            waited_s.append(time.monotonic() - asked_s)
+
+    with ThreadPoolExecutor(8) as callers:
+        said = list(callers.map(ask, range(40)))
+    lost = [answer for answer in said if "send the picture again" in answer]
+    assert lost == [
+        "the worker that had this picture took more than 2 s and is replaced: "
+        "send the picture again"
+    ]
+    assert max(waited_s) < LIMIT_S + 0.5
+    assert time.monotonic() - began_s < 10
+    assert not is_alive(stopped.pid)
+    wait_until(lambda: len(workers(pool)) == 2)
+    assert pool.ready_id() == MODEL
+
+
+def test_while_its_only_worker_hangs_a_model_is_not_ready_and_who_waits_is_answered_later(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgserve.models.worker.STUCK_S", 0.2)
+    pool = start(copies=1, predict_timeout_s=LIMIT_S)
+    os.kill(workers(pool)[0].pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(3) as callers:
+        answers = [callers.submit(pool.classify, MODEL, CAT, OPTIONS) for _ in range(3)]
+        wait_until(lambda: pool.state(MODEL)[0] == "loading")
+        lost = [type(answer.exception(20)) for answer in answers]
+    assert sorted(map(str, lost)) == sorted(map(str, [WorkerLost, WorkerLost, type(None)]))
+    assert pool.ready_id() == MODEL
+
+
+def test_a_killed_worker_is_replaced(start: Start) -> None:
+    pool = start()
+    first, second = (worker.pid for worker in workers(pool))
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: [worker.pid for worker in workers(pool)][-1:] == [second])
+    for _ in range(5):
+        assert pool.classify(MODEL, CAT, OPTIONS).predictions
+    wait_until(lambda: len(workers(pool)) == 2)
+    assert second in {worker.pid for worker in workers(pool)}
+
+
+HUNGRY = """
+import sys
+from imgserve.models import worker_process
+from imgserve.models.classifier import Classifier
+from imgserve.models.openvino_engine import load
+
+def classify(self, data, options, *, limit_pixels, classify=Classifier.classify):
+    if data == b"hungry":
+        return [bytes(100_000_000) for _ in range(100)]
+    return classify(self, data, options, limit_pixels=limit_pixels)
+
+Classifier.classify = classify
+sys.exit(worker_process.main(load))
+"""
+
+
+def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_told(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hungry_worker.py").write_text(HUNGRY)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
+    monkeypatch.setitem(worker_module.PROGRAMS, "openvino", "hungry_worker")
+    pool = start(copies=1)
+    pid = workers(pool)[0].pid
+    with pytest.raises(WorkerLost, match="needs more memory than a worker may use"):
+        pool.classify(MODEL, b"hungry", OPTIONS)
+    wait_until(lambda: not is_alive(pid))
+    wait_until(lambda: workers(pool))
+    assert pool.classify(MODEL, CAT, OPTIONS).predictions
+
+
+def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
+    start: Start,
+) -> None:
+    side = 7000  # 49 megapixels
+    pool = start(copies=1, max_image_pixels=side * side)
+    for mode, encoding in (("RGBA", "PNG"), ("I;16", "PNG")):
+        buffer = io.BytesIO()
+        Image.new(mode, (side, side)).save(buffer, encoding)
+        assert pool.classify(MODEL, buffer.getvalue(), OPTIONS).predictions
+    assert len(workers(pool)) == 1
+
+
+def test_models_leave_memory_by_what_their_workers_really_take(start: Start) -> None:
+    one, two = MODELS[:2]
+    pool = start(one, two, copies=1, limit_bytes=1)
+    first = workers(pool, one)[0].pid
+    assert pool.classify(two, CAT, OPTIONS).predictions
+    assert not is_alive(first)
+    assert pool.state(one)[0] == "absent"
+    roomy = start(one, two, copies=1, limit_bytes=2**40)
+    assert roomy.classify(two, CAT, OPTIONS).predictions
+    assert roomy.state(one)[0] == roomy.state(two)[0] == "ready"
+    assert roomy._models[one].bytes() > 30_000_000
+
+
+# --- models that cannot be loaded --------------------------------------------------------------
+
+
+def test_a_graph_that_nobody_can_read_is_told_with_the_status_and_the_log_says_why(
+    weights_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    compiled = tmp_path / "compiled"
+    info = read_info(weights_dir / "compiled", MODEL)
+    compiled.mkdir()
+    shutil.copy(weights_dir / "compiled" / info.weights.name, compiled)
+    graph = compiled / info.graph.name
+    graph.write_text("no graph")
+    write_info(compiled, msgspec.structs.replace(info, graph=described(graph, graph.name)))
+    before = children()
+    pool = WorkerPool(settings(tmp_path), [MODEL])
+    wait_until(lambda: pool.state(MODEL)[0] == "absent")
+    said = pool.state(MODEL)[1] or ""
+    assert f"that loaded {MODEL} ended with status 1: the log says why" in said
+    assert "Traceback" in capfd.readouterr().err
+    wait_until(lambda: children() <= before)
+
+
+# --- the process that started them --------------------------------------------------------------
+
+STARTER = """
+import signal, sys, time
+from pathlib import Path
+from imgserve.contract import PredictOptions
+from imgserve.models.pool import WorkerPool
+from imgserve.settings import BackendSettings
+
+signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+folder, model, picture = sys.argv[1:]
+pool = WorkerPool(BackendSettings(weights_dir=Path(folder), threads=2), [model])
+while len(pool._models[model].workers) < 2:
+    time.sleep(0.01)
+print(*(worker.pid for worker in pool._models[model].workers), flush=True)
+for _ in sys.stdin:
+    result = pool.classify(model, Path(picture).read_bytes(), PredictOptions())
+    print(result.predictions[0].category, flush=True)
+"""
+
+Starter = subprocess.Popen[str]
+
+
+@pytest.fixture
+def starter(root: Path, weights_dir: Path) -> Iterator[Starter]:
+    """Return a process in a group of its own that starts two workers and asks them when told."""
+    command = [sys.executable, "-c", STARTER, str(weights_dir), MODEL]
+    command += [str(pictures.path("coffee.png"))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=root, stdin=pipe, stdout=pipe, text=True, process_group=0
+    ) as process:
+        yield process
+        process.kill()
+
+
+def said(starter: Starter) -> str:
+    """Return the next line of the process."""
+    assert starter.stdout is not None
+    return starter.stdout.readline().strip()
+
+
+def test_an_interrupt_of_the_terminal_does_not_reach_the_workers(starter: Starter) -> None:
+    assert starter.stdin is not None
+    computing = [int(pid) for pid in said(starter).split()]
+    assert len(computing) == 2
+    os.killpg(starter.pid, signal.SIGINT)
+    assert said(starter) == "interrupted"
+    for _ in range(3):
+        starter.stdin.write("\n")
+        starter.stdin.flush()
+        assert said(starter) == "espresso"
+    assert [is_alive(pid) for pid in computing] == [True, True]
+
+
+def test_workers_end_by_themselves_when_the_process_that_started_them_is_killed(
+    starter: Starter,
+) -> None:
+    computing = [int(pid) for pid in said(starter).split()]
+    assert [is_alive(pid) for pid in computing] == [True, True]
+    starter.kill()
+    wait_until(lambda: not any(map(is_alive, computing)))

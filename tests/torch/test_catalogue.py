@@ -1,0 +1,15 @@
+"""The catalogue's figures are those of torchvision's weights."""
+
+import pytest
+
+from imgserve.compile.weights import default_weights
+from imgserve.models import catalogue
+
+
+@pytest.mark.parametrize("model_id", catalogue.CATALOGUE)
+def test_catalogue_has_the_figures_of_torchvisions_weights(model_id: str) -> None:
+    entry, weights = catalogue.entry(model_id), default_weights(model_id)
+    assert entry.parameters == weights.meta["num_params"]
+    assert entry.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert entry.input_size == weights.transforms().crop_size[0]
+    assert len(weights.meta["categories"]) == 1000

@@ -1,0 +1,280 @@
+"""Architectures are compiled for real; those whose weights need a hub with random ones."""
+
+import importlib.util
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from imgserve.compile import __main__ as compiling
+from imgserve.compile import export, torch_engine
+from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
+from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile.weights import default_weights
+from imgserve.errors import CompileMismatch
+from imgserve.models import catalogue, compiled_model, openvino_engine
+from imgserve.models.classifier import Classifier
+from imgserve.models.compiled_model import ModelInfo, Transform
+from tests.unit import pictures
+
+EMBEDDED = "efficientnet_lite0"
+TINY = catalogue.Entry("squeezenet1_1", "SqueezeNet 1.1", 1_235_496, 58.178, 224)
+LARGE = [model_id for model_id in catalogue.CATALOGUE if not model_id.startswith("efficientnet")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the embedded model compiled into it."""
+    out = tmp_path_factory.mktemp("compiled")
+    assert compiling.main([EMBEDDED, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def compiled(folder: Path) -> Classifier:
+    return openvino_engine.load(folder, EMBEDDED, threads=2)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Callable[[str], np.ndarray]:
+    """Return torch's own probabilities: transforms, module and softmax, no code of ours."""
+    weights = torchvision.models.get_model_weights(EMBEDDED).DEFAULT
+    module = torchvision.models.get_model(EMBEDDED, weights=weights).eval()
+
+    def probabilities(shape: str) -> np.ndarray:
+        with torch.inference_mode():
+            logits = module(weights.transforms()(SHAPES[shape])[None])
+        return logits.softmax(dim=1)[0].numpy()
+
+    return probabilities
+
+
+SHAPES = pictures.shapes()
+
+
+@pytest.mark.parametrize("shape", [*pictures.NAMES, "cat1x1", "cat1999x257"])
+def test_compiled_answers_equal_torch_and_its_own_transforms(
+    compiled: Classifier, reference: Callable[[str], np.ndarray], shape: str
+) -> None:
+    made = compiled(SHAPES[shape])
+    assert np.abs(made.probabilities - reference(shape)).max() < 1e-3
+    assert made.probabilities.sum() == pytest.approx(1, abs=1e-4)
+    assert made.model == EMBEDDED
+    assert made.crop.shape == (224, 224, 3)
+
+
+def test_torch_engine_answers_as_the_compiled_model(tmp_path: Path, compiled: Classifier) -> None:
+    plain = torch_engine.load(tmp_path, EMBEDDED, threads=2)
+    for name in pictures.NAMES:
+        ours, theirs = compiled(pictures.picture(name)), plain(pictures.picture(name))
+        assert np.abs(ours.probabilities - theirs.probabilities).max() < 1e-4
+        assert ours.categories == theirs.categories
+
+
+def _random_servable(model_id: str) -> Servable:
+    torch.manual_seed(0)
+    module = torchvision.models.get_model(model_id).eval()
+    return Servable(module, transform_of(default_weights(model_id))).eval()
+
+
+@pytest.mark.parametrize(
+    "model_id", [TINY.id, *(pytest.param(name, marks=pytest.mark.large) for name in LARGE)]
+)
+def test_an_architecture_compiles_and_agrees_with_torch(
+    model_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(catalogue.CATALOGUE, TINY.id, TINY)
+    servable = _random_servable(model_id)
+    transform = transform_of(default_weights(model_id))
+    info = export.export(model_id, servable, transform, tmp_path)
+    assert info.largest_difference < export.TOLERANCE
+    loaded = openvino_engine.load(tmp_path, model_id, threads=2)
+    original = TorchEngine(servable, threads=2)
+    for name in ("chelsea.png", "retina.jpg"):
+        made = loaded(pictures.picture(name))
+        expected = original(made.crop[np.newaxis])[0]
+        assert np.abs(made.probabilities - expected).max() < 1e-4
+
+
+def test_a_compiled_model_says_what_it_is(folder: Path) -> None:
+    info = compiled_model.read_info(folder, EMBEDDED)
+    assert info.categories[281] == "tabby"
+    assert info.parameters == 4_652_008
+    assert set(info.versions) == {"imgserve", "torch", "torchvision", "openvino"}
+    assert info.precision == "fp32"
+    names = {f"{EMBEDDED}.json", f"{EMBEDDED}.lock", info.graph.name, info.weights.name}
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_what_depends_on_the_shape_alone_is_computed_when_compiling(folder: Path) -> None:
+    graph = (folder / compiled_model.read_info(folder, EMBEDDED).graph.name).read_text()
+    assert graph.count('type="Pad"') == 49  # of as many convolutions
+    assert 'type="ShapeOf"' not in graph
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder to compile into; what is compiled from now on is a network of one layer."""
+    transform = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten())
+    monkeypatch.setattr(compiling, "servable", lambda *_, **__: Servable(network, transform).eval())
+    monkeypatch.setattr(compiling, "transform_of", lambda _: transform)
+    return tmp_path / "compiled"
+
+
+def compile_tiny(folder: Path, *options: str) -> ModelInfo:
+    """Compile by the command; return what the model is said to be."""
+    assert compiling.main([EMBEDDED, "--out", str(folder), *options]) == 0
+    return compiled_model.read_info(folder, EMBEDDED)
+
+
+def test_compiling_again_does_nothing_unless_forced(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compile_tiny(tiny)
+    before = (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns
+    compile_tiny(tiny)
+    assert (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns == before
+    assert "compiled already" in capsys.readouterr().err
+    compile_tiny(tiny, "--force")
+    assert (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns > before
+
+
+def test_a_damaged_model_is_compiled_again(tiny: Path) -> None:
+    (tiny / compile_tiny(tiny).weights.name).write_text("damaged")
+    assert compiling.up_to_date(tiny, EMBEDDED) is None
+    compile_tiny(tiny)
+    assert compiling.up_to_date(tiny, EMBEDDED) is not None
+
+
+def test_a_model_of_other_versions_is_replaced_and_its_files_removed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_tiny(tiny)
+    (tiny / f"{EMBEDDED}-0ld.bin").write_text("of an older version")
+    for module in (compiling, export):
+        monkeypatch.setattr(module, "versions", lambda _: {"imgserve": "newer"})
+    info = compile_tiny(tiny)
+    assert info.versions == {"imgserve": "newer"}
+    kept = {path.name for path in tiny.glob(f"{EMBEDDED}-*")}
+    assert kept == {info.graph.name, info.weights.name}
+
+
+@pytest.fixture
+def crops() -> Callable[[], Iterator[np.ndarray]]:
+    return lambda: export.check_pictures(transform_of(default_weights(EMBEDDED)))
+
+
+def test_check_uses_real_pictures_and_noise(crops: Callable[[], Iterator[np.ndarray]]) -> None:
+    shown = list(crops())
+    assert len(shown) == len(list(export.SAMPLES.glob("*.jpg"))) + export.NOISE_PICTURES
+    assert len(shown) > export.NOISE_PICTURES + 1
+
+
+def _fixed(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda _: np.array([probabilities], dtype=np.float32)
+
+
+@pytest.mark.parametrize("wrong", [[0.6003, 0.3997], [float("nan"), 0.4]])
+def test_other_probabilities_are_a_mismatch(
+    crops: Callable[[], Iterator[np.ndarray]], wrong: list[float]
+) -> None:
+    with pytest.raises(CompileMismatch, match="probabilities differ"):
+        export.largest_difference(_fixed([0.6, 0.4]), _fixed(wrong), crops())
+
+
+def test_probabilities_within_the_tolerance_pass(
+    crops: Callable[[], Iterator[np.ndarray]],
+) -> None:
+    almost = _fixed([0.60005, 0.39995])
+    difference = export.largest_difference(_fixed([0.6, 0.4]), almost, crops())
+    assert difference == pytest.approx(5e-5, rel=0.01)
+
+
+def test_another_top_class_is_a_mismatch_unless_both_are_equally_probable(
+    crops: Callable[[], Iterator[np.ndarray]],
+) -> None:
+    close, other = [0.50001, 0.49999], [0.49999, 0.50001]
+    with pytest.raises(CompileMismatch, match="another one"):
+        export.largest_difference(_fixed(close), _fixed(other), crops())
+    export.largest_difference(_fixed([0.5, 0.5]), _fixed(other), crops())
+
+
+def test_a_mismatch_leaves_nothing_behind(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    assert compiling.main([EMBEDDED, "--out", str(tiny)]) == 1
+    assert [path.name for path in tiny.iterdir()] == [f"{EMBEDDED}.lock"]
+    assert "probabilities differ" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_refused_with_the_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compiling.main(["nope", "--out", str(tmp_path)]) == 1
+    assert "choose one of resnet152" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert compiling.main([EMBEDDED, "--out", str(tmp_path / "file")]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "imgserve.compile", EMBEDDED, "--until-stdin-closes"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "loading trained weights" in process.stderr.readline()
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert [path.name for path in tmp_path.iterdir()] == [f"{EMBEDDED}.lock"]
+
+
+def test_a_second_compiler_waits_for_the_first(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = threading.Event()
+    tiny.mkdir()
+
+    def first() -> None:
+        with filelock.FileLock(tiny / f"{EMBEDDED}.lock"):
+            held.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=first)
+    other.start()
+    assert held.wait(10)
+    compile_tiny(tiny)
+    other.join()
+    assert "another process: waiting" in capsys.readouterr().err
+
+
+def test_int8_without_its_packages_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "nncf" else find(name)
+    )
+    assert compiling.main([EMBEDDED, "--precision", "int8", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "not installed (nncf): run requirements/install.sh quantize" in said
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,235 @@
+"""A small network is quantized for real; the gate is tried from both sides."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from imgserve.backend.model_state import model_state
+from torch import Tensor, nn
+
+from imgserve.compile import __main__ as compiling
+from imgserve.compile import calibrate as calibration
+from imgserve.compile import export, quantize
+from imgserve.compile.torch_engine import Servable
+from imgserve.compile.torchvision_import import torchvision
+from imgserve.errors import CompileMismatch
+from imgserve.models import compiled_model, loading, openvino_engine
+from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Transform
+from imgserve.models.openvino_import import openvino
+from imgserve.settings import BackendSettings
+from tests.unit import pictures
+
+EMBEDDED = "efficientnet_lite0"
+SMALL = Transform(32, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def _pointwise(weight: Tensor) -> nn.Conv2d:
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
+    layer.weight = nn.Parameter(weight[..., None, None])
+    return layer
+
+
+def _colours(loud: float, before: int) -> nn.Module:
+    """Return a small network that says which of three colours a picture has most of.
+
+    Args:
+        loud: how many times larger one channel is, which is not looked at in the end. All share
+            one range: the louder it is, the less do 8 bits say of the others.
+        before: layers that change nothing, before that one.
+    """
+    return nn.Sequential(
+        *(_pointwise(torch.eye(3)) for _ in range(before)),
+        _pointwise(torch.cat([torch.eye(3), torch.full((1, 3), loud)])),
+        nn.ReLU(),
+        _pointwise(torch.eye(3, 4) * 20),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def _exported(folder: Path, precision: str, loud: float = 1, before: int = 0) -> ModelInfo:
+    servable = Servable(_colours(loud, before), SMALL).eval()
+    return export.export(EMBEDDED, servable, SMALL, folder, precision=precision)
+
+
+def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
+    info = _exported(tmp_path, INT8)
+    assert info.precision == INT8
+    assert info.quantization is not None
+    assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
+    assert info.quantization.pictures == calibration.HELD_OUT.count >= 200
+    assert info.quantization.floating == "normalisation"
+    assert "nncf" in info.versions
+    assert compiled_model.read_info(tmp_path, EMBEDDED, INT8) == info
+    graph = (tmp_path / info.graph.name).read_text()
+    assert "FakeQuantize" in graph
+
+
+def test_more_layers_stay_in_float32_where_agreement_asks_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = _exported(tmp_path, INT8, loud=100_000)
+    assert info.quantization is not None
+    assert info.quantization.floating == "normalisation, the first three convolutions"
+    assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
+    assert capsys.readouterr().err.count("quantizing") == 3
+
+
+def test_a_model_that_finds_other_classes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CompileMismatch, match=r"int8 finds the same class .* use PRECISION=fp32"):
+        _exported(tmp_path, INT8, loud=100_000, before=3)
+    assert list(tmp_path.iterdir()) == []
+    assert _exported(tmp_path, FP32, loud=100_000, before=3).quantization is None
+
+
+def test_quantizing_keeps_quiet_and_leaves_the_handlers_of_others_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import nncf  # here: it takes seconds, and it must make its logger itself
+
+    logger, others = logging.getLogger(nncf.__name__), logging.NullHandler()
+    logger.addHandler(others)
+    _exported(tmp_path, INT8)
+    logger.removeHandler(others)
+    assert others.level == logging.NOTSET
+    assert "nncf" not in "".join(capfd.readouterr()).lower()
+
+
+def test_both_precisions_of_a_model_lie_side_by_side(tmp_path: Path) -> None:
+    made = [_exported(tmp_path, precision) for precision in (FP32, INT8, FP32, INT8)]
+    names = {f"{EMBEDDED}.json", f"{EMBEDDED}.int8.json"}
+    names |= {file.name for info in made[2:] for file in (info.graph, info.weights)}
+    assert {each.name for each in tmp_path.iterdir()} == names
+    for info in made[2:]:
+        assert compiled_model.read_info(tmp_path, EMBEDDED, info.precision) == info
+        loaded = openvino_engine.load(tmp_path, EMBEDDED, threads=2, precision=info.precision)
+        assert loaded(pictures.picture("coffee.png")).probabilities.argmax() == 0
+
+
+def test_a_backend_loads_the_precision_that_its_settings_name(tmp_path: Path) -> None:
+    (tmp_path / "compiled").mkdir()
+    made = {each: _exported(tmp_path / "compiled", each) for each in (FP32, INT8)}
+    for precision, info in made.items():
+        settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=precision)
+        assert loading.prepare(settings, EMBEDDED) == info.memory_bytes
+        state = model_state(settings, EMBEDDED, "ready", None)
+        assert state.precision == precision
+        assert state.size_bytes == info.graph.size_bytes + info.weights.size_bytes
+        assert loading.load(settings, EMBEDDED).transform == SMALL
+    (tmp_path / "compiled" / made[FP32].weights.name).unlink()
+    assert loading.load(settings, EMBEDDED).transform == SMALL  # int8, which is whole
+
+
+def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(command: list[str]) -> tuple[int, str]:
+        _exported(tmp_path / "compiled", command[command.index("--precision") + 1])
+        return 0, ""
+
+    (tmp_path / "compiled").mkdir()
+    monkeypatch.setattr(loading, "_run_showing_progress", compiled)
+    settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
+    assert loading.load(settings, EMBEDDED).model == EMBEDDED
+    assert not compiled_model.info_path(tmp_path / "compiled", EMBEDDED).exists()
+
+
+def _rows(*rows: list[float]) -> np.ndarray:
+    return np.array(rows, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("expected", "agreement", "same_class"),
+    [
+        ([0.6, 0.4], 0.5, 0.5),  # the other class is clearly worse
+        ([0.506, 0.494], 0.5, 0.5),  # by just over one in a hundred
+        ([0.504, 0.496], 1.0, 0.5),  # as good as equally probable
+    ],
+)
+def test_near_ties_in_fp32_are_the_same_answer_and_are_told_apart(
+    expected: list[float], agreement: float, same_class: float
+) -> None:
+    found = quantize.compare(_rows(expected, [0.9, 0.1]), _rows([0.2, 0.8], [0.8, 0.2]), "none")
+    assert (found.agreement, found.same_class, found.pictures) == (agreement, same_class, 2)
+
+
+def test_what_is_no_number_does_not_agree() -> None:
+    found = quantize.compare(_rows([0.6, 0.4]), _rows([float("nan"), 0.4]), "none")
+    assert found.agreement == 0
+
+
+SMALL_SWIN = partial(
+    torchvision.models.SwinTransformer,
+    patch_size=[4, 4],
+    embed_dim=8,
+    depths=[1, 1],
+    num_heads=[2, 2],
+    window_size=[4, 4],
+)
+
+
+def _graph(module: nn.Module, folder: Path, size: int) -> Any:
+    transform = Transform(size, size, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    export.write_graph(Servable(module, transform).eval(), transform, folder / "model.xml")
+    return openvino.Core().read_model(folder / "model.xml")
+
+
+@pytest.mark.parametrize(
+    ("build", "depthwise", "attention"),
+    [
+        (torchvision.models.resnet18, 0, False),
+        (torchvision.models.mobilenet_v2, 17, False),
+        (SMALL_SWIN, 0, True),
+    ],
+)
+def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
+    build: Callable[[], nn.Module], depthwise: int, attention: bool, tmp_path: Path
+) -> None:
+    model = _graph(build(), tmp_path, 64)
+    kinds = {each.get_friendly_name(): each.get_type_name() for each in model.get_ops()}
+    kept = [[kinds[name] for name in layers] for _, layers in quantize.choices(model)]
+    assert all({"Convert", "Transpose", "Divide"} <= set(each) for each in kept)
+    assert sorted(map(len, kept)) == [len(each) for each in kept]
+    assert kept[-1].count("GroupConvolution") == depthwise
+    assert quantize.has_attention(model) is attention
+
+
+def test_pictures_to_check_with_show_nothing_that_was_calibrated_with() -> None:
+    calibrated, held_out = (
+        {path.name.partition("_")[0] for path in calibration.paths(each)}
+        for each in (calibration.CALIBRATION, calibration.HELD_OUT)
+    )
+    assert calibrated & held_out == set()
+
+
+def test_parts_of_pictures_are_the_same_each_time_and_as_large_as_the_model_wants() -> None:
+    first, second = (list(calibration.crops(calibration.HELD_OUT, SMALL)) for _ in range(2))
+    assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
+    assert {each.shape for each in first} == {(1, 32, 32, 3)}
+    assert len({each.tobytes() for each in first}) == len(first)
+
+
+def test_a_missing_package_of_pictures_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "SKIMAGE", ("no_such_package", "data"))
+    gone = calibration.Pictures({calibration.SKIMAGE: ("a.png",)}, 1, 1.0, 0.0, 0)
+    with pytest.raises(ModuleNotFoundError, match="no_such_package is not installed"):
+        calibration.paths(gone)
+
+
+def test_help_says_that_int8_may_be_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compiling.main(["--help"])
+    said = capsys.readouterr().out
+    assert "--precision {fp32,int8}" in said
+    assert "refused" in said
+
+
+def test_another_precision_is_not_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compiling.main([EMBEDDED, "--precision", "int4"])
+    assert "invalid choice: 'int4'" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from imgserve.compile.torch_engine import transform_of
+from imgserve.compile.weights import default_weights
+from imgserve.models import catalogue
+from imgserve.models.transform import FILTERS, NEAR, crop, least_side
+from tests.unit import pictures
+
+SHAPES = pictures.shapes()
+# One model of each transform.
+MODELS = {transform_of(default_weights(name)): name for name in catalogue.CATALOGUE}.values()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("model_id", MODELS)
+def test_crop_equals_torchvisions_transform(model_id: str, shape: str) -> None:
+    weights = default_weights(model_id)
+    transform = transform_of(weights)
+    expected = weights.transforms()(SHAPES[shape])
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (transform.mean, transform.std))
+    levels = ((expected * std + mean) * 255).round().permute(1, 2, 0).numpy().astype(int)
+    actual = crop(SHAPES[shape], transform)
+    assert actual.shape == (1, transform.crop_size, transform.crop_size, 3)
+    assert actual.dtype == np.uint8
+    differences = np.abs(actual[0].astype(int) - levels)
+    assert differences.max() <= 2
+    assert differences.mean() < 0.2
+
+
+def levels_differ(size: tuple[int, int]) -> int:
+    """Return by how much the crop of a picture of this size differs from Pillow's direct one."""
+    transform = transform_of(default_weights("vgg16"))
+    picture = SHAPES["coffee.png"].resize(size)
+    width, height = (int(transform.resize_size * side / min(size)) for side in size)
+    whole = picture.resize((width, height), FILTERS[transform.interpolation])
+    left, top = (round((side - transform.crop_size) / 2) for side in (width, height))
+    right, bottom = left + transform.crop_size, top + transform.crop_size
+    direct = np.asarray(whole.crop((left, top, right, bottom))).astype(int)
+    return int(np.abs(crop(picture, transform)[0] - direct).max())
+
+
+def test_only_a_picture_that_is_far_too_large_is_brought_near_first() -> None:
+    limit = 2 * least_side(transform_of(default_weights("vgg16")))
+    assert limit == 2 * NEAR * 256
+    assert levels_differ((limit + 400, limit - 1)) <= 1
+    assert 1 < levels_differ((limit + 400, limit)) <= 6
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000)])
+def test_a_very_long_picture_costs_no_more_than_its_crop(size: tuple[int, int]) -> None:
+    transform = transform_of(default_weights("vgg16"))
+    assert crop(SHAPES["cat1x1"].resize(size), transform).shape == (1, 224, 224, 3)

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from imgserve.errors import ArtefactInvalid
+from imgserve.models import compiled_model
+
+
+def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
+    """Write a compiled model whose files hold words, which is all that these functions look at."""
+    (folder / "m-1.xml").write_text("graph")
+    (folder / "m-1.bin").write_text("weights")
+    info = compiled_model.ModelInfo(
+        format=compiled_model.FORMAT,
+        model=model,
+        precision="fp32",
+        parameters=1,
+        top1=50.0,
+        transform=compiled_model.Transform(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        categories=["cat", "dog"],
+        largest_difference=1e-7,
+        versions={"imgserve": "0"},
+        graph=compiled_model.described(folder / "m-1.xml", "m-1.xml"),
+        weights=compiled_model.described(folder / "m-1.bin", "m-1.bin"),
+    )
+    compiled_model.write_info(folder, info)
+    return info
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    info = written_model(tmp_path)
+    assert compiled_model.read_info(tmp_path, "m") == info
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m-1.bin", "m-1.xml", "m.json"]
+
+
+def test_a_model_that_was_not_compiled_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        compiled_model.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\xff"])
+def test_a_damaged_description_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ArtefactInvalid, match=r"m\.json.*python -m imgserve\.compile m"):
+        compiled_model.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize("change", [{"format": compiled_model.FORMAT + 1}, {"model": "other"}])
+def test_another_version_or_model_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    info = msgspec.structs.replace(written_model(tmp_path), **change)
+    (tmp_path / "m.json").write_bytes(msgspec.json.encode(info))
+    with pytest.raises(ArtefactInvalid, match="another version"):
+        compiled_model.read_info(tmp_path, "m")
+
+
+def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> None:
+    fp32 = written_model(tmp_path)
+    int8 = msgspec.structs.replace(fp32, precision="int8")
+    compiled_model.write_info(tmp_path, int8)
+    assert compiled_model.read_info(tmp_path, "m") == fp32
+    assert compiled_model.read_info(tmp_path, "m", "int8") == int8
+    compiled_model.info_path(tmp_path, "m").replace(compiled_model.info_path(tmp_path, "m", "int8"))
+    with pytest.raises(ArtefactInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
+        compiled_model.read_info(tmp_path, "m", "int8")
+
+
+@pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
+def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
+    written_model(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtefactInvalid, match="damaged"):
+        compiled_model.read_info(tmp_path, "m")
+
+
+@pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "weight")])
+def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
+    written_model(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ArtefactInvalid, match="damaged"):
+        compiled_model.read_info(tmp_path, "m")

@@ -1,0 +1,474 @@
+"""The HTTP side of a backend, around a model with three classes and pictures sent as uploads."""
+
+import base64
+import io
+import json
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from flask import abort
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from PIL import Image
+from werkzeug.test import TestResponse, encode_multipart
+
+from imgserve import contract, errors
+from imgserve.backend import telemetry
+from imgserve.backend.app import one_model_app
+from imgserve.backend.request import JSON_LIMIT_BYTES
+from imgserve.contract import FORM_OVERHEAD_BYTES
+from imgserve.log import TRACE_FIELDS
+from imgserve.models.transform import Crop
+from imgserve.settings import BackendSettings
+from tests.unit import pictures
+from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
+from tests.unit.waiting import wait_until
+
+CLASSES = ["cat", "dog", "bird"]
+
+
+def three_classes(_: Crop) -> np.ndarray:
+    return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
+
+
+def client(respond: Respond = three_classes, **settings: Any) -> FlaskClient:
+    """Return a client of a backend around a function that stands in for the engine."""
+    given = BackendSettings(**{"threads": 2, **settings})
+    models = {"small": classifier("small", CLASSES, respond)}
+    pool = PoolStandIn(models, given.max_image_pixels, slots=threading.Semaphore(given.threads))
+    return one_model_app(given, pool).test_client()
+
+
+def failing(error: errors.HttpError) -> FlaskClient:
+    """Return a client of a backend whose model cannot answer."""
+    models = {"small": classifier("small", CLASSES, three_classes)}
+    pool = PoolStandIn(models, failures={"small": error})
+    return one_model_app(BackendSettings(threads=1), pool).test_client()
+
+
+def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
+    """Return a small real picture."""
+    buffer = io.BytesIO()
+    pictures.picture("chelsea.png").resize(size).save(buffer, fmt)
+    return buffer.getvalue()
+
+
+def upload(backend: FlaskClient, data: bytes, **form: str) -> TestResponse:
+    return backend.post("/predict", data={"image": (io.BytesIO(data), "cat.jpg"), **form})
+
+
+def raw(backend: FlaskClient, data: bytes, query: str = "") -> TestResponse:
+    return backend.post(f"/predict{query}", data=data, content_type="image/jpeg")
+
+
+def problem(response: TestResponse, error: type[errors.HttpError]) -> contract.Problem:
+    """Return the answered problem, after checking that it is this error in its full form."""
+    assert response.content_type == contract.PROBLEM_TYPE
+    answered = msgspec.json.decode(response.data, type=contract.Problem)
+    assert response.status_code == answered.status == error.status
+    assert answered.type == f"urn:imgserve:problem:{error.slug}"
+    assert answered.title == error.title
+    assert answered.request_id == response.headers["X-Request-Id"]
+    return answered
+
+
+@pytest.mark.parametrize("send", [upload, raw])
+def test_a_picture_is_answered_with_its_classes_most_probable_first(
+    send: Callable[[FlaskClient, bytes], TestResponse],
+) -> None:
+    response = send(client(), cat())
+    assert response.status_code == 200
+    assert next(iter(json.loads(response.data))) == "category"
+    answer = msgspec.json.decode(response.data, type=contract.PredictAnswer)
+    assert answer.category == "dog"
+    assert answer.model == "small"
+    assert [first.category for first in answer.predictions] == ["dog", "cat", "bird"]
+    assert [first.class_id for first in answer.predictions] == [1, 0, 2]
+    assert answer.predictions[0].probability == pytest.approx(0.7)
+    assert answer.timings_ms.fetch == 0
+    assert answer.timings_ms.total >= answer.timings_ms.decode > 0
+    assert answer.thumbnail is None
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 1000])
+def test_top_k_says_how_many_classes_are_answered(top_k: int) -> None:
+    for response in (
+        upload(client(), cat(), top_k=str(top_k)),
+        raw(client(), cat(), f"?top_k={top_k}"),
+    ):
+        assert len(response.get_json()["predictions"]) == min(top_k, 3)
+
+
+@pytest.mark.parametrize("top_k", ["0", "1001", "-1", "five", "1.5", ""])
+def test_top_k_out_of_range_is_refused(top_k: str) -> None:
+    answered = problem(upload(client(), cat(), top_k=top_k), errors.InvalidRequest)
+    assert "top_k" in answered.detail
+    problem(raw(client(), cat(), f"?top_k={top_k}"), errors.InvalidRequest)
+
+
+def test_equally_probable_classes_come_by_id() -> None:
+    backend = client(lambda _: np.array([[0.4, 0.2, 0.4]], dtype=np.float32))
+    ids = [found["class_id"] for found in upload(backend, cat()).get_json()["predictions"]]
+    assert ids == [0, 2, 1]
+
+
+def test_thumbnail_is_the_picture_as_the_model_saw_it() -> None:
+    seen: list[Crop] = []
+
+    def respond(crops: Crop) -> np.ndarray:
+        seen.append(crops)
+        return three_classes(crops)
+
+    answer = upload(client(respond), cat("PNG"), thumbnail="true").get_json()
+    head, _, body = answer["thumbnail"].partition(",")
+    assert head == "data:image/jpeg;base64"
+    shown = Image.open(io.BytesIO(base64.b64decode(body)))
+    assert shown.size == (32, 32)
+    assert np.abs(np.asarray(shown).astype(int) - seen[0][0]).mean() < 10
+
+
+def test_a_picture_is_seen_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by 180 degrees
+    buffer = io.BytesIO()
+    half = Image.new("RGB", (40, 40), "black")
+    half.paste("white", (0, 0, 40, 20))
+    half.save(buffer, "JPEG", exif=exif)
+    seen: list[Crop] = []
+
+    def respond(crops: Crop) -> np.ndarray:
+        seen.append(crops)
+        return three_classes(crops)
+
+    assert upload(client(respond), buffer.getvalue()).status_code == 200
+    assert seen[0][0, :8].mean() < 30
+    assert seen[0][0, -8:].mean() > 220
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{}",
+        b'{"url": null}',
+        b'{"url": 5}',
+        b'{"url": "https://a.example/c.jpg", "top_k": 0}',
+        b'{"url": "https://a.example/c.jpg", "top_k": 1001}',
+        b'{"url": "https://a.example/c.jpg", "top_k": true}',
+        b'{"url": "https://a.example/c.jpg", "thumbnail": "yes"}',
+        b'{"url": "https://a.example/c.jpg", "model": "vgg16"}',
+        b'{"url": "\xff"}',
+        b"[" * 50_000,
+        b'{"url": ' + b"[" * 30_000,
+        b" " * (JSON_LIMIT_BYTES + 1),
+    ],
+)
+def test_a_json_body_that_cannot_be_used_says_what_to_send(body: bytes) -> None:
+    response = client().post("/predict", data=body, content_type="application/json")
+    assert 'send JSON {"url"' in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_json_body_of_the_largest_size_is_read() -> None:
+    body = b'{"url": "ftp://a.example"}'.ljust(JSON_LIMIT_BYTES)
+    response = client().post("/predict", data=body, content_type="application/json")
+    problem(response, errors.InvalidUrl)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_other_bodies_say_what_to_send(content_type: str | None) -> None:
+    response = client().post("/predict", data=b'{"url": "x"}', content_type=content_type)
+    assert "multipart/form-data" in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_form_without_the_picture_says_which_field_is_missing() -> None:
+    response = client().post("/predict", data={"file": (io.BytesIO(cat()), "cat.jpg")})
+    assert "'image'" in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_form_with_too_many_parts_is_refused() -> None:
+    form = {"image": (io.BytesIO(cat()), "cat.jpg"), **{f"f{n}": "x" for n in range(16)}}
+    response = client().post("/predict", data=form)
+    assert "too many fields" in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_form_with_a_long_field_is_told_so_and_not_that_the_picture_is_large() -> None:
+    # In one piece: the test client would leave a file open for a form of this size.
+    boundary, body = encode_multipart({"top_k": "1" * 600_000})
+    content_type = f"multipart/form-data; boundary={boundary}"
+    response = client().post("/predict", data=body, content_type=content_type)
+    assert "too long a one" in problem(response, errors.InvalidRequest).detail
+
+
+def test_a_form_far_over_the_limit_is_too_large() -> None:
+    response = client(max_image_bytes=1000).post(
+        "/predict",
+        data=bytes(FORM_OVERHEAD_BYTES + 1001),
+        content_type="multipart/form-data; boundary=x",
+    )
+    problem(response, errors.PictureTooLarge)
+
+
+def test_a_form_with_two_pictures_is_refused() -> None:
+    form = {"image": [(io.BytesIO(cat()), "a.jpg"), (io.BytesIO(cat()), "b.jpg")]}
+    problem(client().post("/predict", data=form), errors.InvalidRequest)
+
+
+@pytest.mark.parametrize("name", ["topk", "model", "url"])
+def test_unknown_options_are_refused_wherever_they_stand(name: str) -> None:
+    in_form = problem(upload(client(), cat(), **{name: "1"}), errors.InvalidRequest)
+    in_query = problem(raw(client(), cat(), f"?{name}=1"), errors.InvalidRequest)
+    assert name in in_form.detail
+    assert name in in_query.detail
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    answered = problem(raw(client(), cat(), "?top_k=1&top_k=2"), errors.InvalidRequest)
+    assert "more than once" in answered.detail
+
+
+def test_an_option_in_the_address_beside_a_form_is_refused_and_other_words_are_not() -> None:
+    def send(query: str) -> TestResponse:
+        return client().post(f"/predict{query}", data={"image": (io.BytesIO(cat()), "cat.jpg")})
+
+    assert "body" in problem(send("?top_k=1"), errors.InvalidRequest).detail
+    assert send("?key=of-a-gateway").status_code == 200
+    assert raw(client(), cat(), "?key=of-a-gateway").status_code == 200
+
+
+@pytest.mark.parametrize("send", [upload, raw])
+def test_an_empty_picture_is_refused(send: Callable[[FlaskClient, bytes], TestResponse]) -> None:
+    problem(send(client(), b""), errors.InvalidRequest)
+
+
+@pytest.mark.parametrize("send", [upload, raw])
+def test_a_picture_of_exactly_the_byte_limit_is_taken_and_one_more_refused(
+    send: Callable[[FlaskClient, bytes], TestResponse],
+) -> None:
+    data = cat()
+    assert send(client(max_image_bytes=len(data)), data).status_code == 200
+    answered = problem(send(client(max_image_bytes=len(data) - 1), data), errors.PictureTooLarge)
+    assert str(len(data) - 1) in answered.detail
+
+
+def test_a_request_far_over_the_limit_is_not_read() -> None:
+    data = bytes(FORM_OVERHEAD_BYTES + 1001)
+    answered = problem(raw(client(max_image_bytes=1000), data), errors.PictureTooLarge)
+    assert "1000 bytes" in answered.detail
+
+
+def test_a_picture_of_exactly_the_pixel_limit_is_taken_and_one_more_refused() -> None:
+    data = cat(size=(60, 40))
+    assert raw(client(max_image_pixels=2400), data).status_code == 200
+    problem(raw(client(max_image_pixels=2399), data), errors.TooManyPixels)
+
+
+def test_other_formats_and_damaged_pictures_are_told_apart() -> None:
+    problem(raw(client(), cat("TIFF")), errors.UnsupportedFormat)
+    problem(raw(client(), cat("PNG")[:-40]), errors.DamagedPicture)
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_every_format_of_the_contract_is_read(fmt: str) -> None:
+    assert raw(client(), cat(fmt)).status_code == 200
+
+
+@given(body=st.binary(max_size=300), kind=st.sampled_from(["image/png", "application/json"]))
+def test_no_body_is_answered_with_a_fault(body: bytes, kind: str) -> None:
+    response = FUZZED.post("/predict", data=body, content_type=kind)
+    assert 400 <= response.status_code < 500
+    assert response.content_type == contract.PROBLEM_TYPE
+
+
+FUZZED = client()
+
+
+def test_an_unknown_route_and_a_wrong_method_are_problems() -> None:
+    assert "/docs" in problem(client().get("/nothing"), errors.UnknownRoute).detail
+    response = client().get("/predict")
+    problem(response, errors.MethodNotAllowed)
+    assert response.headers["Allow"] == "OPTIONS, POST"
+
+
+def test_what_werkzeug_refuses_for_other_reasons_is_a_problem_too() -> None:
+    backend = client()
+
+    @backend.application.get("/odd")
+    def odd() -> None:
+        abort(418)
+
+    problem(backend.get("/odd"), errors.InvalidRequest)
+
+
+def test_a_fault_of_ours_is_told_without_its_inside(caplog: pytest.LogCaptureFixture) -> None:
+    def respond(_: Crop) -> np.ndarray:
+        raise KeyError("inside")
+
+    response = upload(client(respond), cat())
+    assert "inside" not in problem(response, errors.InternalError).detail
+    assert "KeyError" in caplog.text
+
+
+UNAVAILABLE = errors.ModelUnavailable("model small could not be loaded: no weights", 60)
+LOST = errors.WorkerLost("the worker that had this picture ended: send the picture again")
+
+
+def test_hello_is_alive_without_a_model() -> None:
+    assert failing(UNAVAILABLE).get("/hello").get_json() == "Hello!"
+
+
+def test_ready_says_whether_a_prediction_can_be_made() -> None:
+    assert client().get("/ready").get_json() == {"model": "small", "status": "ready"}
+    response = failing(UNAVAILABLE).get("/ready")
+    assert "no weights" in problem(response, errors.ModelUnavailable).detail
+    assert response.headers["Retry-After"] == "60"
+
+
+@pytest.mark.parametrize("error", [NOT_READY, LOST], ids=["not-ready", "worker-lost"])
+def test_a_prediction_that_no_worker_answers_is_told_to_come_again(error: errors.NotReady) -> None:
+    response = upload(failing(error), cat())
+    assert problem(response, type(error)).detail == str(error)
+    assert response.headers["Retry-After"] == "2"
+
+
+def test_a_full_queue_answers_busy_and_the_rest_are_answered() -> None:
+    enter, leave = threading.Semaphore(0), threading.Event()
+
+    def respond(crops: Crop) -> np.ndarray:
+        enter.release()
+        leave.wait(10)
+        return three_classes(crops)
+
+    backend = client(respond, threads=1, max_queue=1)
+    with ThreadPoolExecutor() as callers:
+        first = callers.submit(upload, backend, cat())
+        assert enter.acquire(timeout=10)
+        second = callers.submit(upload, backend, cat())
+        wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
+        refused = upload(backend, cat())
+        assert _metric(backend, "imgserve_inferences_in_progress") == 1
+        leave.set()
+        assert first.result(10).status_code == second.result(10).status_code == 200
+    problem(refused, errors.Busy)
+    assert refused.headers["Retry-After"] == "1"
+
+
+def _metric(backend: FlaskClient, name: str) -> float:
+    page = backend.get("/metrics").text
+    found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def test_metrics_count_requests_errors_stages_and_the_model() -> None:
+    backend = client()
+    upload(backend, cat())
+    backend.get("/nothing")
+    assert (
+        _metric(backend, 'imgserve_requests_total{method="POST",route="/predict",status="200"}')
+        == 1
+    )
+    assert _metric(backend, 'imgserve_errors_total{type="unknown-route"}') == 1
+    assert _metric(backend, 'imgserve_predictions_total{model="small"}') == 1
+    for stage in ("fetch", "decode", "preprocess", "inference", "total"):
+        assert _metric(backend, f'imgserve_stage_seconds_count{{stage="{stage}"}}') == 1
+
+
+def test_paths_that_do_not_exist_share_one_series() -> None:
+    backend = client()
+    for number in range(5):
+        backend.get(f"/nothing/{number}")
+    series = 'imgserve_requests_total{method="GET",route="unknown",status="404"}'
+    assert _metric(backend, series) == 5
+
+
+def test_methods_that_do_not_exist_share_one_series() -> None:
+    backend = client()
+    for number in range(5):
+        backend.open("/hello", method=f"M{number}")
+    assert (
+        _metric(backend, 'imgserve_requests_total{method="other",route="unknown",status="405"}')
+        == 5
+    )
+
+
+def test_a_usable_request_id_is_kept_and_another_replaced() -> None:
+    kept = client().get("/hello", headers={"X-Request-Id": "abc-1"})
+    assert kept.headers["X-Request-Id"] == "abc-1"
+    for odd in ("x" * 65, 'a"b', ""):
+        made = client().get("/hello", headers={"X-Request-Id": odd}).headers["X-Request-Id"]
+        assert re.fullmatch("[0-9a-f]{32}", made)
+
+
+def test_both_headers_of_a_trace_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(telemetry.log, "log", lambda *_, **__: seen.append(TRACE_FIELDS.get()))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    for header in (
+        {"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+        {"X-Cloud-Trace-Context": f"{trace}/1;o=1"},
+    ):
+        client(google_cloud_project="p").get("/hello", headers=header)
+    traces = [fields["logging.googleapis.com/trace"] for fields in seen]
+    assert traces == [f"projects/p/traces/{trace}"] * 2
+
+
+def test_a_request_is_logged_with_its_status(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    client().get("/hello", headers={"X-Request-Id": "abc-1"})
+    (record,) = [entry for entry in caplog.records if entry.message == "GET /hello 200"]
+    fields = record.__dict__["fields"]
+    assert fields["request_id"] == "abc-1"
+    assert fields["httpRequest"]["status"] == 200
+    assert re.fullmatch(r"\d+\.\d+s", fields["httpRequest"]["latency"])
+
+
+def test_no_web_origin_may_call_unless_it_is_set() -> None:
+    asking = {"Origin": "https://page.example"}
+    assert "Access-Control-Allow-Origin" not in client().get("/hello", headers=asking).headers
+    backend = client(cors_origins=("https://page.example",))
+    allowed = backend.get("/hello", headers=asking).headers["Access-Control-Allow-Origin"]
+    assert allowed == "https://page.example"
+    other = backend.get("/hello", headers={"Origin": "https://other.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_the_api_is_described_in_openapi_3_1() -> None:
+    document = client().get("/openapi.json").get_json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"].startswith("3.1")
+    predict = document["paths"]["/predict"]["post"]
+    forms = {"application/json", "multipart/form-data", "image/*"}
+    assert set(predict["requestBody"]["content"]) == forms
+    expected = {"200", "400", "413", "415", "422", "502", "503", "504"}
+    assert set(predict["responses"]) == expected
+
+
+def test_every_route_is_described() -> None:
+    backend = client()
+    described = set(backend.get("/openapi.json").get_json()["paths"])
+    routes = {rule.rule for rule in backend.application.url_map.iter_rules()}
+    assert routes - described == {"/docs/", "/docs/<path:path>"}
+
+
+def test_docs_page_needs_no_other_host() -> None:
+    backend = client()
+    page = backend.get("/docs")
+    assert page.status_code == 200
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert sources
+    for source in sources:
+        assert not re.match(r"(https?:)?//", source)
+        path = source if source.startswith("/") else f"/docs/{source.removeprefix('./')}"
+        with backend.get(path) as script:
+            assert script.status_code == 200

@@ -1,0 +1,164 @@
+"""The HTTP side of v2: the path names the model, else the body, else the caller's own cookie."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from imgserve import errors
+from imgserve.backend.app import many_models_app
+from imgserve.models import catalogue
+from imgserve.settings import BackendSettings
+from tests.unit.pool_stand_in import PoolStandIn, named_after_itself
+from tests.unit.test_compiled_model import written_model
+from tests.unit.test_routes import cat, problem
+
+
+def client(pool: PoolStandIn | None = None, **settings: Any) -> FlaskClient:
+    """Return a client, with a cookie jar of its own, of a backend with the models a, b and c."""
+    pool = pool or PoolStandIn(named_after_itself("a", "b", "c"))
+    given = BackendSettings(**{"threads": 2, "secret_key": "k", **settings})
+    return many_models_app(given, pool).test_client()
+
+
+def used(backend: FlaskClient, path: str = "/predict", **form: str) -> str:
+    """Return which model answered."""
+    data = {"image": (io.BytesIO(cat()), "cat.jpg"), **form}
+    answer = backend.post(path, data=data).get_json()
+    assert answer["category"] == answer["model"]
+    model: str = answer["model"]
+    return model
+
+
+def test_without_a_choice_the_default_answers() -> None:
+    assert used(client()) == "a"
+
+
+def test_the_body_names_the_model() -> None:
+    assert used(client(), model="b") == "b"
+    raw = client().post("/predict?model=c", data=cat(), content_type="image/jpeg")
+    assert raw.get_json()["model"] == "c"
+
+
+def test_the_callers_own_choice_is_kept_for_the_caller_alone() -> None:
+    backend = client()
+    other = backend.application.test_client()
+    chosen = backend.put("/model/b")
+    assert chosen.get_json() == {"model": "b"}
+    assert used(backend) == "b"
+    assert used(other) == "a"
+    other.put("/model/c")
+    assert (used(backend), used(other)) == ("b", "c")
+
+
+def test_path_beats_body_beats_cookie() -> None:
+    backend = client()
+    backend.put("/model/c")
+    assert used(backend, model="b") == "b"
+    assert used(backend, "/model/a/predict", model="b") == "a"
+    assert used(backend) == "c"
+
+
+def test_a_json_body_may_name_the_model_too() -> None:
+    body = {"url": "ftp://a.example/cat.jpg", "model": "b"}
+    problem(client().post("/predict", json=body), errors.InvalidUrl)
+    problem(client().post("/predict", json={**body, "model": "x"}), errors.UnknownModel)
+
+
+def test_a_cookie_that_was_tampered_with_counts_as_none() -> None:
+    backend = client()
+    backend.put("/model/c")
+    cookie = backend.get_cookie("imgserve")
+    assert cookie is not None
+    assert cookie.http_only
+    assert cookie.same_site == "Lax"
+    backend.set_cookie("imgserve", cookie.value[:-1] + ("A" if cookie.value[-1] != "A" else "B"))
+    assert used(backend) == "a"
+
+
+def test_a_kept_choice_that_is_no_longer_offered_counts_as_none() -> None:
+    backend = client()
+    with backend.session_transaction() as session:
+        session["model"] = "gone"
+    assert used(backend) == "a"
+
+
+def test_instances_with_the_same_key_share_choices() -> None:
+    one, two = client(secret_key="shared"), client(secret_key="shared")
+    one.put("/model/b")
+    cookie = one.get_cookie("imgserve")
+    assert cookie is not None
+    two.set_cookie("imgserve", cookie.value)
+    assert used(two) == "b"
+
+
+def test_without_a_key_a_random_one_is_made_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    one, two = client(secret_key=""), client(secret_key="")
+    assert "SECRET_KEY is not set" in caplog.text
+    assert one.application.secret_key != two.application.secret_key
+
+
+@pytest.mark.parametrize("call", ["get", "put", "post"])
+def test_an_unknown_model_is_a_404_that_lists_those_there_are(call: str) -> None:
+    backend = client()
+    path = "/model/x/predict" if call == "post" else "/model/x"
+    data = {"data": {"image": (io.BytesIO(cat()), "cat.jpg")}} if call == "post" else {}
+    answered = problem(getattr(backend, call)(path, **data), errors.UnknownModel)
+    assert "a, b, c" in answered.detail
+
+
+def test_models_are_listed_default_first() -> None:
+    assert client().get("/models").get_json() == ["a", "b", "c"]
+
+
+def test_a_choice_begins_to_load_the_model() -> None:
+    pool = PoolStandIn(named_after_itself("a", "b", "c"))
+    client(pool).put("/model/b")
+    assert pool.warmed == ["b"]
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
+    unavailable = errors.ModelUnavailable("model a could not be loaded: no weights")
+    pool = PoolStandIn(named_after_itself("a", "b", "c"), failures={"a": unavailable})
+    backend = client(pool)
+    data = {"image": (io.BytesIO(cat()), "cat.jpg")}
+    answered = problem(backend.post("/predict", data=data), errors.ModelUnavailable)
+    assert "no weights" in answered.detail
+    assert used(backend, model="b") == "b"
+    assert backend.get("/ready").get_json()["model"] == "b"
+
+
+MODELS = {"vgg16": "absent", "efficientnet_lite0": "ready"}
+
+
+@pytest.mark.parametrize(("model", "state"), MODELS.items())
+def test_a_model_is_described(tmp_path: Path, model: str, state: str) -> None:
+    unavailable = errors.ModelUnavailable("no weights")
+    pool = PoolStandIn(named_after_itself(*MODELS), failures={"vgg16": unavailable})
+    described = client(pool, weights_dir=tmp_path).get(f"/model/{model}").get_json()
+    entry = catalogue.entry(model)
+    assert (described["id"], described["title"]) == (model, entry.title)
+    assert (described["top1"], described["parameters"]) == (entry.top1, entry.parameters)
+    assert described["state"] == state
+    assert described["detail"] == ("no weights" if state == "absent" else None)
+    assert described["size_bytes"] is None  # nothing is compiled there
+
+
+def test_a_compiled_models_size_is_that_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "compiled").mkdir()
+    info = written_model(tmp_path / "compiled", "vgg16")
+    backend = client(PoolStandIn(named_after_itself(info.model)), weights_dir=tmp_path)
+    described = backend.get(f"/model/{info.model}").get_json()
+    assert described["size_bytes"] == len("graph") + len("weights")
+
+
+def test_the_api_is_described_in_openapi_3_1() -> None:
+    document = client().get("/openapi.json").get_json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert set(document["paths"]["/model/{model}"]) >= {"get", "put"}
+    by_path = document["paths"]["/model/{model}/predict"]["post"]
+    assert "404" in by_path["responses"]
+    assert "model" in document["components"]["schemas"]["ChoosingRequest"]["properties"]

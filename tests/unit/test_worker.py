@@ -1,0 +1,383 @@
+"""A worker and the backend's side of it, without processes: the program runs in a thread."""
+
+import logging
+import logging.config
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgserve import errors
+from imgserve.contract import Prediction, PredictOptions
+from imgserve.log import logging_config
+from imgserve.models import worker as worker_module
+from imgserve.models import worker_process
+from imgserve.models.worker import (
+    InternalFailure,
+    Job,
+    Load,
+    Message,
+    Ready,
+    Rejected,
+    Result,
+    Worker,
+    WorkerExited,
+    receive,
+    send,
+)
+from imgserve.settings import BackendSettings
+from tests.unit.pool_stand_in import Gate
+from tests.unit.waiting import wait_until
+
+CAT = Result([Prediction("cat", 281, 0.75), Prediction("dog", 1, 0.25)], 1.5, 0.25, 9.0)
+SETTINGS = BackendSettings(
+    weights_dir=Path("/weights of ours/größe"),
+    threads=4,
+    copies=2,
+    port=8080,
+    models=("resnet152", "swin_b"),
+    allowed_addresses=("127.0.0.1/32",),
+    load_wait_s=0.5,
+    log_level="DEBUG",
+)
+OPTIONS = PredictOptions(top_k=2)
+Answer = Callable[[bytes, PredictOptions], Result]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Load("resnet152", SETTINGS, 2),
+        Load("resnet152", BackendSettings(), 1),
+        Ready(),
+        Job(b"\xff\0", 5, True),
+        CAT,
+        Result(CAT.predictions, 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/"),
+        Rejected("no such picture: größer", "too-many-pixels"),
+        Rejected("no weights"),
+        InternalFailure(),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_of_every_kind_arrives_as_it_was_sent(message: Message) -> None:
+    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+    send(ours, message)
+    assert receive(theirs) == message
+
+
+class ModelStandIn:
+    """A model that answers what its test says."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def classify(self, data: bytes, options: PredictOptions, *, limit_pixels: int) -> Result:
+        assert limit_pixels > 0
+        return self.answer(data, options)
+
+
+class ProcessStandIn:
+    """Instead of a process: the program in a thread, with ends of the sockets of its own."""
+
+    def __init__(self, command: list[str], *, pass_fds: list[int], **how: Any) -> None:
+        assert command[3:] == [str(number) for number in pass_fds]
+        self.command, self.how, self.pid = command, how, 1
+        self.sockets = [socket.socket(fileno=os.dup(number)) for number in pass_fds]
+        self.argv = ["worker", *(str(os.dup(number)) for number in pass_fds)]
+        self.load: Callable[..., Any] = ModelStandIn
+        self.thread = threading.Thread(target=self._run)
+        self.status = -9
+        self.was_killed = False
+
+    def _run(self) -> None:
+        self.status = worker_process.main(self.load)
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        self.thread.join(timeout_s)
+        return self.status
+
+    def kill(self) -> None:
+        self.was_killed = True
+        for end in self.sockets:
+            with suppress(OSError):  # the other end is closed already
+                end.shutdown(socket.SHUT_RDWR)
+
+    terminate = kill
+
+
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Return a function that starts a worker whose process is a thread."""
+    processes: list[ProcessStandIn] = []
+    monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
+    for name in ("_be_first_to_go", "limit_growth"):  # they would be this process's
+        monkeypatch.setattr(worker_process, name, lambda *_: None)
+
+    def popen(*args: Any, **how: Any) -> ProcessStandIn:
+        processes.append(ProcessStandIn(*args, **how))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+
+    def start(
+        answer: Answer = lambda *_: CAT,
+        *,
+        slots: int = 1,
+        load: Callable[..., Any] | None = None,
+        **more: Any,
+    ) -> Worker:
+        worker = Worker(BackendSettings(**more), "small", slots=slots)
+        processes[-1].load = load or (lambda *_: ModelStandIn(answer))
+        monkeypatch.setattr(sys, "argv", processes[-1].argv)
+        processes[-1].thread.start()
+        worker.wait_until_ready()
+        return worker
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.thread.join(10)
+        for end in process.sockets:
+            end.close()
+
+
+def classify(worker: Worker, data: bytes = b"picture", slot: int = 0) -> Result:
+    return worker.slots[slot].classify(data, OPTIONS)
+
+
+def test_the_picture_and_the_options_are_handed_on(start: Start) -> None:
+    given: list[tuple[bytes, PredictOptions]] = []
+
+    def answer(data: bytes, options: PredictOptions) -> Result:
+        given.append((data, options))
+        return CAT
+
+    worker = start(answer)
+    assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
+    assert given == [(b"picture", OPTIONS), (b"", OPTIONS)]
+    assert not worker.has_exited
+
+
+def test_a_worker_reads_no_terminal_has_one_heap_and_is_not_interrupted(start: Start) -> None:
+    process = start()._process
+    assert process.how["stdin"] == subprocess.DEVNULL  # type: ignore[attr-defined]
+    assert process.how["process_group"] == 0  # type: ignore[attr-defined]
+    assert process.how["env"] == {**os.environ, "MALLOC_ARENA_MAX": "1"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("engine", worker_module.PROGRAMS)
+def test_the_engine_decides_which_program_runs(start: Start, engine: str) -> None:
+    command = start(engine=engine)._process.command  # type: ignore[attr-defined]
+    assert command[:3] == [sys.executable, "-m", worker_module.PROGRAMS[engine]]
+
+
+def test_the_program_loads_what_it_is_told_and_logs_as_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    told: list[Any] = []
+
+    def load(settings: BackendSettings, model_id: str) -> ModelStandIn:
+        told.extend((settings, model_id))
+        return ModelStandIn(lambda *_: CAT)
+
+    monkeypatch.setattr(logging.config, "dictConfig", told.append)
+    monkeypatch.setattr(worker_process, "limit_growth", told.append)
+    worker = start(load=load, slots=2, log_level="DEBUG", max_image_pixels=1000)
+    settings = BackendSettings(log_level="DEBUG", max_image_pixels=1000)
+    growth_bytes = 2 * (worker_process.BYTES_A_SLOT + 1000 * worker_process.BYTES_A_PIXEL)
+    assert told == [logging_config("DEBUG"), settings, "small", growth_bytes]
+    worker.end()
+    assert worker._process.wait() == 0
+
+
+REJECTIONS = [errors.DamagedPicture, errors.TooManyPixels, errors.UnsupportedFormat]
+
+
+@pytest.mark.parametrize("error", REJECTIONS, ids=lambda error: error.slug)
+def test_a_picture_that_cannot_be_used_is_refused_as_the_error_it_is_and_the_next_computed(
+    start: Start, error: type[errors.HttpError]
+) -> None:
+    def answer(data: bytes, _: PredictOptions) -> Result:
+        if data == b"bad":
+            raise error("use another picture")
+        return CAT
+
+    worker = start(answer)
+    with pytest.raises(error, match=r"^use another picture$"):
+        classify(worker, b"bad")
+    assert classify(worker) == CAT
+
+
+def test_an_error_that_nobody_foresaw_is_logged_and_the_next_picture_is_computed(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(data: bytes, _: PredictOptions) -> Result:
+        if data == b"bad":
+            raise ZeroDivisionError("of a picture without rows")
+        return CAT
+
+    worker = start(answer)
+    with pytest.raises(RuntimeError, match="an entry above says why"):
+        classify(worker, b"bad")
+    assert classify(worker) == CAT
+    (entry,) = caplog.records
+    assert entry.getMessage() == "a picture could not be classified"
+    assert "of a picture without rows" in caplog.text
+
+
+def test_a_picture_that_needs_too_much_memory_is_told_so_and_ends_its_worker(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: Any) -> Result:
+        raise MemoryError
+
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    with pytest.raises(errors.WorkerLost, match="needs more memory than a worker may use"):
+        classify(start(answer))
+    wait_until(lambda: ended == [worker_process.OUT_OF_MEMORY])
+
+
+def test_several_slots_are_computed_at_once(start: Start) -> None:
+    together = threading.Barrier(3)
+
+    def answer(data: bytes, _: PredictOptions) -> Result:
+        together.wait(10)  # breaks unless all three come
+        return Result([Prediction(data.decode(), 0, 1.0)], 0.0, 0.0, 0.0)
+
+    worker = start(answer, slots=3)
+    answers: dict[int, str] = {}
+
+    def ask(slot: int) -> None:
+        answers[slot] = classify(worker, b"%d" % slot, slot).predictions[0].category
+
+    threads = [threading.Thread(target=ask, args=(slot,)) for slot in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert answers == {0: "0", 1: "1", 2: "2"}
+
+
+# --- workers that fail ---------------------------------------------------------------------------
+
+
+def test_what_a_worker_says_of_a_model_it_cannot_load_is_what_is_raised(start: Start) -> None:
+    def load(*_: object) -> ModelStandIn:
+        raise errors.ModelError("no weights: try again")
+
+    with pytest.raises(errors.ModelError, match=r"^no weights: try again$"):
+        start(load=load)
+
+
+def test_a_worker_that_ends_while_it_loads_is_told_with_its_status(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(_: object) -> int:
+        for number in sys.argv[1:]:
+            with socket.socket(fileno=int(number)) as end:
+                end.shutdown(socket.SHUT_RDWR)
+        return 3
+
+    monkeypatch.setattr(worker_process, "main", main)
+    with pytest.raises(errors.ModelError, match="loaded small ended with status 3: the log says"):
+        start()
+
+
+def test_a_worker_that_never_says_that_it_is_ready_is_ended(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.05)
+    with pytest.raises(errors.ModelError, match="loading small took more than"):
+        start(load=lambda *_: gate.pass_through() or ModelStandIn(lambda *_: CAT))
+    gate.opened.set()
+
+
+def watched(worker: Worker) -> threading.Thread:
+    """Return the thread that watches a worker until it has ended."""
+    thread = threading.Thread(target=worker.wait_until_exit)
+    thread.start()
+    return thread
+
+
+def test_a_worker_that_takes_too_long_is_ended_and_its_picture_gets_the_reason(
+    start: Start,
+) -> None:
+    gate = Gate()
+    worker = start(lambda *_: gate.pass_through() or CAT, predict_timeout_s=0.2)
+    watching = watched(worker)
+    with pytest.raises(errors.WorkerLost, match=r"took more than 0\.2 s.*send the picture again"):
+        classify(worker)
+    assert worker.has_exited
+    gate.opened.set()
+    watching.join(10)
+    assert not watching.is_alive()
+
+
+def test_a_worker_within_its_time_is_left_alone_also_after_many_pictures(start: Start) -> None:
+    worker = start(predict_timeout_s=0.5)
+    watching = watched(worker)
+    assert {classify(worker).predictions[0].category for _ in range(3000)} == {"cat"}
+    assert watching.is_alive()
+    assert not worker.is_overdue
+
+
+def test_a_worker_that_ends_while_it_computes_loses_that_picture(start: Start) -> None:
+    gate = Gate()
+    worker = start(lambda *_: gate.pass_through() or CAT)
+    threading.Thread(target=lambda: gate.came.wait(10) and worker._process.kill()).start()
+    with pytest.raises(errors.WorkerLost, match="ended and is replaced: send the picture again"):
+        classify(worker)
+    assert worker.has_exited
+    gate.opened.set()
+
+
+def test_a_worker_that_had_ended_before_loses_no_picture(start: Start) -> None:
+    worker = start()
+    worker.end()
+    with pytest.raises(WorkerExited):
+        classify(worker)
+    assert worker.has_exited
+
+
+def test_a_worker_that_is_at_its_pictures_for_long_is_stuck(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "STUCK_S", 0.1)
+    gate = Gate()
+    worker = start(lambda *_: gate.pass_through() or CAT, slots=2, predict_timeout_s=1.0)
+    watching = watched(worker)
+    asking = [threading.Thread(target=classify, args=(worker, b"", slot)) for slot in range(2)]
+    asking[0].start()
+    slot = worker.slots[0]
+    wait_until(lambda: slot.stopwatch is not None and slot.stopwatch.elapsed_s > 0.2)
+    assert not worker.is_stuck()  # the other slot is free
+    asking[1].start()
+    wait_until(worker.is_stuck)
+    gate.opened.set()
+    for thread in asking:
+        thread.join(10)
+    assert not worker.is_stuck()
+    assert watching.is_alive()
+
+
+def test_every_http_error_can_be_named_and_made_again() -> None:
+    def kinds(base: type[errors.HttpError]) -> list[type[errors.HttpError]]:
+        return [base, *(kind for sub in base.__subclasses__() for kind in kinds(sub))]
+
+    ours = [kind for kind in kinds(errors.HttpError) if kind.__module__ == errors.__name__]
+    named = errors.http_errors()
+    assert {named[kind.slug] for kind in ours} == set(ours)  # no two have one name
+    assert errors.ModelUnavailable in ours  # a subclass of a subclass
