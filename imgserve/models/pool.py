@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 SMALL_WEIGHTS_BYTES = 48 * MIB
 PROCESS_BYTES = 64 * MIB  # what a worker takes beside its weights, before it was measured
 RETRY_S = 60.0  # a model that could not be loaded is not tried again before
-RESTART_PAUSE_S = 5.0  # before the next try, where a worker did not start or hardly lived
-LEAST_LIFE_S = 1.0
+LEAST_LIFE_S = 1.0  # a worker that ended sooner, or did not start, is started again after a pause
+RESTART_PAUSE_S = 5.0
 ROOM_WAIT_S = 30.0  # requests hold a model while they compute, which is much less
 
 
@@ -231,8 +231,7 @@ class WorkerPool:
                 log.exception("a worker of model %s could not be started", model.id)
                 pause_s = RESTART_PAUSE_S
             worker = None
-            if not model.is_closed:
-                time.sleep(pause_s)
+            time.sleep(0.0 if model.is_closed else pause_s)
 
     def _on_exit(self, model: Model, worker: Worker) -> None:
         """Wait until a worker has ended, and let nobody have its slots any more."""

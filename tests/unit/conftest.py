@@ -1,14 +1,10 @@
-"""Fixtures that several unit tests share, and the border of this folder: no process, no torch."""
+"""The border of this folder: no process, no torch."""
 
-import socket
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
-
-Pair = tuple[socket.socket, socket.socket]
-Pairs = Callable[[], Pair]
 
 PROCESS_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
 TORCH = {"torch", "torchvision"}
@@ -53,20 +49,3 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         BORDER.closed = False
-
-
-@pytest.fixture
-def pairs() -> Iterator[Pairs]:
-    """Return a function that makes pairs of connected sockets; no end waits for ever."""
-    made: list[socket.socket] = []
-
-    def pair() -> Pair:
-        both = socket.socketpair()
-        made.extend(both)
-        for end in both:
-            end.settimeout(10)
-        return both
-
-    yield pair
-    for end in made:
-        end.close()
