@@ -17,7 +17,6 @@ STARTERS = {
     "test_bench_strategies": "runs the command that it is about",
     "test_deliverables": "its subject is a script of bash",
     "test_frontend_start": "looks at what a new interpreter has imported",
-    "test_loading": "compiles, and looks at what a new interpreter has imported",
     "test_page": "looks at what a new interpreter has imported",
     "test_rehearsal_builds": "runs the steps of builds",
     "test_rehearsal_host": "starts the rehearsal's own processes",
