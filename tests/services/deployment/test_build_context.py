@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conventions.deployment import BY_NAME
-from tests.services.deployment.google import gcloud_environ
+from tests.services.deployment.project import gcloud_environ
 
 FOLDERS = {
     *(".streamlit", "imgserve", "requirements", "v3"),
