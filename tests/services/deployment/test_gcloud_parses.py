@@ -28,6 +28,7 @@ APIS = (
     *("logging", "run", "secretmanager", "serviceusage", "storage"),
 )
 NOT_FOUND = {"error": {"code": 404, "message": "nothing is there", "status": "NOT_FOUND"}}
+UNDERSTOOD = "nothing is there|not be found|not found|404|not supported when creating a new service"
 # What these ask, this machine's own files answer; and what says that they got so far.
 OFFLINE = {"gcloud auth list": "", "gcloud auth print-identity-token": "credential"}
 # Flags in gcloud's own language, which it reads when it has something to show.
@@ -112,7 +113,7 @@ def complaint(gcloud: str, port: int, folder: Path, line: list[str]) -> str:
         text=True,
         timeout=TIMEOUT_S,
     )
-    said = OFFLINE.get(" ".join(line[:3]), "nothing is there|not be found|not found|404")
+    said = OFFLINE.get(" ".join(line[:3]), UNDERSTOOD)
     if ended.returncode == 0 or re.search(said, ended.stderr):
         return ""
     return f"{shlex.join(line)}\n{ended.stderr}"
