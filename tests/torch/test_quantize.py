@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from imgserve.backend.model_state import model_state
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
