@@ -15,7 +15,7 @@ PRICES = tomllib.loads(Path(__file__).with_name("prices.toml").read_text(encodin
 BILLED_STEP_S: float = PRICES["billed_step_s"]
 MILLION, THOUSAND = 1_000_000, 1000
 MONTH_S = 730 * 3600  # as price calculators count
-# As `deployment/components.sh` has it for backend_v1; the benchmark's machine has as many cores.
+# As `deployment/components.sh` has it; the benchmark's machine has as many cores.
 VCPUS, MEMORY_GIB, CONCURRENCY = 2, 2, 8
 SERVERS: Mapping[str, str] = {
     "v1": "v1, fp32",
