@@ -188,18 +188,18 @@ def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
     build: Callable[[], nn.Module], depthwise: int, attention: bool, tmp_path: Path
 ) -> None:
     model = _graph(build(), tmp_path, 64)
-    kinds = {each.get_friendly_name(): each.get_type_name() for each in model.get_ops()}
+    kinds = {layer.get_friendly_name(): layer.get_type_name() for layer in model.get_ops()}
     kept = [[kinds[name] for name in layers] for _, layers in quantize.choices(model)]
-    assert all({"Convert", "Transpose", "Divide"} <= set(each) for each in kept)
-    assert sorted(map(len, kept)) == [len(each) for each in kept]
+    assert all({"Convert", "Transpose", "Divide"} <= set(layers) for layers in kept)
+    assert sorted(map(len, kept)) == [len(layers) for layers in kept]
     assert kept[-1].count("GroupConvolution") == depthwise
     assert quantize.has_attention(model) is attention
 
 
 def test_pictures_to_check_with_show_nothing_that_was_calibrated_with() -> None:
     calibrated, held_out = (
-        {path.name.partition("_")[0] for path in calibrate.paths(each)}
-        for each in (calibrate.CALIBRATION, calibrate.HELD_OUT)
+        {path.name.partition("_")[0] for path in calibrate.paths(shown)}
+        for shown in (calibrate.CALIBRATION, calibrate.HELD_OUT)
     )
     assert calibrated & held_out == set()
 
@@ -207,12 +207,12 @@ def test_pictures_to_check_with_show_nothing_that_was_calibrated_with() -> None:
 def test_parts_of_pictures_are_the_same_each_time_and_as_large_as_the_model_wants() -> None:
     first, second = (list(calibrate.crops(calibrate.HELD_OUT, SMALL)) for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
-    assert {each.shape for each in first} == {(1, 32, 32, 3)}
-    assert len({each.tobytes() for each in first}) == len(first)
+    assert {part.shape for part in first} == {(1, 32, 32, 3)}
+    assert len({part.tobytes() for part in first}) == len(first)
 
 
 def test_a_missing_package_of_pictures_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "SKIMAGE", ("no_such_package", "data"))
+    monkeypatch.setattr(calibrate, "SKIMAGE", ("no_such_package", "data"))
     gone = calibrate.Pictures({calibrate.SKIMAGE: ("a.png",)}, 1, 1.0, 0.0, 0)
     with pytest.raises(ModuleNotFoundError, match="no_such_package is not installed"):
         calibrate.paths(gone)
