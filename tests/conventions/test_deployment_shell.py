@@ -126,7 +126,3 @@ def test_shellcheck_is_told_to_overlook_nothing(name: str) -> None:
 )
 def test_patterns_find_what_they_are_for(patterns: dict[str, str], what: str, line: str) -> None:
     assert re.search(patterns[what], line)
-
-
-def test_patterns_leave_the_way_around_alone() -> None:
-    assert not re.search(NEWER_BASH["empty arrays"], '${hold[@]+"${hold[@]}"}')

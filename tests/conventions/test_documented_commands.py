@@ -28,7 +28,8 @@ RUN = {
         f"{README_TEST}::test_make_run_answers_the_command_that_it_shows"
     ),
     "make run MODEL_NAME=resnet152": (
-        "tests/services/test_make_run.py::test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends"
+        "tests/services/test_make_run.py"
+        "::test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends"
     ),
     "make run VERSION=v2": (
         "tests/services/test_make_run.py"

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgserve.backend.model_state import model_state
 from imgserve.compile import __main__ as compiling
 from imgserve.compile import calibrate as calibration
 from imgserve.compile import export, quantize
@@ -21,6 +20,7 @@ from imgserve.errors import CompileMismatch
 from imgserve.models import compiled_model, loading, openvino_engine
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Transform
 from imgserve.models.openvino_import import openvino
+from imgserve.models.transform import crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 
@@ -104,25 +104,22 @@ def test_both_precisions_of_a_model_lie_side_by_side(tmp_path: Path) -> None:
     made = [_exported(tmp_path, precision) for precision in (FP32, INT8, FP32, INT8)]
     names = {f"{EMBEDDED}.json", f"{EMBEDDED}.int8.json"}
     names |= {file.name for info in made[2:] for file in (info.graph, info.weights)}
-    assert {each.name for each in tmp_path.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == names
     for info in made[2:]:
         assert compiled_model.read_info(tmp_path, EMBEDDED, info.precision) == info
-        loaded = openvino_engine.load(tmp_path, EMBEDDED, threads=2, precision=info.precision)
-        assert loaded(pictures.picture("coffee.png")).probabilities.argmax() == 0
+        engine = openvino_engine.OpenVinoEngine(tmp_path / info.graph.name, threads=2)
+        assert engine(crop(pictures.picture("coffee.png"), SMALL)).argmax() == 0
 
 
 def test_a_backend_loads_the_precision_that_its_settings_name(tmp_path: Path) -> None:
     (tmp_path / "compiled").mkdir()
-    made = {each: _exported(tmp_path / "compiled", each) for each in (FP32, INT8)}
+    made = {name: _exported(tmp_path / "compiled", name) for name in (FP32, INT8)}
     for precision, info in made.items():
         settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=precision)
-        assert loading.prepare(settings, EMBEDDED) == info.memory_bytes
-        state = model_state(settings, EMBEDDED, "ready", None)
-        assert state.precision == precision
-        assert state.size_bytes == info.graph.size_bytes + info.weights.size_bytes
-        assert loading.load(settings, EMBEDDED).transform == SMALL
+        assert loading.prepare(settings, EMBEDDED) == info.weights.size_bytes
+        assert openvino_engine.load(settings, EMBEDDED).transform == SMALL
     (tmp_path / "compiled" / made[FP32].weights.name).unlink()
-    assert loading.load(settings, EMBEDDED).transform == SMALL  # int8, which is whole
+    assert openvino_engine.load(settings, EMBEDDED).transform == SMALL  # int8, which is whole
 
 
 def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
@@ -135,7 +132,8 @@ def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
     (tmp_path / "compiled").mkdir()
     monkeypatch.setattr(loading, "_run_showing_progress", compiled)
     settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
-    assert loading.load(settings, EMBEDDED).model == EMBEDDED
+    loading.prepare(settings, EMBEDDED)
+    assert compiled_model.info_path(tmp_path / "compiled", EMBEDDED, INT8).exists()
     assert not compiled_model.info_path(tmp_path / "compiled", EMBEDDED).exists()
 
 

@@ -265,7 +265,7 @@ def test_a_platforms_page_while_it_starts_a_container_may_wake(
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda: redirect("/elsewhere"),
+        lambda: redirect("/models"),
         lambda: Response("<html>welcome</html>", 200),
         lambda: Response('{"category": "tab', 200, content_type="application/json"),
         lambda: {"category": "tabby"},
@@ -281,6 +281,7 @@ def test_an_unusable_answer_is_unreachable_and_not_waited_for(
         client.predict_url("http://x/y.png")
     assert not may_wake(caught.value)
     assert caught.value.__cause__ is not None
+    assert len(backend.seen) == 1  # no redirect is followed
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://backend.invalid"])

@@ -109,6 +109,14 @@ def test_a_link_to_a_result_names_the_model_too(app: AppTest, backend: Backend) 
     assert backend.asked == [(URL, "large")]
 
 
+def test_a_link_that_was_followed_is_left_as_it_is(app: AppTest, backend: Backend) -> None:
+    pick(app.run(), "large")
+    app.query_params.pop("model")
+    app.query_params["url"] = URL
+    assert "tabby" in shown(app.run())
+    assert "model" not in app.query_params
+
+
 def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend: Backend) -> None:
     submit(app.run(), URL)
     pick(app, "large")

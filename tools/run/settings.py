@@ -138,7 +138,7 @@ def next_free(port: int, excluded: set[int], count: int = 1) -> int:
 def is_free(port: int) -> bool:
     """Return whether nobody listens on a port of this machine, nor holds it."""
     with socket.socket() as probe:
-        if probe.connect_ex((LOOPBACK, port)) == 0:
+        if probe.connect_ex((LOOPBACK, port)) == 0:  # macOS would listen beside 0.0.0.0
             return False
     try:
         socket.create_server((LOOPBACK, port)).close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conventions.deployment import BY_NAME
-from tests.services.deployment.google import gcloud_environ
+from tests.services.deployment.project import gcloud_environ
 
 FOLDERS = {
     *(".streamlit", "imgserve", "requirements", "v3"),
@@ -108,10 +108,6 @@ def test_docker_is_sent_what_images_are_made_of(tempting: Path, wanted: set[str]
     assert sent_to_docker(tempting) == wanted
 
 
-def test_pictures_for_readers_are_there_to_be_left_out(repository_files: list[Path]) -> None:
-    assert {path.as_posix() for path in repository_files} >= FOR_READERS
-
-
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_everything_that_is_copied_is_sent(dockerfile: str, root: Path, wanted: set[str]) -> None:
     text = (root / dockerfile).read_text().replace("\\\n", " ")
@@ -122,23 +118,3 @@ def test_everything_that_is_copied_is_sent(dockerfile: str, root: Path, wanted: 
     assert copied
     sent = {path for each in wanted for path in (Path(each), *Path(each).parents)}
     assert [pattern for pattern in copied if not any(path.match(pattern) for path in sent)] == []
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("*", {"a", ".git"}),
-        ("**/*.pyc", {"a.pyc", "a/b/c.pyc"}),
-        ("**/__pycache__", {"__pycache__", "a/b/__pycache__"}),
-        ("deployment/Dockerfile.*", {"deployment/Dockerfile.a"}),
-    ],
-)
-def test_patterns_are_read_as_docker_reads_them(pattern: str, names: set[str]) -> None:
-    everything = {
-        *("a", ".git", "a.py", "a.pyc", "a/b/c.pyc", "__pycache__", "a/b/__pycache__"),
-        *("deployment/Dockerfile.a", "tools/rehearsal/Dockerfile.a"),
-    }
-    found = {name for name in everything if re.fullmatch(as_expression(pattern), name)}
-    assert names <= found
-    assert all("/" not in name for name in found if pattern == "*")
-    assert found <= names or pattern == "*"
