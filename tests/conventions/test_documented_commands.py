@@ -165,7 +165,7 @@ def test_commands_are_read_without_comments_one_by_one() -> None:
 def test_sections_end_at_headings_and_not_at_comments_in_code() -> None:
     text = "# One\n```sh\n# no heading\na\n```\n## Two\n   ```sh\n   b && c\n   ```\n"
     found = list(split(text, "X.md"))
-    assert [(each.heading, each.commands) for each in found] == [
+    assert [(part.heading, part.commands) for part in found] == [
         ("One", ["a"]),
         ("Two", ["b", "c"]),
     ]

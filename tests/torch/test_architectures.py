@@ -4,7 +4,7 @@ import warnings
 import pytest
 import torch
 
-from imgserve.compile.efficientnet_lite import _rounded_channels
+from imgserve.compile.architectures import _rounded_channels
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.compile.weights import default_weights
 from tests.unit import pictures
