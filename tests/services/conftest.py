@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import cycle
@@ -98,19 +98,22 @@ def int8_weights_dir(kept_models: Callable[..., Path], weights_dir: Path) -> Pat
     return weights_dir
 
 
-class Backend:
-    """A backend under gunicorn, as a container runs it."""
+class Service:
+    """A service as a container runs it, whose log is read meanwhile."""
 
-    def __init__(self, app: str, root: Path, port: int, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], root: Path, port: int, environ: Mapping[str, str]
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self.process = subprocess.Popen(
-            [*GUNICORN, app],
+            command,
             cwd=root,
             env={**CLEAN, "HOST": "127.0.0.1", "PORT": str(port), **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
         )
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -133,7 +136,7 @@ class Backend:
         raise AssertionError(f"{self.url}{path} never answered 200:\n{''.join(self.log)}")
 
     def stop(self) -> int:
-        """Stop the backend as Cloud Run does; return its exit status."""
+        """Stop it as Cloud Run does; return its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -144,6 +147,13 @@ class Backend:
             if self.process.stdout:
                 self.process.stdout.close()
         return status
+
+
+class Backend(Service):
+    """A backend under gunicorn."""
+
+    def __init__(self, app: str, root: Path, port: int, environ: Mapping[str, str]) -> None:
+        super().__init__([*GUNICORN, app], root, port, environ)
 
 
 StartBackend = Callable[..., Backend]

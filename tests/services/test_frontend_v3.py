@@ -30,7 +30,7 @@ def services(
 ) -> Iterator[Services]:
     backends = {model: start_backend(APP, MODEL_NAME=model) for model in MODELS}
     gateway = Gateway(root, {model: backend.url for model, backend in backends.items()})
-    gateway.wait_until_up()
+    gateway.wait_until()
     page_url = frontend("", "v3/frontend", API_GATEWAY=gateway.url, WAKE_TIMEOUT_S=2)
     yield Services(page_url, gateway, backends)
     gateway.stop()

@@ -1,0 +1,243 @@
+"""The real gateway's process, before backends with names, with certificates, and v3's own."""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from imgserve.contract import ModelState
+from tests.services.conftest import MODELS, Backend, Service, StartBackend, free_port
+from tests.services.gateway_process import (
+    Gateway,
+    Lab,
+    NameServer,
+    assert_problem,
+    make_lab,  # noqa: F401  a fixture
+)
+from tests.unit import pictures
+from v3.gateway.backends import read_backends
+from v3.gateway.nginx import configuration
+from v3.gateway.serve import ConfigurationRefused, check
+from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.system import find_nginx
+
+PATH = "/model/swin_b"
+
+
+# --- the process ------------------------------------------------------------------------------
+
+
+def test_connections_to_an_address_are_kept_and_a_stop_finishes_what_there_is(lab: Lab) -> None:
+    upstream = lab.upstream()
+    gateway = lab.gateway({"swin_b": f"http://localhost:{upstream.server_port}"})
+    for _ in range(5):
+        seen = gateway.post(f"{PATH}/predict").json()
+        assert seen["headers"]["host"] == f"localhost:{upstream.server_port}"
+    assert len(upstream.open) == 1
+    upstream.delay_s = 1
+    connection = HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection.request("GET", PATH)
+    while len(upstream.asked) == 5:
+        time.sleep(0.01)
+    assert gateway.stop() == 0
+    assert connection.getresponse().status == 200
+    connection.close()
+    with pytest.raises(requests.ConnectionError):
+        gateway.get("/hello")
+
+
+def test_taken_port_stops_the_start_with_what_nginx_says(lab: Lab) -> None:
+    port = lab.upstream().server_port
+    gateway = Gateway(lab.root, {"swin_b": "http://127.0.0.1:1"}, PORT=str(port))
+    gateway.process.wait(timeout=30)
+    assert gateway.stop() != 0
+    assert "Address already in use" in "".join(gateway.log)
+    assert "Traceback" not in "".join(gateway.log)
+
+
+def test_nginx_runs_for_any_user_and_writes_below_one_folder(lab: Lab) -> None:
+    # The standard streams are the user's own, as container runtimes make them.
+    command = ["bash", "-c", 'exec "$0" "$@" > >(cat)', find_nginx(os.environ["PATH"])]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    port = free_port()
+    environ = {"HOST": "127.0.0.1", "PORT": str(port), "BACKENDS": f"swin_b={lab.upstream().url}"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        make = [sys.executable, "-m", "v3.gateway", "nginx", "--folder", name]
+        made = subprocess.check_output(make, cwd=lab.root, env={**os.environ, **environ})
+        (folder / "nginx.conf").write_bytes(made)
+        nginx = Service([*command, "-e", "stderr", "-c", f"{name}/nginx.conf"], lab.root, port, {})
+        try:
+            nginx.wait_until("/ready")
+            url = f"{nginx.url}{PATH}/predict"
+            assert requests.post(url, b"x" * 2_000_000, timeout=10).json()["size"] == 2_000_000
+            written = {path.name for path in folder.iterdir()}
+        finally:
+            nginx.stop()
+    folders = {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}
+    assert written == {"nginx.conf", "nginx.pid"} | folders
+    assert [json.loads(line)["httpRequest"]["status"] for line in nginx.log] == [200, 200]
+
+
+def test_nginx_is_asked_first_whether_it_takes_the_configuration(tmp_path: Path) -> None:
+    settings = GatewaySettings(api_key="x" * 16, resolver=("127.0.0.1",))
+    backends = read_backends(LIST, "swin_b=http://127.0.0.1:8001,vgg16=https://a.test")
+    config = tmp_path / "nginx.conf"
+    config.write_text(configuration(settings, backends, tmp_path))
+    nginx = find_nginx(os.environ["PATH"])
+    check(nginx, config)
+    config.write_text(config.read_text().replace("daemon off;", "daemon maybe;"))
+    with pytest.raises(ConfigurationRefused, match="daemon"):
+        check(nginx, config)
+
+
+# --- names and certificates, as on Cloud Run --------------------------------------------------
+
+
+@pytest.fixture
+def name_server() -> Iterator[NameServer]:
+    """Return a name server that knows no names yet."""
+    with NameServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_name_is_followed_without_a_restart_and_unknown_keeps_only_its_own_model_away(
+    lab: Lab, name_server: NameServer
+) -> None:
+    port = free_port()
+    first, second = (lab.upstream(host=host, port=port) for host in ("127.0.0.1", "127.0.0.2"))
+    backends = {"swin_b": f"http://backend.test:{port}", "vgg16": first.url}
+    gateway = lab.gateway(backends, RESOLVER=name_server.address)
+    detail = assert_problem(gateway.get(PATH), 502, "backend-unreachable")
+    assert "the backend of swin_b" in detail
+    assert gateway.get("/model/vgg16").ok
+    for upstream in (first, second):
+        address = str(upstream.server_address[0])
+        name_server.names["backend.test"] = address
+        seen = answer_from(address, gateway)
+        assert seen["headers"]["host"] == f"backend.test:{port}"
+
+
+def answer_from(address: str, gateway: Gateway) -> dict[str, Any]:
+    """Return what a backend at an address was asked, once it answers."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        answer = gateway.get(PATH)
+        if answer.ok and answer.json()["address"] == address:
+            return dict(answer.json())
+        time.sleep(0.1)
+    raise AssertionError(f"{address} never answered")
+
+
+def test_name_server_that_does_not_answer_keeps_only_its_names_away(lab: Lab) -> None:
+    backends = {"swin_b": "http://backend.test", "vgg16": lab.upstream().url}
+    gateway = lab.gateway(backends, RESOLVER=f"127.0.0.1:{free_port()}")
+    answers: list[requests.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(gateway.get(PATH)))
+    asking.start()
+    assert gateway.get("/model/vgg16").ok
+    assert asking.is_alive()
+    asking.join()
+    assert_problem(answers[0], 502, "backend-unreachable")
+
+
+def test_https_backend_is_asked_for_by_its_name_and_must_prove_it(
+    lab: Lab, name_server: NameServer, tmp_path: Path
+) -> None:
+    name_server.names |= {"backend.test": "127.0.0.1", "impostor.test": "127.0.0.1"}
+    certificate = tmp_path / "backend.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=backend.test", "-addext", "subjectAltName=DNS:backend.test"]
+    command += ["-keyout", str(certificate), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    asked_for: list[str | None] = []
+    tls.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+    upstream = lab.upstream(tls=tls)
+    backends = {
+        "swin_b": f"https://backend.test:{upstream.server_port}",
+        "vgg16": f"https://impostor.test:{upstream.server_port}",
+    }
+    resolver = name_server.address
+    gateway = lab.gateway(backends, RESOLVER=resolver, SSL_CERT_FILE=str(certificate))
+    seen = gateway.post(f"{PATH}/predict", b"x" * 100_000).json()
+    assert (seen["size"], asked_for) == (100_000, ["backend.test"])
+    assert seen["headers"]["host"] == f"backend.test:{upstream.server_port}"
+    detail = assert_problem(gateway.get("/model/vgg16"), 502, "backend-unreachable")
+    assert "the backend of vgg16" in detail
+    unbelieving = lab.gateway(backends, RESOLVER=resolver)  # nobody it trusts signed for this one
+    assert_problem(unbelieving.get(PATH), 502, "backend-unreachable")
+    assert len(upstream.asked) == 1
+
+
+# --- v3's own backends ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def backends(start_backend: StartBackend) -> dict[str, Backend]:
+    """Return two backends of a model each."""
+    app = "v3.backend.app:app"
+    return {model: start_backend(app, MODEL_NAME=model, THREADS="1") for model in MODELS[:2]}
+
+
+@pytest.fixture(scope="module")
+def gateway(lab: Lab, backends: dict[str, Backend]) -> Gateway:
+    """Return the gateway before them."""
+    return lab.gateway({model: backend.url for model, backend in backends.items()})
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+@pytest.mark.parametrize("form", ["multipart", "raw"])
+def test_answer_is_that_of_the_backend(
+    model: str, form: str, gateway: Gateway, backends: dict[str, Backend]
+) -> None:
+    picture = pictures.path("coffee.png").read_bytes()
+    request: dict[str, Any] = {"data": {"top_k": 3}, "files": {"image": picture}}
+    if form == "raw":
+        headers = {"Content-Type": "image/png"}
+        request = {"params": {"top_k": 3}, "data": picture, "headers": headers}
+    through, direct = (
+        requests.post(f"{service.url}/model/{model}/predict", timeout=30, **request).json()
+        for service in (gateway, backends[model])
+    )
+    assert through["predictions"] == direct["predictions"]
+    assert len(through["predictions"]) == 3
+    assert (through["category"], through["model"]) == ("espresso", model)
+
+
+def test_state_and_errors_are_those_of_the_backend(gateway: Gateway) -> None:
+    path = f"/model/{MODELS[1]}"
+    state = ModelState(**gateway.get(path).json())
+    assert (state.id, state.state) == (MODELS[1], "ready")
+    wrong_method = gateway.get(f"{path}/predict")
+    assert_problem(wrong_method, 405, "method-not-allowed")
+    assert "POST" in wrong_method.headers["Allow"]
+    assert_problem(gateway.post(f"{path}/predict", b"no picture"), 400, "invalid-request")
+    body, headers = b'{"url": "nonsense"}', {"Content-Type": "application/json"}
+    assert_problem(gateway.post(f"{path}/predict", body, headers), 400, "invalid-url")
+
+
+def test_one_request_has_one_id_in_both_logs(
+    gateway: Gateway, backends: dict[str, Backend]
+) -> None:
+    gateway.get(f"/model/{MODELS[0]}", {"X-Request-Id": "seen-in-both"})
+    assert gateway.entry("seen-in-both")["model"] == MODELS[0]
+    assert "seen-in-both" in "".join(backends[MODELS[0]].log)
