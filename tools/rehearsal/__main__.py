@@ -12,17 +12,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.rehearsal.host.failures import HostFailed
-from tools.rehearsal.host.needs import BROWSER, NEEDS, missing
-from tools.rehearsal.host.rehearsal import rehearsal
-from tools.rehearsal.story.models import VARIABLE, models_here
-from tools.rehearsal.story.page import browser
-from tools.rehearsal.story.play import play
-from tools.rehearsal.story.progress import Progress, StepFailed, say
-from tools.rehearsal.story.report import document, table
-from tools.rehearsal.story.shell import shell
-from tools.rehearsal.story.stage import Stage
-from tools.rehearsal.story.versions import VERSIONS
+from tools.rehearsal.host import BROWSER, NEEDS, HostFailed, missing
+from tools.rehearsal.models import VARIABLE, models_here
+from tools.rehearsal.page import browser
+from tools.rehearsal.progress import Progress, StepFailed, say
+from tools.rehearsal.rehearsal import rehearsal
+from tools.rehearsal.report import document, table
+from tools.rehearsal.scenario import VERSIONS, play
+from tools.rehearsal.shell import shell
+from tools.rehearsal.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = Path("/var/tmp")  # noqa: S108  images take gigabytes, and /tmp may be memory
@@ -41,7 +39,7 @@ def main() -> int:
         signal.signal(number, _interrupt)
     with _folder(options) as folder:
         try:
-            return _shell(folder, options) if options.shell else _play(folder, options, versions)
+            return _rehearse(folder, options, versions)
         except HostFailed as exc:
             say(str(exc))
             return 1
@@ -108,35 +106,30 @@ def _folder(options: argparse.Namespace) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _play(folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
+def _rehearse(folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
     progress = Progress(folder / "logs")
     models = models_here(ROOT)
     with contextlib.ExitStack() as stack:
         with progress.step("start"):
             own = stack.enter_context(rehearsal(folder, ROOT, options.cache, say))
-            person = stack.enter_context(browser())
+            person = None if options.shell else stack.enter_context(browser())
         stage = Stage(own, progress, person, models)
-        passed = False
-        try:
-            play(stage, versions)
-            passed = True
-        except StepFailed:
-            options.keep = True  # the logs say why
-        finally:
-            found = document(progress.steps, stage.builds, models, passed=passed)
-            for file in filter(None, (folder / "rehearsal.json", options.json)):
-                file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-            print(table(progress.steps, stage.builds, passed=passed), flush=True)
+        return shell(stage) if options.shell else _play(stage, folder, options, versions)
+
+
+def _play(stage: Stage, folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
+    passed, steps = False, stage.progress.steps
+    try:
+        play(stage, versions)
+        passed = True
+    except StepFailed:
+        options.keep = True  # the logs say why
+    finally:
+        found = document(steps, stage.builds, stage.models, passed=passed)
+        for file in filter(None, (folder / "rehearsal.json", options.json)):
+            file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        print(table(steps, stage.builds, passed=passed), flush=True)
     return 0 if passed else 1
-
-
-def _shell(folder: Path, options: argparse.Namespace) -> int:
-    models = models_here(ROOT)
-    progress = Progress(folder / "logs")
-    with contextlib.ExitStack() as stack:
-        with progress.step("start"):
-            own = stack.enter_context(rehearsal(folder, ROOT, options.cache, say))
-        return shell(own, progress, models)
 
 
 if __name__ == "__main__":

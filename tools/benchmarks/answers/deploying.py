@@ -4,9 +4,8 @@ from tools.benchmarks.answers.rehearsed import Build, Rehearsal
 from tools.benchmarks.answers.results import Results
 from tools.benchmarks.report.table import table
 from tools.benchmarks.spread import shown
-from tools.rehearsal.story.changing import COMPONENT
-from tools.rehearsal.story.report import PURPOSES
-from tools.rehearsal.story.versions import VERSIONS
+from tools.rehearsal.report import PURPOSES
+from tools.rehearsal.scenario import COMPONENT, VERSIONS
 
 
 def builds(results: Results) -> str:
