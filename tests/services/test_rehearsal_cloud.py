@@ -73,8 +73,7 @@ def environ(folder: Path, store: Store) -> Iterator[dict[str, str]]:
         words = {each["name"]: each["value"] for each in container["env"]}
         log = folder / "run" / f"{revision['metadata']['name']}.log"
         command = [sys.executable, "-c", SERVER, str(port), container["image"]]
-        instance = Instance(command, words, log, lambda: instance._process.terminate())
-        return instance
+        return Instance(command, words, log)
 
     builder = Builder(folder / "builds", store, clean_environ(), "a-registry")
     with cloud(folder, store, Tokens(), builder, launch) as port:

@@ -107,7 +107,7 @@ def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
     """
     (folder / "config").mkdir(parents=True)
     reason = why_not_private(folder)
-    host = "" if reason else f"unix://{folder}/docker.sock"
+    host = _users_host(environ) if reason else f"unix://{folder}/docker.sock"
     docker = Docker(docker_environ(environ, folder / "config", host), not reason, folder)
     if reason and not docker.succeeds("version", "--format={{.Server.Version}}"):
         raise HostFailed(f"No Docker daemon answers, and no private one can start: {reason}.")
@@ -134,6 +134,15 @@ def why_not_private(folder: Path) -> str:
     if len(f"{folder}/{DEEPEST_SOCKET}") > SOCKET_LIMIT:
         return f"{folder} is too long a path for its sockets; choose a shorter --folder"
     return ""
+
+
+def _users_host(environ: Mapping[str, str]) -> str:
+    """Return the address of the daemon that the user's own docker command talks to."""
+    if environ.get("DOCKER_HOST"):
+        return ""  # the command finds it by itself
+    command = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+    asked = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
 
 
 def _command(folder: Path) -> list[str]:

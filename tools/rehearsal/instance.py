@@ -36,13 +36,16 @@ class Instance:
         command: runs it in the foreground.
         environ: of the command.
         log: of the container; written anew.
-        end: makes the process end.
+        end: makes the process end; None where a signal does.
     """
 
     def __init__(
-        self, command: list[str], environ: Mapping[str, str], log: Path, end: Callable[[], None]
+        self,
+        command: list[str],
+        environ: Mapping[str, str],
+        log: Path,
+        end: Callable[[], None] | None = None,
     ) -> None:
-        self._end = end
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -54,6 +57,7 @@ class Instance:
                 stderr=output,
                 start_new_session=True,  # Ctrl-C comes to us, and we end it
             )
+        self._end = end or self._process.terminate
 
     @property
     def runs(self) -> bool:

@@ -33,7 +33,7 @@ def checked(wanted: Json, store: Store, region: str) -> Json:
     wanted.setdefault("metadata", {}).setdefault("labels", {})[LOCATION] = region
     spec = wanted["spec"]["template"]["spec"]
     container = spec["containers"][0]
-    if not container.get("startupProbe", {}).get("httpGet"):
+    if not (container.get("startupProbe") or {}).get("httpGet"):
         raise ApiError(501, "The rehearsal runs services that have an HTTP startup probe.")
     _check_memory(container["resources"]["limits"])
     email = spec.get("serviceAccountName", "")
