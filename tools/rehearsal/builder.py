@@ -12,7 +12,6 @@ import signal
 import subprocess
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from tools.rehearsal.web import now
 
 LOG = logging.getLogger(__name__)
 STOP_S = 20.0
-GRACE_S = 5.0  # between SIGTERM and SIGKILL
-POLL_S = 0.1
 # Google's docker builder, or the plain name: it stands for this machine's docker.
 BUILDER = re.compile(r"(?:gcr\.io/cloud-builders/)?docker")
 # The roles that have artifactregistry.repositories.uploadArtifacts.
@@ -68,7 +65,8 @@ class Builder:
         (self._commands / "docker").write_text(DOCKER.format(docker=shlex.quote(docker)), "utf-8")
         (self._commands / "docker").chmod(0o755)
         self._queue: queue.Queue[tuple[Json, bytes] | None] = queue.Queue()
-        self.stopped = threading.Event()
+        self._cancel: CancelToken | None = None  # of the build under way
+        self._stopped = threading.Event()
         self._worker = threading.Thread(target=self._work, name="builds", daemon=True)
         self._worker.start()
 
@@ -93,16 +91,19 @@ class Builder:
 
     def stop(self) -> None:
         """End the build under way and take no other."""
-        self.stopped.set()
+        self._stopped.set()
         self._queue.put(None)
+        if self._cancel:
+            self._cancel.cancel("CANCELLED")
         self._worker.join(STOP_S)
 
     def _work(self) -> None:
-        while (item := self._queue.get()) and not self.stopped.is_set():
+        while (item := self._queue.get()) and not self._stopped.is_set():
             build, source = item
             workspace = self._folder / build["id"]
             try:
-                _Build(self, build, workspace).run(source)
+                self._cancel = CancelToken()
+                _Build(self, build, workspace, self._cancel).run(source)
             except Exception:
                 LOG.exception("build %s", build["id"])
                 self.store.update("builds", build["id"], _end_internally)
@@ -113,20 +114,48 @@ def _end_internally(build: Json) -> None:
     build.update(status="INTERNAL_ERROR", finishTime=now())
 
 
+class CancelToken:
+    """Ends all processes of a build, also those that start later; the first reason stays."""
+
+    def __init__(self) -> None:
+        self.status = ""
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def add(self, process: "subprocess.Popen[str]") -> None:
+        """Note a process that has started."""
+        with self._lock:
+            self._processes.append(process)
+        if self.status:
+            self.cancel(self.status)
+
+    def cancel(self, status: str) -> None:
+        """End the processes with all that they started."""
+        with self._lock:
+            self.status = self.status or status
+            for process in self._processes:
+                if process.poll() is None:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)
+
+
 class _Build:
     """One build from its source to its pushed images."""
 
-    def __init__(self, builder: Builder, build: Json, workspace: Path) -> None:
+    def __init__(self, builder: Builder, build: Json, workspace: Path, cancel: CancelToken) -> None:
         self._builder, self._build, self._workspace = builder, build, workspace
         self._log = builder.log_path(build["id"])
         self._log_lock = threading.Lock()
         self._environ = builder.step_environ(workspace.parent)
-        self._cancelled = threading.Event()  # by the first failure
+        self._cancel = cancel
         self._failure: BuildFailed | None = None
-        self._deadline = time.monotonic() + float(build.get("timeout", "3600s").rstrip("s"))
 
     def run(self, source: bytes) -> None:
         self._change(lambda build: build.update(status="WORKING", startTime=now()))
+        limit_s = float(self._build.get("timeout", "3600s").rstrip("s"))
+        timer = threading.Timer(limit_s, self._cancel.cancel, ("TIMEOUT",))
+        timer.daemon = True
+        timer.start()
         try:
             self._forget_images()
             self._unpack(source)
@@ -138,6 +167,7 @@ class _Build:
         else:
             self._say("DONE")
             ended = {"status": "SUCCESS"}
+        timer.cancel()
         self._change(lambda build: build.update(ended, finishTime=now()))
 
     def _forget_images(self) -> None:
@@ -167,7 +197,7 @@ class _Build:
             try:
                 for earlier in before:
                     over[earlier].wait()
-                if not self._cancelled.is_set():
+                if not self._cancel.status:
                     self._run_step(number, steps[number])
             finally:
                 over[number].set()
@@ -193,7 +223,7 @@ class _Build:
         except (BuildFailed, OSError) as exc:
             failed = exc if isinstance(exc, BuildFailed) else BuildFailed(str(exc))
             self._failure = self._failure or BuildFailed(f"{name} failed: {exc}", failed.status)
-            self._cancelled.set()
+            self._cancel.cancel("CANCELLED")
         timing = {"startTime": began, "endTime": now()}
         self._change(lambda build: build["steps"][number].update(status=status, timing=timing))
 
@@ -222,10 +252,9 @@ class _Build:
         """Run a command to its end in a process group of its own; return what it said.
 
         Raises:
-            BuildFailed: it failed, or the build was out of time or stopped.
+            BuildFailed: it failed, or the build was ended meanwhile.
         """
-        output: list[str] = []
-        with subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             cwd=self._workspace,
             env=self._environ,
@@ -235,28 +264,17 @@ class _Build:
             text=True,
             errors="replace",
             start_new_session=True,
-        ) as process:
-            reader = threading.Thread(target=self._copy, args=(process, name, output), daemon=True)
-            reader.start()
-            self._wait(process)
-            reader.join()
+        )
+        self._cancel.add(process)
+        output: list[str] = []
+        with process:
+            for line in process.stdout or ():
+                output.append(line)
+                self._say(f"{name}: {line.rstrip()}")
         if process.returncode:
-            raise BuildFailed(f"exit status {process.returncode}")
+            reason = f"exit status {process.returncode}"
+            raise BuildFailed(reason, self._cancel.status or "FAILURE")
         return "".join(output)
-
-    def _copy(self, process: "subprocess.Popen[str]", name: str, output: list[str]) -> None:
-        for line in process.stdout or ():
-            output.append(line)
-            self._say(f"{name}: {line.rstrip()}")
-
-    def _wait(self, process: "subprocess.Popen[str]") -> None:
-        """Wait for a process's end, or end it with all that it started."""
-        while process.poll() is None:
-            late = time.monotonic() > self._deadline
-            if late or self._cancelled.is_set() or self._builder.stopped.is_set():
-                _end_group(process)
-                raise BuildFailed("it was ended", "TIMEOUT" if late else "CANCELLED")
-            time.sleep(POLL_S)
 
     def _ask(self, *argv: str) -> str:
         """Return what a command prints, nothing where it fails."""
@@ -282,12 +300,3 @@ def waits_for(steps: list[Json]) -> list[list[int]]:
         else list(range(number))
         for number, step in enumerate(steps)
     ]
-
-
-def _end_group(process: "subprocess.Popen[str]") -> None:
-    """End a process and what it started, first kindly."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_S)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -51,7 +51,6 @@ def create_build(_project: str, location: str) -> Json:
 
 @api.get(BUILDS)
 def list_builds(**_: str) -> Json:
-    """Answer the builds, the newest first."""
     return {"builds": sorted(part(Store).all("builds"), key=_created, reverse=True)}
 
 
@@ -61,7 +60,6 @@ def _created(build: Json) -> str:
 
 @api.get(f"{BUILDS}/<build_id>")
 def get_build(build_id: str, **_: str) -> Json:
-    """Answer a build as it stands."""
     return existing("builds", build_id)
 
 

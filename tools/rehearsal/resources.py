@@ -91,7 +91,6 @@ def add_policy(blueprint: Blueprint, rule: str, kind: str) -> None:
 
 @projects.get("/v1/projects/<_project>")
 def get_project(_project: str) -> Json:
-    """Answer the one project there is."""
     store = part(Store)
     number = store.project_number
     about = {"projectId": store.project, "projectNumber": number, "name": store.project}
@@ -100,7 +99,6 @@ def get_project(_project: str) -> Json:
 
 @projects.post("/v1/projects/<_project>:getIamPolicy")
 def get_project_policy(_project: str) -> Json:
-    """Answer who may do what in the project."""
     return part(Store).policy("project")
 
 
@@ -130,7 +128,6 @@ def billing_info(_project: str) -> Json:
 
 @services.post("/v1/projects/<_project>/services:batchEnable")
 def enable_services(_project: str) -> Json:
-    """Enable several APIs."""
     for name in body()["serviceIds"]:
         part(Store).put(ENABLED, name, {"config": {"name": name}, "state": "ENABLED"})
     return finished({}, "google.api.serviceusage.v1.BatchEnableServicesResponse")
@@ -138,21 +135,18 @@ def enable_services(_project: str) -> Json:
 
 @services.get("/v1/projects/<_project>/services/<name>")
 def get_service(_project: str, name: str) -> Json:
-    """Answer whether an API is enabled."""
     disabled = {"config": {"name": name}, "state": "DISABLED"}
     return part(Store).get(ENABLED, name) or disabled
 
 
 @services.post("/v1/projects/<_project>/services/<name>:enable")
 def enable_service(_project: str, name: str) -> Json:
-    """Enable one API."""
     part(Store).put(ENABLED, name, {"config": {"name": name}, "state": "ENABLED"})
     return finished({}, "google.api.serviceusage.v1.EnableServiceResponse")
 
 
 @services.get("/v1/projects/<_project>/services")
 def list_services(_project: str) -> Json:
-    """Answer the enabled APIs."""
     return {"services": part(Store).all(ENABLED)}
 
 
@@ -188,7 +182,6 @@ add_resource(repositories, f"{REPOSITORIES}/<name>", "repositories")
 
 @accounts.post(ACCOUNTS)
 def create_account(_project: str) -> Json:
-    """Make a service account."""
     store, account_id = part(Store), body().get("accountId", "")
     if not ACCOUNT_ID.fullmatch(account_id):
         raise ApiError(400, f"The account ID {account_id!r} is not 6 to 30 letters and digits.")
@@ -206,7 +199,6 @@ add_resource(accounts, f"{ACCOUNTS}/<name>", "accounts")
 
 @secrets.post(SECRETS)
 def create_secret(_project: str) -> Json:
-    """Make a secret, which has no version yet."""
     name = request.args["secretId"]
     full = f"projects/{part(Store).project_number}/secrets/{name}"
     return make("secrets", name, {**body(), "name": full, "createTime": now()})
@@ -214,7 +206,6 @@ def create_secret(_project: str) -> Json:
 
 @secrets.post(f"{SECRETS}/<name>:addVersion")
 def add_secret_version(_project: str, name: str) -> Json:
-    """Keep a new value."""
     full, data = existing("secrets", name)["name"], body()["payload"]["data"]
     kept = _values(part(Store), name)
     # Clients send either alphabet of base64.

@@ -18,13 +18,11 @@ add_policy(api, SERVICE, "services")
 
 @api.get(f"{NAMESPACE}/services")
 def list_services(_project: str) -> Json:
-    """Answer all services."""
     return _listed("Service", part(Store).all("services"))
 
 
 @api.get(f"{NAMESPACE}/services/<name>")
 def get_service(_project: str, name: str) -> Json:
-    """Answer a service as it stands."""
     return existing("services", name)
 
 
@@ -41,7 +39,6 @@ def apply_service(**_: str) -> Json:
 
 @api.delete(f"{NAMESPACE}/services/<name>")
 def delete_service(_project: str, name: str) -> Json:
-    """Remove a service."""
     existing("services", name)
     part(CloudRun).delete(name)
     return {"kind": "Status", "status": "Success"}
@@ -60,13 +57,11 @@ def list_revisions(_project: str) -> Json:
 
 @api.get(f"{NAMESPACE}/revisions/<name>")
 def get_revision(_project: str, name: str) -> Json:
-    """Answer one revision."""
     return existing("revisions", name)
 
 
 @api.post(f"{SERVICE}:testIamPermissions")
 def permissions(**_: str) -> Json:
-    """Answer that gcloud's account may do everything."""
     return {"permissions": body().get("permissions", [])}
 
 

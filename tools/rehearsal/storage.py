@@ -27,7 +27,6 @@ class Objects:
 
 @api.post("/storage/v1/b")
 def create_bucket() -> Json:
-    """Make a bucket."""
     wanted = body()
     place = {"location": wanted.get("location", "US").upper(), "locationType": "region"}
     about = {"kind": "storage#bucket", "id": wanted["name"], "metageneration": "1"}
@@ -37,13 +36,11 @@ def create_bucket() -> Json:
 
 @api.get("/storage/v1/b")
 def list_buckets() -> Json:
-    """Answer the buckets."""
     return {"kind": "storage#buckets", "items": part(Store).all("buckets")}
 
 
 @api.get(BUCKET)
 def get_bucket(bucket: str) -> Json:
-    """Answer one bucket."""
     return existing("buckets", bucket)
 
 
@@ -57,7 +54,6 @@ def get_layout(bucket: str) -> Json:
 
 @api.get(f"{BUCKET}/managedFolders")
 def list_folders(bucket: str) -> Json:
-    """Answer that the bucket has no managed folders."""
     existing("buckets", bucket)
     return {"kind": "storage#managedFolders", "items": []}
 
@@ -74,21 +70,18 @@ def delete_bucket(bucket: str) -> tuple[str, int]:
 
 @api.get(f"{BUCKET}/iam")
 def get_policy(bucket: str) -> Json:
-    """Answer the bucket's policy."""
     existing("buckets", bucket)
     return part(Store).policy(f"buckets/{bucket}")
 
 
 @api.put(f"{BUCKET}/iam")
 def set_policy(bucket: str) -> Json:
-    """Keep the bucket's policy."""
     existing("buckets", bucket)
     return part(Store).set_policy(f"buckets/{bucket}", body())
 
 
 @api.get(f"{BUCKET}/o")
 def list_objects(bucket: str) -> Json:
-    """Answer the bucket's objects."""
     existing("buckets", bucket)
     prefix = request.args.get("prefix", "")
     found = [each for each in part(Store).all("objects") if each["bucket"] == bucket]
@@ -98,13 +91,11 @@ def list_objects(bucket: str) -> Json:
 
 @api.get(f"{BUCKET}/o/<path:name>")
 def get_object(bucket: str, name: str) -> Json:
-    """Answer what is known of an object."""
     return existing("objects", f"{bucket}/{name}")
 
 
 @api.delete(f"{BUCKET}/o/<path:name>")
 def delete_object(bucket: str, name: str) -> tuple[str, int]:
-    """Remove an object."""
     existing("objects", f"{bucket}/{name}")
     part(Store).delete("objects", f"{bucket}/{name}")
     part(Objects).content.pop((bucket, name), None)

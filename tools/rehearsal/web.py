@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from flask import Blueprint, Flask, current_app, request
 
 from tools.rehearsal.store import Json, Store
 
@@ -112,10 +112,7 @@ def _unknown(_: Exception) -> tuple[Json, int]:
     return ApiError(501, message).answer()
 
 
-def _broken(error: Exception) -> Response:
+def _broken(error: Exception) -> tuple[Json, int]:
     where = f"{request.method} {request.path}"
     current_app.logger.error(where, exc_info=error)
-    document, code = ApiError(500, f"The rehearsal failed at {where}: {error}").answer()
-    answer = jsonify(document)
-    answer.status_code = code
-    return answer
+    return ApiError(500, f"The rehearsal failed at {where}: {error}").answer()
