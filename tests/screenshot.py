@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect
 
 from tools.processes.child import Child, stop
-from tools.rehearsal.page import SENTENCE, browser
+from tools.rehearsal.asking import SENTENCE, browser
 from tools.run.ports import next_free, url
 from tools.run.services import services
 from tools.run.settings import RunSettings

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 import requests
 
-from tools.rehearsal import asking, models
+from tools.rehearsal import asking
+from tools.rehearsal.__main__ import shell
 from tools.rehearsal.docker import Docker
-from tools.rehearsal.images import Layer, by_purpose
 from tools.rehearsal.progress import Progress, Step, StepFailed
 from tools.rehearsal.rehearsal import Rehearsal
-from tools.rehearsal.report import document, table
+from tools.rehearsal.report import Build, Layer, by_purpose, document, table
 from tools.rehearsal.scenario import compare, sides_of
-from tools.rehearsal.shell import shell
-from tools.rehearsal.stage import Build, Stage
+from tools.rehearsal.stage import PACKAGED, Stage, models_here
 from tools.rehearsal.store import Store
 
 BASE = [Layer("sha256:a", 30_000_000, "CMD"), Layer("sha256:b", 90_000_000, "install.sh backend")]
@@ -192,7 +191,7 @@ def test_models_are_those_that_the_person_names(
     monkeypatch: pytest.MonkeyPatch, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REHEARSE_MODELS", "vgg16,resnet152")
-    assert models.models_here(root) == ("vgg16", "resnet152")
+    assert models_here(root) == ("vgg16", "resnet152")
     assert "Models: vgg16, resnet152 only (REHEARSE_MODELS says so" in capsys.readouterr().err
 
 
@@ -204,10 +203,10 @@ def test_models_are_limited_where_the_hub_does_not_answer(
     answers: bool,
 ) -> None:
     monkeypatch.delenv("REHEARSE_MODELS", raising=False)
-    monkeypatch.setattr(models, "_hub_answers", lambda _: answers)
-    limited = models.models_here(root)
+    monkeypatch.setattr("tools.rehearsal.stage._hub_answers", lambda _: answers)
+    limited = models_here(root)
     said = capsys.readouterr().err
-    assert limited == (() if answers else models.PACKAGED)
+    assert limited == (() if answers else PACKAGED)
     assert ("their weights are packages" in said) is not answers
 
 

@@ -58,7 +58,7 @@ class Builder:
         self, folder: Path, store: Store, environ: Mapping[str, str], registry: str
     ) -> None:
         self.store, self.registry, self.environ = store, registry, environ
-        self._folder = folder
+        self.folder = folder
         self._commands = folder / "bin"
         self._commands.mkdir(parents=True)
         docker = shutil.which("docker", path=environ.get("PATH")) or "docker"
@@ -76,12 +76,8 @@ class Builder:
 
     def log(self, build_id: str) -> str:
         """Return what a build has said so far."""
-        path = self.log_path(build_id)
+        path = self.folder / f"{build_id}.log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
-
-    def log_path(self, build_id: str) -> Path:
-        """Return the file of a build's log."""
-        return self._folder / f"{build_id}.log"
 
     def step_environ(self, home: Path) -> dict[str, str]:
         """Return what every step of a build sees: nothing of the user's own settings."""
@@ -100,7 +96,7 @@ class Builder:
     def _work(self) -> None:
         while (item := self._queue.get()) and not self._stopped.is_set():
             build, source = item
-            workspace = self._folder / build["id"]
+            workspace = self.folder / build["id"]
             try:
                 self._cancel = CancelToken()
                 _Build(self, build, workspace, self._cancel).run(source)
@@ -144,7 +140,7 @@ class _Build:
 
     def __init__(self, builder: Builder, build: Json, workspace: Path, cancel: CancelToken) -> None:
         self._builder, self._build, self._workspace = builder, build, workspace
-        self._log = builder.log_path(build["id"])
+        self._log = builder.folder / f"{build['id']}.log"
         self._log_lock = threading.Lock()
         self._environ = builder.step_environ(workspace.parent)
         self._cancel = cancel

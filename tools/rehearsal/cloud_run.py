@@ -8,12 +8,20 @@ service by gcloud, of a container by its supervisor.
 import threading
 from collections.abc import Mapping
 
+from flask import Blueprint, request
+
 from tools.rehearsal import knative
 from tools.rehearsal.front_door import FrontDoor
 from tools.rehearsal.instance import Launcher, Supervisor
 from tools.rehearsal.knative import FALSE, TRUE, UNKNOWN, condition, set_condition
+from tools.rehearsal.resources import add_policy, existing
 from tools.rehearsal.store import Json, Store
+from tools.rehearsal.web import body, part
 
+api = Blueprint("run", __name__)
+
+NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
+SERVICE = "/v1/projects/<_project>/locations/<_region>/services/<name>"
 STOP_S = 40.0
 
 
@@ -163,3 +171,61 @@ class CloudRun:
                 set_condition(revision, "Ready", status, message + supervisor.failure)
                 self._store.put("revisions", name, revision)
             self._settle(revision["metadata"]["labels"][knative.SERVICE])
+
+
+# --- requests: https://cloud.google.com/run/docs/reference/rest/v1 -------------------------------
+
+add_policy(api, SERVICE, "services")
+
+
+@api.get(f"{NAMESPACE}/services")
+def list_services(_project: str) -> Json:
+    return _listed("Service", part(Store).all("services"))
+
+
+@api.get(f"{NAMESPACE}/services/<name>")
+def get_service(_project: str, name: str) -> Json:
+    return existing("services", name)
+
+
+@api.post(f"{NAMESPACE}/services")
+@api.put(f"{NAMESPACE}/services/<_name>")
+def apply_service(**_: str) -> Json:
+    """Make or change a service; with `dryRun`, only say whether it would be taken."""
+    region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
+    wanted = knative.checked(body(), part(Store), region)
+    if request.args.get("dryRun") == "all":
+        return wanted
+    return part(CloudRun).apply(wanted)
+
+
+@api.delete(f"{NAMESPACE}/services/<name>")
+def delete_service(_project: str, name: str) -> Json:
+    existing("services", name)
+    part(CloudRun).delete(name)
+    return {"kind": "Status", "status": "Success"}
+
+
+@api.get(f"{NAMESPACE}/revisions")
+def list_revisions(_project: str) -> Json:
+    """Answer the revisions whose labels are as asked: `name = value`, with commas between."""
+    terms = request.args.get("labelSelector", "").split(",")
+    wanted = dict(term.replace(" ", "").split("=", 1) for term in terms if term)
+    found = part(Store).all("revisions")
+    return _listed(
+        "Revision", [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
+    )
+
+
+@api.get(f"{NAMESPACE}/revisions/<name>")
+def get_revision(_project: str, name: str) -> Json:
+    return existing("revisions", name)
+
+
+@api.post(f"{SERVICE}:testIamPermissions")
+def permissions(**_: str) -> Json:
+    return {"permissions": body().get("permissions", [])}
+
+
+def _listed(kind: str, items: list[Json]) -> Json:
+    return {"apiVersion": knative.API, "kind": f"{kind}List", "metadata": {}, "items": items}

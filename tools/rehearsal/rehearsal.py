@@ -13,10 +13,9 @@ from pathlib import Path
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tools.rehearsal import cloudbuild, resources, run_api, storage, tokens
+from tools.rehearsal import cloud_run, cloudbuild, resources, storage, tokens
 from tools.rehearsal.base_image import python_image
 from tools.rehearsal.builder import Builder
-from tools.rehearsal.cloud_run import CloudRun
 from tools.rehearsal.docker import Docker, Launcher, daemon
 from tools.rehearsal.front_door import FrontDoor
 from tools.rehearsal.host import copy_source, registry
@@ -25,7 +24,7 @@ from tools.rehearsal.store import Store
 from tools.rehearsal.web import create_app
 
 PROJECT = "rehearsal"
-BLUEPRINTS = (*resources.BLUEPRINTS, storage.api, cloudbuild.api, cloudbuild.logging, run_api.api)
+BLUEPRINTS = (*resources.BLUEPRINTS, storage.api, cloudbuild.api, cloudbuild.logging, cloud_run.api)
 # Each API that gcloud is sent to, and the path of its endpoint: storage has a version in it.
 ENDPOINTS = {blueprint.name: "" for blueprint in BLUEPRINTS} | {"storage": "storage/v1/"}
 # Another gcloud's settings must not reach ours, nor a person's own values the scripts.
@@ -115,7 +114,7 @@ def cloud(
 ) -> Iterator[int]:
     """Run the stand-ins until the end of the block; yield their port. Their containers end, too."""
     door = FrontDoor(partial(tokens.entry_status, store, known))
-    run = CloudRun(store, door, launch)
+    run = cloud_run.CloudRun(store, door, launch)
     parts = (store, known, builder, run, storage.Objects())
     app = create_app((*BLUEPRINTS, tokens.oauth), parts)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)

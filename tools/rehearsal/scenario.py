@@ -9,11 +9,10 @@ from typing import Any
 import yaml
 
 from imgserve.models.catalogue import entry
-from tools.rehearsal.asking import asking, predicted
-from tools.rehearsal.images import LIMIT_S, Purpose, http
-from tools.rehearsal.page import ask_page
+from tools.rehearsal.asking import ask_page, asking, predicted
 from tools.rehearsal.progress import Step, StepFailed
-from tools.rehearsal.stage import REGION, Build, Stage
+from tools.rehearsal.report import LIMIT_S, Build, Purpose, http
+from tools.rehearsal.stage import REGION, Stage
 
 VERSIONS = {
     "v1": ("backend_v1", "frontend_v1"),

