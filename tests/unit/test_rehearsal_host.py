@@ -12,14 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.waiting import wait_until
-from tools.rehearsal.host import daemon, needs
-from tools.rehearsal.host.docker import docker_environ
-from tools.rehearsal.host.failures import HostFailed
-from tools.rehearsal.host.pip import carried, parsed
-from tools.rehearsal.host.ports import free_port, listens
-from tools.rehearsal.host.process import Process
-from tools.rehearsal.host.python_image import combine
-from tools.rehearsal.host.source import copy_source
+from tools.rehearsal import docker, host
+from tools.rehearsal.base_image import carried, combine, parsed
+from tools.rehearsal.docker import daemon, docker_environ
+from tools.rehearsal.host import HostFailed, copy_source, listens, running
+from tools.rehearsal.instance import free_port
 
 FakeDocker = Callable[[str], dict[str, str]]
 
@@ -48,9 +45,9 @@ def test_each_missing_program_is_named_with_where_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(needs, "SYSTEM_FOLDERS", ())
-    lines = needs.missing({**needs.NEEDS, **needs.BROWSER})
-    assert len(lines) == len(needs.NEEDS) + len(needs.BROWSER)
+    monkeypatch.setattr(host, "SYSTEM_FOLDERS", ())
+    lines = host.missing({**host.NEEDS, **host.BROWSER})
+    assert len(lines) == len(host.NEEDS) + len(host.BROWSER)
     assert any(line.startswith("gcloud is missing: the Google Cloud CLI") for line in lines)
 
 
@@ -60,9 +57,9 @@ def test_a_program_is_found_under_any_of_its_names(
     program = tmp_path / "google-chrome"
     program.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(needs, "SYSTEM_FOLDERS", ())
-    assert needs.find(*needs.CHROMIUM) == str(program)
-    assert needs.missing(needs.BROWSER) == []
+    monkeypatch.setattr(host, "SYSTEM_FOLDERS", ())
+    assert host.find(*host.CHROMIUM) == str(program)
+    assert host.missing(host.BROWSER) == []
 
 
 def test_pip_settings_of_the_environment_win_over_those_of_files() -> None:
@@ -89,7 +86,7 @@ def test_a_folder_of_packages_is_served_while_containers_may_ask_for_it(tmp_path
         "extra-index-url": "file:///somewhere/simple",
         "format": "columns",
     }
-    with carried(settings, "/certificates.crt", tmp_path / "logs") as conf:
+    with carried(settings, tmp_path / "logs") as conf:
         lines = conf.split("\n")
         (links,) = [line for line in lines if line.startswith("find-links = ")]
         ours, theirs = links.removeprefix("find-links = ").split()
@@ -97,7 +94,7 @@ def test_a_folder_of_packages_is_served_while_containers_may_ask_for_it(tmp_path
             assert answer.read() == b"a wheel"
         assert theirs == "https://wheels.example/"
         assert lines[0] == "[global]"
-        assert "cert = /certificates.crt" in lines
+        assert "cert = /etc/ssl/certs/ca-certificates.crt" in lines
         assert "file:" not in conf
         assert "format" not in conf
     assert not listens(int(ours.rpartition(":")[2].strip("/")))
@@ -105,8 +102,8 @@ def test_a_folder_of_packages_is_served_while_containers_may_ask_for_it(tmp_path
 
 def test_pip_settings_of_folders_that_are_gone_are_left_out(tmp_path: Path) -> None:
     settings = {"find-links": str(tmp_path / "nothing")}
-    with carried(settings, "/certificates.crt", tmp_path) as conf:
-        assert conf == "[global]\ncert = /certificates.crt\n\n"
+    with carried(settings, tmp_path) as conf:
+        assert conf == "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n\n"
 
 
 def test_files_take_the_place_of_those_in_an_archive(tmp_path: Path) -> None:
@@ -144,7 +141,7 @@ def test_the_copy_is_the_working_tree_and_not_the_last_commit(tmp_path: Path) ->
     for name in ("untracked", "ignored"):
         (root / name).touch()
     copy_source(root, copy)
-    assert sorted(each.name for each in copy.iterdir()) == [
+    assert sorted(path.name for path in copy.iterdir()) == [
         *(".git", ".gitignore", "kept", "untracked")
     ]
     assert (copy / "kept").read_text() == "new"
@@ -163,7 +160,7 @@ def test_docker_reads_a_configuration_of_its_own(
 ) -> None:
     base = fake_docker("exit 0") | {"DOCKER_CONTEXT": "mine", "DOCKER_TLS_VERIFY": "1"}
     monkeypatch.setenv("PATH", base["PATH"])
-    environ = docker_environ(base, "/a/folder", "unix:///a/socket")
+    environ = docker_environ(base, Path("/a/folder"), "unix:///a/socket")
     assert environ == {
         "PATH": base["PATH"],
         "DOCKER_CONFIG": "/a/folder",
@@ -176,7 +173,7 @@ def test_a_docker_without_buildx_builds_as_it_did_before(
 ) -> None:
     base = fake_docker('[ "$1" != buildx ]')
     monkeypatch.setenv("PATH", base["PATH"])
-    assert docker_environ(base, "/a/folder")["DOCKER_BUILDKIT"] == "0"
+    assert docker_environ(base, Path("/a/folder"))["DOCKER_BUILDKIT"] == "0"
 
 
 def test_without_any_daemon_the_reason_is_said(
@@ -184,9 +181,9 @@ def test_without_any_daemon_the_reason_is_said(
 ) -> None:
     base = fake_docker("exit 1")
     monkeypatch.setenv("PATH", base["PATH"])
-    monkeypatch.setattr(daemon, "why_not_private", lambda _: "that takes root")
-    message = "No Docker daemon answers, and a private one cannot be started: that takes root."
-    with pytest.raises(HostFailed, match=message), daemon.daemon(tmp_path / "docker", base):
+    monkeypatch.setattr(docker, "why_not_private", lambda _: "that takes root")
+    message = "No Docker daemon answers, and no private one can start: that takes root."
+    with pytest.raises(HostFailed, match=message), daemon(tmp_path / "docker", base):
         pass
 
 
@@ -195,34 +192,44 @@ def test_the_users_daemon_serves_where_no_private_one_may(
 ) -> None:
     base = fake_docker('[ "$1" != context ] || echo unix:///the/users/socket')
     monkeypatch.setenv("PATH", base["PATH"])
-    monkeypatch.setattr(daemon, "why_not_private", lambda _: "that takes root")
-    with daemon.daemon(tmp_path / "docker", base) as docker:
-        assert docker.environ["DOCKER_HOST"] == "unix:///the/users/socket"
-        assert not docker.is_private
+    monkeypatch.setattr(docker, "why_not_private", lambda _: "that takes root")
+    with daemon(tmp_path / "docker", base) as theirs:
+        assert theirs.environ["DOCKER_HOST"] == "unix:///the/users/socket"
+        assert not theirs.is_private
 
 
 def test_a_path_too_long_for_sockets_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon, "find", lambda _: "/usr/sbin/dockerd")
+    monkeypatch.setattr(docker, "find", lambda _: "/usr/sbin/dockerd")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert daemon.why_not_private(Path("/short")) == ""
-    assert "shorter --folder" in daemon.why_not_private(Path("/" + "long" * 25))
+    assert docker.why_not_private(Path("/short")) == ""
+    assert "shorter --folder" in docker.why_not_private(Path("/" + "long" * 25))
 
 
 def test_a_process_that_ends_by_itself_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    process = Process(["sh", "-c", "echo no such port >&2; exit 3"], tmp_path / "sh.log")
-    with pytest.raises(HostFailed, match=r"sh ended by itself:\n  no such port"):
-        process.wait_until(lambda: False, 30)
-    process.stop(1)
+    command = ["sh", "-c", "echo no such port >&2; exit 3"]
+    message = r"sh ended by itself:\n  no such port"
+    with (
+        pytest.raises(HostFailed, match=message),
+        running(command, tmp_path / "log", lambda: False),
+    ):
+        pass
 
 
-def test_a_process_that_is_never_ready_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    process = Process(["sleep", "60"], tmp_path / "sleep.log")
-    with pytest.raises(HostFailed, match="sleep is not ready after 0 s"):
-        process.wait_until(lambda: False, 0)
-    process.stop(5)
+def test_a_process_that_is_never_ready_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "START_S", 0)
+    with (
+        pytest.raises(HostFailed, match="sleep is not ready after 0 s"),
+        running(["sleep", "60"], tmp_path / "log", lambda: False),
+    ):
+        pass
 
 
-def test_a_process_that_does_not_stop_is_killed_with_what_it_started(tmp_path: Path) -> None:
+def test_a_process_that_does_not_stop_is_killed_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "STOP_S", 0.1)
     port = free_port()
     server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     script = (
@@ -230,7 +237,6 @@ def test_a_process_that_does_not_stop_is_killed_with_what_it_started(tmp_path: P
         f"signal.signal({signal.SIGTERM.value}, signal.SIG_IGN)\n"
         f"subprocess.run({server!r})\n"
     )
-    process = Process([sys.executable, "-c", script], tmp_path / "log")
-    process.wait_until(lambda: listens(port), 30)
-    process.stop(0.1)
+    with running([sys.executable, "-c", script], tmp_path / "log", lambda: listens(port)):
+        pass
     wait_until(lambda: not listens(port))
