@@ -14,11 +14,6 @@ STARTERS = {
     "test_deliverables": "its subject is a script of bash",
     "test_frontend_start": "looks at what a new interpreter has imported",
     "test_page": "looks at what a new interpreter has imported",
-    "test_rehearsal_builds": "runs the steps of builds",
-    "test_rehearsal_host": "starts the rehearsal's own processes",
-    "test_rehearsal_run_instances": "openssl signs its tokens",
-    "test_rehearsal_server": "openssl signs its tokens",
-    "test_rehearsal_story": "runs scripts of bash",
 }
 
 

@@ -206,6 +206,8 @@ class _Build:
             thread.join()
         if self._failure:
             raise self._failure
+        if self._cancel.status:  # before any step had begun
+            raise BuildFailed("the build was ended", self._cancel.status)
 
     def _run_step(self, number: int, step: Json) -> None:
         name = f'Step #{number} - "{step["id"]}"' if step.get("id") else f"Step #{number}"
