@@ -23,7 +23,7 @@ import filelock
 from imgserve.compile import weights
 from imgserve.compile.export import export, say, versions
 from imgserve.compile.torch_engine import servable, transform_of
-from imgserve.errors import ArtefactInvalid, ImgserveError, ModelError
+from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_weights_dir
 from imgserve.models import catalogue
 from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
@@ -100,7 +100,7 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
     """Return the description of a model that is intact and compiled by these versions."""
     try:
         info = read_info(out, model_id, precision)
-    except (FileNotFoundError, ArtefactInvalid):
+    except (FileNotFoundError, CompiledModelInvalid):
         return None
     return info if info.versions == versions(precision) else None
 

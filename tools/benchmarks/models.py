@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from imgserve.contract import PredictOptions
-from imgserve.errors import ArtefactInvalid
+from imgserve.errors import CompiledModelInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import CATALOGUE
 from imgserve.models.classifier import Classifier
@@ -41,7 +41,7 @@ def info(model: str, precision: str) -> ModelInfo | None:
     """Return what a compiled model is; None where it has not been compiled."""
     try:
         return read_info(COMPILED, model, precision)
-    except (FileNotFoundError, ArtefactInvalid):
+    except (FileNotFoundError, CompiledModelInvalid):
         return None
 
 

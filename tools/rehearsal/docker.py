@@ -190,7 +190,7 @@ class Launcher:
         """Start a container.
 
         Raises:
-            InstanceFailed: its image or its secret is not to be had.
+            InstanceFailed: its image or its secret does not exist.
         """
         name, container = revision["metadata"]["name"], container_of(revision)
         environ = self._environ(revision, port)
