@@ -1,0 +1,255 @@
+"""The list of backends and nginx's configuration: what they take, and what they say of the rest."""
+
+import re
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imgserve.errors import InvalidSetting
+from v3.gateway import serve, system
+from v3.gateway.__main__ import main
+from v3.gateway.backends import Backend, read_backends, read_models
+from v3.gateway.nginx import configuration
+from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.system import NginxMissing, find_nginx, system_name_servers
+
+# Nothing that means something to nginx, JSON or a shell.
+HARMLESS = re.compile(r"[a-z0-9_.:\[\]-]+")
+KEY = "0123456789-abcdef"
+LOCAL = "swin_b=http://127.0.0.1"
+
+
+def listed(text: str) -> tuple[Backend, ...]:
+    return read_backends(LIST, text)
+
+
+def made(backends: str = LOCAL, folder: str = "/tmp/gateway", **environ: str) -> str:  # noqa: S108  not written
+    """Return the configuration for these backends and this environment."""
+    return configuration(GatewaySettings.from_environ(environ), listed(backends), Path(folder))
+
+
+# --- the list of backends ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "root", "authority"),
+    [
+        ("https://A.example/", "https://a.example", "a.example"),
+        ("http://127.0.0.1:8001", "http://127.0.0.1:8001", "127.0.0.1:8001"),
+        ("http://a:80", "http://a", "a"),
+        ("https://a:443/", "https://a", "a"),
+        ("https://a:80", "https://a:80", "a:80"),
+        ("http://[::1]:8000", "http://[::1]:8000", "[::1]:8000"),
+        ("http://backend_v3:8000", "http://backend_v3:8000", "backend_v3:8000"),
+    ],
+)
+def test_variable_is_the_whole_list_and_usual_ports_are_left_out(
+    url: str, root: str, authority: str
+) -> None:
+    vgg16, swin_b = listed(f" vgg16 = {url} ,swin_b=http://other,")
+    assert (vgg16.model, vgg16.url, vgg16.authority) == ("vgg16", root, authority)
+    assert (swin_b.model, swin_b.url) == ("swin_b", "http://other")
+
+
+def test_file_is_the_list_where_the_variable_is_not_set(tmp_path: Path) -> None:
+    path = tmp_path / "backends.toml"
+    path.write_text("[backends]\nvgg16 = 'http://b'\nswin_b = 'http://a'\n")
+    assert [backend.url for backend in read_backends(path, " ")] == ["http://b", "http://a"]
+    assert read_models(path) == ("vgg16", "swin_b")
+
+
+def test_list_of_the_repository_is_deployable_and_without_addresses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["models"], {}) == 0
+    assert capsys.readouterr().out.split() == list(read_models(LIST))
+    assert main(["openapi"], {}) == 2
+    said = capsys.readouterr().err
+    assert f"the address of {read_models(LIST)[0]}'s backend is not known" in said
+    assert "BACKENDS" in said
+
+
+UNUSABLE_URLS = (
+    *("ftp://a", "a.example", "https://", "https://user:word@a", "https://a:0", "https://a:65536"),
+    *("https://a..b", "https://-a", "http://[::1::]", "http://a;}", "http://a{", "http://$host"),
+    *("http://a\nb", "http://a b", "http://ａ", "http://a:８０", 'http://a"', "https://a/path"),
+    "https://a?x",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("swin_b", "BACKENDS has 'swin_b': each entry is MODEL=URL"),
+        ("swim_b=http://a", "there is no model 'swim_b': choose one of resnet152"),
+        ("SWIN_B=http://a", "there is no model 'SWIN_B'"),
+        ("swin_b; }=http://a", "there is no model"),
+        ("swin_b=", "the address of swin_b's backend is not known"),
+        ("swin_b=http://a,swin_b=http://b", "BACKENDS names swin_b twice"),
+        ("swin_b=http://a,vgg16=http://A:80/", "swin_b and vgg16 have one backend, http://a"),
+        (",", "there is no backend"),
+        *((f"swin_b={url}", f"{url!r} cannot be used: an address is") for url in UNUSABLE_URLS),
+    ],
+)
+def test_entry_that_cannot_be_used_is_named(text: str, said: str) -> None:
+    with pytest.raises(InvalidSetting, match=re.escape(said)):
+        listed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "backends.toml cannot be read"),
+        ("[backends", "cannot be read"),
+        ("[backends]\nswin_b = 'http://a'\nswin_b = 'http://b'", "cannot be read"),
+        ("backends = 1", "needs a table"),
+        ("[backends]\nswin_b = 1", "needs a table"),
+        ("[backends]\nswim_b = ''", "there is no model 'swim_b'"),
+        ("", "there is no backend"),
+    ],
+)
+def test_file_that_cannot_be_used_says_why(text: str | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "backends.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InvalidSetting, match=re.escape(said)):
+        read_backends(path, "")
+
+
+@given(st.text() | st.from_regex(r"swin_b=https?://[a-z0-9.\[\]:;{}$\"' \n/-]+", fullmatch=True))
+@example("swin_b=http://[1::2]:80")
+def test_what_is_taken_holds_nothing_that_configurations_read(text: str) -> None:
+    try:
+        backends = listed(text)
+    except InvalidSetting:
+        return
+    for backend in backends:
+        assert HARMLESS.fullmatch(backend.host)
+        assert HARMLESS.fullmatch(backend.authority)
+
+
+# --- nginx's configuration --------------------------------------------------------------------
+
+
+def test_no_name_server_is_needed_where_all_backends_are_addresses() -> None:
+    backends = "swin_b=http://127.0.0.1:8001,vgg16=http://localhost:8002,resnet152=http://[::1]:8"
+    text = made(backends)
+    assert "resolver" not in text
+    assert "server 127.0.0.1:8002;" in text
+    assert "server [::1]:8;" in text
+
+
+def test_names_are_looked_up_by_the_name_servers_that_are_given() -> None:
+    text = made("swin_b=http://a.test", RESOLVER="10.0.0.1, 127.0.0.1:5353,[::1]:54,::2")
+    assert "resolver 10.0.0.1 127.0.0.1:5353 [::1]:54 [::2];" in text
+
+
+def test_name_servers_of_the_system_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "# nameserver 1.1.1.1\nsearch test\nnameserver 10.0.0.1\nnameserver ::1\n"
+        "nameserver fe80::1%eth0\nnameserver\nnameserver junk;\noptions ndots:2\n"
+    )
+    assert system_name_servers(path) == ("10.0.0.1", "[::1]")
+    assert system_name_servers(tmp_path / "none") == ()
+
+
+def test_without_a_name_server_the_start_says_which_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("v3.gateway.nginx.system_name_servers", lambda: ())
+    with pytest.raises(InvalidSetting, match=r"look up a\.test: set RESOLVER"):
+        made("swin_b=http://a.test")
+
+
+def test_certificates_are_needed_where_a_backend_has_one(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pem")
+    assert made(SSL_CERT_FILE=missing)
+    with pytest.raises(InvalidSetting, match=r"none\.pem: install ca-certificates, or set SSL_"):
+        made("swin_b=https://10.0.0.1", SSL_CERT_FILE=missing)
+
+
+def test_key_is_not_in_the_configuration_and_looks_different_each_time() -> None:
+    one, two = made(API_KEY=KEY), made(API_KEY=KEY)
+    assert KEY not in one
+    assert one != two
+
+
+@pytest.mark.parametrize(
+    "key", ["short", "x" * 257, "with a space in it", "line\nbreak-and-more", "é" * 20]
+)
+def test_key_that_nobody_could_send_is_refused_without_showing_it(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["nginx", "--folder", "/x"], {"BACKENDS": LOCAL, "API_KEY": key}) == 2
+    said = capsys.readouterr().err
+    assert "API_KEY cannot be used" in said
+    assert key not in said
+
+
+NO_NAME_SERVERS = (
+    *("a.test", "10.0.0.1;", "10.0.0.1:0", "[::1", "10.0.0.1 valid=1s", "1.2.3", "fe80::1%e"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOST", "localhost; }"),
+        ("HOST", "a.test"),
+        ("PORT", "80; }"),
+        ("GOOGLE_CLOUD_PROJECT", "a$project"),
+        ("GOOGLE_CLOUD_PROJECT", 'a"b'),
+        ("BACKEND_TIMEOUT_S", "1s; }"),
+        ("MAX_IMAGE_BYTES", "1; }"),
+        *(("RESOLVER", value) for value in NO_NAME_SERVERS),
+    ],
+)
+def test_value_that_could_break_out_of_the_configuration_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidSetting, match=name):
+        made(**{name: value})
+
+
+@pytest.mark.parametrize("folder", ['/a"b', "/a$b", "/a;b", "/a\nb", "/a{b", "/a\\b"])
+def test_folder_that_nginx_would_misread_is_refused(folder: str) -> None:
+    with pytest.raises(InvalidSetting, match="cannot be used"):
+        made(folder=folder)
+
+
+def test_limits_are_those_that_are_set() -> None:
+    text = made(MAX_IMAGE_BYTES="1000", BACKEND_TIMEOUT_S="2.5")
+    assert "client_max_body_size 66536;" in text
+    assert "proxy_read_timeout 2500ms;" in text
+    assert "1000 bytes" in text
+
+
+# --- what the system has ----------------------------------------------------------------------
+
+
+def test_without_nginx_the_start_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(system, "PROGRAM_FOLDERS", ())
+    with pytest.raises(NginxMissing, match="apt-get install nginx"):
+        find_nginx("/nowhere")
+    assert main(["serve"], {"BACKENDS": LOCAL, "PATH": "/nowhere"}) == 2
+    assert "brew install nginx" in capsys.readouterr().err
+
+
+def test_on_a_read_only_disk_nginx_writes_to_shared_memory_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_folder() -> NoReturn:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with serve.temporary_folder() as folder:
+        assert Path(folder).parent == tmp_path
+    monkeypatch.setattr("tempfile.gettempdir", no_folder)
+    with serve.temporary_folder() as folder:
+        assert Path(folder).parent == Path(serve.SHARED_MEMORY)
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
