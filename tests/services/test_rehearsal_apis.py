@@ -204,22 +204,26 @@ def test_a_candidate_gets_no_traffic_until_it_is_told_to(settled: Callable[..., 
         "True",
         {"cloud.googleapis.com/location": "r"},
     )
-    held = [{"revisionName": old, "percent": 100}, {"latestRevision": True, "tag": "candidate"}]
-    second = settled(service("two", held))
+    held = [{"revisionName": old, "percent": 100}, {"revisionName": "new", "tag": "candidate"}]
+    candidate = service("two", held)
+    candidate["spec"]["template"]["metadata"] = {"name": "new"}  # as gcloud names it
+    second = settled(candidate)
     assert (ready(second), serving(second)) == ("True", old)
     assert (
         second["status"]["url"] == first["status"]["url"] != second["status"]["traffic"][1]["url"]
     )
     third = settled(service("two", [{"latestRevision": True, "percent": 100}]))
-    assert serving(third) == second["status"]["latestReadyRevisionName"] != old
+    assert serving(third) == second["status"]["latestReadyRevisionName"] == "new"
 
 
 def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
     settled: Callable[..., Json], ask: Ask, instances: list[Instance]
 ) -> None:
     old = serving(settled(service("one")))
-    held = [{"revisionName": old, "percent": 100}, {"latestRevision": True, "tag": "candidate"}]
-    failed = settled(service("broken", held))
+    held = [{"revisionName": old, "percent": 100}, {"revisionName": "new", "tag": "candidate"}]
+    broken = service("broken", held)
+    broken["spec"]["template"]["metadata"] = {"name": "new"}
+    failed = settled(broken)
     assert (ready(failed), serving(failed)) == ("False", old)
     (why,) = (each for each in failed["status"]["conditions"] if each["type"] == "Ready")
     assert "Container called exit(1)" in why["message"]

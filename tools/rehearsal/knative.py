@@ -87,20 +87,27 @@ def _what_runs(template: Json) -> Json:
     return {
         "labels": {name: text for name, text in _labels(template).items() if name != NONCE},
         "annotations": {name: text for name, text in annotations.items() if name not in CLIENT},
+        "name": template.get("metadata", {}).get("name"),
         "spec": template["spec"],
     }
 
 
 def new_revision(service: Json) -> Json:
-    """Return a revision of a service's template, named as Cloud Run names them."""
-    metadata, template = service["metadata"], deepcopy(service["spec"]["template"])
+    """Return a revision of a service's template, named as asked or as Cloud Run names them.
+
+    gcloud asks for a name where the new revision gets a tag but no traffic; once the revision is
+    made, the service's template has it no longer.
+    """
+    metadata, asked = service["metadata"], service["spec"]["template"].get("metadata", {})
     suffix = "".join(random.choices(string.ascii_lowercase, k=3))  # noqa: S311  not a secret
+    name = asked.pop("name", None) or f"{metadata['name']}-{metadata['generation']:05}-{suffix}"
+    template = deepcopy(service["spec"]["template"])
     labels = {SERVICE: metadata["name"], GENERATION: str(metadata["generation"])}
     revision = {
         "apiVersion": API,
         "kind": "Revision",
         "metadata": {
-            "name": f"{metadata['name']}-{metadata['generation']:05}-{suffix}",
+            "name": name,
             "namespace": metadata["namespace"],
             "creationTimestamp": now(),
             "generation": 1,
