@@ -47,7 +47,7 @@ answers: .venv/dev.stamp  ## write what was measured into SHORT_ANSWER.md and RE
 	$(BIN)/python -m tools.benchmarks.answers
 
 readme: .venv/run.stamp  ## write the tables of settings into README.md
-	$(BIN)/python -m tools.readme README.md
+	$(BIN)/python -m tools.documents README.md
 
 screenshot: .venv/dev.stamp  ## take the README's picture of the page anew: needs Chromium
 	$(BIN)/python -m tests.screenshot

@@ -13,21 +13,22 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # --- deliverables.yaml -----------------------------------------------------------------------
 
 # What scripts write where, as deliverables.schema.json has it.
-side='(v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
-entry="^services\\.$side\\.(build_id|service_url)\$"
+part='(v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
+entry="^services\\.$part\\.(build_id|service_url)\$"
 uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 address='^(https://[^/[:space:]]+|http://127\.0\.0\.1:[0-9]+)(/[^[:space:]]*)?$'
 
 # Prints the entries of deliverables.yaml as deliverables_list.awk does, and after them, as empty
 # ones, those that should be there and are not.
 entries() {
-  local found part key
+  local found name key
   found=$(awk -f "$deployment/deliverables_list.awk" "$root/deliverables.yaml") || return
   printf '%s\n' "$found"
-  for part in v{1,2}.{back,front}_end v3.gateway v3.front_end; do
+  for name in $components; do
+    describe "$name"
     for key in build_id service_url; do
-      grep -qF "value${tab}services.$part.$key$tab" <<<"$found" ||
-        printf 'value\tservices.%s.%s\t\n' "$part" "$key"
+      [[ $name == v3_backend ]] || grep -qF "value${tab}$deliverable.$key$tab" <<<"$found" ||
+        printf 'value\t%s\t\n' "$deliverable.$key"
     done
   done
 }
@@ -53,21 +54,18 @@ judge() {
 
 # Prints what to do about an entry: the script that writes it, or else where to correct it.
 remedy() {
-  local part=${2#services.} verb=deploy
-  [[ $2 != *.build_id ]] || verb=submit_build
-  if ! [[ $2 =~ $entry ]]; then
-    [[ $1 == line ]] && printf 'correct line %s of deliverables.yaml' "$2" ||
-      printf 'remove %s from deliverables.yaml' "$2"
-    return
+  local name verb=deploy
+  if [[ $1 == line ]]; then
+    printf 'correct line %s of deliverables.yaml' "$2"
+  elif ! [[ $2 =~ $entry ]]; then
+    printf 'remove %s from deliverables.yaml' "$2"
+  else
+    [[ $2 != *.build_id ]] || verb=submit_build
+    for name in $components; do
+      describe "$name"
+      [[ $2 != "$deliverable".* ]] || printf 'deployment/%s_%s.sh' "$verb" "$name"
+    done
   fi
-  case $part in
-    v3.back_ends.*) part=v3_backend ;;
-    v3.gateway.*) part=v3_gateway ;;
-    v3.front_end.*) part=v3_frontend ;;
-    *.back_end.*) part=backend_${part%%.*} ;;
-    *) part=frontend_${part%%.*} ;;
-  esac
-  printf 'deployment/%s_%s.sh' "$verb" "$part"
 }
 
 check_deliverables() {
@@ -99,22 +97,16 @@ begin "$@"
 
 missing=0
 
-# Says how one thing stands: report WHAT STATUS HINT
-report() {
-  if (($2 == 0)); then
-    say "  ok       $1"
+# Runs a command in silence and says whether what it looks for is there: expect WHAT HINT COMMAND...
+expect() {
+  local what=$1 hint=$2
+  shift 2
+  if "$@" >/dev/null 2>&1; then
+    say "  ok       $what"
   else
-    say "  missing  $1: $3"
+    say "  missing  $what: $hint"
     missing=$((missing + 1))
   fi
-}
-
-# Runs a command in silence and reports how it ended: expect WHAT HINT COMMAND...
-expect() {
-  local what=$1 hint=$2 status=0
-  shift 2
-  "$@" >/dev/null 2>&1 || status=1
-  report "$what" "$status" "$hint"
 }
 
 signed_in() {

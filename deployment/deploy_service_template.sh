@@ -3,46 +3,68 @@
 #
 #   deployment/deploy_COMPONENT.sh
 #
+#   MODELS         v3's models, separated by commas, the default first; each is a service of
+#                  v3_backend (default: those in v3/gateway/backends.toml)
+#   API_GATEWAY    the gateway's address, where it is not v3_gateway: Google's API Gateway, say
 #   TAG            which image: a build's id (default latest, the last build's)
 #   PRIVATE        1: only the frontends may call it; 0: anyone (default: as it was; at first 0)
 #   MIN_INSTANCES  containers kept warm (default 0)
-#   MAX_INSTANCES  containers at most (default 4)
+#   MAX_INSTANCES  containers at most (default 4; of a frontend and of the gateway 2)
 #
-# It prints the URL and writes it into deliverables.yaml.
+# It finds the services that it calls by itself, prints the URL and writes it into
+# deliverables.yaml. What it is deployed with is in deployment/components.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "$@"
+begin_component "${BASH_SOURCE[0]}" deploy_reads "$@"
 
-service=$(service_name COMPONENT)
-image=$(image_uri COMPONENT):${TAG:-latest}
-access=$(access_flag "$service")
-hold_back "$service"
+settings=GOOGLE_CLOUD_PROJECT=$PROJECT_ID${more_settings:+,$more_settings}
+case $component in
+  v3_backend)
+    models=$(v3_models)
+    settings="^|^$settings|MODELS=${models//$'\n'/,}" ;;
+  v3_gateway)
+    backends=$(v3_backends)
+    settings="^|^$settings|BACKENDS=$backends" ;;
+  *frontend*) settings=$(backend_settings) ;;
+esac
 
-gcloud run deploy "$service" \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --image="$image" \
-  --service-account="$run_account" \
-  --port=8000 \
-  --cpu=2 \
-  --memory=2Gi \
-  --cpu-boost \
-  --concurrency=8 \
-  --min-instances="${MIN_INSTANCES:-0}" \
-  --max-instances="${MAX_INSTANCES:-4}" \
-  --timeout=60 \
-  --startup-probe=httpGet.path=/ready,httpGet.port=8000,periodSeconds=2,timeoutSeconds=2,failureThreshold=60 \
-  --set-env-vars="GOOGLE_CLOUD_PROJECT=$PROJECT_ID" \
-  "$access" \
-  ${hold[@]+"${hold[@]}"} \
-  --format=none || keep_old "$service" "The new revision did not start"
+names=$(names_of "$component${model:+_$model}")
+for name in $names; do
+  describe "$name"
+  service=$(service_name "$name")
+  image=$(image_uri "$name"):${TAG:-latest}
+  access=--allow-unauthenticated # people open a frontend in their browsers
+  [[ $side == frontend ]] || access=$(access_flag "$service")
+  hold_back "$service"
 
-authorize "$service"
-url=$(candidate_url "$service")
-smoke_test_backend "$url" /predict || keep_old "$service" "The new revision failed its smoke test"
-change_access "$service" "$access"
-release "$service"
+  gcloud run deploy "$service" \
+    --project="$PROJECT_ID" \
+    --region="$REGION" \
+    --image="$image" \
+    --service-account="$run_account" \
+    --port="$port" \
+    --cpu="$cpu" \
+    --memory="$memory" \
+    --cpu-boost \
+    --concurrency="$concurrency" \
+    --min-instances="${MIN_INSTANCES:-0}" \
+    --max-instances="${MAX_INSTANCES:-$max_instances}" \
+    --timeout="$timeout" \
+    ${session_affinity:+--session-affinity} \
+    --startup-probe="httpGet.path=$probe,httpGet.port=$port,periodSeconds=2,timeoutSeconds=2,failureThreshold=60" \
+    --set-env-vars="$settings" \
+    ${secret_setting:+--set-secrets="$secret_setting=$secret:latest"} \
+    "$access" \
+    ${hold[@]+"${hold[@]}"} \
+    --format=none || keep_old "$service" "The new revision did not start"
 
-url=$(service_field "$service" status.url)
-record DELIVERABLE.service_url "$url"
-printf '%s\n' "$url"
+  [[ $side == frontend ]] || authorize "$service"
+  url=$(candidate_url "$service")
+  smoke_test "$url" || keep_old "$service" "The new revision failed its smoke test"
+  [[ $side == frontend ]] || change_access "$service" "$access"
+  release "$service"
+
+  url=$(service_field "$service" status.url)
+  record "$deliverable.service_url" "$url"
+  printf '%s\n' "$url"
+done

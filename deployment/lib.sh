@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: what things are called, and what several of them do.
+# What differs between the components is in components.sh.
 # Functions say `|| return` where they are used as $(function): bash does not stop in there.
 #
 # All scripts here read
@@ -8,10 +9,14 @@
 #   REPO_NAME   the repository of images (default imgserve)
 #   REGISTRY    the host of that repository (default $REGION-docker.pkg.dev)
 
+source "$(dirname "${BASH_SOURCE[0]}")/components.sh"
 deployment=$(dirname "${BASH_SOURCE[0]}")
 root=$deployment/..
 script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
+component='' # what is described (components.sh)
+template=''  # whose comment says how its scripts are used
+reads='*'    # which of the variables in that comment a script reads
 
 # --- talking ---------------------------------------------------------------------------------
 
@@ -27,8 +32,12 @@ top_comment() {
   awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$1"
 }
 
+# Prints how a script is used: where a component is chosen, without what only others read.
 usage() {
-  top_comment "$0"
+  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v reads=" $reads " '
+    !/^     / { skip = /^  [A-Z_]+  / && reads != " * " && !index(reads, " " $1 " ") }
+    { gsub(/COMPONENT/, component) }
+    !skip && !(blank && /^$/) { print; blank = /^$/ }'
   printf '\n'
   top_comment "$deployment/lib.sh" | awk '/^All scripts here read/ { on = 1 } on'
 }
@@ -40,9 +49,34 @@ begin() {
   case ${1:-} in
     '') ;;
     -h | --help) usage && exit 0 ;;
-    *) say "$script takes no '$1'." && usage >&2 && exit 2 ;;
+    *) refuse "no '$1'" ;;
   esac
   settle
+}
+
+# Does the same for a template, which takes a component first.
+#   begin_component TEMPLATE WHICH_READS COMPONENT [-h]
+begin_component() {
+  template=$1
+  choose_component "${3:-}"
+  reads=${!2}
+  shift 3
+  begin "$@"
+}
+
+# Describes a component, or answers -h, or stops: choose_component COMPONENT
+choose_component() {
+  case $1 in
+    -h | --help) usage && exit 0 ;;
+  esac
+  describe "$1" || refuse "a component, not '$1'"
+}
+
+# Stops, saying what a script takes and how it is used.
+refuse() {
+  say "$script takes $1."
+  usage >&2
+  exit 2
 }
 
 settle() {
@@ -54,19 +88,11 @@ settle() {
   REGION=${REGION:-northamerica-northeast1}
   REPO_NAME=${REPO_NAME:-imgserve}
   REGISTRY=${REGISTRY:-$REGION-docker.pkg.dev}
-  require PROJECT_ID
+  [[ -n $PROJECT_ID ]] || die "set PROJECT_ID, for example: PROJECT_ID=... deployment/$script"
   export build_account=imgserve-build@$PROJECT_ID.iam.gserviceaccount.com
   export run_account=imgserve-run@$PROJECT_ID.iam.gserviceaccount.com
   export source_bucket=gs://$PROJECT_ID-imgserve-source
   export secret=imgserve-key
-}
-
-# Stops unless every variable named has a value.
-require() {
-  local name
-  for name in "$@"; do
-    [[ -n ${!name:-} ]] || die "set $name, for example: $name=... deployment/$script"
-  done
 }
 
 # --- names -----------------------------------------------------------------------------------
@@ -84,6 +110,17 @@ v3_models() {
   else
     sed -nE 's/^([a-z0-9_]+) = ".*"$/\1/p' "$root/v3/gateway/backends.toml"
   fi
+}
+
+# Prints the names of a component's images and services, one a line: its own, or for v3_backend one
+# for each model.
+names_of() {
+  local model models
+  [[ $1 == v3_backend ]] || { printf '%s\n' "$1" && return; }
+  models=$(v3_models) || return
+  for model in $models; do
+    printf 'v3_backend_%s\n' "$model"
+  done
 }
 
 # Prints the commit that is being built, marked where files differ from it.
@@ -212,38 +249,54 @@ access_flag() {
   [[ $auth == none ]] && printf -- --allow-unauthenticated || printf -- --no-allow-unauthenticated
 }
 
+# Prints the settings that tell a frontend where its backend is, and how to call it.
+backend_settings() {
+  local url=${API_GATEWAY:-} auth=none name
+  if [[ $backend_setting != API_GATEWAY || -z $url ]]; then
+    name=$(service_name "$backend")
+    url=$(service_url "$name" "deploy_$backend.sh") || return
+    auth=$(serving_auth "$name") || return
+  fi
+  printf '%s' "$backend_setting=$url,SERVING_AUTH=$auth"
+}
+
+# Prints where the backends are that the gateway leads to: MODEL=URL,MODEL=URL
+v3_backends() {
+  local models name url auth found=''
+  models=$(v3_models) || return
+  for model in $models; do
+    name=$(service_name "v3_backend_$model")
+    url=$(service_url "$name" deploy_v3_backend.sh) || return
+    auth=$(serving_auth "$name") || return
+    [[ $auth == none ]] || die "$name asks for ID tokens, which this gateway (nginx) cannot make." \
+      "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see the README."
+    found+=${found:+,}$model=$url
+  done
+  printf '%s' "$found"
+}
+
 # Makes a service private or public where PRIVATE says so, and tells the person who may call it.
 #   change_access SERVICE THE_FLAG_THAT_IT_WAS_DEPLOYED_WITH
 change_access() {
   case ${PRIVATE:-}$2 in
     1*)
-      allow "$1" "serviceAccount:$run_account"
-      [[ $2 == --no-allow-unauthenticated ]] || forbid_everyone "$1"
+      binding add "$1" "serviceAccount:$run_account"
+      [[ $2 == --no-allow-unauthenticated ]] || binding remove "$1" allUsers
       say "Only $run_account, which the frontends run as, may call $1." ;;
     0--no-allow-unauthenticated)
-      allow "$1" allUsers
+      binding add "$1" allUsers
       say "Anyone may call $1 now." ;;
     --no-allow-unauthenticated) say "$1 stays private; PRIVATE=0 would let anyone call it." ;;
     *) say "Anyone may call $1; PRIVATE=1 would let only the frontends." ;;
   esac
 }
 
-# Lets somebody call a service: allow SERVICE MEMBER
-allow() {
-  gcloud run services add-iam-policy-binding "$1" \
+# Adds or removes somebody who may call a service: binding add|remove SERVICE MEMBER
+binding() {
+  gcloud run services "$1-iam-policy-binding" "$2" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
-    --member="$2" \
-    --role=roles/run.invoker \
-    --format=none >&2
-}
-
-# Lets nobody call a service any more who is not named.
-forbid_everyone() {
-  gcloud run services remove-iam-policy-binding "$1" \
-    --project="$PROJECT_ID" \
-    --region="$REGION" \
-    --member=allUsers \
+    --member="$3" \
     --role=roles/run.invoker \
     --format=none >&2
 }
@@ -346,6 +399,15 @@ smoke_test_gateway() {
   [[ $models == '["'* ]] || { say "/models answered: $models" && return 1; }
   model=${models#*\"}
   smoke_test_backend "$1" "/model/${model%%\"*}/predict"
+}
+
+# Whether the revision of a component that answers at an address does its work: smoke_test URL
+smoke_test() {
+  case $side in
+    backend) smoke_test_backend "$1" "${model:+/model/$model}/predict" ;;
+    gateway) smoke_test_gateway "$1" ;;
+    frontend) smoke_test_page "$1" ;;
+  esac
 }
 
 # Whether a frontend's page is served: smoke_test_page URL

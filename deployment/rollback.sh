@@ -10,16 +10,13 @@
 # A roll-out after this one sends the traffic to the newest revision again.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-component=${1:-}
-case $component in
-  backend_v1 | backend_v2 | v3_backend_?* | v3_gateway | frontend_v1 | frontend_v2 | v3_frontend) ;;
-  -h | --help) usage && exit 0 ;;
-  *) say "$script takes a component, not '$component'." && usage >&2 && exit 2 ;;
-esac
+name=${1:-}
+[[ $name != v3_backend ]] || refuse "a component, not '$name'" # it is a service for each model
+choose_component "$name"
 (($# <= 2)) || die "takes a component and a revision, and no more"
 settle
 
-service=$(service_name "$component")
+service=$(service_name "$name")
 serving=$(gcloud run services list \
   --project="$PROJECT_ID" \
   --region="$REGION" \
@@ -54,13 +51,8 @@ gcloud run services update-traffic "$service" \
 
 url=$(tag_url "$service" rollback)
 authorize "$service"
-case $component in
-  frontend_* | v3_frontend) smoke_test_page "$url" ;;
-  v3_backend_*) smoke_test_backend "$url" "/model/${component#v3_backend_}/predict" ;;
-  v3_gateway) smoke_test_gateway "$url" ;;
-  *) smoke_test_backend "$url" /predict ;;
-esac || die "$target failed its smoke test, so $serving goes on serving. Older ones:" \
-  "deployment/$script $component REVISION, with one of ${revisions//$'\n'/, }"
+smoke_test "$url" || die "$target failed its smoke test, so $serving goes on serving. Older ones:" \
+  "deployment/$script $name REVISION, with one of ${revisions//$'\n'/, }"
 
 gcloud run services update-traffic "$service" \
   --project="$PROJECT_ID" \
@@ -68,5 +60,5 @@ gcloud run services update-traffic "$service" \
   --to-revisions="$target=100" \
   --remove-tags=rollback \
   --format=none
-say "$service serves $target again; $serving is still there: deployment/$script $component $serving"
+say "$service serves $target again; $serving is still there: deployment/$script $name $serving"
 printf '%s\n' "$target"

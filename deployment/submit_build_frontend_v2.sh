@@ -1,28 +1,3 @@
 #!/usr/bin/env bash
-# Builds frontend_v2's images with Cloud Build, from the code as it is here, and pushes them.
-#
-#   deployment/submit_build_frontend_v2.sh
-#
-# It prints the build's id and writes it into deliverables.yaml.
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "$@"
-
-base=$(image_uri frontend_base)
-app=$(image_uri frontend_v2)
-source=$(source_url)
-revision=$(revision)
-
-build=$(gcloud builds submit "$root" \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --config="$deployment/cloudbuild_frontend_v2.yaml" \
-  --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision" \
-  --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
-  --gcs-source-staging-dir="$source_bucket/source" \
-  --async \
-  --format='value(id)')
-
-wait_for_build "$build"
-record services.v2.front_end.build_id "$build"
-printf '%s\n' "$build"
+# Builds frontend_v2's images by the commands of the template; -h says which variables it reads.
+source "$(dirname "${BASH_SOURCE[0]}")/submit_build_template.sh" frontend_v2 "$@"

@@ -3,26 +3,42 @@
 #
 #   deployment/submit_build_COMPONENT.sh
 #
-# It prints the build's id and writes it into deliverables.yaml.
+#   MODEL_NAME  the model in the image (default resnet152)
+#   MODELS      the models, separated by commas, the default first: of backend_v2 in one image
+#               (default: all), of v3_backend in one each (default: v3/gateway/backends.toml)
+#   PRECISION   of the models: fp32 or int8, which is faster (default fp32)
+#
+# It prints the build's id and writes it into deliverables.yaml. What Cloud Build does is in
+# deployment/cloudbuild_COMPONENT.yaml.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "$@"
+begin_component "${BASH_SOURCE[0]}" build_reads "$@"
 
-base=$(image_uri BASE_IMAGE)
-app=$(image_uri COMPONENT)
+base=$(image_uri "${side}_base")
 source=$(source_url)
 revision=$(revision)
+names=$(names_of "$component${model:+_$model}")
+for name in $names; do
+  describe "$name"
+  [[ -z $model ]] || say "$model:"
+  app=$(image_uri "$name")
+  models='' precision=''
+  if [[ $side == backend ]]; then
+    models=${model:-${!models_setting:-}}
+    precision=${PRECISION:-}
+  fi
 
-build=$(gcloud builds submit "$root" \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --config="$deployment/cloudbuild_COMPONENT.yaml" \
-  --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision" \
-  --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
-  --gcs-source-staging-dir="$source_bucket/source" \
-  --async \
-  --format='value(id)')
+  build=$(gcloud builds submit "$root" \
+    --project="$PROJECT_ID" \
+    --region="$REGION" \
+    --config="$deployment/cloudbuild_$component.yaml" \
+    --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision${models:+|_MODELS=$models}${precision:+|_PRECISION=$precision}" \
+    --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
+    --gcs-source-staging-dir="$source_bucket/source" \
+    --async \
+    --format='value(id)')
 
-wait_for_build "$build"
-record DELIVERABLE.build_id "$build"
-printf '%s\n' "$build"
+  wait_for_build "$build"
+  record "$deliverable.build_id" "$build"
+  printf '%s\n' "$build"
+done

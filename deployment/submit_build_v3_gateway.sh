@@ -1,28 +1,3 @@
 #!/usr/bin/env bash
-# Builds v3_gateway's images with Cloud Build, from the code as it is here, and pushes them.
-#
-#   deployment/submit_build_v3_gateway.sh
-#
-# It prints the build's id and writes it into deliverables.yaml.
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "$@"
-
-base=$(image_uri gateway_base)
-app=$(image_uri v3_gateway)
-source=$(source_url)
-revision=$(revision)
-
-build=$(gcloud builds submit "$root" \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --config="$deployment/cloudbuild_v3_gateway.yaml" \
-  --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision" \
-  --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
-  --gcs-source-staging-dir="$source_bucket/source" \
-  --async \
-  --format='value(id)')
-
-wait_for_build "$build"
-record services.v3.gateway.build_id "$build"
-printf '%s\n' "$build"
+# Builds v3_gateway's images by the commands of the template; -h says which variables it reads.
+source "$(dirname "${BASH_SOURCE[0]}")/submit_build_template.sh" v3_gateway "$@"

@@ -7,26 +7,32 @@ is written to ``frontend_v1/screenshot.png``.
 import io
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import requests
 from PIL import Image
-from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect
+from playwright.sync_api import (
+    Browser,
+    FloatRect,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
-from tools.processes.child import Child, stop
-from tools.rehearsal.story.page import SENTENCE, browser
-from tools.run.ports import next_free, url
 from tools.run.services import services
-from tools.run.settings import RunSettings
+from tools.run.settings import RunSettings, next_free, url
+from tools.run.supervisor import Child, running
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "frontend_v1" / "screenshot.png"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SENTENCE = re.compile("I think this is an image of an? ")
 START_S = 180.0  # the model may have to be compiled first
-STOP_S = 12.0
 ANSWER_MS = 60_000
 SETTLED_MS = 1500  # the chart grows into its place
 # CSS pixels: the page's column and its margins, and more than the answer's height.
@@ -45,22 +51,17 @@ def running_page() -> Iterator[str]:
     backend = next_free(20_000, set())
     settings = RunSettings(backend_port=backend, frontend_port=next_free(backend, set()))
     environ = {**os.environ, "MODEL_NAME": "efficientnet_lite0"}
-    children = [Child(service, ROOT) for service in services(settings, environ)]
-    try:
+    with running(services(settings, environ), ROOT) as children:
         _wait_until_ready(children)
         yield url(settings.frontend_port)
-    finally:
-        stop(children, STOP_S)
 
 
 def _wait_until_ready(children: list[Child]) -> None:
     deadline = time.monotonic() + START_S
-    with requests.Session() as http:
-        http.trust_env = False  # a proxy has no business on the way to this machine
-        while not all(child.is_settled(http) for child in children):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"v1 was not ready within {START_S:.0f} s")
-            time.sleep(0.25)
+    while not all(child.is_settled() for child in children):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"v1 was not ready within {START_S:.0f} s")
+        time.sleep(0.25)
 
 
 def answered_page(chromium: Browser, address: str) -> Page:
@@ -102,7 +103,10 @@ def as_small_png(picture: bytes) -> bytes:
 
 def main() -> int:
     """Write the picture; return the exit status."""
-    with running_page() as address, browser() as chromium:
+    with running_page() as address, sync_playwright() as playwright:
+        program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []  # for root it does not work
+        chromium = playwright.chromium.launch(executable_path=program, args=flags)
         page = answered_page(chromium, address)
         PICTURE.write_bytes(as_small_png(page.screenshot(clip=content(page))))
         page.context.close()

@@ -34,6 +34,7 @@ from imgserve.contract import (
     ModelState,
     PredictAnswer,
     Ready,
+    State,
     Timings,
 )
 from imgserve.errors import ArtefactInvalid, ModelUnavailable, NotReady, UnknownModel
@@ -175,21 +176,24 @@ def add_models(backend: Backend) -> None:
     @documented({200: ModelState}, (UnknownModel,))
     def describe(model: str) -> Response:
         """Say what a model is and whether it is loaded."""
-        state, failure = pool.state(model)
-        entry = catalogue.entry(model)
-        return json_answer(
-            ModelState(
-                id=entry.id,
-                title=entry.title,
-                parameters=entry.parameters,
-                top1=entry.top1,
-                input_size=entry.input_size,
-                size_bytes=_size_bytes(settings, model),
-                state=state,
-                detail=failure,
-                precision=settings.precision,
-            )
-        )
+        return json_answer(_described(settings, model, *pool.state(model)))
+
+
+def _described(
+    settings: BackendSettings, model_id: str, state: State, failure: str | None
+) -> ModelState:
+    entry = catalogue.entry(model_id)
+    return ModelState(
+        id=entry.id,
+        title=entry.title,
+        parameters=entry.parameters,
+        top1=entry.top1,
+        input_size=entry.input_size,
+        size_bytes=_size_bytes(settings, model_id),
+        state=state,
+        detail=failure,
+        precision=settings.precision,
+    )
 
 
 def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:

@@ -8,26 +8,24 @@ model gets a worker for each thread, since threads of one process would wait for
 """
 
 import logging
-import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from imgserve.contract import PredictOptions, State
 from imgserve.errors import (
-    Busy,
     ImgserveError,
     ModelError,
-    ModelUnavailable,
     NotReady,
     UnknownModel,
 )
-from imgserve.machine import process_bytes
 from imgserve.models.loading import prepare
-from imgserve.models.worker import Result, Slot, Worker, WorkerExited
+from imgserve.models.model import Model
+from imgserve.models.slot_queue import SlotQueue
+from imgserve.models.worker import Result, Worker, WorkerExited
 from imgserve.settings import MIB, BackendSettings
 
 log = logging.getLogger(__name__)
@@ -37,76 +35,9 @@ log = logging.getLogger(__name__)
 SMALL_WEIGHTS_BYTES = 48 * MIB
 PROCESS_BYTES = 64 * MIB  # what a worker takes beside its weights, before it was measured
 RETRY_S = 60.0  # a model that could not be loaded is not tried again before
-RESTART_PAUSE_S = 5.0  # before the next try, where a worker did not start or hardly lived
-LEAST_LIFE_S = 1.0
+LEAST_LIFE_S = 1.0  # a worker that ended sooner, or did not start, is started again after a pause
+RESTART_PAUSE_S = 5.0
 ROOM_WAIT_S = 30.0  # requests hold a model while they compute, which is much less
-
-
-@dataclass(eq=False)
-class Model:
-    """One model of the pool, from the moment it begins to load until it is closed.
-
-    Attributes:
-        workers: those that are loaded and run.
-        idle: free slots, of all its workers.
-        users: requests that wait for it or are computed by it.
-        is_open: whether it was loaded once; workers that end are replaced from then on.
-        failure: why it could not be loaded.
-    """
-
-    id: str
-    workers: list[Worker] = field(default_factory=list)
-    idle: list[Slot] = field(default_factory=list)
-    users: int = 0
-    is_open: bool = False
-    is_closed: bool = False
-    failure: str | None = None
-    retry_at_s: float = 0.0
-
-    @property
-    def state(self) -> State:
-        """Return what a caller may expect of it now."""
-        if self.failure is not None:
-            return "absent"
-        return "ready" if any(not worker.is_stuck() for worker in self.workers) else "loading"
-
-    def require_loadable(self) -> None:
-        """Refuse a model that could not be loaded.
-
-        Raises:
-            ModelUnavailable: it could not; the message says why.
-        """
-        if self.failure is not None:
-            again_s = max(1, math.ceil(self.retry_at_s - time.monotonic()))
-            raise ModelUnavailable(f"model {self.id} could not be loaded: {self.failure}", again_s)
-
-    def not_ready(self) -> NotReady:
-        """Return the error for a request that waited for it in vain."""
-        again = " again" if self.is_open else ""
-        return NotReady(f"model {self.id} is still loading{again}: try again in a moment")
-
-    def bytes(self) -> int:
-        """Return how much memory its workers take now."""
-        return sum(process_bytes(worker.pid) for worker in self.workers)
-
-
-class Waiter:
-    """A request in the queue; its turn comes with a slot, or without one if the model failed."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.slot: Slot | None = None
-        self._turn = threading.Lock()
-        self._turn.acquire()
-
-    def let_go(self, slot: Slot | None = None) -> None:
-        """End the wait."""
-        self.slot = slot
-        self._turn.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Return whether the turn came within so many seconds."""
-        return self._turn.acquire(timeout=timeout_s)
 
 
 class WorkerPool:
@@ -114,7 +45,6 @@ class WorkerPool:
 
     Attributes:
         ids: the models that may be asked for, the default first.
-        computing: pictures that are with a worker now.
     """
 
     def __init__(
@@ -128,13 +58,12 @@ class WorkerPool:
             limit_bytes: memory for all workers; one model alone may take more. None for no limit.
         """
         self.ids = tuple(ids)
-        self.computing = 0
         self._settings = settings
         self._limit_bytes = limit_bytes
         self._models: OrderedDict[str, Model] = OrderedDict()  # least recently used first
         self._leaving: list[Model] = []
-        self._queue: list[Waiter] = []
-        self._changed = threading.Condition()  # guards all of the above
+        self._changed = threading.Condition()  # guards the two above, their models and the queue
+        self._queue = SlotQueue(settings, self._changed)
         self._one_load = threading.Lock()
         self.warm(self.ids[0])
 
@@ -147,9 +76,17 @@ class WorkerPool:
             Busy: no worker was free in time.
             HttpError: the picture cannot be used, or its worker was lost.
         """
+        self.require(model_id)
         while True:
-            with self._slot(model_id) as slot, suppress(WorkerExited):
+            with self._changed:
+                waiter = self._queue.join(self._used(model_id))
+            with self._queue.slot(waiter) as slot, suppress(WorkerExited):
                 return slot.classify(data, options)
+
+    @property
+    def computing(self) -> int:
+        """Return how many pictures are with a worker now."""
+        return self._queue.computing
 
     def warm(self, model_id: str) -> None:
         """Begin to load a model, without waiting for it; UnknownModel if it is none of ``ids``."""
@@ -189,9 +126,8 @@ class WorkerPool:
             UnknownModel: it is none of them; the message lists them.
         """
         if model_id not in self.ids:
-            raise UnknownModel(
-                f"there is no model {model_id!r} here: choose one of {', '.join(self.ids)}"
-            )
+            known = ", ".join(self.ids)
+            raise UnknownModel(f"there is no model {model_id!r} here: choose one of {known}")
 
     def close(self) -> None:
         """End all workers, and start no more."""
@@ -199,66 +135,6 @@ class WorkerPool:
             models = [*self._models.values(), *self._leaving]
         for model in models:
             self._close(model)
-
-    # --- the queue -------------------------------------------------------------------------------
-
-    @contextmanager
-    def _slot(self, model_id: str) -> Iterator[Slot]:
-        """Hold a slot of a model, after waiting for it; errors as ``classify``."""
-        self.require(model_id)
-        with self._changed:
-            model = self._used(model_id)
-            model.require_loadable()
-            model.users += 1
-            waiter = Waiter(model)
-            self._queue.append(waiter)
-            self._hand_out()
-        try:
-            slot = self._wait(waiter)
-            try:
-                yield slot
-            finally:
-                self._give_back(model, slot)
-        finally:
-            with self._changed:
-                model.users -= 1
-                self._changed.notify_all()
-
-    def _wait(self, waiter: Waiter) -> Slot:
-        model = waiter.model
-        came = waiter.wait(self._settings.load_wait_s)
-        if not came and model.workers:  # it only has to wait for others
-            came = waiter.wait(self._settings.predict_timeout_s)
-        with self._changed:
-            if waiter in self._queue:
-                self._queue.remove(waiter)
-                if model.workers:
-                    raise Busy("no worker was free in time: try again in a second")
-                raise model.not_ready()
-            if waiter.slot is not None:
-                return waiter.slot
-            model.require_loadable()
-            raise model.not_ready()
-
-    def _give_back(self, model: Model, slot: Slot) -> None:
-        with self._changed:
-            self.computing -= 1
-            if not slot.worker.has_exited:
-                model.idle.append(slot)
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Give free slots to those who waited longest; a model's first worker goes first."""
-        for waiter in tuple(self._queue):
-            if self.computing >= self._settings.threads:
-                return
-            idle = waiter.model.idle
-            if idle:
-                slot = min(idle, key=lambda slot: slot.worker.number)
-                idle.remove(slot)
-                self._queue.remove(waiter)
-                self.computing += 1
-                waiter.let_go(slot)
 
     # --- loading ---------------------------------------------------------------------------------
 
@@ -293,9 +169,7 @@ class WorkerPool:
         with self._changed:
             model.retry_at_s = time.monotonic() + pause_s
             model.failure = reason
-            for waiter in [waiter for waiter in self._queue if waiter.model is model]:
-                self._queue.remove(waiter)
-                waiter.let_go()
+            self._queue.let_go(model)
 
     def _open(self, model: Model, weights_bytes: int) -> None:
         """Start a model's workers; it is ready after the first. Errors as ``_start``."""
@@ -334,7 +208,7 @@ class WorkerPool:
         with self._changed:
             model.workers.append(worker)
             model.idle += worker.slots
-            self._hand_out()
+            self._queue.hand_out()
         if model.is_closed:  # while it was loading
             worker.end()
         return worker
@@ -357,8 +231,7 @@ class WorkerPool:
                 log.exception("a worker of model %s could not be started", model.id)
                 pause_s = RESTART_PAUSE_S
             worker = None
-            if not model.is_closed:
-                time.sleep(pause_s)
+            time.sleep(0.0 if model.is_closed else pause_s)
 
     def _on_exit(self, model: Model, worker: Worker) -> None:
         """Wait until a worker has ended, and let nobody have its slots any more."""

@@ -1,174 +1,178 @@
-"""Every component has its files, and they differ from the templates by what is said here."""
+"""Every component has its files, written from the templates and the table in components.sh."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.conventions.deployment import (
-    BACKENDS,
-    BY_NAME,
-    COMPONENTS,
-    FRONTENDS,
-    command,
-    flags,
-    read,
-    values,
+from imgserve.models.catalogue import CATALOGUE
+from tests.conventions.deployment import BY_NAME, NAMES, build_file, read
+
+# Of those that Cloud Build fills in itself; the others it has are not used here.
+# https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
+BUILT_IN = {"BUILD_ID"}
+TEMPLATES = {"deploy": "deploy_service_template.sh", "submit_build": "submit_build_template.sh"}
+
+
+# --- scripts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", TEMPLATES)
+@pytest.mark.parametrize("name", NAMES)
+def test_script_of_a_component_is_one_source_of_its_template(
+    name: str, verb: str, root: Path
+) -> None:
+    first, comment, *rest = read(root, f"{verb}_{name}.sh").splitlines()
+    assert first == "#!/usr/bin/env bash"
+    assert re.match(rf"# (Deploys|Builds) {name}\b", comment)
+    assert rest == [f'source "$(dirname "${{BASH_SOURCE[0]}}")/{TEMPLATES[verb]}" {name} "$@"']
+
+
+@pytest.mark.parametrize(
+    ("template", "command"),
+    [
+        (TEMPLATES["deploy"], "gcloud run deploy"),
+        (TEMPLATES["submit_build"], "gcloud builds submit"),
+    ],
 )
-
-EVERY = sorted(BY_NAME)
-ONE_BUILD = sorted(set(EVERY) - {"v3_backend"})  # which builds one image for each model
-
-# Lines that a submit script has beyond its template's, and what they change in its command.
-MODEL_LINE = {
-    "backend_v1": (
-        "#   MODEL_NAME  the model in the image (default resnet152)\n"
-        "#   PRECISION  of the model: fp32 or int8, which is faster (default fp32)\n#\n"
-    ),
-    "backend_v2": (
-        "#   MODELS  the models in the image, separated by commas, the default first"
-        " (default: all)\n"
-        "#   PRECISION  of the models: fp32 or int8, which is faster (default fp32)\n#\n"
-    ),
-}
-PRECISION = "${PRECISION:+|_PRECISION=$PRECISION}"
-MODEL_SUBSTITUTION = {
-    "backend_v1": "${MODEL_NAME:+|_MODELS=$MODEL_NAME}" + PRECISION,
-    "backend_v2": "${MODELS:+|_MODELS=$MODELS}" + PRECISION,
-    "v3_backend": "|_MODELS=$model" + PRECISION,
-}
-
-# Flags of `gcloud run deploy` beyond the template's, each with its reason.
-FRONTEND_FLAGS = {
-    "--session-affinity": "Streamlit keeps a page's state in one container",
-    "--set-secrets": "instances sign their cookies with the same key",
-    "--allow-unauthenticated": 'people open it, so it has this in place of "$access"',
-}
-MORE_FLAGS = {
-    "backend_v2": {"--set-secrets": "the choice of a model is in a signed cookie"},
-    **{each.name: FRONTEND_FLAGS for each in FRONTENDS},
-}
-# Values of flags that are the same for every component.
-SHARED_VALUES = ("--project", "--region", "--image", "--service-account", "--min-instances")
+def test_template_shows_the_whole_command_with_one_flag_a_line(
+    template: str, command: str, root: Path
+) -> None:
+    (lines,) = re.findall(rf"{command} \S+ \\\n((?:.*\\\n)+.*\n)", read(root, template))
+    words = [line.strip().split(" ")[0] for line in lines.splitlines()]
+    assert [word for word in words if not re.match(r"--[a-z-]+|\$\{\w+|\"\$access\"", word)] == []
+    assert len(words) > len(re.findall(r"\s--[a-z-]+", lines)) - 1
 
 
-def deploy_command(root: Path, component: str) -> list[str]:
-    """Return the lines of a script's `gcloud run deploy`."""
-    return command(read(root, f"deploy_{component}.sh"), 'gcloud run deploy "$service"')
-
-
-def submit_command(root: Path, component: str) -> list[str]:
-    """Return the lines of a script's `gcloud builds submit`."""
-    return command(read(root, f"submit_build_{component}.sh"), 'gcloud builds submit "$root"')
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_component_has_its_files(name: str, root: Path) -> None:
-    component = BY_NAME[name]
-    names = [f"cloudbuild_{name}.yaml", f"submit_build_{name}.sh", f"deploy_{name}.sh"]
-    wanted = [*(f"deployment/{each}" for each in names), component.dockerfile]
-    wanted += [f"deployment/Dockerfile.{component.base}"]
-    assert [each for each in wanted if not (root / each).is_file()] == []
-
-
-def test_every_dockerfile_and_script_belongs_to_a_component(root: Path) -> None:
-    dockerfiles = {path.relative_to(root).as_posix() for path in root.glob("[!.]*/**/Dockerfile")}
-    assert dockerfiles == {each.dockerfile for each in COMPONENTS}
-    suffixes = {
+def test_every_file_belongs_to_a_component(root: Path) -> None:
+    suffixes = [
         re.sub("^(cloudbuild|submit_build|deploy)_", "", path.stem)
         for pattern in ("cloudbuild_*.yaml", "submit_build_*.sh", "deploy_*.sh")
         for path in (root / "deployment").glob(pattern)
+    ]
+    assert sorted(suffixes) == sorted([*NAMES * 3, "template", "template", "service_template"])
+    found = {path.relative_to(root).as_posix() for path in root.glob("[!.]*/**/Dockerfile*")}
+    components = BY_NAME.values()
+    assert found == {
+        path for each in components for path in (each.dockerfile, each.base_dockerfile)
     }
-    assert suffixes - {"template", "service_template"} == set(EVERY)
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_build_file_is_the_template_but_for_its_names(name: str, root: Path) -> None:
-    template = read(root, "cloudbuild_template.yaml")
-    assert read(root, f"cloudbuild_{name}.yaml") == BY_NAME[name].of_template(template)
-
-
-@pytest.mark.parametrize("name", ONE_BUILD)
-def test_submit_script_is_the_template_but_for_its_names_and_models(name: str, root: Path) -> None:
-    text = BY_NAME[name].of_template(read(root, "submit_build_template.sh"))
-    text = text.replace("#\n# It prints", f"#\n{MODEL_LINE.get(name, '')}# It prints")
-    text = text.replace('$revision" \\', f'$revision{MODEL_SUBSTITUTION.get(name, "")}" \\')
-    assert read(root, f"submit_build_{name}.sh") == text
-
-
-def test_submit_script_of_v3_backend_runs_the_template_s_command(root: Path) -> None:
-    template = submit_command(root, "template")
-    wanted = BY_NAME["v3_backend"].of_template("\n".join(template))
-    wanted = wanted.replace('$revision"', f'$revision{MODEL_SUBSTITUTION["v3_backend"]}"')
-    assert submit_command(root, "v3_backend") == wanted.splitlines()
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_deploy_command_has_the_template_s_flags_in_order(name: str, root: Path) -> None:
-    more = MORE_FLAGS.get(name, {})
-    found = deploy_command(root, name)
-    assert [each for each in flags(found) if each not in more] == (
-        flags(deploy_command(root, "service_template"))
-    )
-    assert set(more) <= set(flags(found))
-    assert ('"$access"' in found) == ("--allow-unauthenticated" not in more)
-    assert '${hold[@]+"${hold[@]}"}' in found
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_deploy_command_differs_by_values_that_a_component_needs(name: str, root: Path) -> None:
-    found, template = deploy_command(root, name), deploy_command(root, "service_template")
-    for flag in SHARED_VALUES:
-        assert values(found)[flag] == values(template)[flag], flag
-
-
-def test_deploy_scripts_of_backend_v1_and_the_template_are_twins(root: Path) -> None:
-    template = read(root, "deploy_service_template.sh")
-    wanted = BY_NAME["backend_v1"].of_template(template)
-    assert read(root, "deploy_backend_v1.sh") == wanted
-
-
-def test_deploy_scripts_of_frontends_v1_and_v2_are_twins(root: Path) -> None:
-    first, second = read(root, "deploy_frontend_v1.sh"), read(root, "deploy_frontend_v2.sh")
-    assert first.replace("v1", "v2") == second
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_deploy_script_records_its_component_s_url(name: str, root: Path) -> None:
-    deliverable = BY_NAME[name].deliverable
-    recorded = re.findall(r'^ *record "?([^ "]+)"? ', read(root, f"deploy_{name}.sh"), re.M)
-    assert recorded == [f"{deliverable}.service_url"]
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_ports_agree(name: str, root: Path) -> None:
-    """The build file's is compared with this same table above."""
+@pytest.mark.parametrize("name", NAMES)
+def test_table_names_what_is_there(name: str, root: Path) -> None:
     component = BY_NAME[name]
-    deploy = values(deploy_command(root, name))
-    assert deploy["--port"] == str(component.port)
-    assert f"httpGet.port={component.port}," in deploy["--startup-probe"]
     dockerfile = (root / component.dockerfile).read_text()
-    assert re.findall(r"^ARG SERVING_PORT=(.*)$", dockerfile, re.M) == [str(component.port)]
+    assert (root / component.folder).is_dir()
+    assert re.findall(r"^ARG SERVING_PORT=(.*)$", dockerfile, re.M) == [component.port]
+    entry = yaml.safe_load((root / "deliverables.yaml").read_text())
+    for key in component.deliverable.split("."):
+        entry = entry[key]
+    assert entry
 
 
-def test_probes_ask_what_says_that_a_service_is_ready(root: Path) -> None:
-    paths = {
-        name: values(deploy_command(root, name))["--startup-probe"].split(",")[0] for name in EVERY
+def test_backend_v2_has_every_model_of_the_catalogue() -> None:
+    assert BY_NAME["backend_v2"].compiled_models.split(",") == list(CATALOGUE)
+
+
+# --- Cloud Build ---------------------------------------------------------------------------------
+
+
+def test_build_files_are_as_their_command_writes_them(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "deployment"
+    shutil.copytree(root / "deployment", folder, ignore=shutil.ignore_patterns("cloudbuild_[!t]*"))
+    subprocess.run([folder / "write_cloudbuild.sh"], check=True)
+    written = {path.name: path.read_text() for path in folder.glob("cloudbuild_*.yaml")}
+    assert written == {name: read(root, name) for name in written}
+    assert set(written) == {f"cloudbuild_{name}.yaml" for name in [*NAMES, "template"]}
+    assert not [name for name in NAMES if "<" in written[f"cloudbuild_{name}.yaml"]]
+
+
+@pytest.fixture(params=["backend_v1", "frontend_v1", "v3_gateway"])
+def name(request: pytest.FixtureRequest) -> str:
+    """Return a component of each side: the files of a side differ by values alone."""
+    return str(request.param)
+
+
+@pytest.fixture
+def build(root: Path, name: str) -> dict[str, Any]:
+    return build_file(root, name)
+
+
+def arguments(build: dict[str, Any]) -> dict[str, list[str]]:
+    """Return each step's arguments, by its id."""
+    return {step["id"]: step["args"] for step in build["steps"]}
+
+
+def test_steps_wait_for_steps_that_come_before_them(build: dict[str, Any]) -> None:
+    seen: set[str] = set()
+    for step in build["steps"]:
+        waits = step["waitFor"]
+        assert waits == ["-"] or set(waits) <= seen, step["id"]
+        assert step["id"] not in seen
+        seen.add(step["id"])
+
+
+def test_both_pulls_begin_at_once_and_fail_without_ending_the_build(build: dict[str, Any]) -> None:
+    pulls = [step for step in build["steps"] if step["id"].startswith("pull")]
+    assert [step["waitFor"] for step in pulls] == [["-"], ["-"]]
+    assert all(re.match(r'docker pull "[^"]+" \|\| echo ".+"$', step["args"][1]) for step in pulls)
+
+
+def test_app_is_built_from_the_base_of_the_same_build(build: dict[str, Any]) -> None:
+    base = "--build-arg=BASE_IMAGE_URI=${_BASE_IMAGE_URI}:$BUILD_ID"
+    assert base in arguments(build)["build the app image"]
+
+
+def test_images_are_those_that_are_built(build: dict[str, Any]) -> None:
+    given = [argument for step in build["steps"] for argument in step["args"]]
+    tags = [each.removeprefix("--tag=") for each in given if each.startswith("--tag=")]
+    assert build["images"] == tags
+    assert {tag.rpartition(":")[2] for tag in tags} == {"$BUILD_ID", "latest"}
+
+
+def test_every_build_caches_for_either_builder(build: dict[str, Any]) -> None:
+    for step, image in (("base", "_BASE_IMAGE_URI"), ("app", "_APP_URI")):
+        given = arguments(build)[f"build the {step} image"]
+        assert f"--cache-from=${{{image}}}:latest" in given
+        # BuildKit reads another image's cache only where that was told to say what it is made of.
+        assert "--build-arg=BUILDKIT_INLINE_CACHE=1" in given
+
+
+def test_logs_and_time_are_bounded(build: dict[str, Any]) -> None:
+    assert build["options"] == {"logging": "CLOUD_LOGGING_ONLY"}
+    assert re.fullmatch(r"\d+s", build["timeout"])
+
+
+def test_substitutions_are_strings_and_those_used(
+    name: str, build: dict[str, Any], root: Path
+) -> None:
+    """Cloud Build refuses a build for one that is missing, and for one too many."""
+    text = re.sub(r"^#.*$", "", read(root, f"cloudbuild_{name}.yaml"), flags=re.M)
+    used = set(re.findall(r"\$\{?(\w+)", text)) - BUILT_IN
+    (line,) = re.findall(
+        r'--substitutions="\^\|\^(.*)" \\$', read(root, TEMPLATES["submit_build"]), re.M
+    )
+    passed = set(re.findall(r"(?:^|\|)(_[A-Z_]+)=", line))
+    assert used == set(build["substitutions"]) | passed
+    assert set(build["substitutions"]) & passed == {"_MODELS", "_PRECISION"}
+    assert {type(value) for value in build["substitutions"].values()} == {str}
+
+
+def test_build_arguments_are_declared_by_the_dockerfile(
+    name: str, build: dict[str, Any], root: Path
+) -> None:
+    dockerfile = (root / BY_NAME[name].dockerfile).read_text()
+    declared = set(re.findall(r"^ARG (\w+)", dockerfile, re.M))
+    given = {
+        argument.split("=")[1]
+        for argument in arguments(build)["build the app image"]
+        if argument.startswith("--build-arg=")
     }
-    page, service = "httpGet.path=/_stcore/health", "httpGet.path=/ready"
-    pages = {each.name for each in FRONTENDS}
-    assert paths == {name: page if name in pages else service for name in EVERY}
-
-
-def test_streamlit_keeps_its_connection_as_long_as_cloud_run_lets_it(root: Path) -> None:
-    for component in FRONTENDS:
-        # https://cloud.google.com/run/docs/configuring/request-timeout
-        assert values(deploy_command(root, component.name))["--timeout"] == "3600"
-
-
-@pytest.mark.parametrize("name", [each.name for each in BACKENDS])
-def test_backends_leave_the_models_to_the_image(name: str, root: Path) -> None:
-    """Other models than those compiled into it could not be served."""
-    variables = values(deploy_command(root, name))["--set-env-vars"]
-    assert "MODEL_NAME=" not in variables
-    assert "WEIGHTS_DIR=" not in variables
+    # Docker says that one was not consumed, and goes on: frontends compile no models.
+    assert declared <= given
+    unused = {"FOLDER", "MODELS", "MODELS_SETTING", "PRECISION", "BUILDKIT_INLINE_CACHE"}
+    assert given - declared <= unused

@@ -28,17 +28,20 @@ RUN = {
         f"{README_TEST}::test_make_run_answers_the_command_that_it_shows"
     ),
     "make run MODEL_NAME=resnet152": (
-        "tests/services/test_make_run.py::test_v1_whose_model_cannot_be_had_says_why_once_and_ends"
+        "tests/services/test_make_run.py"
+        "::test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends"
     ),
     "make run VERSION=v2": (
-        "tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"
+        "tests/services/test_make_run.py"
+        "::test_v2_answers_for_every_model_but_its_absent_default_and_its_command_works"
     ),
     "make run VERSION=v2 MODELS=efficientnet_lite0,mobilenet_v3_small": (
         "tests/services/test_adding_a_model.py"
         "::test_a_model_added_as_the_readme_says_is_compiled_and_answers"
     ),
     "make run VERSION=v2 MODELS=efficientnet_lite0,resnet152": (
-        "tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"
+        "tests/services/test_make_run.py"
+        "::test_v2_answers_for_every_model_but_its_absent_default_and_its_command_works"
     ),
     "make screenshot": (
         "tests/services/test_screenshot.py::test_the_picture_is_taken_of_a_page_that_answers"
@@ -65,63 +68,25 @@ RUN = {
 # Lines that start so, whatever follows: the test runs each of them as it stands.
 RUN_BY_START = {"curl ": f"{README_TEST}::test_curl_line_of_the_readme_is_answered"}
 
+BUILT_AND_DEPLOYED = ("backend_v1", "frontend_v1", "v3_backend", "v3_gateway", "v3_frontend")
 # Command that needs a Google account, to the test that runs it against stand-ins, if any does.
 GOOGLE = {
-    "deployment/check.sh": (
-        f"{DEPLOYMENT}/test_check_script.py::test_check_of_a_project_that_has_everything"
-    ),
-    "deployment/setup.sh": (f"{DEPLOYMENT}/test_setup_script.py::test_setup_makes_what_is_missing"),
-    **{
-        f"deployment/submit_build_{name}.sh": (
-            f"{DEPLOYMENT}/test_submit_scripts.py"
-            "::test_submit_makes_these_calls_and_records_the_build"
-        )
-        for name in ("backend_v1", "frontend_v1", "v3_gateway", "v3_frontend")
-    },
-    "deployment/submit_build_v3_backend.sh": (
-        f"{DEPLOYMENT}/test_submit_scripts.py"
-        "::test_submit_of_v3_backends_builds_one_image_after_another"
-    ),
-    "deployment/deploy_backend_v1.sh": (
-        f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_a_backend"
-    ),
-    "deployment/deploy_v3_backend.sh": (
-        f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_v3_backends_one_service_each"
-    ),
-    "deployment/deploy_v3_gateway.sh": (
-        f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_the_gateway_finds_its_backends"
-    ),
-    **{
-        f"deployment/deploy_{name}.sh": (
-            f"{DEPLOYMENT}/test_deploy_scripts.py::test_deploy_of_a_frontend_finds_its_backend"
-        )
-        for name in ("frontend_v1", "v3_frontend")
-    },
-    "deployment/rollback.sh backend_v1": (
-        f"{DEPLOYMENT}/test_rollback_script.py::test_rollback_goes_to_the_revision_before"
-    ),
-    "deployment/teardown.sh": (
-        f"{DEPLOYMENT}/test_teardown_script.py::test_teardown_deletes_what_the_scripts_made"
-    ),
-    "TAG=BUILD-ID deployment/deploy_backend_v1.sh": (
-        f"{DEPLOYMENT}/test_deploy_scripts.py::test_tag_and_instances_have_their_effect"
-    ),
-    "PRIVATE=1 deployment/deploy_backend_v1.sh": (
-        f"{DEPLOYMENT}/test_private_deploys.py::test_private_backend_lets_the_frontends_call_it"
-    ),
-    "PRIVATE=1 deployment/deploy_v3_backend.sh": (
-        f"{DEPLOYMENT}/test_private_deploys.py"
-        "::test_private_v3_backends_each_let_the_frontends_call_them"
-    ),
-    "API_GATEWAY=https://... deployment/deploy_v3_frontend.sh": (
-        f"{DEPLOYMENT}/test_deploy_scripts.py::test_v3_frontend_takes_another_gateway_than_ours"
+    **dict.fromkeys(
+        (
+            *("deployment/check.sh", "deployment/setup.sh", "deployment/teardown.sh"),
+            *(f"deployment/submit_build_{name}.sh" for name in BUILT_AND_DEPLOYED),
+            *(f"deployment/deploy_{name}.sh" for name in BUILT_AND_DEPLOYED),
+            *("deployment/rollback.sh backend_v1", "TAG=BUILD-ID deployment/deploy_backend_v1.sh"),
+            "API_GATEWAY=https://... deployment/deploy_v3_frontend.sh",
+            "PRIVATE=1 deployment/deploy_backend_v1.sh",
+            "PRIVATE=1 deployment/deploy_v3_backend.sh",
+            "export MODELS=efficientnet_lite0,resnet152",
+        ),
+        f"{DEPLOYMENT}/test_transcripts.py::test_script_does_what_its_transcript_says",
     ),
     "BACKENDS=efficientnet_lite0=https://...,resnet152=https://..."
     " .venv/bin/python -m v3.gateway openapi --private >gateway.json": (
         "tests/unit/test_gateway_openapi.py::test_private_backends_get_a_token_for_their_root"
-    ),
-    "export MODELS=efficientnet_lite0,resnet152": (
-        f"{DEPLOYMENT}/test_submit_scripts.py::test_submit_of_v3_backends_builds_those_named"
     ),
     "gcloud auth login": None,
     "gcloud config set project YOUR-PROJECT": None,

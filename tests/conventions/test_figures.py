@@ -7,8 +7,8 @@ import pytest
 
 from imgserve.compile.quantize import LEAST_AGREEMENT
 from tools.benchmarks.answers.__main__ import KIND, SHORT_ANSWER, WANTED, with_figures
-from tools.benchmarks.answers.results import Results
-from tools.benchmarks.places import RESULTS
+from tools.benchmarks.paths import RESULTS
+from tools.benchmarks.records import Results
 
 QUESTIONS = ("2", "4", "5", "7", "8", "9")
 FRENCH = "### En français"
@@ -38,7 +38,7 @@ def answers(short_answer: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", WANTED)
 def test_the_text_is_what_make_answers_would_write(name: str, root: Path) -> None:
     text = (root / name).read_text(encoding="utf-8")
-    assert text == with_figures(text, WANTED[name], Results.read(RESULTS)), "run `make answers`"
+    assert text == with_figures(text, WANTED[name], Results(RESULTS)), "run `make answers`"
 
 
 def test_every_question_is_answered(answers: dict[str, str]) -> None:
@@ -59,8 +59,8 @@ def test_an_answer_is_there_in_both_languages_with_its_sources(
 
 def test_no_measured_figure_stands_outside_of_the_marks(short_answer: str) -> None:
     prose = MEASURED.sub("", short_answer)
-    assert [each for each in FIGURE.findall(prose) if each not in PUBLISHED] == []
-    assert [each for each in PUBLISHED if each not in prose] == []
+    assert [figure for figure in FIGURE.findall(prose) if figure not in PUBLISHED] == []
+    assert [figure for figure in PUBLISHED if figure not in prose] == []
 
 
 def test_no_line_begins_with_a_figure(short_answer: str) -> None:
@@ -71,8 +71,8 @@ def test_no_line_begins_with_a_figure(short_answer: str) -> None:
 def test_every_test_and_file_that_an_answer_names_is_there(short_answer: str, root: Path) -> None:
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py"))
     named = re.findall(r"`(test_\w+)`", short_answer)
-    assert [each for each in named if f"def {each}(" not in tests] == []
+    assert [name for name in named if f"def {name}(" not in tests] == []
     files = re.findall(r"`((?:tests|imgserve|deployment|backend_v1|v3)/[\w./]+)`", short_answer)
-    assert [each for each in files if not (root / each).exists()] == []
+    assert [file for file in files if not (root / file).exists()] == []
     assert named
     assert files

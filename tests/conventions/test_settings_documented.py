@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.readme import TABLES, main, markdown_table, with_tables
+from tools.documents import TABLES, main, markdown_table, with_tables
 
 
 def test_readme_has_the_tables_of_the_code(root: Path) -> None:

@@ -21,7 +21,7 @@ from imgserve.settings import BackendSettings
 from tests.services.compiled_models import compiled
 from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
-from tools.run.ports import is_free
+from tools.run.settings import is_free
 
 START_TIMEOUT_S = 120
 # Those whose trained weights are packages.

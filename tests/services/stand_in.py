@@ -12,26 +12,24 @@ STARTED = time.monotonic()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers every GET."""
+    """Answers every GET as a backend does, and logs it likewise."""
 
     absent = ""
     loads_for_s = 0.0
 
     def do_GET(self) -> None:
-        """Answer, and log it as the services do."""
-        asked = {"userAgent": self.headers["User-Agent"]}
-        entry = {"severity": "INFO", "message": "asked", "httpRequest": asked}
-        print(json.dumps(entry), flush=True)
+        request = {"userAgent": self.headers["User-Agent"]}
+        print(json.dumps({"severity": "INFO", "message": "GET", "httpRequest": request}))
         loading = time.monotonic() < STARTED + self.loads_for_s
         slug = "not-ready" if loading else "model-unavailable" if self.absent else ""
         self.send_response(503 if slug else 200)
         self.end_headers()
-        words = {"title": "No model", "detail": self.absent, "request_id": "1"}
-        problem = {"type": f"urn:imgserve:problem:{slug}", "status": 503, **words}
-        self.wfile.write(json.dumps(problem if slug else {"status": "ready"}).encode())
+        problem = {"type": f"urn:imgserve:problem:{slug}", "title": "No model", "status": 503}
+        body = {**problem, "detail": self.absent, "request_id": "1"} if slug else {}
+        self.wfile.write(json.dumps(body).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no other log."""
 
 
 def main() -> None:
@@ -41,15 +39,13 @@ def main() -> None:
     parser.add_argument("--delay-s", type=float, default=0)
     parser.add_argument("--stubborn", action="store_true", help="ignore SIGTERM")
     parser.add_argument("--exit", type=int, help="end with this status instead of serving")
-    parser.add_argument("--absent", default="", help="why the model cannot be had")
+    parser.add_argument("--absent", default="", help="why the model cannot be loaded")
     parser.add_argument("--loads-for-s", type=float, default=0)
     given = parser.parse_args()
     Handler.absent, Handler.loads_for_s = given.absent, given.loads_for_s
     if given.stubborn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # A child inherits an ignored signal.
-    child = subprocess.Popen(["sleep", "600"])
-    print(f"child {child.pid}")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its child inherits that
+    print(f"child {subprocess.Popen(['sleep', '600']).pid}")
     time.sleep(given.delay_s)
     if given.exit is not None:
         print("last words")

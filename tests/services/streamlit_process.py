@@ -67,17 +67,14 @@ def frontend(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     logs = tmp_path_factory.mktemp("frontends")
 
     def start(backend_url: str, component: str = "frontend_v1", **environ: Any) -> str:
-        given = {
-            "SERVING_URL": backend_url,
-            **{name: str(value) for name, value in environ.items()},
-        }
+        given = {"SERVING_URL": backend_url} | {name: str(environ[name]) for name in environ}
         started.append(Frontend(component, root, given, logs / f"{len(started)}.log"))
         started[-1].wait_until_ready()
         return started[-1].url
 
     yield start
-    for each in started:
-        each.stop()
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

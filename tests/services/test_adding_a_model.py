@@ -64,7 +64,9 @@ def copy(
     (line,) = re.findall(r"^ *(Entry\(.*\))$", steps, re.MULTILINE)
     at_the_end(folder / "imgserve/models/catalogue.py", r"^( *)Entry\(.*\),\n", rf"\1{line},\n")
     (more,) = re.findall(r"`(,\w+)`", steps)
-    at_the_end(folder / "deployment/cloudbuild_backend_v2.yaml", r"^ *_MODELS: .*", more)
+    at_the_end(folder / "deployment/components.sh", r"compiled_models=\w+,[\w,]+", more)
+    (script,) = re.findall(r"run `(deployment/\w+\.sh)`", steps)
+    subprocess.run([folder / script], check=True)
     return folder
 
 

@@ -29,7 +29,7 @@ def services(
     frontend: Callable[..., str], start_backend: StartBackend, root: Path
 ) -> Iterator[Services]:
     backends = {model: start_backend(APP, MODEL_NAME=model) for model in MODELS}
-    gateway = Gateway(root, {model: each.url for model, each in backends.items()})
+    gateway = Gateway(root, {model: backend.url for model, backend in backends.items()})
     gateway.wait_until_up()
     page_url = frontend("", "v3/frontend", API_GATEWAY=gateway.url, WAKE_TIMEOUT_S=2)
     yield Services(page_url, gateway, backends)
@@ -73,8 +73,8 @@ def test_the_page_says_which_model_is_away_and_the_others_answer(
     newcomer = open_page(f"{services.page_url}?model={KILLED}")
     expect(newcomer.get_by_role("alert")).to_contain_text(f"{KILLED} is away.")
     start_backend(APP, port=services.backends[KILLED].port, MODEL_NAME=KILLED)
-    for each in (page, newcomer):  # nobody touches anything
-        expect(each.get_by_test_id("stRadio").get_by_text("ready")).to_have_count(3)
+    for person in (page, newcomer):  # nobody touches anything
+        expect(person.get_by_test_id("stRadio").get_by_text("ready")).to_have_count(3)
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
 
@@ -84,11 +84,11 @@ def test_without_the_gateway_the_page_waits_says_so_and_recovers(
 ) -> None:
     services.gateway.stop()
     page = open_page(services.page_url)
-    expect(page.get_by_text("The list of models cannot be had")).to_be_visible()
+    expect(page.get_by_text("The list of models cannot be loaded")).to_be_visible()
     page.get_by_role("button", name="Espresso", exact=True).click()
     expect(page.get_by_text("waking up")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="cannot be reached")).to_be_visible()
-    backends = {model: each.url for model, each in services.backends.items()}
+    backends = {model: backend.url for model, backend in services.backends.items()}
     again = Gateway(root, backends, PORT=str(services.gateway.port))
     try:
         expect(page.get_by_test_id("stRadio").get_by_text("ready")).to_have_count(3)

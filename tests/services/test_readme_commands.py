@@ -14,8 +14,8 @@ import pytest
 from tests.conventions.documents import sections
 from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost, free_port
 from tests.services.repository_copy import copy_repository
-from tests.services.test_processes import finish, read_until
-from tools.run.ports import next_free
+from tests.services.test_supervisor import finish, read_until
+from tools.run.settings import next_free
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT = re.compile("Egyptian cat|tabby|tiger cat")

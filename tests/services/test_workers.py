@@ -20,7 +20,6 @@ from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import (
     DamagedPicture,
     HttpError,
-    ModelError,
     TooManyPixels,
     UnsupportedFormat,
     WorkerLost,
@@ -285,21 +284,6 @@ def test_models_leave_memory_by_what_their_workers_really_take(start: Start) -> 
 # --- models that cannot be loaded --------------------------------------------------------------
 
 
-def failing(settings: BackendSettings, model_id: str) -> str:
-    """Return why a model could not be loaded; leaves no process."""
-    before = children()
-    pool = WorkerPool(settings, [model_id])
-    wait_until(lambda: pool.state(model_id)[0] == "absent")
-    pool.close()
-    wait_until(lambda: children() <= before)
-    return pool.state(model_id)[1] or ""
-
-
-def test_a_model_that_cannot_be_downloaded_says_why(tmp_path: Path) -> None:
-    said = failing(settings(tmp_path, weights_url_base="http://127.0.0.1:9"), "resnet152")
-    assert "resnet152-f82ba261.pth could not be" in said
-
-
 def test_a_graph_that_nobody_can_read_is_told_with_the_status_and_the_log_says_why(
     weights_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,16 +294,13 @@ def test_a_graph_that_nobody_can_read_is_told_with_the_status_and_the_log_says_w
     graph = compiled / info.graph.name
     graph.write_text("no graph")
     write_info(compiled, msgspec.structs.replace(info, graph=described(graph, graph.name)))
-    said = failing(settings(tmp_path), MODEL)
+    before = children()
+    pool = WorkerPool(settings(tmp_path), [MODEL])
+    wait_until(lambda: pool.state(MODEL)[0] == "absent")
+    said = pool.state(MODEL)[1] or ""
     assert f"that loaded {MODEL} ended with status 1: the log says why" in said
     assert "Traceback" in capfd.readouterr().err
-
-
-def test_a_worker_that_is_killed_while_it_loads_is_told_with_the_signal(weights_dir: Path) -> None:
-    worker = Worker(settings(weights_dir), MODEL, slots=1)
-    os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(ModelError, match="ended with status -9"):
-        worker.wait_until_ready()
+    wait_until(lambda: children() <= before)
 
 
 # --- the process that started them --------------------------------------------------------------

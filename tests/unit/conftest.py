@@ -1,20 +1,16 @@
-"""Fixtures that several unit tests share, and the border of this folder: no process, no torch."""
+"""The border of this folder: no process, no torch."""
 
-import socket
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
-
-Pair = tuple[socket.socket, socket.socket]
-Pairs = Callable[[], Pair]
 
 PROCESS_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
 TORCH = {"torch", "torchvision"}
 # Module to the reason it may start a process.
 STARTERS = {
-    "test_bench_strategies": "runs the command that it is about",
     "test_deliverables": "its subject is a script of bash",
     "test_frontend_start": "looks at what a new interpreter has imported",
     "test_page": "looks at what a new interpreter has imported",
@@ -48,25 +44,9 @@ BORDER = Border()
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Hold the border while a test of this folder and its fixtures run."""
-    BORDER.closed = item.path.stem not in STARTERS
+    here = item.path.parent == Path(__file__).parent  # the hook is called for every folder
+    BORDER.closed = here and item.path.stem not in STARTERS
     try:
         return (yield)
     finally:
         BORDER.closed = False
-
-
-@pytest.fixture
-def pairs() -> Iterator[Pairs]:
-    """Return a function that makes pairs of connected sockets; no end waits for ever."""
-    made: list[socket.socket] = []
-
-    def pair() -> Pair:
-        both = socket.socketpair()
-        made.extend(both)
-        for end in both:
-            end.settimeout(10)
-        return both
-
-    yield pair
-    for end in made:
-        end.close()

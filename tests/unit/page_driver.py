@@ -1,47 +1,109 @@
-"""What tests of pages share: answers a test chooses, and a person's ways with a page."""
+"""What tests of pages share: a backend that answers as a test says, and a person's ways."""
 
 import base64
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from streamlit.testing.v1 import AppTest
 
-from imgserve.contract import PredictAnswer, Prediction, Timings
+from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
+from imgserve.errors import BackendError, RequestRefused
+from imgserve.frontend.client import BackendClient
 
 URL = "https://pictures.test/cat.png"
 THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
+SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready")
+LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent")
+THIRD = ModelState("third", "Third", 6_092_072, 77.6, 260, None, "ready")
+GONE = RequestRefused("the backend of large cannot be reached", "backend-unreachable", 502)
 
 
 def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> PredictAnswer:
     """Return an answer whose best class is this one."""
     predictions = [Prediction(category, 281, probability), Prediction("lynx", 287, 0.0001)]
-    fields = {"model": "resnet152", "thumbnail": THUMBNAIL, **given}
-    return PredictAnswer(
-        category=category, predictions=predictions, timings_ms=Timings(1, 2, 3, 4, 1234), **fields
+    timings = Timings(1, 2, 3, 4, 1234)
+    usual = PredictAnswer(
+        category=category,
+        predictions=predictions,
+        timings_ms=timings,
+        model="resnet152",
+        thumbnail=THUMBNAIL,
     )
+    return msgspec.structs.replace(usual, **given)
 
 
-class Asked:
-    """What the backend was asked, and what it is to answer."""
+class Backend:
+    """A backend, or gateway: how its models are, what they answer, and what it was asked.
+
+    Attributes:
+        states: of the models by their id, or why there is none.
+        list_failure: why there is no list of models.
+        answers: an answer or error, or several in turn, by the picture or the model.
+        usual: what is answered to all other questions, if not an answer that names the model.
+        asked: the pictures, and of which model.
+        looked_at: ids of the models, and "list".
+        url: that the page was told.
+    """
 
     def __init__(self) -> None:
-        self.questions: list[Any] = []
+        self.states: dict[str, ModelState | BackendError] = {
+            state.id: state for state in (SMALL, LARGE, THIRD)
+        }
+        self.list_failure: BackendError | None = None
         self.answers: dict[Any, Any] = {}
-        self.usual: Any = answer()
+        self.usual: Any = None
+        self.asked: list[tuple[Any, str | None]] = []
+        self.looked_at: list[str] = []
+        self.url = ""
 
-    def method(self) -> Callable[..., PredictAnswer]:
-        """Return what takes the place of a client's method."""
-        return lambda _, question, **__: self.reply(question)
+    @property
+    def pictures(self) -> list[Any]:
+        """Return the pictures that were asked about."""
+        return [picture for picture, _ in self.asked]
 
-    def reply(self, question: Any) -> PredictAnswer:
-        """Return or raise what a test chose."""
-        self.questions.append(question)
-        reply = self.answers.get(question, self.usual)
+    def models(self, url: str) -> list[str]:
+        self.url = url
+        self.looked_at.append("list")
+        if self.list_failure:
+            raise self.list_failure
+        return list(self.states)
+
+    def model(self, model: str) -> ModelState:
+        self.looked_at.append(model)
+        state = self.states[model]
+        if isinstance(state, BackendError):
+            raise state
+        return state
+
+    def predict(self, picture: Any, *, model: str | None, **_: object) -> PredictAnswer:
+        self.asked.append((picture, model))
+        usual = self.usual or answer(model=model or "resnet152")
+        reply = self.answers.get(picture, self.answers.get(model, usual))
         reply = reply.pop(0) if isinstance(reply, list) else reply
         if isinstance(reply, Exception):
             raise reply
         assert isinstance(reply, PredictAnswer)
         return reply
+
+
+def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """Return what answers pages from now on in the place of a backend, or of the gateway."""
+    backend = Backend()
+    monkeypatch.setattr(BackendClient, "models", lambda client: backend.models(client.base_url))
+    monkeypatch.setattr(BackendClient, "model", lambda _, model: backend.model(model))
+    for name in ("predict_url", "predict_image"):
+        monkeypatch.setattr(BackendClient, name, lambda _, *a, **kw: backend.predict(*a, **kw))
+    monkeypatch.setenv("SERVING_URL", "http://backend.test")
+    monkeypatch.setenv("API_GATEWAY", "http://gateway.test")
+    monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")
+    return backend
+
+
+def new_page(root: Path, component: str = "frontend_v2") -> AppTest:
+    """Return the page as a new person opens it."""
+    return AppTest.from_file(str(root / component / "app.py"), default_timeout=20)
 
 
 def submit(app: AppTest, url: str) -> AppTest:
@@ -50,18 +112,34 @@ def submit(app: AppTest, url: str) -> AppTest:
     return button(app, "Classify").click().run()
 
 
+def submit_batch(app: AppTest, lines: str) -> AppTest:
+    """Ask about many pictures as a person does."""
+    app.text_area(key="urls").input(lines)
+    return button(app, "Classify all").click().run()
+
+
+def pick(app: AppTest, model: str) -> AppTest:
+    """Choose a model as a person does."""
+    return app.radio(key="model").set_value(model).run()
+
+
 def button(app: AppTest, label: str) -> Any:
-    """Return the button with this label."""
-    return next(each for each in app.button if each.label == label)
+    return next(button for button in app.button if button.label == label)
+
+
+def captions(app: AppTest) -> dict[str, str]:
+    """Return what stands below each name in the picker."""
+    proto = app.radio(key="model").proto
+    return dict(zip(proto.options, proto.captions, strict=True))
 
 
 def shown(app: AppTest) -> str:
     """Return every word on the page, and check that nothing went wrong unseen."""
     assert not app.exception
     kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error)
-    return "\n".join(each.value for kind in (*kinds, app.warning) for each in kind)
+    return "\n".join(element.value for kind in (*kinds, app.warning) for element in kind)
 
 
 def elements(app: AppTest, kind: str) -> list[Any]:
     """Return the messages of elements that the test runner has no class for."""
-    return [each.proto for each in app.get(kind)]
+    return [element.proto for element in app.get(kind)]

@@ -1,8 +1,7 @@
-"""ID tokens: a real metadata server's stand-in gives them, a real backend's stand-in reads them."""
+"""ID tokens: a metadata server's stand-in gives them, a backend's stand-in reads them."""
 
-import http.server
+import io
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -11,10 +10,12 @@ import pytest
 import requests
 from google.auth import _exponential_backoff
 from google.auth.compute_engine import _metadata
+from requests import Response
 
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
-from imgserve.frontend.client import BackendClient, connect, identity, may_wake
-from imgserve.frontend.client.identity import IdTokenAuth, IdTokens, root_url
+from imgserve.frontend import identity
+from imgserve.frontend.client import BackendClient, connect, may_wake
+from imgserve.frontend.identity import IdTokenAuth, IdTokens
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, token
 
@@ -22,52 +23,34 @@ Connect = Callable[..., BackendClient]
 AUDIENCE = "https://backend.test"
 
 
-class Backend:
-    """A backend that is always ready, and the tokens it was sent."""
+class Backend(requests.adapters.BaseAdapter):
+    """A backend that always answers, and the tokens it was sent."""
 
     def __init__(self) -> None:
         self.seen: list[str | None] = []
         self.status = 200
-        backend = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                backend.seen.append(self.headers["Authorization"])
-                body = b'{"model": "resnet152", "status": "ready"}'
-                self.send_response(backend.status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> Response:
+        self.seen.append(request.headers.get("Authorization"))
+        response = requests.Response()
+        response.status_code, response.request = self.status, request
+        response.raw = io.BytesIO(b'["resnet152"]')
+        return response
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def close(self) -> None:
+        """Have nothing to close."""
 
 
 @pytest.fixture
-def backend() -> Iterator[Backend]:
-    backend = Backend()
-    thread = threading.Thread(target=backend.server.serve_forever, args=(0.05,))
-    thread.start()
-    yield backend
-    backend.server.shutdown()
-    backend.server.server_close()
-    thread.join()
+def backend() -> Backend:
+    return Backend()
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make google-auth's pauses between tries take no time, and return them."""
-    pauses: list[float] = []
-    monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=pauses.append))
-    return pauses
-
-
-@pytest.fixture
-def metadata(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Iterator[MetadataServer]:
+def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
     server = MetadataServer()
+    # google-auth's pauses between tries take no time.
+    monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.host)
     monkeypatch.setattr(identity, "_SHARED", {})
     yield server
@@ -75,32 +58,30 @@ def metadata(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Iterator[M
 
 
 @pytest.fixture
-def connected(backend: Backend, metadata: MetadataServer) -> Iterator[Connect]:
+def connected(backend: Backend, metadata: MetadataServer) -> Connect:
     """Return a function that connects to the backend, as one person's page does."""
-    clients: list[BackendClient] = []
 
     def connected(path: str = "", serving_auth: str = "id-token") -> BackendClient:
-        settings = FrontendSettings(serving_url=backend.url + path, serving_auth=serving_auth)
-        clients.append(connect(settings.backend_url, settings))
-        return clients[-1]
+        settings = FrontendSettings(serving_url=AUDIENCE + path, serving_auth=serving_auth)
+        client = connect(settings.backend_url, settings)
+        client._session.mount(AUDIENCE, backend)
+        return client
 
-    yield connected
-    for client in clients:
-        client._session.close()
+    return connected
 
 
 def test_a_request_carries_a_token_for_the_backends_root(
     connected: Connect, backend: Backend, metadata: MetadataServer
 ) -> None:
-    connected("/some/path").ready()
-    assert claims_of(backend.seen[0] or "")["aud"] == backend.url
-    assert metadata.audiences == [backend.url]
+    connected("/some/path").models()
+    assert claims_of(backend.seen[0] or "")["aud"] == AUDIENCE
+    assert metadata.audiences == [AUDIENCE]
 
 
 def test_without_the_setting_no_token_is_fetched_or_sent(
     connected: Connect, backend: Backend, metadata: MetadataServer
 ) -> None:
-    connected(serving_auth="none").ready()
+    connected(serving_auth="none").models()
     assert backend.seen == [None]
     assert metadata.audiences == []
 
@@ -109,8 +90,8 @@ def test_a_token_serves_many_calls_of_all_sessions(
     connected: Connect, backend: Backend, metadata: MetadataServer
 ) -> None:
     for client in (connected(), connected(), connected("/path")):
-        client.ready()
-        client.ready()
+        client.models()
+        client.models()
     assert len(backend.seen) == 6
     assert len(set(backend.seen)) == 1
     assert len(metadata.audiences) == 1
@@ -122,7 +103,7 @@ def test_threads_that_need_a_token_at_once_fetch_one(
     metadata.delay_s = 0.2
     clients = [connected() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(BackendClient.ready, clients))
+        list(pool.map(BackendClient.models, clients))
     assert len(backend.seen) == 8
     assert len(metadata.audiences) == 1
 
@@ -133,10 +114,10 @@ def test_a_token_that_is_about_to_expire_is_renewed(
     monkeypatch.setattr(identity, "PAUSE_S", 0.0)
     metadata.lifetime_s = 60
     client = connected()
-    client.ready()
+    client.models()
     metadata.lifetime_s = 3600
-    client.ready()
-    client.ready()
+    client.models()
+    client.models()
     assert [claims_of(header or "")["jti"] for header in backend.seen] == [1, 2, 2]
 
 
@@ -150,22 +131,22 @@ def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
     monkeypatch.setattr(identity, "PAUSE_S", 0.0)
     metadata.lifetime_s = 60
     client = connected()
-    client.ready()
+    client.models()
     metadata.status = 503
     with caplog.at_level(logging.WARNING, identity.__name__):
-        client.ready()
+        client.models()
     assert [claims_of(header or "")["jti"] for header in backend.seen] == [1, 1]
-    assert f"no new ID token for {backend.url}" in caplog.text
+    assert f"no new ID token for {AUDIENCE}" in caplog.text
 
 
 def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
     connected: Connect, backend: Backend, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
-    with pytest.raises(IdentityUnavailable, match=f"no ID token for {backend.url}: .*unavailable"):
-        connected().ready()
+    with pytest.raises(IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavailable"):
+        connected().models()
     with pytest.raises(IdentityUnavailable) as caught:
-        connected().ready()
+        connected().models()
     assert not may_wake(caught.value)
     assert "\n" not in str(caught.value)
     assert backend.seen == []
@@ -178,12 +159,12 @@ def test_a_metadata_server_that_fails_is_left_alone_for_a_while(
     client = connected()
     for _ in range(3):
         with pytest.raises(IdentityUnavailable):
-            client.ready()
+            client.models()
     tries = len(metadata.audiences)
     assert tries == 5  # google-auth's own, for the first call
     metadata.status = 200
     monkeypatch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: float("inf")))
-    client.ready()
+    client.models()
     assert len(metadata.audiences) == tries + 1
 
 
@@ -192,7 +173,7 @@ def test_a_service_without_an_account_says_what_the_metadata_server_said(
 ) -> None:
     metadata.status, metadata.instead = 404, "no account here"
     with pytest.raises(IdentityUnavailable, match=r"404.*no account here"):
-        connected().ready()
+        connected().models()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +190,7 @@ def test_an_answer_that_is_no_token_is_neither_sent_nor_shown(
 ) -> None:
     metadata.instead = answer
     with pytest.raises(IdentityUnavailable, match=why) as caught:
-        connected().ready()
+        connected().models()
     assert answer not in str(caught.value)
     assert backend.seen == []
 
@@ -230,10 +211,20 @@ def test_nobody_else_gets_the_token(metadata: MetadataServer, url: str) -> None:
     assert metadata.audiences == []
 
 
-def test_the_backend_gets_the_token_however_its_name_is_written(metadata: MetadataServer) -> None:
-    auth = IdTokenAuth("https://Backend.Test/path")
-    request = requests.Request("GET", "https://backend.test/path/ready", auth=auth).prepare()
-    assert claims_of(request.headers["Authorization"])["aud"] == AUDIENCE
+@pytest.mark.parametrize(
+    ("base_url", "audience"),
+    [
+        ("https://Backend.Test/path", AUDIENCE),
+        ("https://name:word@backend.test/", AUDIENCE),
+        ("http://[::1]:8000/predict?x=y", "http://[::1]:8000"),
+    ],
+)
+def test_the_backend_gets_the_token_however_its_address_is_written(
+    metadata: MetadataServer, base_url: str, audience: str
+) -> None:
+    url = f"{audience}/path/models"
+    request = requests.Request("GET", url, auth=IdTokenAuth(base_url)).prepare()
+    assert claims_of(request.headers["Authorization"])["aud"] == audience
 
 
 def test_the_metadata_server_is_not_asked_through_a_proxy(
@@ -245,19 +236,6 @@ def test_the_metadata_server_is_not_asked_through_a_proxy(
     assert IdTokens(AUDIENCE).current()
 
 
-@pytest.mark.parametrize(
-    ("url", "root"),
-    [
-        ("https://b-x7.a.run.app", "https://b-x7.a.run.app"),
-        ("https://B-x7.a.run.app/v1?x=y", "https://b-x7.a.run.app"),
-        ("http://[::1]:8000/predict", "http://[::1]:8000"),
-        ("https://name:word@b.test/", "https://b.test"),
-    ],
-)
-def test_the_root_of_an_address_is_scheme_host_and_port(url: str, root: str) -> None:
-    assert root_url(url) == root
-
-
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(
     ("serving_auth", "next_step"),
@@ -267,8 +245,8 @@ def test_a_platform_that_lets_nobody_through_says_what_to_change(
     connected: Connect, backend: Backend, status: int, serving_auth: str, next_step: str
 ) -> None:
     backend.status = status
-    said = f"{backend.url} answered {status}, .*{next_step}"
+    said = f"{AUDIENCE} answered {status}, .*{next_step}"
     with pytest.raises(CallerNotAllowed, match=said) as caught:
-        connected(serving_auth=serving_auth).ready()
+        connected(serving_auth=serving_auth).models()
     assert not may_wake(caught.value)
     assert "Bearer" not in str(caught.value)

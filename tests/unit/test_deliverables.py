@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DEPLOYMENT = Path(__file__).resolve().parents[2] / "deployment"
 TEXT = """\
@@ -34,7 +32,7 @@ services:
 def recorded(text: str, path: str, value: str, folder: Path) -> str:
     """Return a file's text with a value written into it, as the scripts do it."""
     (folder / "deployment").mkdir(exist_ok=True)
-    for name in ("lib.sh", "deliverables.awk"):
+    for name in ("lib.sh", "components.sh", "deliverables.awk"):
         shutil.copy(DEPLOYMENT / name, folder / "deployment" / name)
     (folder / "deliverables.yaml").write_text(text)
     command = 'set -euo pipefail; source "$0"; record "$1" "$2"'
@@ -108,35 +106,16 @@ def test_writing_again_changes_nothing_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["https://a.b/c?d=e&f=g", "a & b", "100%", "#1", "a: b", "it's", "s p a c e", "-", ""]
+    "value",
+    [
+        *("https://a.b/c?d=e&f=g", "a & b", "100%", "#1", "a: b", "it's", "s p a c e", "-", ""),
+        *(r"a\b", r"back\nslash", 'a "quote"'),
+    ],
 )
 @pytest.mark.parametrize("path", [PATHS[0], MISSING[0]])
 def test_value_is_kept_as_it_is(path: str, value: str, tmp_path: Path) -> None:
     written = yaml.safe_load(recorded(TEXT, path, value, tmp_path))
     assert written == with_value(yaml.safe_load(TEXT), path.split("."), value)
-
-
-@pytest.mark.parametrize("value", [r"a\b", r"back\nslash", 'a "quote"'])
-def test_value_that_yaml_would_read_otherwise_is_escaped(value: str, tmp_path: Path) -> None:
-    written = yaml.safe_load(recorded(TEXT, PATHS[0], value, tmp_path))
-    assert written == with_value(yaml.safe_load(TEXT), PATHS[0].split("."), value)
-
-
-KEYS = st.sampled_from(["a", "ab", "abc", "b", "b_1", "v1", "v2"])
-ROUTES = st.lists(KEYS, min_size=3, max_size=3).map(".".join)
-
-
-@settings(max_examples=25, deadline=None)
-@given(routes=st.lists(ROUTES, min_size=1, max_size=6))
-def test_any_order_of_paths_builds_the_same_tree(
-    routes: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("any")
-    text, tree = "# nothing yet\n", dict[str, Any]()
-    for number, path in enumerate(routes):
-        text = recorded(text, path, f"value-{number}", folder)
-        tree = with_value(tree, path.split("."), f"value-{number}")
-        assert yaml.safe_load(text) == tree
 
 
 def test_repository_s_own_file_takes_every_value(root: Path, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from imgserve.contract import PredictAnswer, Prediction
+from imgserve.contract import Prediction
 from imgserve.errors import (
     BackendBusy,
     BackendError,
@@ -22,16 +23,12 @@ from imgserve.errors import (
     IdentityUnavailable,
     RequestRefused,
 )
+from imgserve.frontend import predict
+from imgserve.frontend.answer import times
+from imgserve.frontend.batch import Table, classify_batch
+from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.page import asking
-from imgserve.frontend.page.answer import times
-from imgserve.frontend.page.asking import Answered
-from imgserve.frontend.page.chart import bar_chart
-from imgserve.frontend.page.choosing import MANY_LIMIT
-from imgserve.frontend.page.frame import UPLOAD_LIMIT_MIB
-from imgserve.frontend.page.many import Table, classify_all
-from imgserve.frontend.page.questions import SAMPLES, ManyLinks
-from imgserve.frontend.page.words import (
+from imgserve.frontend.messages import (
     answer_sentence,
     duration,
     failure,
@@ -39,104 +36,115 @@ from imgserve.frontend.page.words import (
     plain,
     with_article,
 )
+from imgserve.frontend.picture_input import BATCH_LIMIT, SAMPLES, UPLOAD_LIMIT_MIB
+from imgserve.frontend.predict import Answered, Patience
+from imgserve.frontend.session import Batch, LinkedPicture
 from imgserve.settings import MIB, BackendSettings
-from tests.unit.page_driver import THUMBNAIL, URL, Asked, answer, button, elements, shown, submit
+from tests.unit.page_driver import (
+    THUMBNAIL,
+    URL,
+    Backend,
+    answer,
+    button,
+    elements,
+    new_page,
+    shown,
+    stand_between,
+    submit,
+    submit_batch,
+)
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """Stand between the page and the backend."""
-    asked = Asked()
-    monkeypatch.setattr(BackendClient, "predict_url", asked.method())
-    monkeypatch.setattr(BackendClient, "predict_image", asked.method())
-    return asked
+def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    return stand_between(monkeypatch)
 
 
 @pytest.fixture
-def app(asked: Asked, monkeypatch: pytest.MonkeyPatch, root: Path) -> AppTest:
-    monkeypatch.setenv("SERVING_URL", "http://backend.test")
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")
-    return AppTest.from_file(str(root / "frontend_v1" / "app.py"), default_timeout=20)
+def app(backend: Backend, root: Path) -> AppTest:
+    return new_page(root, "frontend_v1")
 
 
-def test_empty_page_says_what_to_do_and_asks_nothing(app: AppTest, asked: Asked) -> None:
+def test_empty_page_says_what_to_do_and_asks_nothing(app: AppTest, backend: Backend) -> None:
     words = shown(app.run())
     assert app.title[0].value == "Animal Classification"
     assert "Show me a picture" in words
     assert "JPEG, PNG, WebP, GIF or BMP, up to 10 MiB" in words
     assert "No picture at hand?" in words
-    assert asked.questions == []
+    assert backend.pictures == []
 
 
-def test_a_pasted_url_is_answered_and_kept_in_the_address(app: AppTest, asked: Asked) -> None:
+def test_a_pasted_url_is_answered_and_kept_in_the_address(app: AppTest, backend: Backend) -> None:
     words = shown(submit(app.run(), f" {URL} "))
     assert app.header[0].value == "I think this is an image of a tabby"
     assert "Model\\: resnet152" in words
     assert "inference 4 ms" in words
-    assert asked.questions == [URL]
+    assert backend.pictures == [URL]
     assert app.query_params["url"] == URL
 
 
-def test_an_empty_box_asks_nothing(app: AppTest, asked: Asked) -> None:
+def test_an_empty_box_asks_nothing(app: AppTest, backend: Backend) -> None:
     shown(submit(app.run(), "  "))
-    assert asked.questions == []
+    assert backend.pictures == []
 
 
 def test_the_thumbnail_shown_is_the_backends(app: AppTest) -> None:
     submit(app.run(), URL)
-    pictures = [image for each in elements(app, "image") for image in each.imgs]
+    pictures = [image for element in elements(app, "image") for image in element.imgs]
     assert [image.url for image in pictures].count(THUMBNAIL) == 1
     assert URL not in str(pictures)
 
 
 @pytest.mark.parametrize("thumbnail", ["/etc/passwd", "http://evil.test/x.jpg", None])
 def test_a_thumbnail_that_is_no_jpeg_data_is_left_out(
-    app: AppTest, asked: Asked, thumbnail: str | None
+    app: AppTest, backend: Backend, thumbnail: str | None
 ) -> None:
-    asked.usual = answer(thumbnail=thumbnail)
+    backend.usual = answer(thumbnail=thumbnail)
     words = shown(submit(app.run(), URL))
     assert "tabby" in words
     assert len(elements(app, "image")) == len(SAMPLES)
 
 
-def test_an_unlikely_answer_is_called_a_guess(app: AppTest, asked: Asked) -> None:
-    asked.usual = answer(category="otter", probability=0.1)
+def test_an_unlikely_answer_is_called_a_guess(app: AppTest, backend: Backend) -> None:
+    backend.usual = answer(category="otter", probability=0.1)
     submit(app.run(), URL)
     assert app.header[0].value == "I am not sure\\, but I think this is an image of an otter"
 
 
-def test_a_link_to_a_result_fills_the_box_and_answers_once(app: AppTest, asked: Asked) -> None:
+def test_a_link_to_a_result_fills_the_box_and_answers_once(app: AppTest, backend: Backend) -> None:
     app.query_params["url"] = URL
     assert "tabby" in shown(app.run())
     assert app.text_input(key="url").value == URL
     app.run()
-    assert asked.questions == [URL]
+    assert backend.pictures == [URL]
 
 
-def test_going_back_to_an_earlier_link_answers_that(app: AppTest, asked: Asked) -> None:
+def test_going_back_to_an_earlier_link_answers_that(app: AppTest, backend: Backend) -> None:
     submit(app.run(), URL)
     app.query_params["url"] = "https://pictures.test/dog.png"
     app.run()
-    assert asked.questions == [URL, "https://pictures.test/dog.png"]
+    assert backend.pictures == [URL, "https://pictures.test/dog.png"]
 
 
 @pytest.mark.parametrize("name", list(SAMPLES))
-def test_a_sample_is_sent_as_an_upload(app: AppTest, asked: Asked, name: str) -> None:
+def test_a_sample_is_sent_as_an_upload(app: AppTest, backend: Backend, name: str) -> None:
     submit(app.run(), URL)
     shown(button(app, name).click().run())
-    assert asked.questions[-1] == SAMPLES[name].read_bytes()
+    assert backend.pictures[-1] == SAMPLES[name].read_bytes()
     assert "url" not in app.query_params
 
 
-def test_an_upload_is_answered_and_its_removal_empties_the_page(app: AppTest, asked: Asked) -> None:
+def test_an_upload_is_answered_and_its_removal_empties_the_page(
+    app: AppTest, backend: Backend
+) -> None:
     app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
     assert "tabby" in shown(app)
-    assert asked.questions == [b"picture"]
+    assert backend.pictures == [b"picture"]
     app.file_uploader(key="upload").set_value(None).run()
     assert "tabby" not in shown(app)
 
 
-def test_removing_an_upload_leaves_another_answer_alone(app: AppTest, asked: Asked) -> None:
+def test_removing_an_upload_leaves_another_answer_alone(app: AppTest, backend: Backend) -> None:
     app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
     submit(app, URL)
     app.file_uploader(key="upload").set_value(None).run()
@@ -151,84 +159,92 @@ FAILURES = [
     (RequestRefused("not a picture", "unsupported-format", 415), "Not a picture\\.", False),
     (RequestRefused("the host is gone!", "picture-host-failed", 502), "The host is gone", True),
     (RequestRefused("no weights", "model-unavailable", 503), "No weights\\.", True),
+    (CallerNotAllowed("inner answered 403"), "This page may not call its classifier", False),
+    (IdentityUnavailable("no ID token: inner"), "could not show its classifier who it is", True),
 ]
 
 
-@pytest.mark.parametrize("expected", FAILURES, ids=lambda each: type(each[0]).__name__)
+@pytest.mark.parametrize("expected", FAILURES, ids=lambda case: type(case[0]).__name__)
 def test_every_failure_is_a_sentence_and_trying_again_recovers(
     app: AppTest,
-    asked: Asked,
+    backend: Backend,
     caplog: pytest.LogCaptureFixture,
     expected: tuple[BackendError, str, bool],
 ) -> None:
     error, sentence, again = expected
-    asked.answers = {URL: [error, answer()]}
+    backend.answers = {URL: [error, answer()]}
     words = shown(submit(app.run(), URL))
     assert sentence in words
     assert "inner" not in words
     assert str(error) in caplog.text
-    assert again == any(each.label == "Try again" for each in app.button)
+    assert again == any(button.label == "Try again" for button in app.button)
     if again:
         assert "tabby" in shown(button(app, "Try again").click().run())
 
 
-def test_a_failed_question_does_not_spoil_the_next(app: AppTest, asked: Asked) -> None:
-    asked.answers = {URL: BackendBusy("queue")}
-    submit(app.run(), URL)
-    words = shown(button(app, "Cat").click().run())
-    assert "tabby" in words
-    assert "busy" not in words
-
-
+@pytest.mark.parametrize(
+    ("ask", "words"), [(submit, "tabby"), (submit_batch, "1 of 1 pictures classified")]
+)
 def test_a_waking_backend_is_waited_for(
-    app: AppTest, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    app: AppTest,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[AppTest, str], AppTest],
+    words: str,
 ) -> None:
     monkeypatch.setenv("WAKE_TIMEOUT_S", "30")
-    asked.answers = {URL: [BackendNotReady("loading"), answer()]}
-    assert "tabby" in shown(submit(app.run(), URL))
-    assert asked.questions == [URL, URL]
+    backend.answers = {URL: [BackendNotReady("loading"), answer()]}
+    assert words in shown(ask(app.run(), URL))
+    assert backend.pictures == [URL, URL]
 
 
 def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "NOTICE_AFTER_S", 0.05)
+    monkeypatch.setattr(predict, "NOTICE_AFTER_S", 0.05)
     notices: list[int] = []
-
-    class Slow:
-        def classify(self, *_: object) -> PredictAnswer:
-            time.sleep(0.2)
-            return answer()
-
-    answered = asking.patient_answer(
-        Slow(),  # type: ignore[arg-type]
-        None,  # type: ignore[arg-type]
-        wake_timeout_s=1,
-        notice=lambda: notices.append(1),
-    )
-    assert notices
-    assert answered.round_trip_ms >= 200
+    patience = Patience(1, lambda: notices.append(1))
+    assert patience.call(lambda: time.sleep(0.2) or "answer") == "answer"
+    assert len(notices) > 1
 
 
+def test_the_round_trip_is_timed_by_the_page(backend: Backend) -> None:
+    backend.answers = {URL: answer()}
+    client = BackendClient("http://backend.test", timeout_s=1)
+    answered = predict.predict(LinkedPicture(URL), client, None)
+    assert (answered.answer, answered.round_trip_ms > 0) == (answer(), True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "logged"),
+    [
+        ({"SERVING_URL": "ftp://secret"}, "SERVING_URL='ftp://secret'"),
+        ({"SERVING_AUTH": "id-token"}, "SERVING_URL='http://backend.test'"),
+    ],
+    ids=["no-address", "token-in-the-open"],
+)
 def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
-    app: AppTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    app: AppTest,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    environ: dict[str, str],
+    logged: str,
 ) -> None:
-    monkeypatch.setenv("SERVING_URL", "ftp://secret")
-    assert "not set up correctly" in shown(app.run())
-    assert "secret" not in shown(app)
-    assert "SERVING_URL" in caplog.text
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    words = shown(app.run())
+    assert "not set up correctly" in words
+    assert "SERVING" not in words
+    assert "secret" not in words
+    assert logged in caplog.text
+    assert backend.pictures == []
 
 
-def ask_many(app: AppTest, lines: str) -> AppTest:
-    """Ask about many pictures as a person does."""
-    app.text_area(key="urls").input(lines)
-    return button(app, "Classify all").click().run()
-
-
-def test_many_links_give_a_row_each_failures_included(app: AppTest, asked: Asked) -> None:
-    asked.answers = {
+def test_many_links_give_a_row_each_failures_included(app: AppTest, backend: Backend) -> None:
+    backend.answers = {
         "https://a.test": RequestRefused("not a picture", "unsupported-format", 415),
         "https://c.test": BackendBusy("queue"),
     }
-    words = shown(ask_many(app.run(), "https://a.test\n\n https://b.test \nhttps://c.test\n"))
+    words = shown(submit_batch(app.run(), "https://a.test\n\n https://b.test \nhttps://c.test\n"))
     assert "1 of 3 pictures classified" in words
     rows = app.dataframe[0].value
     assert list(rows["url"]) == ["https://a.test", "https://b.test", "https://c.test"]
@@ -239,48 +255,39 @@ def test_many_links_give_a_row_each_failures_included(app: AppTest, asked: Asked
     ]
 
 
-def test_many_links_without_a_backend_are_one_failure(app: AppTest, asked: Asked) -> None:
-    asked.usual = BackendUnreachable("refused")
-    assert "cannot be reached" in shown(ask_many(app.run(), f"{URL}\n{URL}"))
-    assert asked.questions == [URL]
-
-
-def test_a_first_link_that_wakes_the_backend_is_explained(
-    app: AppTest, asked: Asked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "30")
-    asked.answers = {URL: [BackendNotReady("loading"), answer()]}
-    assert "1 of 1 pictures classified" in shown(ask_many(app.run(), URL))
+def test_many_links_without_a_backend_are_one_failure(app: AppTest, backend: Backend) -> None:
+    backend.usual = BackendUnreachable("refused")
+    assert "cannot be reached" in shown(submit_batch(app.run(), f"{URL}\n{URL}"))
+    assert backend.pictures == [URL]
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         (" \n ", "Paste at least one address"),
-        (f"{URL}\n" * (MANY_LIMIT + 1), f"{MANY_LIMIT + 1} addresses; at most {MANY_LIMIT}"),
+        (f"{URL}\n" * (BATCH_LIMIT + 1), f"{BATCH_LIMIT + 1} addresses; at most {BATCH_LIMIT}"),
     ],
 )
 def test_none_or_too_many_links_ask_nothing(
-    app: AppTest, asked: Asked, lines: str, message: str
+    app: AppTest, backend: Backend, lines: str, message: str
 ) -> None:
-    assert message in shown(ask_many(app.run(), lines))
-    assert asked.questions == []
+    assert message in shown(submit_batch(app.run(), lines))
+    assert backend.pictures == []
 
 
-def test_the_download_has_every_column_and_no_formula(asked: Asked) -> None:
-    asked.answers = {"=cmd()": RequestRefused("@bad", "invalid-url", 400)}
-    table = classify_all(
-        ManyLinks(("=cmd()", URL)),
+def test_the_download_has_every_column_and_no_formula(backend: Backend) -> None:
+    backend.answers = {"=cmd()": RequestRefused("@bad", "invalid-url", 400)}
+    table = classify_batch(
+        Batch(("=cmd()", URL)),
         BackendClient("http://backend.test", timeout_s=1),
-        _Place(),  # type: ignore[arg-type]
-        lambda: None,
-        1,
+        _Place(),  # type: ignore[arg-type]  all it needs
+        Patience(1, lambda: None),
     )
     assert isinstance(table, Table)
     first, second = csv.DictReader(io.StringIO(table.csv().decode()))
     assert (first["url"], first["problem"]) == ("'=cmd()", "'@bad.")
     assert (second["url"], second["answer"], second["probability"]) == (URL, "tabby", "0.75")
-    assert set(first) == {"url", "answer", "probability", "model", "milliseconds", "problem"}
+    assert list(first) == ["url", "answer", "probability", "model", "milliseconds", "problem"]
 
 
 class _Place:
@@ -347,7 +354,7 @@ def test_the_chart_is_sorted_labelled_and_as_high_as_its_bars() -> None:
 
 def test_pandas_is_whole_before_altair_can_look_at_it(root: Path) -> None:
     """Else two people's first charts at once end in an error for one of them."""
-    code = "import sys, imgserve.frontend.page.chart; sys.exit('pandas' not in sys.modules)"
+    code = "import sys, imgserve.frontend.charts; sys.exit('pandas' not in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
@@ -358,35 +365,6 @@ def test_every_backend_error_has_its_words() -> None:
         assert said.sentence.endswith(".")
         assert said.next_step
     assert len({failure(kind("")) for kind in kinds}) == len(kinds)
-
-
-def test_a_page_that_may_not_call_says_so_and_logs_what_to_change(
-    app: AppTest, asked: Asked, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked.usual = CallerNotAllowed("https://b.example answered 403: set SERVING_AUTH")
-    words = shown(submit(app.run(), URL))
-    assert "This page may not call its classifier" in words
-    assert "Try again" not in [each.label for each in app.button]
-    assert "b.example" not in words
-    assert "set SERVING_AUTH" in caplog.text
-
-
-def test_a_page_without_an_identity_says_so_and_logs_why(
-    app: AppTest, asked: Asked, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked.usual = IdentityUnavailable("no ID token: metadata server unavailable")
-    assert "could not show its classifier who it is" in shown(submit(app.run(), URL))
-    assert asked.questions == [URL]
-    assert "metadata server unavailable" in caplog.text
-
-
-def test_a_page_that_would_send_a_token_in_the_open_draws_nothing_else(
-    app: AppTest, asked: Asked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("SERVING_AUTH", "id-token")
-    assert "not set up correctly" in shown(app.run())
-    assert "SERVING_URL='http://backend.test'" in caplog.text
-    assert asked.questions == []
 
 
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:

@@ -11,26 +11,37 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
-from imgserve.frontend.page import comparing
-from imgserve.frontend.page.asking import Answered
-from imgserve.frontend.page.comparing import WAKING, Comparison, Report, compare
-from imgserve.frontend.page.heat_map import ROWS, TURNED_FROM, class_rows, heat_map
-from imgserve.frontend.page.models import KnownModel
-from imgserve.frontend.page.questions import LinkedPicture
-from imgserve.frontend.page.words import Failure
-from tests.unit.model_stand_in import GONE, Models, new_page, pick, stand_between
-from tests.unit.page_driver import URL, answer, button, elements, shown, submit
+from imgserve.frontend import comparison
+from imgserve.frontend.charts import ROWS, TURNED_FROM, class_rows, heat_map
+from imgserve.frontend.comparison import WAKING, Comparison, Stages, compare
+from imgserve.frontend.messages import Failure
+from imgserve.frontend.model_list import KnownModel
+from imgserve.frontend.predict import Answered
+from imgserve.frontend.session import LinkedPicture
+from tests.unit.page_driver import (
+    GONE,
+    URL,
+    Backend,
+    answer,
+    button,
+    elements,
+    new_page,
+    pick,
+    shown,
+    stand_between,
+    submit,
+)
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Models:
+def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
     return stand_between(monkeypatch)
 
 
 @pytest.fixture
-def app(backend: Models, root: Path) -> AppTest:
+def app(backend: Backend, root: Path) -> AppTest:
     return pick(new_page(root).run(), "all")
 
 
@@ -39,7 +50,7 @@ def chart_words(app: AppTest) -> str:
     return str(elements(app, "arrow_vega_lite_chart") or elements(app, "vega_lite_chart"))
 
 
-def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Models) -> None:
+def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Backend) -> None:
     words = shown(submit(app, URL))
     assert app.header[0].value == "3 of 3 models agree\\: tabby"
     assert sorted(backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
@@ -54,7 +65,7 @@ def test_an_upload_is_not_said_to_be_fetched(app: AppTest) -> None:
     assert "fetched" not in shown(button(app, "Cat").click().run())
 
 
-def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Models) -> None:
+def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Backend) -> None:
     backend.states["large"] = GONE
     backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
     words = shown(submit(app, URL))
@@ -67,7 +78,7 @@ def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Mode
 
 
 def test_without_any_answer_there_is_no_chart_but_every_reason(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     backend.answers = dict.fromkeys(backend.states, BackendUnreachable("http://inner refused"))
     words = shown(submit(app, URL))
@@ -78,7 +89,7 @@ def test_without_any_answer_there_is_no_chart_but_every_reason(
 
 
 def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     submit(app, URL)
     assert "Model\\: third" in shown(pick(app, "third"))
@@ -86,7 +97,7 @@ def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
 
 
 def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
-    backend: Models, root: Path
+    backend: Backend, root: Path
 ) -> None:
     app = new_page(root)
     app.query_params["url"], app.query_params["model"] = URL, "all"
@@ -97,8 +108,8 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
     assert app.header[0].value == "3 of 3 models agree\\: tabby"
 
 
-def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Models) -> None:
-    backend.answers = {each: answer(model=each, thumbnail=None) for each in backend.states}
+def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Backend) -> None:
+    backend.answers = {model: answer(model=model, thumbnail=None) for model in backend.states}
     samples = len(elements(app, "image"))
     shown(submit(app, URL))
     assert len(elements(app, "image")) == samples
@@ -106,7 +117,7 @@ def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Mod
 
 def said(*classes: tuple[str, int, float]) -> Answered:
     """Return an answer with these classes."""
-    predictions = [Prediction(*each) for each in classes]
+    predictions = [Prediction(*one) for one in classes]
     return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
 
 
@@ -157,7 +168,7 @@ class Answers:
             with self._lock:
                 self.at_once -= 1
 
-    def show(self, stages: Report) -> None:
+    def show(self, stages: Stages) -> None:
         self.shown.append(dict(stages))
 
     def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
@@ -173,8 +184,7 @@ class Answers:
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
     last = threading.Event()
     answers = Answers(first=lambda: last.wait(10) and "", second=lambda: last.set() or "")
-    comparison = answers.compare()
-    assert list(comparison.outcomes) == [FIRST, SECOND]
+    assert list(answers.compare().outcomes) == [FIRST, SECOND]
     assert any(
         isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
         for stages in answers.shown
@@ -182,9 +192,9 @@ def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
 
 
 def test_few_models_are_asked_at_once() -> None:
-    answers = Answers(**{f"m{each}": lambda: time.sleep(0.02) or "" for each in range(8)})
+    answers = Answers(**{f"m{n}": lambda: time.sleep(0.02) or "" for n in range(8)})
     assert len(answers.compare().answered) == 8
-    assert 1 < answers.most_at_once <= comparing.AT_ONCE
+    assert 1 < answers.most_at_once <= comparison.AT_ONCE
 
 
 def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
@@ -203,7 +213,7 @@ def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
 def test_a_long_silence_is_used_to_see_whether_the_person_is_still_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(comparing, "NOTICE_AFTER_S", 0.02)
+    monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
     answers = Answers(first=lambda: time.sleep(0.2) or "")
     answers.compare()
     assert len(answers.shown) > 4
@@ -221,7 +231,7 @@ def test_a_person_who_leaves_ends_the_waiting() -> None:
         raise BackendNotReady("loading")
 
     class Leaving(Answers):
-        def show(self, stages: Report) -> None:
+        def show(self, stages: Stages) -> None:
             if WAKING in stages.values():
                 raise Left
 
@@ -235,7 +245,7 @@ def test_a_person_who_leaves_ends_the_waiting() -> None:
 
 
 def test_a_fault_of_ours_is_not_taken_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "NOTICE_AFTER_S", 0.02)
+    monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
     with pytest.raises(ZeroDivisionError):
         Answers(first=lambda: str(1 / 0)).compare()
 
@@ -277,7 +287,7 @@ def test_rows_are_few_and_the_class_most_believed_in_is_first() -> None:
 
 
 def test_many_titles_are_turned() -> None:
-    titles = {f"Net {each}": CAT.answer.predictions for each in range(TURNED_FROM)}
+    titles = {f"Net {n}": CAT.answer.predictions for n in range(TURNED_FROM)}
     chart = heat_map(titles).to_dict()
     axis = chart["layer"][0]["encoding"]["x"]["axis"]
     assert axis["labelAngle"] != 0

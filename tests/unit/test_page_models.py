@@ -8,33 +8,45 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from imgserve.errors import (
-    BackendNotReady,
     BackendTimeout,
     BackendUnreachable,
     RequestRefused,
 )
-from imgserve.frontend.page import models
-from imgserve.frontend.page.models import KnownModels
-from imgserve.frontend.page.words import parameters, several
+from imgserve.frontend import model_list
+from imgserve.frontend.messages import joined, parameters
+from imgserve.frontend.model_list import KnownModels
 from imgserve.settings import FrontendSettings
-from tests.unit.model_stand_in import GONE, LARGE, Models, captions, new_page, pick, stand_between
-from tests.unit.page_driver import URL, answer, button, shown, submit
+from tests.unit.page_driver import (
+    GONE,
+    LARGE,
+    URL,
+    Backend,
+    answer,
+    button,
+    captions,
+    new_page,
+    pick,
+    shown,
+    stand_between,
+    submit,
+    submit_batch,
+)
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Models:
+def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
     return stand_between(monkeypatch)
 
 
 @pytest.fixture
-def app(backend: Models, root: Path) -> AppTest:
+def app(backend: Backend, root: Path) -> AppTest:
     return new_page(root)
 
 
 @pytest.fixture
 def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the page look again at what is unsettled each time it could."""
-    monkeypatch.setattr(models, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(model_list, "LOOK_EVERY_S", 0)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +54,7 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     [("frontend_v2", "http://backend.test"), ("v3/frontend", "http://gateway.test")],
 )
 def test_each_page_asks_the_address_it_was_told(
-    root: Path, backend: Models, component: str, url: str
+    root: Path, backend: Backend, component: str, url: str
 ) -> None:
     app = submit(new_page(root, component).run(), URL)
     assert "tabby" in shown(app)
@@ -66,7 +78,7 @@ def test_the_picker_shows_size_accuracy_and_state_of_each_model(app: AppTest) ->
 
 
 def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     pick(app.run(), "large")
     assert app.query_params["model"] == "large"
@@ -81,7 +93,7 @@ def test_a_question_puts_picture_and_model_into_the_address(app: AppTest) -> Non
     assert (app.query_params["url"], app.query_params["model"]) == (URL, "small")
 
 
-def test_another_choice_answers_the_shown_picture_again(app: AppTest, backend: Models) -> None:
+def test_another_choice_answers_the_shown_picture_again(app: AppTest, backend: Backend) -> None:
     submit(app.run(), URL)
     backend.answers["large"] = answer(category="lynx", model="large")
     pick(app, "large")
@@ -89,7 +101,7 @@ def test_another_choice_answers_the_shown_picture_again(app: AppTest, backend: M
     assert backend.asked == [(URL, "small"), (URL, "large")]
 
 
-def test_a_link_to_a_result_names_the_model_too(app: AppTest, backend: Models) -> None:
+def test_a_link_to_a_result_names_the_model_too(app: AppTest, backend: Backend) -> None:
     app.query_params["url"], app.query_params["model"] = URL, "large"
     assert "Model\\: large" in shown(app.run())
     assert app.radio(key="model").value == "large"
@@ -97,7 +109,15 @@ def test_a_link_to_a_result_names_the_model_too(app: AppTest, backend: Models) -
     assert backend.asked == [(URL, "large")]
 
 
-def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend: Models) -> None:
+def test_a_link_that_was_followed_is_left_as_it_is(app: AppTest, backend: Backend) -> None:
+    pick(app.run(), "large")
+    app.query_params.pop("model")
+    app.query_params["url"] = URL
+    assert "tabby" in shown(app.run())
+    assert "model" not in app.query_params
+
+
+def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend: Backend) -> None:
     submit(app.run(), URL)
     pick(app, "large")
     app.query_params["model"] = "small"
@@ -107,7 +127,7 @@ def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend:
 
 
 def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     app.query_params["url"], app.query_params["model"] = URL, "![x](y)"
     words = shown(app.run())
@@ -116,7 +136,7 @@ def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(
     assert app.query_params["model"] == "![x](y)"  # so that the way back stays open
 
 
-def test_two_people_with_two_models_do_not_meet(root: Path, backend: Models) -> None:
+def test_two_people_with_two_models_do_not_meet(root: Path, backend: Backend) -> None:
     first, second = pick(new_page(root).run(), "large"), pick(new_page(root).run(), "third")
     for app, model in ((first, "large"), (second, "third")) * 2:
         submit(app, URL)
@@ -125,11 +145,11 @@ def test_two_people_with_two_models_do_not_meet(root: Path, backend: Models) -> 
 
 
 def test_the_list_is_kept_for_a_while(
-    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app.run().run()
     assert backend.looked_at.count("list") == 1
-    monkeypatch.setattr(models, "KEPT_S", -1)
+    monkeypatch.setattr(model_list, "KEPT_S", -1)
     app.run()
     assert backend.looked_at.count("list") == 2
 
@@ -149,19 +169,19 @@ def test_the_list_is_kept_for_a_while(
     ids=["away", "silent", "unavailable", "loading"],
 )
 def test_a_model_that_cannot_answer_is_marked_and_choosing_it_says_why(
-    app: AppTest, backend: Models, state: Any, mark: str, sentence: str
+    app: AppTest, backend: Backend, state: Any, mark: str, sentence: str
 ) -> None:
     backend.states["large"] = state
     shown(app.run())
     assert mark in list(captions(app).values())[1]
-    assert [each.label for each in app.expander] == (
+    assert [expander.label for expander in app.expander] == (
         [] if mark == "loading" else ["Why 1 model cannot answer"]
     )
     assert sentence in shown(pick(app, "large"))
     assert not app.expander
 
 
-def test_reasons_of_several_models_are_listed(app: AppTest, backend: Models) -> None:
+def test_reasons_of_several_models_are_listed(app: AppTest, backend: Backend) -> None:
     backend.states |= {"large": GONE, "third": BackendUnreachable("http://inner refused")}
     words = shown(app.run())
     assert app.expander[0].label == "Why 2 models cannot answer"
@@ -171,7 +191,7 @@ def test_reasons_of_several_models_are_listed(app: AppTest, backend: Models) -> 
 
 @pytest.mark.usefixtures("always_due")
 def test_a_model_that_comes_back_is_seen_without_a_click_and_the_others_left_alone(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     backend.states["large"] = GONE
     app.run()
@@ -184,17 +204,17 @@ def test_a_model_that_comes_back_is_seen_without_a_click_and_the_others_left_alo
 
 
 @pytest.mark.usefixtures("always_due")
-def test_a_look_that_finds_nothing_new_draws_nothing_anew(app: AppTest, backend: Models) -> None:
+def test_a_look_that_finds_nothing_new_draws_nothing_anew(app: AppTest, backend: Backend) -> None:
     backend.states["large"] = GONE
     shown(app.run())
     assert backend.looked_at.count("list") == 2
-    assert app.session_state["models"].in_vain == 1
+    assert app.session_state["models"].unchanged == 1
 
 
 def test_a_model_that_goes_away_keeps_its_name(
-    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "KEPT_S", -1)
+    monkeypatch.setattr(model_list, "KEPT_S", -1)
     app.run()
     backend.states["large"] = GONE
     app.run()
@@ -202,16 +222,16 @@ def test_a_model_that_goes_away_keeps_its_name(
 
 
 def test_looks_become_rarer_while_nothing_changes() -> None:
-    waits = [KnownModels(in_vain=count).next_look_s for count in (0, 1, 5, 10_000)]
+    waits = [KnownModels(unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
     assert waits == sorted(waits)
-    assert waits[0] == models.LOOK_EVERY_S
-    assert waits[-1] == models.SLOWEST_LOOK_S
+    assert waits[0] == model_list.LOOK_EVERY_S
+    assert waits[-1] == model_list.SLOWEST_LOOK_S
 
 
-def test_a_missing_list_leaves_the_page_usable(app: AppTest, backend: Models) -> None:
+def test_a_missing_list_leaves_the_page_usable(app: AppTest, backend: Backend) -> None:
     backend.list_failure = BackendUnreachable("http://inner refused")
     words = shown(app.run())
-    assert "The list of models cannot be had" in words
+    assert "The list of models cannot be loaded at" in words
     assert "inner" not in words
     assert not app.radio
     assert "cannot be reached" in shown(submit(app, URL))
@@ -223,31 +243,31 @@ def test_a_missing_list_leaves_the_page_usable(app: AppTest, backend: Models) ->
 
 
 @pytest.mark.usefixtures("always_due")
-def test_a_missing_list_comes_back_by_itself(app: AppTest, backend: Models) -> None:
+def test_a_missing_list_comes_back_by_itself(app: AppTest, backend: Backend) -> None:
     backend.list_failure = BackendUnreachable("refused")
     app.run()
     backend.list_failure = None
-    assert not shown(app.run()).count("cannot be had")
+    assert not shown(app.run()).count("cannot be loaded at")
     assert app.radio(key="model").value == "small"
 
 
-def test_a_linked_model_is_asked_though_the_list_is_missing(app: AppTest, backend: Models) -> None:
+def test_a_linked_model_is_asked_though_the_list_is_missing(app: AppTest, backend: Backend) -> None:
     backend.list_failure = BackendUnreachable("refused")
     app.query_params["url"], app.query_params["model"] = URL, "large"
     assert "Model\\: large" in shown(app.run())
 
 
 def test_a_list_once_known_outlives_its_failure(
-    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "KEPT_S", -1)
+    monkeypatch.setattr(model_list, "KEPT_S", -1)
     pick(app.run(), "large")
     backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be had" in shown(app.run())
+    assert "cannot be loaded at" in shown(app.run())
     assert app.radio(key="model").value == "large"
 
 
-def test_an_answer_wakes_the_mark_of_its_model(app: AppTest, backend: Models) -> None:
+def test_an_answer_wakes_the_mark_of_its_model(app: AppTest, backend: Backend) -> None:
     pick(app.run(), "large")
     backend.states["large"] = msgspec.structs.replace(LARGE, state="ready")
     assert "tabby" in shown(submit(app, URL))
@@ -255,7 +275,7 @@ def test_an_answer_wakes_the_mark_of_its_model(app: AppTest, backend: Models) ->
     assert len(backend.asked) == 1
 
 
-def test_a_failure_shows_what_has_become_of_the_model(app: AppTest, backend: Models) -> None:
+def test_a_failure_shows_what_has_become_of_the_model(app: AppTest, backend: Backend) -> None:
     app.run()
     backend.states["small"] = backend.answers["small"] = RequestRefused("gone", "x", 502)
     assert "Gone\\." in shown(submit(app, URL))
@@ -263,7 +283,7 @@ def test_a_failure_shows_what_has_become_of_the_model(app: AppTest, backend: Mod
 
 
 def test_a_picture_that_is_refused_says_nothing_about_the_model(
-    app: AppTest, backend: Models
+    app: AppTest, backend: Backend
 ) -> None:
     app.run()
     backend.answers["small"] = RequestRefused("not a picture", "unsupported-format", 415)
@@ -272,32 +292,11 @@ def test_a_picture_that_is_refused_says_nothing_about_the_model(
     assert backend.looked_at == []
 
 
-def test_a_model_that_cannot_be_loaded_is_not_waited_for(
-    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "60")
-    failed = "model large could not be loaded: no weights"
-    backend.answers["large"] = RequestRefused(failed, "model-unavailable", 503)
-    pick(app.run(), "large")
-    assert "Model large could not be loaded" in shown(submit(app, URL))
-    assert len(backend.asked) == 1
-
-
-def test_a_model_that_is_loading_is_waited_for(
-    app: AppTest, backend: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "60")
-    backend.answers["large"] = [BackendNotReady("loading"), answer(model="large")]
-    pick(app.run(), "large")
-    assert "Model\\: large" in shown(submit(app, URL))
-    assert len(backend.asked) == 2
-
-
 @pytest.mark.parametrize(("choice", "model"), [("large", "large"), ("all", "small")])
-def test_many_links_go_to_one_model(app: AppTest, backend: Models, choice: str, model: str) -> None:
-    pick(app.run(), choice)
-    app.text_area(key="urls").input(f"{URL}\n{URL}")
-    words = shown(button(app, "Classify all").click().run())
+def test_many_links_go_to_one_model(
+    app: AppTest, backend: Backend, choice: str, model: str
+) -> None:
+    words = shown(submit_batch(pick(app.run(), choice), f"{URL}\n{URL}"))
     assert "2 of 2 pictures classified" in words
     assert backend.asked == [(URL, model)] * 2
     assert ("A list of pictures goes to one model" in words) == (choice == "all")
@@ -305,7 +304,7 @@ def test_many_links_go_to_one_model(app: AppTest, backend: Models, choice: str, 
 
 def test_models_read_well() -> None:
     assert parameters(4_652_008) == "4.7 M parameters"
-    assert [several(["a", "b", "c"][:count]) for count in (1, 2, 3)] == [
+    assert [joined(["a", "b", "c"][:count]) for count in (1, 2, 3)] == [
         "a",
         "a and b",
         "a, b and c",

@@ -21,6 +21,7 @@ from imgserve.errors import (
     UnknownModel,
     WorkerLost,
 )
+from imgserve.models import model as model_module
 from imgserve.models import pool as pool_module
 from imgserve.models.pool import SMALL_WEIGHTS_BYTES, WorkerPool
 from imgserve.models.worker import Result, WorkerExited
@@ -132,7 +133,7 @@ def workshop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     before = set(threading.enumerate())
     monkeypatch.setattr(pool_module, "Worker", made.start)
     monkeypatch.setattr(pool_module, "prepare", made.prepare)
-    monkeypatch.setattr(pool_module, "process_bytes", lambda _: made.size_bytes)
+    monkeypatch.setattr(model_module, "process_bytes", lambda _: made.size_bytes)
     monkeypatch.setattr(pool_module, "RESTART_PAUSE_S", 0.0)
     yield made
     made.may_load.set()
@@ -457,7 +458,7 @@ def test_without_any_worker_a_model_is_loading_again_and_who_waits_is_answered(
     workshop.may_load.clear()
     workshop.workers[0].over.set()
     wait_until(lambda: pool.state("a")[0] == "loading")
-    with pytest.raises(NotReady, match="still loading again"):
+    with pytest.raises(NotReady, match="being loaded again"):
         pool.ready_id()
     waiting = callers.submit(ask, pool, "a")
     workshop.may_load.set()
@@ -517,7 +518,7 @@ def test_who_waited_longest_is_next(workshop: Workshop, callers: ThreadPoolExecu
     waiting = []
     for number in range(5):
         waiting.append(callers.submit(ask, pool, "a", b"%d" % number))
-        wait_until(lambda: len(pool._queue) == number + 1)  # noqa: B023  it is called at once
+        wait_until(lambda: len(pool._queue._waiting) == number + 1)  # noqa: B023  it is called at once
     worker.gate.opened.set()
     assert [future.result(10) for future in (answer, *waiting)] == ["a"] * 6
     assert worker.asked[1:] == [SLOW, b"0", b"1", b"2", b"3", b"4"]
@@ -530,7 +531,7 @@ def test_no_more_pictures_than_threads_are_computed_at_once_whatever_their_model
     held = [in_use(workshop, pool, model_id, callers) for model_id in ("a", "b")]
     third = callers.submit(ask, pool, "c")
     wait_until(lambda: ready(pool) == list(IDS))
-    assert (pool.computing, len(pool._queue), third.done()) == (2, 1, False)
+    assert (pool.computing, len(pool._queue._waiting), third.done()) == (2, 1, False)
     for worker, answer in held:
         worker.gate.opened.set()
         assert answer.result(10) == worker.model
@@ -544,11 +545,11 @@ def test_who_waits_for_a_loading_model_does_not_hold_up_those_behind(workshop: W
     workshop.may_load.clear()
     with ThreadPoolExecutor(1) as caller:
         waiting = caller.submit(ask, pool, "b")
-        wait_until(lambda: len(pool._queue) == 1)
+        wait_until(lambda: len(pool._queue._waiting) == 1)
         use(pool, "a")
         with pytest.raises(NotReady):
             waiting.result(10)
-    assert pool._queue == []
+    assert pool._queue._waiting == []
 
 
 def test_a_request_that_no_worker_takes_in_time_is_told_to_come_again(

@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 
 from imgserve.models.catalogue import CATALOGUE
-from tools.processes import Service
-from tools.processes.child import ended
-from tools.processes.output import USER_AGENT, readable
 from tools.run import __main__ as run
-from tools.run import ports
 from tools.run import services as version_services
+from tools.run import settings as run_settings
 from tools.run.services import services
-from tools.run.settings import EMBEDDED, RunSettings
+from tools.run.settings import EMBEDDED, RunSettings, is_free, next_free, port_complaint
+from tools.run.supervisor import USER_AGENT, Service, readable
 from v3.gateway import system
 from v3.gateway.backends import read_backends
 from v3.gateway.settings import LIST
@@ -48,8 +46,13 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_name(settings: RunSettings, environ: dict[str, str]) -> dict[str, Service]:
-    """Return the services of a version by name."""
     return {service.name: service for service in services(settings, environ)}
+
+
+def suggested(said: str) -> dict[str, str]:
+    """Return the settings of the command that a complaint about ports ends with."""
+    _, _, arguments = said.rpartition(": make run ")
+    return dict(argument.split("=", 1) for argument in shlex.split(arguments))
 
 
 def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
@@ -57,23 +60,28 @@ def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
     backend, frontend = services(settings, {"THREADS": "2"})
     assert backend.command[:3] == (sys.executable, "-m", "gunicorn")
     assert backend.command[-1] == "backend_v1.app:app"
-    assert backend.environ["HOST"] == "127.0.0.1"
-    assert backend.environ["PORT"] == "9000"
+    assert (backend.environ["HOST"], backend.environ["PORT"]) == ("127.0.0.1", "9000")
     assert backend.ready_url == "http://127.0.0.1:9000/ready"
     assert frontend.command == (sys.executable, "-m", "imgserve.frontend", "frontend_v1/app.py")
     assert (frontend.environ["HOST"], frontend.environ["PORT"]) == ("127.0.0.1", "9001")
     assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:9000"
     assert backend.environ["THREADS"] == frontend.environ["THREADS"] == "2"
-    assert (backend.models, frontend.models) == (("efficientnet_lite0",), ())
+    assert frontend.models == ()
 
 
-def test_model_of_v1_is_the_embedded_one_unless_told_otherwise() -> None:
-    default = by_name(RunSettings(), {})["backend"]
-    chosen = by_name(RunSettings(), {"MODEL_NAME": "swin_b"})["backend"]
-    empty = by_name(RunSettings(), {"MODEL_NAME": ""})["backend"]
-    assert default.environ["MODEL_NAME"] == empty.environ["MODEL_NAME"] == "efficientnet_lite0"
-    assert chosen.environ["MODEL_NAME"] == "swin_b"
-    assert chosen.models == ("swin_b",)
+@pytest.mark.parametrize(
+    ("environ", "model"),
+    [
+        ({}, "efficientnet_lite0"),
+        ({"MODEL_NAME": ""}, "efficientnet_lite0"),
+        ({"MODEL_NAME": "swin_b"}, "swin_b"),
+    ],
+)
+def test_model_of_v1_is_the_embedded_one_unless_told_otherwise(
+    environ: dict[str, str], model: str
+) -> None:
+    backend = by_name(RunSettings(), environ)["backend"]
+    assert (backend.environ["MODEL_NAME"], backend.models) == (model, (model,))
 
 
 def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
@@ -85,18 +93,13 @@ def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
     assert (backend.models, frontend.models) == (("vgg16", "swin_b"), ())
     assert "frontend_v2/app.py" in frontend.command
     assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:8000"
-
-
-def test_default_model_of_v2_is_the_one_that_is_named() -> None:
-    settings = RunSettings(version="v2", models=("vgg16", "swin_b"))
     backend, _ = services(settings, {"MODEL_NAME": "swin_b"})
-    assert backend.models == ("swin_b", "vgg16")
-    assert backend.environ["MODEL_NAME"] == "swin_b"
+    assert backend.models == ("swin_b", "vgg16")  # the default first
 
 
 def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() -> None:
     settings = RunSettings(version="v3", models=("vgg16", "swin_b"), backend_port=9000)
-    found = by_name(settings, {"MODEL_NAME": "resnet152"})
+    found = by_name(settings, {"MODEL_NAME": "resnet152", "API_KEY": "meant for something else"})
     assert list(found) == ["vgg16", "swin_b", "gateway", "frontend"]
     for port, model in ((9000, "vgg16"), (9001, "swin_b")):
         backend = found[model]
@@ -107,20 +110,13 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
     assert found["gateway"].models == found["frontend"].models == ()
     assert "v3/frontend/app.py" in found["frontend"].command
     assert found["frontend"].environ["API_GATEWAY"] == "http://127.0.0.1:8080"
-    given = found["gateway"].environ["BACKENDS"]
-    assert {each.model: each.url for each in read_backends(LIST, given)} == {
+    gateway = found["gateway"].environ
+    assert {backend.model: backend.url for backend in read_backends(LIST, gateway["BACKENDS"])} == {
         "vgg16": "http://127.0.0.1:9000",
         "swin_b": "http://127.0.0.1:9001",
     }
-    assert (found["gateway"].environ["HOST"], found["gateway"].environ["PORT"]) == (
-        "127.0.0.1",
-        "8080",
-    )
-
-
-def test_gateway_of_v3_asks_for_no_key_that_the_page_would_not_send() -> None:
-    found = by_name(RunSettings(version="v3"), {"API_KEY": "meant for something else"})
-    assert "API_KEY" not in found["gateway"].environ
+    assert (gateway["HOST"], gateway["PORT"]) == ("127.0.0.1", "8080")
+    assert "API_KEY" not in gateway  # the page would send none
 
 
 @pytest.mark.parametrize(("cpus", "share"), [(1, "1"), (2, "1"), (7, "2"), (12, "4")])
@@ -134,47 +130,25 @@ def test_backends_of_v3_share_the_cpus(
     assert told.environ["THREADS"] == "5"
 
 
-def test_taken_port_is_named_with_a_free_one_to_choose(
-    taken_port: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    free = ports.next_free(20000, {taken_port})
-    assert run.main({"BACKEND_PORT": str(taken_port), "FRONTEND_PORT": str(free)}) == 2
-    said = capsys.readouterr().out
-    assert f"Port {taken_port} is taken" in said
-    instead = suggested(said)
-    assert ports.is_free(int(instead["BACKEND_PORT"]))
-    assert instead["FRONTEND_PORT"] == str(free)
-
-
-def suggested(said: str) -> dict[str, str]:
-    """Return the settings of the command that a complaint about ports ends with."""
-    _, _, words = said.rpartition(": make run ")
-    return dict(word.split("=", 1) for word in shlex.split(words))
-
-
 def test_taken_port_of_any_backend_of_v3_is_named_with_enough_free_ones_in_a_row(
     taken_port: int,
 ) -> None:
     settings = RunSettings(version="v3", backend_port=taken_port - 1, gateway_port=taken_port + 9)
-    complaint = ports.port_complaint(settings, {"VERSION": "v3"})
+    complaint = port_complaint(settings, {"VERSION": "v3"})
     assert f"Port {taken_port} is taken" in complaint
     instead = suggested(complaint)
     assert list(instead) == ["VERSION", "BACKEND_PORT"]
     first = int(instead["BACKEND_PORT"])
     row = range(first, first + len(EMBEDDED))
-    assert all(ports.is_free(port) for port in row)
+    assert all(map(is_free, row))
     assert not {taken_port, taken_port + 9, settings.frontend_port} & set(row)
 
 
-def test_taken_port_of_the_gateway_is_named(taken_port: int) -> None:
-    settings = RunSettings(version="v3", gateway_port=taken_port)
-    said = ports.port_complaint(settings, {"VERSION": "v3"})
+def test_taken_port_of_the_gateway_is_named_where_there_is_one(taken_port: int) -> None:
+    said = port_complaint(RunSettings(version="v3", gateway_port=taken_port), {"VERSION": "v3"})
     assert f"Port {taken_port} is taken" in said
     assert list(suggested(said)) == ["VERSION", "GATEWAY_PORT"]
-
-
-def test_port_that_is_held_but_not_listened_on_is_not_free(held_port: int) -> None:
-    assert not ports.is_free(held_port)
+    assert str(taken_port) not in port_complaint(RunSettings(gateway_port=taken_port), {})
 
 
 def test_one_command_names_free_ports_for_all_that_are_taken_and_keeps_what_was_set(
@@ -182,59 +156,52 @@ def test_one_command_names_free_ports_for_all_that_are_taken_and_keeps_what_was_
 ) -> None:
     given = {"VERSION": "v2", "MODELS": "swin_b,vgg16", "WEIGHTS_DIR": "/a folder"}
     wanted = {"BACKEND_PORT": str(taken_port), "FRONTEND_PORT": str(held_port)}
-    untold = dict.fromkeys(("PATH", "HOST", "SECRET_KEY", "SSL_CERT_FILE"), "x") | {"THREADS": ""}
-    assert run.main({**given, **wanted, **untold}) == 2
+    unsaid = dict.fromkeys(("PATH", "HOST", "SECRET_KEY", "SSL_CERT_FILE"), "x") | {"THREADS": ""}
+    assert run.main({**given, **wanted, **unsaid}) == 2
     said = capsys.readouterr().out
     assert f"Ports {taken_port}, {held_port} are taken" in said
     instead = suggested(said)
     assert {name: instead.pop(name) for name in given} == given
     assert list(instead) == list(wanted)
-    assert all(ports.is_free(int(port)) for port in instead.values())
+    assert all(is_free(int(port)) for port in instead.values())
     assert len(set(instead.values())) == len(wanted)
 
 
-def test_next_free_port_may_be_below(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "is_free", lambda port: port == 5000)
-    assert ports.next_free(65000, set()) == 5000
-
-
-def test_no_free_ports_in_a_row_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "is_free", lambda port: port % 2)
+def test_next_free_port_may_be_below_and_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_settings, "is_free", lambda port: port == 5000)
+    assert next_free(65000, set()) == 5000
     with pytest.raises(OSError, match="no 2 free ports in a row"):
-        ports.next_free(60000, set(), count=2)
-
-
-def test_one_port_for_both_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main({"BACKEND_PORT": "8000", "FRONTEND_PORT": "8000"}) == 2
-    assert "BACKEND_PORT and FRONTEND_PORT are both 8000" in capsys.readouterr().out
+        next_free(60000, set(), count=2)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("environ", "said"),
     [
+        ({"BACKEND_PORT": "8501"}, "BACKEND_PORT and FRONTEND_PORT are both 8501: choose two"),
         (
-            RunSettings(version="v3", backend_port=8079),
+            {"VERSION": "v3", "BACKEND_PORT": "8079"},
             "BACKEND_PORT + 1 and GATEWAY_PORT are both 8080: choose two",
         ),
         (
-            RunSettings(version="v3", backend_port=65534),
+            {"VERSION": "v3", "BACKEND_PORT": "65534"},
             "BACKEND_PORT + 2 is 65536, but the highest port is 65535: choose a lower one",
         ),
+        ({"VERSION": "v9"}, "VERSION='v9' cannot be used: it takes one of v1, v2, v3"),
+        ({"VERSION": "v3", "PATH": "/nowhere"}, "apt-get install nginx"),
     ],
 )
-def test_ports_of_v3_that_cannot_be_are_refused(settings: RunSettings, said: str) -> None:
-    assert ports.port_complaint(settings, {}) == said
-
-
-def test_gateways_port_is_nobodys_business_in_v1(taken_port: int) -> None:
-    assert str(taken_port) not in ports.port_complaint(RunSettings(gateway_port=taken_port), {})
-
-
-def test_unknown_version_is_refused_with_those_there_are(
+def test_what_cannot_be_is_refused(
+    environ: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run.main({"VERSION": "v9"}) == 2
-    assert "VERSION='v9' cannot be used: it takes one of v1, v2, v3" in capsys.readouterr().out
+    if "PATH" in environ:
+        monkeypatch.setattr(system, "PROGRAM_FOLDERS", ())
+    else:
+        monkeypatch.setattr(run, "find_nginx", lambda _: Path("nginx"))
+    assert run.main(environ) == 2
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("models", ["swim_b", "swin_b,Vgg16", ","])
@@ -247,12 +214,12 @@ def test_models_that_cannot_be_are_refused_with_those_there_are(
     assert all(model in said for model in CATALOGUE)
 
 
-def test_v3_without_nginx_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(system, "PROGRAM_FOLDERS", ())
-    assert run.main({"VERSION": "v3", "PATH": "/nowhere"}) == 2
-    assert "apt-get install nginx" in capsys.readouterr().out
+def curl_target(announcement: str) -> str:
+    """Return where the announcement's command sends a picture, which is checked to exist."""
+    line = next(line for line in announcement.splitlines() if "curl -F" in line)
+    _, *arguments = shlex.split(line)
+    assert Path(arguments[2].removeprefix("image=@")).is_file()
+    return arguments[-1]
 
 
 def test_announcement_has_the_page_and_a_curl_line_for_a_picture_that_exists(
@@ -261,43 +228,33 @@ def test_announcement_has_the_page_and_a_curl_line_for_a_picture_that_exists(
     announced: list[str] = []
 
     def supervise(
-        services: Sequence[Service], folder: Path, announce: Callable[[Sequence[str]], str]
+        services: Sequence[Service], folder: Path, announcement: Callable[[Sequence[str]], str]
     ) -> int:
         assert len(services) == 2
         assert (folder / "imgserve").is_dir()
-        announced.append(announce(["efficientnet_lite0"]))
+        announced.append(announcement(["efficientnet_lite0"]))
         return 0
 
     monkeypatch.setattr(run, "supervise", supervise)
-    monkeypatch.setattr(ports, "is_free", lambda _: True)
+    monkeypatch.setattr(run_settings, "is_free", lambda _: True)
     assert run.main({"BACKEND_PORT": "9000", "FRONTEND_PORT": "9001"}) == 0
     assert "http://127.0.0.1:9001" in announced[0]
-    assert asked_by_curl(announced[0]) == "http://127.0.0.1:9000/predict"
+    assert curl_target(announced[0]) == "http://127.0.0.1:9000/predict"
 
 
-def asked_by_curl(announcement: str) -> str:
-    """Return where the announcement's command sends a picture, which is checked to exist."""
-    line = next(line for line in announcement.splitlines() if "curl -F" in line)
-    _, *words = shlex.split(line)
-    assert Path(words[2].removeprefix("image=@")).is_file()
-    return words[-1]
-
-
-def test_announcement_of_v2_asks_the_default_model_by_name() -> None:
-    text = run.announcement(RunSettings(version="v2"), ["swin_b", "vgg16"])
-    assert asked_by_curl(text) == "http://127.0.0.1:8000/model/swin_b/predict"
-
-
-def test_announcement_of_v3_asks_a_model_that_is_there_through_the_gateway() -> None:
-    settings = RunSettings(version="v3", models=("swin_b", "vgg16"))
-    text = run.announcement(settings, ["vgg16"])
-    assert asked_by_curl(text) == "http://127.0.0.1:8080/model/vgg16/predict"
-    assert "http://127.0.0.1:8080/models" in text
-
-
-@pytest.mark.parametrize(("code", "words"), [(3, "exit status 3"), (-9, "signal SIGKILL")])
-def test_ended_says_how(code: int, words: str) -> None:
-    assert ended(code) == words
+@pytest.mark.parametrize(
+    ("version", "models", "target"),
+    [
+        ("v2", ["swin_b", "vgg16"], "http://127.0.0.1:8000/model/swin_b/predict"),
+        ("v3", ["vgg16"], "http://127.0.0.1:8080/model/vgg16/predict"),
+    ],
+)
+def test_announcement_asks_the_first_model_that_answers(
+    version: str, models: list[str], target: str
+) -> None:
+    text = run.announcement(RunSettings(version=version), models)
+    assert curl_target(text) == target
+    assert ("http://127.0.0.1:8080/models" in text) == (version == "v3")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from imgserve import machine, settings
 from imgserve.errors import InvalidSetting
 from imgserve.settings import BackendSettings, FrontendSettings
-from tools.readme import markdown_table
+from tools.documents import markdown_table
 
 
 def test_an_empty_environment_has_the_documented_defaults() -> None:

@@ -329,10 +329,9 @@ def test_a_worker_that_takes_too_long_is_ended_and_its_picture_gets_the_reason(
 def test_a_worker_within_its_time_is_left_alone_also_after_many_pictures(start: Start) -> None:
     worker = start(predict_timeout_s=0.5)
     watching = watched(worker)
-    for _ in range(3000):
-        assert classify(worker) == CAT
+    assert {classify(worker).predictions[0].category for _ in range(3000)} == {"cat"}
     assert watching.is_alive()
-    assert not worker._process.was_killed  # type: ignore[attr-defined]
+    assert not worker.is_overdue
 
 
 def test_a_worker_that_ends_while_it_computes_loses_that_picture(start: Start) -> None:

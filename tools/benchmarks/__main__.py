@@ -10,38 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from imgserve.errors import ImgserveError
-from tools.benchmarks.parts import (
-    agreement,
-    cold,
-    growth,
-    latency,
-    limit,
-    servers,
-    stages,
-    starts,
-    strategies,
-)
-from tools.benchmarks.places import PASSING, RESULTS
-from tools.benchmarks.plan import PLANS, Plan
-from tools.benchmarks.processes.child import Failed
-from tools.benchmarks.processes.picture_host import require_programs
-from tools.benchmarks.record import Record, keep
-from tools.benchmarks.report.best import best_arrangement
-from tools.benchmarks.report.page import page
-from tools.benchmarks.say import say
+from tools.benchmarks.parts import cold, inference, limit, servers
+from tools.benchmarks.paths import DRAFTS, RESULTS
+from tools.benchmarks.picture_host import require_programs
+from tools.benchmarks.plan import FULL, PLANS, QUICK, Plan
+from tools.benchmarks.process import Failed, say
+from tools.benchmarks.records import Record, Results, keep
+from tools.benchmarks.report import page
 
-Measure = Callable[[Plan, Path], Record]
-
-PARTS: Mapping[str, Measure] = {
+PARTS: Mapping[str, Callable[[Plan, Path], Record]] = {
     "limit": lambda plan, _: limit.measure(plan),
-    "servers": lambda plan, folder: servers.measure(plan, best_arrangement(folder)),
+    "servers": lambda plan, out: servers.measure(plan, limit.best_arrangement(Results(out))),
     "cold": lambda plan, _: cold.measure(plan),
-    "latency": lambda plan, _: latency.measure(plan),
-    "agreement": lambda plan, _: agreement.measure(plan),
-    "stages": lambda plan, _: stages.measure(plan),
-    "growth": lambda plan, _: growth.measure(plan),
-    "strategies": lambda plan, _: strategies.measure(plan),
-    "starts": lambda plan, _: starts.measure(plan),
+    "latency": lambda plan, _: inference.latency(plan),
+    "agreement": lambda plan, _: inference.agreement(plan),
 }
 REPORT = "report"
 PAGE = "REPORT.md"
@@ -53,57 +35,55 @@ def arguments(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
         prog="python -m tools.benchmarks", description="Measure, and write the table."
     )
     known = (*PARTS, REPORT)
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(known)}; all without any"
-    )
-    by_default = "quick" if environ.get("QUICK", "") not in {"", "0"} else "full"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(known)}; default all")
+    by_default = QUICK if environ.get("QUICK", "") not in {"", "0"} else FULL
     parser.add_argument("--plan", choices=PLANS, default=by_default, help="default: %(default)s")
     parser.add_argument(
-        "--out", type=Path, help="where results are kept; by default only the full plan's are"
+        "--out", type=Path, help="folder of results; by default only the full plan's are committed"
     )
-    parser.add_argument("--rounds", type=int, help="of all parts but cold start and latency")
+    parser.add_argument("--rounds", type=int, help="instead of the plan's")
+    parser.add_argument("--seconds", type=float, help="of each load, instead of the plan's")
+    parser.add_argument("--servers", nargs="+", metavar="NAME", help="instead of the plan's")
     given = parser.parse_args(argv)
     if unknown := set(given.parts) - set(known):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     return given
 
 
+def _changed(plan: Plan, given: argparse.Namespace) -> Plan:
+    """Return a plan with what was given in place of its own."""
+    load_s = dict.fromkeys(plan.load_s, given.seconds) if given.seconds else None
+    changes = {"rounds": given.rounds, "loop_s": given.seconds, "load_s": load_s}
+    changes["servers"] = tuple(given.servers or ())
+    made = {field: value for field, value in changes.items() if value}
+    return replace(plan, name=f"changed {plan.name}", **made) if made else plan
+
+
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what was asked; return the exit status."""
     given = arguments(argv, environ)
-    plan: Plan = PLANS[given.plan]
-    if given.rounds:
-        each = dict.fromkeys(("rounds", "strategy_rounds", "start_rounds"), given.rounds)
-        plan = replace(plan, **each)
-    folder: Path = given.out or (RESULTS if plan.is_kept else PASSING)
-    wanted = given.parts or [*PARTS]
-    # Told to end, it ends as by Ctrl-C: whatever it started is stopped. What a shell starts in the
-    # background ignores Ctrl-C otherwise.
+    plan = _changed(PLANS[given.plan], given)
+    out = given.out or (RESULTS if plan.name == FULL else DRAFTS)
+    # SIGTERM ends it as Ctrl-C does: everything it started is stopped. A shell's background jobs
+    # ignore Ctrl-C unless told otherwise.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    wanted = [name for name in PARTS if name in (given.parts or PARTS)]
     try:
-        require_programs()
-        for name in PARTS:
-            if name in wanted:
-                _measure(name, plan, folder)
-        return _report(folder)
+        if wanted:
+            require_programs()
+        for name in wanted:
+            started = time.monotonic()
+            path = keep(out, PARTS[name](plan, out))
+            say(f"{name}: {time.monotonic() - started:.0f} s; {path}")
     except (Failed, ImgserveError) as exc:
         say(str(exc))
         return 1
     except KeyboardInterrupt:
         say("interrupted; everything that was started is stopped")
         return 130  # as a shell says it: 128 and the signal's number
-
-
-def _measure(name: str, plan: Plan, folder: Path) -> None:
-    started = time.monotonic()
-    path = keep(folder, PARTS[name](plan, folder))
-    say(f"{name}: {time.monotonic() - started:.0f} s; {path}")
-
-
-def _report(folder: Path) -> int:
-    text = page(folder)
-    (folder / PAGE).write_text(text, encoding="utf-8")
+    text = page(Results(out))
+    (out / PAGE).write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return 0
 

@@ -1,110 +1,109 @@
 """Models to measure with: trained ones from packages, the others with random weights.
 
-A model's speed does not depend on its weights, and a benchmark needs no model hub.
+A model's speed does not depend on its weights, and a benchmark should need no model hub. This
+module and ``torch_models`` are the only ones here that know how ``imgserve`` loads a model.
 """
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
+from imgserve.contract import PredictOptions
 from imgserve.errors import ArtefactInvalid
-from imgserve.models import compiled_model as artefact
-from imgserve.models import loading
+from imgserve.machine import cpu_quota
+from imgserve.models.catalogue import CATALOGUE
 from imgserve.models.classifier import Classifier
-from imgserve.models.compiled_model import PRECISIONS
-from imgserve.settings import BackendSettings
-from tools.benchmarks.places import ROOT, WEIGHTS
-from tools.benchmarks.plan import EMBEDDED
-from tools.benchmarks.processes.child import Failed
-from tools.benchmarks.say import say
+from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
+from imgserve.models.transform import crop
+from imgserve.pictures.decode import decode
+from tools.benchmarks.paths import ROOT, WEIGHTS, sample_photograph
+from tools.benchmarks.process import Failed, say
 
+__all__ = ["FP32", "INT8", "PRECISIONS"]
+# Their trained weights are Python packages.
+EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+MODEL = EMBEDDED[0]
+HUB = tuple(model for model in CATALOGUE if model not in EMBEDDED)
+
+COMPILED = WEIGHTS / "compiled"
 COMPILE_S = 900
-RANDOM = WEIGHTS / "random"
+LIMIT_PIXELS = 50_000_000
+
+
+def environ(precision: str) -> dict[str, str]:
+    """Return the variables with which a backend of ours serves the benchmark's models."""
+    return {"WEIGHTS_DIR": str(WEIGHTS), "PRECISION": precision, "THREADS": str(cpu_quota())}
+
+
+def info(model: str, precision: str) -> ModelInfo | None:
+    """Return what a compiled model is; None where it has not been compiled."""
+    try:
+        return read_info(COMPILED, model, precision)
+    except (FileNotFoundError, ArtefactInvalid):
+        return None
 
 
 def available(model: str) -> tuple[str, ...]:
-    """Return the precisions that a model has been compiled in here."""
-    return tuple(each for each in PRECISIONS if _is_there(model, each))
+    """Return the precisions that a model has been compiled in."""
+    return tuple(precision for precision in PRECISIONS if info(model, precision))
 
 
-def _is_there(model: str, precision: str) -> bool:
-    try:
-        artefact.read_info(loading.compiled_folder(settings(precision)), model, precision)
-    except (FileNotFoundError, ArtefactInvalid):
-        return False
-    return True
+def load(model: str, precision: str, threads: int, folder: Path = COMPILED) -> Classifier:
+    """Return a compiled model as a backend's worker runs it, warm."""
+    from imgserve.models.openvino_engine import OpenVinoEngine  # here: a report needs no OpenVINO
+
+    found = read_info(folder, model, precision)
+    engine = OpenVinoEngine(folder / found.graph.name, threads=threads)
+    classifier = Classifier(found.model, found.categories, found.transform, engine)
+    classifier.warm_up()
+    return classifier
 
 
-def environ(precision: str, *, threads: int = 2, engine: str = "openvino") -> dict[str, str]:
-    """Return the variables with which a backend of ours uses the benchmark's models."""
-    return {
-        "WEIGHTS_DIR": str(WEIGHTS),
-        "PRECISION": precision,
-        "ENGINE": engine,
-        "THREADS": str(threads),
-    }
+def category(classifier: Classifier, data: bytes) -> str:
+    """Return the most probable class of a picture's file, as a backend's worker does it."""
+    made = classifier.classify(data, PredictOptions(top_k=1), limit_pixels=LIMIT_PIXELS)
+    return made.predictions[0].category
 
 
-def settings(precision: str, *, threads: int = 2, engine: str = "openvino") -> BackendSettings:
-    """Return the same as settings."""
-    return BackendSettings.from_environ(environ(precision, threads=threads, engine=engine))
+def inference(classifier: Classifier, data: bytes) -> Callable[[], object]:
+    """Return what infers a picture that is decoded and resized beforehand, once."""
+    crops = crop(decode(data, limit_pixels=LIMIT_PIXELS), classifier.transform)
+    return lambda: classifier.engine(crops)
 
 
-def graph(model: str, precision: str) -> Path:
-    """Return where a compiled model's graph is."""
-    folder = loading.compiled_folder(settings(precision))
-    return folder / artefact.parse_info(folder, model, precision).graph.name
+def ensure(models: Iterable[str], precisions: Iterable[str]) -> list[str]:
+    """Compile what is not compiled yet; return a sentence for each model that cannot be."""
+    wanted = [(model, precision) for model in models for precision in precisions]
+    return [reason for missing in wanted if not info(*missing) and (reason := _compile(*missing))]
 
 
-def load(model: str, precision: str, engine: str, threads: int) -> Classifier:
-    """Return a model, warm."""
-    if engine == "torch" and model not in EMBEDDED:
-        from tools.benchmarks.random_weights import (
-            torch_classifier,  # torch only where it is asked for
-        )
-
-        classifier = torch_classifier(RANDOM, model, threads)
-        classifier.warm_up()
-        return classifier
-    return loading.load(settings(precision, threads=threads, engine=engine), model)
-
-
-@cache
-def _tried(model: str, precision: str) -> str:
-    """Compile a model; return why it cannot be had, if so. Nothing is tried twice in one run."""
-    try:
-        _compile(model, precision)
-    except Failed as exc:
-        say(str(exc))
-        return str(exc)
-    return ""
-
-
-def ensure(models: Iterable[str], wanted: Iterable[str] = ("fp32",)) -> list[str]:
-    """Compile what is not compiled yet; return a sentence for each that cannot be."""
-    absent = [
-        (model, precision)
-        for model in models
-        for precision in wanted
-        if not _is_there(model, precision)
-    ]
-    return [reason for each in absent if (reason := _tried(*each))]
-
-
-def _compile(model: str, precision: str) -> None:
-    folder = loading.compiled_folder(settings(precision))
+@cache  # nothing is tried twice in one run
+def _compile(model: str, precision: str) -> str:
+    """Compile a model; return why that failed, if it did."""
     say(f"compiling {model}, {precision}")
-    module = "imgserve.compile" if model in EMBEDDED else "tools.benchmarks.random_weights"
-    command = [sys.executable, "-m", module, model, "--out", str(folder)]
-    if precision != "fp32":
-        command += ["--precision", precision]
+    options = ["imgserve.compile", model, "--precision", precision, "--out", str(COMPILED)]
     if model not in EMBEDDED:
-        command += ["--keep", str(RANDOM)]
+        options = ["tools.benchmarks.torch_models", model, precision, str(COMPILED)]
+    command = [sys.executable, "-m", *options]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=COMPILE_S
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise Failed(f"{model} cannot be had in {precision}: {last}")
+    if not done.returncode:
+        return ""
+    last_line = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
+    reason = f"{model} could not be compiled in {precision}: {last_line}"
+    say(reason)
+    return reason
+
+
+def expected_category(model: str, precision: str) -> str:
+    """Return the class of the sample photograph, which a server of this model should name.
+
+    Raises:
+        Failed: the model has not been compiled.
+    """
+    if info(model, precision) is None:
+        raise Failed(f"{model} has not been compiled in {precision}")
+    return category(load(model, precision, 1), sample_photograph().read_bytes())

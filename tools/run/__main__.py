@@ -9,10 +9,9 @@ from pathlib import Path
 
 from imgserve import contract
 from imgserve.errors import ImgserveError
-from tools.processes import say, supervise
-from tools.run.ports import port_complaint, url
 from tools.run.services import services
-from tools.run.settings import RunSettings
+from tools.run.settings import RunSettings, port_complaint, url
+from tools.run.supervisor import say, supervise
 from v3.gateway.system import find_nginx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +19,7 @@ SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"
 
 
 def announcement(settings: RunSettings, models: Sequence[str]) -> str:
-    """Return where the page is, and a command that asks the first of these models."""
+    """Return where the page is, and a command that sends the first of these models a picture."""
     lines = [f"  page     {url(settings.frontend_port)}"]
     if settings.has_gateway:
         lines.append(f"  gateway  {url(settings.gateway_port)}{contract.MODELS}")
@@ -30,7 +29,6 @@ def announcement(settings: RunSettings, models: Sequence[str]) -> str:
 
 
 def _predict_url(settings: RunSettings, model: str) -> str:
-    """Return where to send a picture."""
     if settings.version == "v1":
         return url(settings.backend_port) + contract.PREDICT
     port = settings.gateway_port if settings.has_gateway else settings.backend_port
@@ -49,8 +47,7 @@ def main(environ: Mapping[str, str]) -> int:
     if complaint := port_complaint(settings, environ):
         say(complaint)
         return 2
-    announce = partial(announcement, settings)
-    return supervise(services(settings, environ), ROOT, announce)
+    return supervise(services(settings, environ), ROOT, partial(announcement, settings))
 
 
 if __name__ == "__main__":

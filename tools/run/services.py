@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from imgserve import contract
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import choices
-from tools.processes import Service
-from tools.run.ports import LOOPBACK, url
-from tools.run.settings import EMBEDDED, RunSettings
+from tools.run.settings import EMBEDDED, LOOPBACK, RunSettings, url
+from tools.run.supervisor import Service
 
 Environ = Mapping[str, str]
 
@@ -16,38 +15,31 @@ Environ = Mapping[str, str]
 def services(settings: RunSettings, environ: Environ) -> list[Service]:
     """Return the services of a version; ``environ`` is passed on to each."""
     if settings.has_gateway:
-        backends = _backend_for_each_model(settings, environ)
-        frontend = {**environ, "API_GATEWAY": url(settings.gateway_port)}
-        return [*backends, _gateway(settings, environ), _frontend(settings, frontend)]
+        page = _frontend(settings, {**environ, "API_GATEWAY": url(settings.gateway_port)})
+        return [*_backend_per_model(settings, environ), _gateway(settings, environ), page]
     named = environ.get("MODEL_NAME", "")
     if settings.version == "v2":
-        models, told = choices(settings.models, named), {"MODELS": ",".join(settings.models)}
+        models, choice = choices(settings.models, named), {"MODELS": ",".join(settings.models)}
     else:
         models = (named or EMBEDDED[0],)
-        told = {"MODEL_NAME": models[0]}
-    package = f"backend_{settings.version}"
-    backend = _backend(package, settings.backend_port, {**environ, **told}, models)
-    frontend = {**environ, "SERVING_URL": url(settings.backend_port)}
-    return [backend, _frontend(settings, frontend)]
+        choice = {"MODEL_NAME": models[0]}
+    app = f"backend_{settings.version}.app:app"
+    backend = _backend("backend", app, settings.backend_port, {**environ, **choice}, models)
+    return [backend, _frontend(settings, {**environ, "SERVING_URL": url(settings.backend_port)})]
 
 
-def _backend(
-    package: str, port: int, environ: Environ, models: tuple[str, ...], name: str = "backend"
-) -> Service:
+def _backend(name: str, app: str, port: int, environ: Environ, models: tuple[str, ...]) -> Service:
+    configuration = ("--config", "imgserve/backend/gunicorn.conf.py")
     return Service(
         name=name,
-        command=(
-            *(sys.executable, "-m", "gunicorn"),
-            *("--config", "imgserve/backend/gunicorn.conf.py"),
-            f"{package}.app:app",
-        ),
+        command=(sys.executable, "-m", "gunicorn", *configuration, app),
         environ={**environ, "HOST": LOOPBACK, "PORT": str(port)},
         ready_url=url(port) + contract.READY,
         models=models,
     )
 
 
-def _backend_for_each_model(settings: RunSettings, environ: Environ) -> list[Service]:
+def _backend_per_model(settings: RunSettings, environ: Environ) -> list[Service]:
     """Return v3's backends.
 
     Each is made for a container of its own; here they share the CPUs. Were each to take all, a
@@ -55,10 +47,9 @@ def _backend_for_each_model(settings: RunSettings, environ: Environ) -> list[Ser
     """
     share = max(1, cpu_quota() // len(settings.models))
     common = {"THREADS": str(share), **environ, "MODELS": ",".join(settings.models)}
-    ports = enumerate(settings.models, start=settings.backend_port)
     return [
-        _backend("v3.backend", port, {**common, "MODEL_NAME": model}, (model,), model)
-        for port, model in ports
+        _backend(model, "v3.backend.app:app", port, {**common, "MODEL_NAME": model}, (model,))
+        for port, model in enumerate(settings.models, start=settings.backend_port)
     ]
 
 

@@ -60,6 +60,20 @@ def git(folder: Path, *words: str) -> str:
     ).stdout
 
 
+def gcloud_environ(folder: Path) -> dict[str, str]:
+    """Return all the variables that the real gcloud gets: as nobody, it keeps to a folder."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "CLOUDSDK_CONFIG": str(folder),
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+        "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+    }
+
+
 def copy_repository(root: Path, folder: Path) -> None:
     """Copy and commit what the scripts read."""
     unread = shutil.ignore_patterns("rehearsal", "__pycache__")
@@ -178,6 +192,11 @@ class Project:
             for each in self.record()
             if each["argv"][0] == tool
         ]
+
+    def everything(self) -> list[tuple[list[str], str]]:
+        """Return the arguments and the standard input of each call, of gcloud and of curl."""
+        record = self.record()
+        return [([*map(self._short, each["argv"])], each["stdin"].strip()) for each in record]
 
     def record(self) -> list[dict[str, Any]]:
         """Return all that was written down of the calls."""

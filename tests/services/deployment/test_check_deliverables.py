@@ -73,6 +73,9 @@ def test_filled_file_is_well_and_the_project_is_not_asked(
     project: Project, schema: dict[str, Any]
 ) -> None:
     fill(project)
+    set_value(
+        project, "services.v1.back_end.service_url", "http://127.0.0.1:30961"
+    )  # a rehearsal's
     result = check(project, PROJECT_ID="", PATH="/usr/bin:/bin")
     assert (result.returncode, result.stderr) == (0, "Every entry is filled.\n")
     assert {line.split()[0] for line in result.stdout.splitlines()} == {"filled"}
@@ -123,16 +126,6 @@ def test_entry_that_is_not_there_counts_as_empty(
     assert entry(result, place) == f"empty {place}"
     assert next_step(result) == f"deployment/{SCRIPTS[place]}"
     assert not valid(text_of(project), schema)
-
-
-def test_address_of_a_rehearsal_is_well_without_https(
-    project: Project, schema: dict[str, Any]
-) -> None:
-    fill(project)
-    set_value(project, "services.v1.back_end.service_url", "http://127.0.0.1:30961")
-    result = check(project)
-    assert (result.returncode, result.stderr) == (0, "Every entry is filled.\n")
-    assert valid(text_of(project), schema)
 
 
 VALUES = {

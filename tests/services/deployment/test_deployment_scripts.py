@@ -1,22 +1,26 @@
 """What all deployment scripts have in common, run for real with stand-ins for gcloud and curl."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.conventions.deployment import BY_NAME, NAMES
 from tests.services.deployment.project import PROJECT, Project
 
 DEPLOYMENT = Path(__file__).resolve().parents[3] / "deployment"
-SCRIPTS = sorted(path.name for path in DEPLOYMENT.glob("*.sh") if path.name != "lib.sh")
-WITHOUT_WORDS = [name for name in SCRIPTS if name != "rollback.sh"]
+OFFLINE = {"lib.sh", "components.sh", "write_cloudbuild.sh"}  # sourced, or of no project
+SCRIPTS = sorted({path.name for path in DEPLOYMENT.glob("*.sh")} - OFFLINE)
+OF_A_COMPONENT = ("rollback.sh", "deploy_service_template.sh", "submit_build_template.sh")
+WITHOUT_WORDS = [name for name in SCRIPTS if name not in OF_A_COMPONENT]
 VARIABLES = ("PROJECT_ID", "REGION", "REPO_NAME", "REGISTRY")
 
 
 def words(script: str) -> list[str]:
     """Return the arguments that a script cannot do without."""
-    return ["backend_v1"] if script == "rollback.sh" else []
+    return ["backend_v1"] if script in OF_A_COMPONENT else []
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -28,6 +32,34 @@ def test_h_prints_what_the_script_does_and_reads(script: str, project: Project) 
     assert "shellcheck" not in result.stdout
     assert project.run(script, "--help", PROJECT_ID=None).stdout == result.stdout
     assert project.record() == []
+
+
+USES = {
+    "backend": {"PRIVATE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES", "PRECISION"},
+    "frontend": {"TAG", "MIN_INSTANCES", "MAX_INSTANCES"},
+    "gateway": {"PRIVATE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES", "MODELS"},
+}
+MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_h_names_the_component_and_the_variables_that_it_reads(name: str, project: Project) -> None:
+    shown = set()
+    for script in (f"submit_build_{name}.sh", f"deploy_{name}.sh"):
+        said = project.run(script, "-h").stdout
+        assert f"  deployment/{script}\n" in said
+        assert name in said.splitlines()[0]
+        assert "COMPONENT" not in said
+        shown |= set(re.findall(r"^  ([A-Z_]+)  ", said, re.M)) - set(VARIABLES)
+    models = {"MODELS"} if name in {"backend_v2", "v3_backend"} else set()
+    assert shown == USES[BY_NAME[name].side] | MORE.get(name, set()) | models
+
+
+@pytest.mark.parametrize("name", ["backend_v1", "v3_backend_swin_b"])
+def test_template_may_be_called_with_a_component(name: str, project: Project) -> None:
+    direct = project.run("deploy_service_template.sh", name)
+    url = f"https://{name.replace('_', '-')}.a.run.app\n"
+    assert (direct.returncode, direct.stdout) == (0, url)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -124,7 +156,6 @@ def test_no_script_leaves_a_file_behind_or_changes_another_than_deliverables(
     project: Project,
 ) -> None:
     for script in WITHOUT_WORDS:
-        if "template" not in script:
-            project.run(script, stdin=f"{PROJECT}\n", MODELS="swin_b")
+        project.run(script, stdin=f"{PROJECT}\n", MODELS="swin_b")
     changed = project.git("status", "--porcelain", "--untracked-files=all").splitlines()
     assert changed == [" M deliverables.yaml"]

@@ -1,37 +1,63 @@
 """What predictions cost on Cloud Run, from measured rates and published prices."""
 
 import math
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from statistics import median
+from pathlib import Path
 
-from tools.benchmarks.answers.prices import (
-    BILLED_STEP_S,
-    MONTH_S,
-    PAGE,
-    REGIONS,
-    SEEN,
-    TIER_1,
-    TIER_2,
-    Prices,
-)
-from tools.benchmarks.answers.results import Results
-from tools.benchmarks.parts.asking import Row
-from tools.benchmarks.report.table import table
-from tools.benchmarks.spread import shown
+import pandas as pd
 
+from tools.benchmarks.records import Results
+from tools.benchmarks.summary import groups, table, where
+
+PRICES = tomllib.loads(Path(__file__).with_name("prices.toml").read_text(encoding="utf-8"))
+BILLED_STEP_S: float = PRICES["billed_step_s"]
 MILLION, THOUSAND = 1_000_000, 1000
-PERCENT = 100
-# As `deployment/deploy_backend_v1.sh` has it; the benchmark's machine has as many cores.
+MONTH_S = 730 * 3600  # as price calculators count
+# As `deployment/components.sh` has it; the benchmark's machine has as many cores.
 VCPUS, MEMORY_GIB, CONCURRENCY = 2, 2, 8
 SERVERS: Mapping[str, str] = {
     "v1": "v1, fp32",
     "v1_int8": "v1, int8",
     "original_eager": "the original's design",
 }
-# The picture comes with the question. By address, the time of fetching it would be added.
+# The picture comes with the request. By URL, the time of fetching it would be added.
 WAY = "upload"
 LOADS = (0.1, 1, 10, 100, 1000)  # answers a second, evenly spread
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a container costs in regions of one tier; see ``prices.toml``."""
+
+    region: str
+    vcpu_s: float
+    gib_s: float
+    idle_vcpu_s: float
+    idle_gib_s: float
+    million_requests: float
+
+    @property
+    def container_s(self) -> float:
+        """Return the dollars for a container for a second in which it has requests."""
+        return VCPUS * self.vcpu_s + MEMORY_GIB * self.gib_s
+
+    def per_million(self, billed_s: float) -> float:
+        """Return the dollars for a million answers that are each billed for so long."""
+        return MILLION * billed_s * self.container_s + self.million_requests
+
+    def warm_month(self) -> float:
+        """Return the dollars for a container that is kept warm for a month and never asked."""
+        return MONTH_S * (VCPUS * self.idle_vcpu_s + MEMORY_GIB * self.idle_gib_s)
+
+    def month(self, load: float, alone_s: float, full_s: float) -> float:
+        """Return the dollars for a month of a load, with no container kept warm; see below."""
+        a_second = containers(load, alone_s, full_s) * self.container_s
+        return MONTH_S * (a_second + load / MILLION * self.million_requests)
+
+
+TIER_1, TIER_2 = Prices(**PRICES["tier_1"]), Prices(**PRICES["tier_2"])
 
 
 @dataclass(frozen=True)
@@ -56,21 +82,6 @@ class Use:
         return max(0.0, 1 - self.cpu_s / (self.billed_s * VCPUS))
 
 
-def second(prices: Prices) -> float:
-    """Return the dollars for a container for a second in which it has requests."""
-    return VCPUS * prices.vcpu_s + MEMORY_GIB * prices.gib_s
-
-
-def per_million(billed_s: float, prices: Prices) -> float:
-    """Return the dollars for a million answers that a container is billed this long for, each."""
-    return MILLION * billed_s * second(prices) + prices.million_requests
-
-
-def warm_month(prices: Prices) -> float:
-    """Return the dollars for a container that is kept warm for a month and never asked."""
-    return MONTH_S * (VCPUS * prices.idle_vcpu_s + MEMORY_GIB * prices.idle_gib_s)
-
-
 def rounded_up_s(seconds: float) -> float:
     """Return how long a container is billed for one request that comes alone."""
     return math.ceil(round(seconds / BILLED_STEP_S, 6)) * BILLED_STEP_S
@@ -87,78 +98,63 @@ def containers(load: float, alone_s: float, full_s: float) -> float:
     return max(min(1.0, load * alone_s), load * full_s)
 
 
-def month(load: float, alone_s: float, full_s: float, prices: Prices) -> float:
-    """Return the dollars for a month of this load, with no container kept warm."""
-    a_second = containers(load, alone_s, full_s) * second(prices)
-    return MONTH_S * (a_second + load / MILLION * prices.million_requests)
-
-
 def costs(results: Results) -> str:
     """Return what a million predictions cost, how that grows with load, and the prices' source."""
     found = {name: list(uses(results, name)) for name in SERVERS}
-    found = {name: each for name, each in found.items() if each}
-    if not found:
-        return ""
-    return f"{_millions(found)}\n{_months(found)}\n{_sources()}"
+    found = {name: own for name, own in found.items() if own}
+    return f"{_millions(found)}\n{_months(found)}\n{_sources()}" if found else ""
 
 
 def uses(results: Results, server: str) -> Iterator[Use]:
     """Yield how a server is used by callers who come alone, one after the other, and many."""
-    rows = [row for row in results.measured.servers if (row.entrance, row.way) == (server, WAY)]
-    by_clients: dict[int, list[Row]] = {}
-    for row in rows:
-        if row.clients <= CONCURRENCY:
-            by_clients.setdefault(row.clients, []).append(row)
+    rows = where(results["servers"], entrance=server, way=WAY)
+    rows = rows[rows.clients <= CONCURRENCY]
+    by_clients = {clients: own for (clients,), own in groups(rows, "clients")}
     if 1 not in by_clients or len(by_clients) == 1:
         return
     alone = by_clients.pop(1)
-    answer_s = median(row.p50_ms for row in alone) / THOUSAND
+    answer_s = float(alone.p50_ms.median()) / THOUSAND
     yield _use("each alone, with a pause between", rounded_up_s(answer_s), alone)
-    yield _use("one after the other", _each_s(alone), alone)
-    clients, most = min(by_clients.items(), key=lambda each: _each_s(each[1]))
-    yield _use(f"{clients} at once", _each_s(most), most)
+    yield _use("one after the other", _answer_s(alone), alone)
+    clients, most = min(by_clients.items(), key=lambda pair: _answer_s(pair[1]))
+    yield _use(f"{clients} at once", _answer_s(most), most)
 
 
-def _use(load: str, billed_s: float, rows: list[Row]) -> Use:
-    cpu_s = median(row.server_cpu_s / row.answers for row in rows)
-    return Use(load, billed_s, cpu_s, max(row.peak_mb for row in rows))
+def _use(load: str, billed_s: float, rows: pd.DataFrame) -> Use:
+    cpu_s = float((rows.server_cpu_s / rows.answers).median())
+    return Use(load, billed_s, cpu_s, float(rows.peak_mb.max()))
 
 
-def _each_s(rows: list[Row]) -> float:
-    return 1 / median(row.rate for row in rows)
+def _answer_s(rows: pd.DataFrame) -> float:
+    return 1 / float(rows.rate.median())
 
 
-def _millions(found: dict[str, list[Use]]) -> str:
+def _millions(found: Mapping[str, list[Use]]) -> str:
     cells = [
         (
             SERVERS[name],
             use.load,
-            shown(THOUSAND * use.billed_s),
-            shown(THOUSAND * use.cpu_s),
-            f"{PERCENT * use.idle:.0f} %",
-            shown(use.peak_mb),
-            *(f"{per_million(use.billed_s, prices):.2f}" for prices in (TIER_2, TIER_1)),
+            THOUSAND * use.billed_s,
+            THOUSAND * use.cpu_s,
+            f"{use.idle:.0%}".replace("%", " %"),
+            use.peak_mb,
+            *(f"{prices.per_million(use.billed_s):.2f}" for prices in (TIER_2, TIER_1)),
         )
-        for name, each in found.items()
-        for use in each
+        for name, own in found.items()
+        for use in own
     ]
     titles = ("server", "requests come", "billed, s per 1000", "CPU s per 1000", "CPUs idle")
     return table((*titles, "peak, MB", "$ a million, tier 2", "$ a million, tier 1"), cells)
 
 
-def _months(found: dict[str, list[Use]]) -> str:
-    cells = [
-        (
-            f"{load:g}",
-            *(
-                f"{month(load, each[0].billed_s, each[-1].billed_s, TIER_2):.2f}"
-                for each in found.values()
-            ),
-        )
-        for load in LOADS
-    ]
-    warm = f"{warm_month(TIER_2):.2f}"
-    cells += [("none, one container kept warm", *(warm for _ in found))]
+def _months(found: Mapping[str, list[Use]]) -> str:
+    cells = []
+    for load in LOADS:
+        billed = [(own[0].billed_s, own[-1].billed_s) for own in found.values()]
+        dollars = [TIER_2.month(load, alone_s, full_s) for alone_s, full_s in billed]
+        cells.append((f"{load:g}", *(f"{one:.2f}" for one in dollars)))
+    warm = f"{TIER_2.warm_month():.2f}"
+    cells.append(("none, one container kept warm", *(warm for _ in found)))
     titles = ("answers a second", *(f"{SERVERS[name]}, $ a month" for name in found))
     return table(titles, cells)
 
@@ -166,9 +162,10 @@ def _months(found: dict[str, list[Use]]) -> str:
 def _sources() -> str:
     return (
         f"US dollars for containers of {VCPUS} vCPUs, {MEMORY_GIB} GiB and up to {CONCURRENCY} "
-        f"requests at once, at [Cloud Run's prices]({PAGE}) of {SEEN}: billed by request, time "
-        f"rounded up to {BILLED_STEP_S * THOUSAND:.0f} ms, the price of requests included; starts "
-        f"not counted, free amounts not subtracted. [Tier 2]({REGIONS}) is {TIER_2.region} (the "
-        f"second table, too), tier 1 {TIER_1.region}. Requests are evenly spread and containers "
-        "filled one by one; Cloud Run starts the next one earlier, which costs somewhat more.\n"
+        f"requests at once, at [Cloud Run's prices]({PRICES['page']}) of {PRICES['seen']}: billed "
+        f"by request, time rounded up to {BILLED_STEP_S * THOUSAND:.0f} ms, the price of requests "
+        "included; starts not counted, free amounts not subtracted. "
+        f"[Tier 2]({PRICES['regions']}) is {TIER_2.region} (the second table, too), tier 1 "
+        f"{TIER_1.region}. Requests are evenly spread and containers filled one by one; Cloud Run "
+        "starts the next one earlier, which costs somewhat more.\n"
     )

@@ -1,83 +1,111 @@
-"""The limit: what this engine can do on all cores without HTTP, and what the engine does alone.
+"""The limit: what this engine does on all cores without HTTP, and what an inference alone takes.
 
-All arrangements stay loaded and wait, while one after the other runs.
+All arrangements stay loaded and wait while one after the other runs.
 """
 
-from contextlib import ExitStack
-
-import msgspec
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from imgserve.machine import cpu_quota
-from tools.benchmarks import models, pictures
-from tools.benchmarks.loop.arrangement import Arrangement, arrangements
-from tools.benchmarks.loop.bare import Loops, loops
-from tools.benchmarks.loop.lap import ENGINE, WHOLE
-from tools.benchmarks.plan import MODEL, Plan
-from tools.benchmarks.record import Record, begun
-from tools.benchmarks.say import say
+from tools.benchmarks import models
+from tools.benchmarks.loop import ENGINE, WHOLE, Job, Throughput, loop, repeat
+from tools.benchmarks.models import FP32, MODEL
+from tools.benchmarks.plan import Plan
+from tools.benchmarks.process import say
+from tools.benchmarks.records import Record, Results, begun
 
 WARM_UP_S = 0.3
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One arrangement in one round.
+class Arrangement(NamedTuple):
+    """One way to share out the cores.
 
     Attributes:
-        work: ``whole``, or ``engine`` for the engine alone.
-        processes, streams, threads, loops: see ``Arrangement``.
-        rate: pictures a second, of all together.
+        processes: each with a model of its own.
+        streams: inferences at once in each process.
+        threads: that infer, in each process.
+        loops: threads of each process that read, decode, resize and wait for the inference.
     """
 
-    round: int
-    work: str
-    precision: str
     processes: int
     streams: int
     threads: int
     loops: int
-    rate: float
-    cpu_s_each: float
-    memory_mb: float
-    category: str
+
+    def __str__(self) -> str:
+        processes = f"{self.processes} process{'es' * (self.processes > 1)}"
+        streams, threads = _count(self.streams, "stream"), self.threads // self.streams
+        return (
+            f"{processes}, {streams} of {_count(threads, 'thread')}, {_count(self.loops, 'loop')}"
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"
+
+
+def arrangements() -> tuple[Arrangement, ...]:
+    """Return the ways that are tried; the first is one loop that has all cores to itself.
+
+    Several streams in one process were tried and are slower than several processes: NOTES.md.
+    """
+    cores = cpu_quota()
+    one_process = [Arrangement(1, 1, cores, loops) for loops in (1, cores)]
+    many_processes = [Arrangement(cores, 1, 1, loops) for loops in (1, 2)]
+    return (*one_process, *many_processes)
+
+
+@contextmanager
+def loops(arrangement: Arrangement, precision: str = FP32) -> Iterator[list[ProcessPoolExecutor]]:
+    """Run the processes of an arrangement, loaded."""
+    job = Job(MODEL, precision, arrangement.threads, arrangement.loops)
+    with ExitStack() as stack:
+        yield [stack.enter_context(loop(job)) for _ in range(arrangement.processes)]
+
+
+def run(processes: list[ProcessPoolExecutor], seconds: float, work: str = WHOLE) -> Throughput:
+    """Return what all processes did together, after a short warm-up."""
+    for duration_s in (WARM_UP_S, seconds):
+        asked = [process.submit(repeat, work, duration_s) for process in processes]
+        done = [one.result() for one in asked]
+    return Throughput(
+        pictures=sum(one.pictures for one in done),
+        seconds=max(one.seconds for one in done),
+        cpu_s=sum(one.cpu_s for one in done),
+        memory_mb=sum(one.memory_mb for one in done),
+    )
 
 
 def measure(plan: Plan) -> Record:
     """Return the rates of all arrangements, interleaved, round by round."""
     record = begun("limit", plan)
-    remarks = models.ensure([MODEL], plan.precisions)
+    record.remarks += models.ensure([MODEL], plan.precisions)
     with ExitStack() as stack:
-        waiting = {
-            (arrangement, precision): stack.enter_context(
-                loops(arrangement, MODEL, pictures.usual(), precision=precision)
-            )
-            for arrangement in arrangements(cpu_quota())[: plan.arrangements]
+        loaded = {
+            (arrangement, precision): stack.enter_context(loops(arrangement, precision))
+            for arrangement in arrangements()
             for precision in models.available(MODEL)
         }
-        rows = [
-            _row((number, work, precision), arrangement, running, plan.loop_s)
-            for number in range(plan.rounds)
-            for (arrangement, precision), running in waiting.items()
-            for work in (WHOLE, ENGINE)
-        ]
-    return msgspec.structs.replace(record, rows=rows, remarks=remarks)
+        for number in range(plan.rounds):
+            for (arrangement, precision), processes in loaded.items():
+                for work in (WHOLE, ENGINE):
+                    one = run(processes, plan.loop_s, work)
+                    rate = one.pictures / one.seconds
+                    row = {"round": number, "work": work, "precision": precision, "rate": rate}
+                    spent = {"cpu_s_each": one.cpu_s / one.pictures, "memory_mb": one.memory_mb}
+                    record.rows.append({**row, **arrangement._asdict(), **spent})
+                    said = f"{work}, {precision}, {arrangement}: {rate:.1f} a second"
+                    say(f"limit, round {number + 1}: {said}")
+    return record
 
 
-def _row(key: tuple[int, str, str], ways: Arrangement, running: Loops, seconds: float) -> Row:
-    number, work, precision = key
-    running.run(WARM_UP_S, work)
-    lap = running.run(seconds, work)
-    row = Row(
-        round=number,
-        work=work,
-        precision=precision,
-        processes=ways.processes,
-        streams=ways.streams,
-        threads=ways.threads,
-        loops=ways.loops,
-        rate=lap.pictures / lap.seconds,
-        cpu_s_each=lap.cpu_s / max(1, lap.pictures),
-        memory_mb=lap.memory_mb,
-        category=lap.category,
-    )
-    say(f"limit, round {number + 1}: {work}, {precision}, {ways.name}: {row.rate:.1f} a second")
-    return row
+def best_arrangement(results: Results) -> Arrangement:
+    """Return the arrangement with the highest median rate; a usual one where none was measured."""
+    rows = results["limit"]
+    rows = rows[(rows.work == WHOLE) & (rows.precision == FP32) & (rows.streams == 1)]
+    if rows.empty:
+        return arrangements()[-2]
+    rates = rows.groupby([*Arrangement._fields]).rate.median()
+    return Arrangement(*map(int, rates.idxmax()))

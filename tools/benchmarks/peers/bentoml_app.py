@@ -6,7 +6,7 @@ from typing import Annotated
 import bentoml
 from bentoml.validators import ContentType
 
-from tools.benchmarks.peers import told
+from tools.benchmarks.peers.engine import classifier, fetched
 
 
 @bentoml.service(workers=1, threads=4, traffic={"timeout": 60})
@@ -14,12 +14,12 @@ class Classifier:
     """A picture in, the name of its class out."""
 
     def __init__(self) -> None:
-        self.classify = told.classifier()
+        self.classify = classifier()
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def predict_url(self, url: str) -> dict[str, str]:
         """Say what is on the picture at an address."""
-        return {"category": self.classify([told.fetched(url)])[0]}
+        return {"category": self.classify([fetched(url)])[0]}
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def predict_upload(self, image: Annotated[Path, ContentType("image/*")]) -> dict[str, str]:

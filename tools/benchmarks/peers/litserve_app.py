@@ -10,7 +10,7 @@ from typing import Any
 import litserve
 from starlette.requests import Request
 
-from tools.benchmarks.peers import told
+from tools.benchmarks.peers.engine import classifier, fetched
 
 BATCH = 8
 BATCH_WAIT_S = 0.01
@@ -21,12 +21,12 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitS
 
     def setup(self, device: str) -> None:  # noqa: ARG002  LitServe gives it
         """Load the model, in the worker."""
-        self.classify = told.classifier()
+        self.classify = classifier()
 
     def decode_request(self, request: Request) -> bytes:
         """Return the picture's bytes."""
         if "url" in request:
-            return told.fetched(request["url"])
+            return fetched(request["url"])
         data: bytes = request["image"].file.read()
         return data
 
@@ -55,7 +55,7 @@ def main() -> None:
     )
     workers = len(os.sched_getaffinity(0)) if is_ours else 1
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=60)
-    server.run(host="127.0.0.1", port=told.port(), generate_client_file=False)
+    server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,216 @@
+"""One backend, or the gateway before several, asked by HTTP.
+
+Every answer is a type of the contract, every failure one of the frontend's errors.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+import requests
+import tenacity
+from urllib3.exceptions import ReadTimeoutError
+
+from imgserve import contract
+from imgserve.contract import ModelState, PredictAnswer
+from imgserve.errors import (
+    BackendBusy,
+    BackendError,
+    BackendNotReady,
+    BackendTimeout,
+    BackendUnreachable,
+    CallerNotAllowed,
+    RequestRefused,
+    UnknownModel,
+)
+from imgserve.settings import ID_TOKEN, FrontendSettings
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 5.0
+# What is asked about models is answered from memory, and a page is drawn only after it.
+ABOUT_MODELS_TIMEOUT_S = 5.0
+# Cloud Run's own answers to a caller without a valid token, or whose account may not call.
+NOT_ALLOWED_STATUSES = frozenset({401, 403})
+# What a platform answers in the place of a container that is starting or gone; Cloud Run says 429
+# or 503 while no instance is free (run docs, troubleshooting), load balancers 502 or 504.
+WAKING_STATUSES = frozenset({429, 502, 503, 504})
+
+
+class BackendClient:
+    """One backend, at ``base_url``; give a ``session`` that carries credentials where needed.
+
+    Every method raises a ``BackendError``, and nothing else, when it has no answer to return.
+    """
+
+    def __init__(
+        self, base_url: str, *, timeout_s: float, session: requests.Session | None = None
+    ) -> None:
+        self.base_url = base_url
+        self._timeout_s = timeout_s
+        self._session = session or requests.Session()
+
+    def models(self) -> list[str]:
+        """Return the ids of the models that can be asked, the default first."""
+        return self._call("GET", contract.MODELS, list[str], limit_s=ABOUT_MODELS_TIMEOUT_S)
+
+    def model(self, model: str) -> ModelState:
+        """Return what a model is, and whether it is loaded."""
+        path = _model_path(contract.MODEL, model)
+        return self._call("GET", path, ModelState, limit_s=ABOUT_MODELS_TIMEOUT_S)
+
+    def predict_url(self, url: str, *, model: str | None = None, top_k: int = 5) -> PredictAnswer:
+        """Return what the picture at ``url`` shows, with a thumbnail; the backend fetches it.
+
+        Args:
+            url: public address of the picture.
+            model: who predicts; without it, the backend's own.
+            top_k: how many classes to answer with.
+        """
+        body = {"url": url, "top_k": top_k, "thumbnail": True}
+        return self._call("POST", _predict_path(model), PredictAnswer, json=body)
+
+    def predict_image(
+        self, data: bytes, *, content_type: str, model: str | None = None, top_k: int = 5
+    ) -> PredictAnswer:
+        """Return what the picture in ``data``, an encoded file, shows, with a thumbnail."""
+        return self._call(
+            "POST",
+            _predict_path(model),
+            PredictAnswer,
+            files={contract.IMAGE_FIELD: ("picture", data, content_type)},
+            data={"top_k": str(top_k), "thumbnail": "true"},
+        )
+
+    def _call(
+        self, method: str, path: str, answer: type[T], *, limit_s: float | None = None, **body: Any
+    ) -> T:
+        try:
+            response = self._session.request(
+                method,
+                self.base_url + path,
+                timeout=(CONNECT_TIMEOUT_S, min(self._timeout_s, limit_s or self._timeout_s)),
+                allow_redirects=False,  # following one turns a POST into a GET
+                **body,
+            )
+            return _decoded(response, answer)
+        except (requests.RequestException, msgspec.MsgspecError) as exc:
+            raise _translated(exc, self.base_url) from exc
+
+
+def connect(base_url: str, settings: FrontendSettings) -> BackendClient:
+    """Return the backend at this address, which is shown who calls where the settings say so."""
+    session = requests.Session()
+    if settings.serving_auth == ID_TOKEN:
+        # A page whose backend is public neither loads nor needs google-auth.
+        from imgserve.frontend.identity import IdTokenAuth
+
+        session.auth = IdTokenAuth(base_url)
+    return BackendClient(base_url, timeout_s=settings.serving_timeout_s, session=session)
+
+
+def retry_while_waking(
+    call: Callable[[], T], *, timeout_s: float, on_wait: Callable[[], None]
+) -> T:
+    """Return what ``call`` returns, trying again while its backend may be waking up.
+
+    Args:
+        call: raises a ``BackendError`` when it has no answer.
+        timeout_s: start no attempt later than this after the first.
+        on_wait: called before each pause, to tell the person.
+
+    Raises:
+        BackendError: the last attempt's, or the first that waiting cannot mend.
+    """
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(may_wake),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=3, jitter=0.5),
+        stop=tenacity.stop_before_delay(timeout_s),
+        before_sleep=lambda _: on_wait(),
+        reraise=True,
+    )
+    return attempts(call)
+
+
+def may_wake(error: BaseException) -> bool:
+    """Return whether the backend behind this failure may answer in a while."""
+    if isinstance(error, BackendUnreachable):
+        cause = error.__cause__
+        if isinstance(cause, requests.HTTPError) and cause.response is not None:
+            return cause.response.status_code in WAKING_STATUSES
+        return isinstance(cause, requests.RequestException)  # refused, unknown host, cut short
+    return isinstance(error, BackendNotReady)
+
+
+def _predict_path(model: str | None) -> str:
+    return contract.PREDICT if model is None else _model_path(contract.MODEL_PREDICT, model)
+
+
+def _model_path(path: str, model: str) -> str:
+    """Return the path of this model; an id from outside stays one segment of it.
+
+    Raises:
+        RequestRefused: the id cannot be one, as "." and ".." mean other paths, however written.
+    """
+    if not model.strip("."):
+        raise RequestRefused(f"there is no model {model!r}", UnknownModel.slug, UnknownModel.status)
+    return path.format(model=quote(model, safe=""))
+
+
+def _decoded(response: requests.Response, answer: type[T]) -> T:
+    """Return the body as the type the contract promises.
+
+    Raises:
+        BackendError: it is a problem document.
+        requests.HTTPError: it has a status that no backend gives without one.
+        msgspec.MsgspecError: it is something else.
+    """
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    if media_type == contract.PROBLEM_TYPE:
+        raise _problem_error(response)
+    if response.status_code != requests.codes.ok:
+        raise requests.HTTPError(response=response)
+    return msgspec.json.decode(response.content, type=answer)
+
+
+def _problem_error(response: requests.Response) -> BackendError:
+    """Return the error that a problem document stands for."""
+    problem = msgspec.json.decode(response.content, type=contract.Problem)
+    match slug := problem.type.rpartition(":")[2]:
+        case "not-ready":
+            return BackendNotReady(problem.detail)
+        case "busy":
+            return BackendBusy(problem.detail)
+    return RequestRefused(problem.detail, slug, response.status_code)
+
+
+def _translated(error: Exception, base_url: str) -> BackendError:
+    """Return the error that says to a frontend what went wrong on the way to the backend."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _platform_error(error.response, base_url)
+    if isinstance(error, msgspec.MsgspecError):
+        return BackendUnreachable(f"{base_url} answered something this page cannot read")
+    if isinstance(error, requests.ReadTimeout) or _timed_out_in_body(error):
+        return BackendTimeout(f"{base_url} took too long to answer")
+    return BackendUnreachable(f"{base_url} cannot be reached")
+
+
+def _platform_error(response: requests.Response, base_url: str) -> BackendError:
+    """Return the error that an answer from what stands before the backend means."""
+    answered = f"{base_url} answered {response.status_code}"
+    if response.status_code not in NOT_ALLOWED_STATUSES:
+        return BackendUnreachable(f"{answered} and not as this service does")
+    if "Authorization" in response.request.headers:
+        next_step = (
+            "grant this frontend's service account roles/run.invoker on it, "
+            "and name it by the address that Cloud Run gave it"
+        )
+    else:
+        next_step = "where it is not public, set SERVING_AUTH=id-token"
+    return CallerNotAllowed(f"{answered}, it does not let this frontend call it: {next_step}")
+
+
+def _timed_out_in_body(error: Exception) -> bool:
+    """Return whether the answer began and then stopped: requests calls that a ConnectionError."""
+    return bool(error.args) and isinstance(error.args[0], ReadTimeoutError)

@@ -1,0 +1,131 @@
+"""What the page says: the sentence of an answer or a failure, and outside text made harmless."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imgserve.contract import Prediction
+from imgserve.errors import (
+    BackendBusy,
+    BackendError,
+    BackendNotReady,
+    BackendTimeout,
+    BackendUnreachable,
+    CallerNotAllowed,
+    IdentityUnavailable,
+    RequestRefused,
+)
+
+# Below this the sentence says that it is a guess. Where to draw the line is a choice of wording:
+# how often such answers are right was not measured.
+SURE_FROM = 0.3
+
+_VOWEL_SOUND = re.compile(r"[aio]|e(?!u)|u(?!ni)|hour", re.IGNORECASE)
+# ImageNet's classes that are plural, or a mass rather than a thing.
+_WITHOUT_ARTICLE = frozenset(
+    {"binoculars", "broccoli", "carbonara", "chain mail", "chocolate sauce", "consomme", "corn"}
+    | {"dough", "eggnog", "guacamole", "hair spray", "hay", "ice cream", "mashed potato"}
+    | {"parallel bars", "red wine", "sunglasses", "swimming trunks", "toilet tissue", "wool"}
+)
+
+_LINKLIKE = re.compile(r"(\S*(?:://\w|www\.|@)\S*)", re.IGNORECASE)
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer, what to do next, and whether asking again can help."""
+
+    sentence: str
+    next_step: str = ""
+    again: bool = True
+
+
+FAILURES: Mapping[type[BackendError], Failure] = {
+    BackendBusy: Failure("The classifier is busy right now.", "Try again in a few seconds."),
+    BackendNotReady: Failure("The classifier is still waking up.", "Try again in a minute."),
+    BackendTimeout: Failure(
+        "The classifier took too long to answer.", "Try again, or with a smaller picture."
+    ),
+    BackendUnreachable: Failure(
+        "The classifier cannot be reached at the moment.",
+        "It may be starting, or be down for a while: try again in a minute.",
+    ),
+    CallerNotAllowed: Failure(
+        "This page may not call its classifier.",
+        "It is not set up correctly: the page's log says what to change.",
+        again=False,
+    ),
+    IdentityUnavailable: Failure(
+        "This page could not show its classifier who it is.",
+        "Try again in a minute; the page's log says why.",
+    ),
+}
+
+
+def with_article(category: str) -> str:
+    """Return the class's name as it stands in a sentence, such as "an otter"."""
+    name = category.replace("_", " ")
+    if name in _WITHOUT_ARTICLE:
+        return name
+    return f"{'an' if _VOWEL_SOUND.match(name) else 'a'} {name}"
+
+
+def answer_sentence(best: Prediction) -> str:
+    """Return what the page thinks the picture shows, saying so where that is a guess."""
+    doubt = "" if best.probability >= SURE_FROM else "I am not sure, but "
+    return f"{doubt}I think this is an image of {with_article(best.category)}"
+
+
+def percent(probability: float) -> str:
+    """Return a probability as a percentage with one decimal."""
+    return "<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}"  # noqa: PLR2004 rounds to 0
+
+
+def duration(milliseconds: float) -> str:
+    """Return a time as a person reads it."""
+    if milliseconds >= 1000:  # noqa: PLR2004 a second
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.0f} ms"
+
+
+def parameters(count: int) -> str:
+    """Return how large a model is, as a person reads it."""
+    return f"{count / 1e6:.1f} M parameters"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return names as they stand in a sentence: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def failure(error: BackendError) -> Failure:
+    """Return what the page says about this error."""
+    if isinstance(error, RequestRefused):
+        return Failure(as_sentence(str(error)), again=error.status >= 500)  # noqa: PLR2004
+    return FAILURES[type(error)]
+
+
+def as_sentence(detail: str) -> str:
+    """Return the words of an error with a capital and a full stop."""
+    sentence = detail[:1].upper() + detail[1:].rstrip()
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
+def plain(text: str) -> str:
+    """Return Markdown that shows this text as it is: no link, no picture, no formatting.
+
+    Streamlit turns whatever looks like an address into a link, escaped or not, except in code.
+    """
+    parts = _LINKLIKE.split(" ".join(text.split()))
+    return "".join(_code(part) if i % 2 else _escaped(part) for i, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"`{text}`"

@@ -1,0 +1,164 @@
+"""Where a person says which model answers; kept in their session and in the address."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from imgserve.frontend.client import BackendClient
+from imgserve.frontend.messages import parameters, plain
+from imgserve.frontend.model_list import (
+    KnownModel,
+    KnownModels,
+    Status,
+    known_models,
+    watch_models,
+)
+from imgserve.frontend.predict import Patience
+from imgserve.frontend.session import current_question, forget_outcome
+
+ALL = "all"  # stands for a model's id in the address; no model is called that
+ALL_TITLE = "Compare all models"
+BLANK = "&nbsp;"  # as high as the others, whose heads then stand in line
+ALL_CAPTION = "The same picture,  \nall their answers  \nside by side"
+NO_LIST = (
+    "The list of models cannot be loaded at the moment. It comes back here by itself; "
+    "a picture can be asked about meanwhile."
+)
+MARKS = {
+    Status.READY: ":green[:material/check_circle:]",
+    Status.LOADING: ":orange[:material/hourglass_top:]",
+    Status.ASLEEP: ":gray[:material/bedtime:]",
+    Status.UNAVAILABLE: ":red[:material/error:]",
+    Status.AWAY: ":red[:material/cloud_off:]",
+}
+EXPLANATIONS = {
+    Status.LOADING: "is loading: it answers in a moment.",
+    Status.UNAVAILABLE: "cannot be loaded.",
+    Status.AWAY: "is away.",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the person chose.
+
+    Attributes:
+        models: the models as far as they are known, the default first.
+        model: whom to ask: an id, ``ALL``, or None while nothing is known or chosen.
+    """
+
+    models: tuple[KnownModel, ...]
+    model: str | None
+
+    @property
+    def compares(self) -> bool:
+        """Return whether every model is to be asked."""
+        return self.model == ALL
+
+    def known(self, model_id: str) -> KnownModel:
+        """Return what is known of a model."""
+        found = (model for model in self.models if model.id == model_id)
+        return next(found, KnownModel(model_id))
+
+
+def choose_model(container: DeltaGenerator, backend: BackendClient) -> Choice:
+    """Draw the models in ``container``, and return the choice.
+
+    Draw the rest of the page before, as a backend that is not there takes seconds to say so.
+    """
+    _follow_link()
+    with container, st.spinner("Asking which models there are …"):
+        known = known_models(backend)
+    chosen = _chosen(known)
+    with container:
+        if known.models:
+            _radio(known.models, chosen or "")
+        _explain(known, chosen)
+        if known.unsettled:
+            watch_models(backend)
+    st.session_state.answering = chosen
+    return Choice(known.models, chosen)
+
+
+def models_to_ask(
+    choice: Choice | None, backend: BackendClient, patience: Patience
+) -> list[KnownModel]:
+    """Return the models to ask, none where the backend has only one.
+
+    The first is the one for a question that goes to one model.
+
+    Raises:
+        BackendError: it is not known yet which models there are, and the backend does not say.
+    """
+    if choice is None:
+        return []
+    if choice.model and not choice.compares:
+        return [choice.known(choice.model)]
+    return list(choice.models) or [KnownModel(name) for name in patience.call(backend.models)]
+
+
+def _follow_link() -> None:
+    """Choose the model that ``?model=`` names, once for each link followed."""
+    linked = st.query_params.get("model")
+    if linked and linked != st.session_state.get("linked_model"):
+        st.session_state.chosen = st.session_state.linked_model = linked
+        forget_outcome()
+
+
+def _chosen(known: KnownModels) -> str | None:
+    """Return whom to ask: the person's choice where there is such a model, else the default."""
+    chosen: str | None = st.session_state.get("chosen")
+    ids = [model.id for model in known.models]
+    if not ids or chosen == ALL or chosen in ids:
+        return chosen
+    return ids[0]
+
+
+def _radio(models: tuple[KnownModel, ...], chosen: str) -> None:
+    titles = {model.id: model.title for model in models} | {ALL: ALL_TITLE}
+    st.session_state.model = chosen
+    st.radio(
+        "Who answers",
+        list(titles),
+        key="model",
+        format_func=lambda model_id: plain(titles[model_id]),
+        captions=[*map(_caption, models), ALL_CAPTION],
+        horizontal=True,
+        on_change=_choose,
+    )
+
+
+def _choose() -> None:
+    chosen = st.session_state.model
+    st.session_state.chosen = st.session_state.linked_model = st.query_params["model"] = chosen
+    forget_outcome()
+
+
+def _caption(model: KnownModel) -> str:
+    """Return whether a model can answer, how large it is and how good."""
+    facts = model.facts
+    size = parameters(facts.parameters) if facts else BLANK
+    quality = f"{facts.top1:.1f}% top-1" if facts else BLANK
+    return "  \n".join((f"{MARKS[model.status]} {model.status.value}", size, quality))
+
+
+def _explain(known: KnownModels, chosen: str | None) -> None:
+    """Say what stands in the way of the choice, and of the others."""
+    wanted = st.session_state.get("chosen")
+    if known.problem:
+        st.warning(NO_LIST, icon=":material/cloud_off:")
+    elif wanted and wanted != chosen:
+        st.warning(plain(f"There is no model {wanted} here: {known.models[0].title} answers."))
+    for model in known.models:
+        if model.id == chosen and model.status in EXPLANATIONS and current_question() is None:
+            st.warning(plain(f"{model.title} {EXPLANATIONS[model.status]} {model.reason}"))
+    _list_reasons([model for model in known.models if model.reason and model.id != chosen])
+
+
+def _list_reasons(models: list[KnownModel]) -> None:
+    if models:
+        count = f"{len(models)} model{'s' if len(models) > 1 else ''}"
+        reasons = [f"- **{plain(model.title)}**: {plain(model.reason)}" for model in models]
+        with st.expander(f"Why {count} cannot answer"):
+            st.markdown("\n".join(reasons))

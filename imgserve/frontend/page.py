@@ -1,0 +1,56 @@
+"""The parts of a frontend's page; a frontend's ``app.py`` puts them together.
+
+A part draws one thing and returns.
+"""
+
+import logging
+from collections.abc import Mapping
+
+import streamlit as st
+
+from imgserve.errors import InvalidSetting
+from imgserve.frontend.answer import show_answer
+from imgserve.frontend.model_picker import choose_model
+from imgserve.frontend.picture_input import choose_picture, offer_samples
+from imgserve.settings import FrontendSettings
+
+__all__ = [
+    "choose_model",
+    "choose_picture",
+    "offer_samples",
+    "read_settings",
+    "show_answer",
+    "show_footer",
+    "show_header",
+]
+
+TITLE = "Animal Classification"
+
+log = logging.getLogger(__name__)
+
+
+def read_settings(environ: Mapping[str, str]) -> FrontendSettings:
+    """Return the settings; where one is wrong, say so in the log and stop the page."""
+    try:
+        return FrontendSettings.from_environ(environ)
+    except InvalidSetting as exc:
+        log.error("%s", exc)
+        st.error("This page is not set up correctly. Its log says which setting to change.")
+        st.stop()
+
+
+def show_header() -> None:
+    """Draw the title and what the page is for."""
+    st.set_page_config(page_title=TITLE, page_icon="🐾", layout="centered")
+    st.title(TITLE, anchor=False)
+    st.markdown(
+        "Show me a picture, by its address or from your device: I will tell you what is in it."
+    )
+
+
+def show_footer() -> None:
+    """Draw what happens to a picture."""
+    st.caption(
+        "A trained model picks the likeliest of the 1000 classes of ImageNet: animals, plants and "
+        "everyday things. It can be wrong. Pictures are not stored."
+    )

@@ -1,0 +1,127 @@
+"""Where a person says which picture: an address, a file, a sample, or many addresses."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import streamlit as st
+
+from imgserve.contract import FORMATS
+from imgserve.frontend.session import (
+    Batch,
+    LinkedPicture,
+    PictureFile,
+    ask,
+    current_question,
+    follow_link,
+    forget_question,
+)
+
+UPLOAD_LIMIT_MIB = 10  # a backend's default MAX_IMAGE_BYTES
+LIMITS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}, up to {UPLOAD_LIMIT_MIB} MiB."
+BATCH_LIMIT = 50
+FILE_ENDINGS = ["jpg", *(name.lower() for name in FORMATS)]
+SAMPLES_DIR = Path(__file__).parents[1] / "samples"
+SAMPLES: Mapping[str, Path] = {
+    "Cat": SAMPLES_DIR / "cat.jpg",
+    "Espresso": SAMPLES_DIR / "espresso.jpg",
+    "Rocket": SAMPLES_DIR / "rocket.jpg",
+}
+# Nothing is checked in the browser, whose word is easily missed: the backend says it clearly.
+ANYTHING = (".*", "")
+
+
+def choose_picture() -> None:
+    """Draw the ways to name a picture, and remember what was asked."""
+    follow_link()
+    link, upload, batch = st.tabs(["Paste a link", "Upload", "Many links"])
+    with link:
+        _link_form()
+    with upload:
+        _uploader()
+    with batch:
+        _batch_form()
+
+
+def offer_samples() -> None:
+    """Draw the bundled pictures, each with a button that asks about it."""
+    st.subheader(
+        "Or try one of these" if current_question() else "No picture at hand?", anchor=False
+    )
+    row = st.container(horizontal=True, wrap=False)
+    for name, path in SAMPLES.items():
+        with row.container(width="stretch", gap="xsmall"):
+            st.image(str(path), width="stretch", alt=f"Sample picture: {name}")
+            st.button(
+                name, key=f"sample_{name}", width="stretch", on_click=_ask_sample, args=(name,)
+            )
+
+
+def _link_form() -> None:
+    with st.form("link_form", border=False):
+        st.text_input(
+            "Address of a picture",
+            key="url",
+            type="url",
+            placeholder="https://example.com/cat.jpg",
+            validate=ANYTHING,
+        )
+        st.form_submit_button("Classify", type="primary", on_click=_ask_link)
+    st.caption(LIMITS)
+
+
+def _uploader() -> None:
+    st.file_uploader(
+        "Picture from this device",
+        key="upload",
+        type=FILE_ENDINGS,
+        max_upload_size=UPLOAD_LIMIT_MIB,
+        on_change=_ask_upload,
+    )
+    st.caption(LIMITS)
+
+
+def _batch_form() -> None:
+    with st.form("batch_form", border=False):
+        st.text_area(
+            "Addresses of pictures, one per line",
+            key="urls",
+            height=150,
+            placeholder="https://example.com/cat.jpg\nhttps://example.com/dog.jpg",
+        )
+        st.form_submit_button("Classify all", type="primary", on_click=_ask_batch)
+    st.caption(f"Up to {BATCH_LIMIT} addresses. {LIMITS}")
+    if problem := st.session_state.get("batch_problem"):
+        st.warning(problem)
+
+
+def _ask_link() -> None:
+    if url := st.session_state.url.strip():
+        ask(LinkedPicture(url))
+
+
+def _ask_upload() -> None:
+    file = st.session_state.upload
+    if file:
+        ask(PictureFile(file.getvalue(), file.type))
+    elif isinstance(current_question(), PictureFile):
+        forget_question()  # its picture was taken away
+
+
+def _ask_sample(name: str) -> None:
+    ask(PictureFile(SAMPLES[name].read_bytes(), "image/jpeg"))
+
+
+def _ask_batch() -> None:
+    urls = tuple(line.strip() for line in st.session_state.urls.splitlines() if line.strip())
+    st.session_state.batch_problem = _batch_problem(len(urls))
+    if not st.session_state.batch_problem:
+        ask(Batch(urls))
+
+
+def _batch_problem(count: int) -> str:
+    """Return what is wrong with this many addresses, or nothing."""
+    if count == 0:
+        return "Paste at least one address, one per line."
+    if count > BATCH_LIMIT:
+        return f"These are {count} addresses; at most {BATCH_LIMIT} go at once. Take some away."
+    return ""

@@ -1,0 +1,62 @@
+"""Each script's exact calls, in order, and what it says and records; or where it stops."""
+
+import dataclasses
+
+import pytest
+
+from tests.services.deployment.project import Project
+from tests.services.deployment.scenarios import FOLDER, SCENARIOS
+
+# Calls that may fail, each with its reason; tests of the scripts say what happens then.
+MAY_FAIL = {
+    ("setup.sh", "describe"): "the thing is not there, so it is made",
+    ("setup.sh", "add-iam-policy-binding"): "tried again, as accounts become known slowly",
+    ("teardown.sh", "describe"): "the thing is gone already",
+    ("deploy_", "print-identity-token"): "a person's account cannot name an audience",
+    ("rollback.sh", "print-identity-token"): "a person's account cannot name an audience",
+}
+# Together every line of the scripts, but for check.sh, which looks on whatever fails.
+STOPPING = (
+    *("submit_backend_v1", "submit_v3_backend", "deploy_backend_v1_first", "deploy_frontend_v1"),
+    *("deploy_backend_v2_becomes_private", "deploy_backend_v2_becomes_public"),
+    *("deploy_v3_gateway", "deploy_v3_backend", "rollback_backend_v1"),
+    *("setup", "setup_again", "teardown"),
+)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_script_does_what_its_transcript_says(name: str, project: Project) -> None:
+    assert SCENARIOS[name].transcript(project) == (FOLDER / f"{name}.txt").read_text()
+
+
+def test_every_transcript_is_of_a_scenario() -> None:
+    assert {path.stem for path in FOLDER.iterdir()} == set(SCENARIOS)
+
+
+def may_fail(script: str, call: list[str]) -> bool:
+    """Return whether a script goes on where a call failed."""
+    return any(script.startswith(start) and verb in call for start, verb in MAY_FAIL)
+
+
+@pytest.mark.parametrize("name", STOPPING)
+def test_failing_gcloud_stops_the_script_and_nothing_is_recorded(
+    name: str, project: Project
+) -> None:
+    scenario = SCENARIOS[name]
+    if "MODELS" in scenario.environ:
+        one = {**scenario.environ, "MODELS": "swin_b"}
+        scenario = dataclasses.replace(scenario, environ=one)
+    deliverables = project.root / "deliverables.yaml"
+    before = deliverables.read_text()
+    assert scenario.run(project).returncode == 0
+    usual = project.calls()
+    for number, call in enumerate(usual):
+        if may_fail(scenario.script, call):
+            continue
+        deliverables.write_text(before)
+        result = scenario.run(project, fail_at=number)
+        assert result.returncode != 0, call
+        assert result.stdout == "", call
+        assert project.calls() == usual[: number + 1]
+        assert project.record()[-1]["argv"][0] == "gcloud"
+        assert deliverables.read_text() == before

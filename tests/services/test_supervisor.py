@@ -1,0 +1,235 @@
+"""Services that run side by side: seen ready, ended together, none left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.conftest import free_port
+
+Run = subprocess.Popen[str]
+Start = Callable[..., Run]
+
+# Runs stand-ins as `make run` runs its services. Each is given as its name, which after a ? is that
+# of its models, separated by commas, its port and its other arguments.
+DRIVER = """
+import os, sys
+from pathlib import Path
+from tools.run import supervisor
+
+supervisor.REMIND_S = 0.3
+supervisor.STOP_TIMEOUT_S = 1.5
+script, *plans = sys.argv[1:]
+services = [
+    supervisor.Service(
+        name=name.lstrip("?"),
+        command=(sys.executable, script, port, *arguments),
+        environ=os.environ,
+        ready_url=f"http://127.0.0.1:{port}/ready",
+        models=tuple(name[1:].split(",")) if name.startswith("?") else (),
+    )
+    for name, port, *arguments in map(str.split, plans)
+]
+sys.exit(supervisor.supervise(services, Path(), lambda models: f"GO {models}"))
+"""
+# Gets a signal, and another at every call and return while it handles that one.
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from tools.run import supervisor
+
+def announcement(_):
+    for _ in range(50):
+        sys.setprofile(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        signal.raise_signal(signal.SIGTERM)
+        sys.setprofile(None)
+    return "GO"
+
+sys.exit(supervisor.supervise([], Path(), announcement))
+"""
+
+
+@pytest.fixture
+def ports() -> tuple[int, int]:
+    return free_port(), free_port()
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Start]:
+    """Return a function that starts a run of stand-ins."""
+    runs: list[Run] = []
+
+    def start(*plans: str) -> Run:
+        command = [sys.executable, "-c", DRIVER, str(Path(__file__).with_name("stand_in.py"))]
+        runs.append(
+            subprocess.Popen([*command, *plans], cwd=root, stdout=subprocess.PIPE, text=True)
+        )
+        return runs[-1]
+
+    yield start
+    end(runs)
+
+
+def end(runs: list[Run]) -> None:
+    """Stop the runs that have not ended."""
+    for run in runs:
+        if run.poll() is None:
+            run.send_signal(signal.SIGTERM)
+        if run.stdout and not run.stdout.closed:
+            run.communicate(timeout=20)
+
+
+def read_until(run: Run, words: str) -> str:
+    """Return what a run said up to the line with these words."""
+    assert run.stdout is not None
+    said = ""
+    for line in run.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"never said {words!r}, but:\n{said}")
+
+
+def finish(run: Run, said: str = "", limit_s: float = 20) -> tuple[int, str]:
+    """Return a run's exit status and all it said, once it is over."""
+    rest, _ = run.communicate(timeout=limit_s)
+    return run.returncode, said + rest
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs (one that ended but waits for its parent does not)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def assert_none_left(said: str) -> None:
+    """Assert that the processes which services started are gone too."""
+    children = [int(pid) for pid in re.findall(r"\| child (\d+)", said)]
+    assert children
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in children if is_alive(pid)] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_services_are_announced_once_ready_and_all_end_on_a_signal(
+    number: signal.Signals, start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"one {ports[0]}", f"two {ports[1]}")
+    said = read_until(run, "GO")
+    assert "starting one" in said
+    assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
+    time.sleep(0.6)  # longer than it takes to look at the services again
+    run.send_signal(number)
+    status, said = finish(run, said)
+    assert status == 0
+    assert said.endswith("stopping\n")
+    assert said.count("GO []") == 1
+    assert "GET" not in said  # the run's own questions are no news
+    assert_none_left(said)
+
+
+def test_signals_that_interrupt_each_others_handlers_hang_nothing(root: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=root, check=False, timeout=20)
+    assert done.returncode == 0
+
+
+def test_services_end_also_when_nobody_reads_the_output(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"one {ports[0]}", f"two {ports[1]}")
+    said = read_until(run, "GO")
+    assert run.stdout is not None
+    run.stdout.close()
+    run.send_signal(signal.SIGTERM)
+    run.wait(timeout=20)
+    assert_none_left(said)
+
+
+@pytest.mark.parametrize("slow", ["slow {} --delay-s 3", "?slow {} --loads-for-s 1"])
+def test_slow_service_is_waited_for_and_named(
+    slow: str, start: Start, ports: tuple[int, int]
+) -> None:
+    said = read_until(start(f"quick {ports[0]}", slow.format(ports[1])), "GO")
+    assert "waiting for slow (" in said
+
+
+def test_service_that_ends_by_itself_ends_the_run_and_is_named(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    status, said = finish(start(f"one {ports[0]}", f"two {ports[1]} --delay-s 1 --exit 3"))
+    assert status == 1
+    assert "two      | last words" in said
+    assert "two ended by itself (exit status 3): stopping the rest" in said
+    assert_none_left(said)
+
+
+def test_service_that_does_not_stop_is_killed_with_its_children(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"one {ports[0]}", f"two {ports[1]} --stubborn")
+    said = read_until(run, "GO")
+    run.send_signal(signal.SIGTERM)
+    status, said = finish(run, said)
+    assert status == 0
+    assert "two does not stop: killing it" in said
+    assert "one does not stop" not in said
+    assert_none_left(said)
+
+
+def test_run_goes_on_without_a_model_until_the_last_has_ended(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"page {ports[0]}", f"?one {ports[1]}", "?two 1 --exit 3", "?three 1 --exit 4")
+    said = read_until(run, "GO")
+    assert "two ended by itself (exit status 3): the rest goes on without it" in said
+    assert "GO ['one']" in said
+    assert "stopping" not in said
+    child = re.search(r"^one +\| child (\d+)$", said, re.MULTILINE)
+    assert child
+    parent = Path(f"/proc/{child[1]}/stat").read_text().rpartition(")")[2].split()[1]
+    os.kill(int(parent), signal.SIGKILL)
+    status, said = finish(run, said)
+    assert status == 1
+    assert "one ended by itself (signal SIGKILL): stopping the rest" in said
+    assert_none_left(said)
+
+
+@pytest.mark.parametrize(
+    "services",
+    [
+        pytest.param(("?vgg16 {}", "?swin_b {} --absent no-network"), id="of another service"),
+        pytest.param(("page {}", "?swin_b,vgg16 {} --absent no-network"), id="of its own"),
+    ],
+)
+def test_model_that_cannot_be_loaded_is_not_waited_for_where_there_is_another(
+    start: Start, ports: tuple[int, int], services: tuple[str, str]
+) -> None:
+    run = start(*(service.format(port) for service, port in zip(services, ports, strict=True)))
+    said = read_until(run, "GO")
+    assert "\nno-network\nGO ['vgg16']" in said
+    run.send_signal(signal.SIGTERM)
+    assert finish(run)[0] == 0
+
+
+def test_run_ends_with_the_reason_once_no_model_can_be_loaded(
+    start: Start, ports: tuple[int, int]
+) -> None:
+    run = start(f"page {ports[0]} --delay-s 9", f"?swin_b {ports[1]} --absent no-network")
+    status, said = finish(run)
+    assert status == 1
+    assert said.count("\nno-network\n") == 1
+    assert "there is no other model to answer: stopping the rest" in said
+    assert "GO" not in said
+    assert_none_left(said)

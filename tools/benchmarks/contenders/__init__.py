@@ -1,1 +1,0 @@
-"""The servers that are measured side by side."""

@@ -1,1 +1,0 @@
-"""Servers whose files come over the network first, each time they start."""

@@ -1,1 +1,0 @@
-"""The same work as a server's without a server: the most that this engine can do here."""

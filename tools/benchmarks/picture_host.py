@@ -1,0 +1,65 @@
+"""nginx on loopback with the sample photographs: it takes so little CPU that no server waits."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
+
+from tools.benchmarks.paths import HERE, photographs
+from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port
+from v3.gateway.system import find_nginx
+
+CONFIGURATION = Template((HERE / "picture_host.conf").read_text(encoding="utf-8"))
+PART_S = 3 * 3600  # longer than any part of the benchmark takes
+
+
+@dataclass(frozen=True)
+class PictureHost:
+    """A running host of pictures."""
+
+    pid: int
+    port: int
+
+    def url(self, picture: Path) -> str:
+        """Return the address of a picture."""
+        return f"http://{LOOPBACK}:{self.port}/{picture.name}"
+
+
+@contextmanager
+def picture_host() -> Iterator[PictureHost]:
+    """Run nginx with the folder of photographs."""
+    port = free_port()
+    with TemporaryDirectory(prefix="imgserve-bench-") as folder:
+        config = Path(folder, "nginx.conf")
+        # As root, nginx would read the pictures as nobody, who may not.
+        user = "user root;" if os.geteuid() == 0 else ""
+        where = {"folder": folder, "address": LOOPBACK, "root": str(photographs())}
+        config.write_text(CONFIGURATION.substitute(where, user=user, port=port), encoding="utf-8")
+        nginx = find_nginx(os.environ.get("PATH", ""))
+        command = (nginx, "-e", "stderr", "-p", folder, "-c", str(config))
+        with Child("picture-host", command, os.environ, limit_s=PART_S) as child:
+            child.wait_until(lambda: _accepts(port))
+            yield PictureHost(child.pid, port)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def require_programs() -> None:
+    """Check that the system has the programs that are needed.
+
+    Raises:
+        Failed: one is missing; the message says how to install it.
+        NginxMissing: likewise.
+    """
+    for name, package in (("wrk", "wrk"), ("timeout", "coreutils")):
+        if not shutil.which(name):
+            raise Failed(f"{name} is not installed: apt-get install {package} (Debian, Ubuntu)")
+    find_nginx(os.environ.get("PATH", ""))

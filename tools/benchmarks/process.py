@@ -1,0 +1,154 @@
+"""Processes of the benchmark: bounded in time, measured with their children, always ended."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Self
+
+import psutil
+
+from tools.benchmarks.paths import LOGS, ROOT
+
+LOOPBACK = "127.0.0.1"
+# No process outlives this, even if the benchmark is killed and can stop nothing.
+LIMIT_S = 900
+STOP_S = 6.0
+READY_S = 120.0
+MB = 1e6
+# Reading the memory of a process of 300 MB takes about 5 ms: at this pace 1 % of a core.
+MEMORY_PAUSE_S = 0.5
+
+
+class Failed(Exception):
+    """A process ended or stayed silent where it should have answered."""
+
+
+def say(text: str) -> None:
+    """Write a line with the time to standard error."""
+    sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
+    sys.stderr.flush()
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+class Child:
+    """A running process with all that it starts; what it writes goes to a log.
+
+    Attributes:
+        pid: of its first process.
+        started_s: when it was started, by ``time.perf_counter``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Iterable[str],
+        environ: Mapping[str, str],
+        limit_s: float = LIMIT_S,
+    ) -> None:
+        """Start it; ``timeout`` ends it after ``limit_s``, whatever happens here."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.log = LOGS / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.started_s = time.perf_counter()
+            self._process = subprocess.Popen(
+                ("timeout", "--kill-after=5", f"{limit_s:g}", *command),
+                cwd=ROOT,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process group; kill what has not ended in time."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_S)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def is_running(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.poll() is None
+
+    def wait_until(self, is_ready: Callable[[], bool], *, pause_s: float = 0.05) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            Failed: it ended first, or took too long; the message has the end of its log.
+        """
+        deadline = time.monotonic() + READY_S
+        while not is_ready():
+            if not self.is_running() or time.monotonic() > deadline:
+                lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+                raise Failed("\n".join([f"{self.log.stem} never became ready:", *lines[-20:]]))
+            time.sleep(pause_s)
+
+
+def tree(pids: Iterable[int]) -> Iterator[psutil.Process]:
+    """Yield these processes and their descendants, as far as they are still there."""
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            first = psutil.Process(pid)
+            yield from (first, *first.children(recursive=True))
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Return the CPU seconds of process trees, including children that were waited for."""
+    total = 0.0
+    for process in tree(pids):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def memory_mb(pids: Iterable[int]) -> float:
+    """Return the memory of process trees (PSS): what processes share is counted once."""
+    total = 0
+    for process in tree(pids):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += process.memory_full_info().pss
+    return total / MB
+
+
+@contextmanager
+def peak_memory(pids: Iterable[int]) -> Iterator[list[float]]:
+    """Look at the memory of process trees now and then; the list holds what was seen, in MB."""
+    known, seen, is_over = tuple(pids), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(MEMORY_PAUSE_S):
+            seen.append(memory_mb(known))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        thread.join()
+        seen.append(memory_mb(known))

@@ -1,1 +1,0 @@
-"""From the results to one page."""

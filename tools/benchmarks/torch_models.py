@@ -1,0 +1,68 @@
+"""Models as torch runs them; those whose trained weights are on a model hub have random ones.
+
+``python -m tools.benchmarks.torch_models MODEL PRECISION FOLDER`` compiles one of the latter.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from imgserve.compile import export
+from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
+from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile.weights import default_weights, trained
+from imgserve.models.classifier import Classifier
+from tools.benchmarks.paths import WEIGHTS
+
+# With random weights all classes are about as probable: int8 may well find others.
+ANY_AGREEMENT = 0.0
+
+
+def module(model: str, weights: Path = WEIGHTS) -> nn.Module:
+    """Return torchvision's module, with its packaged weights or with the random ones on disk."""
+    kept = weights / "random" / f"{model}.pth"
+    if not kept.exists():
+        return trained(model, folder=weights / "checkpoints")
+    made: nn.Module = torchvision.models.get_model(model)
+    made.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True))
+    return made.eval()
+
+
+def make_random_weights(model: str) -> None:
+    """Write random weights of an architecture, the same each time, where there are none."""
+    path = WEIGHTS / "random" / f"{model}.pth"
+    if not path.exists():
+        torch.manual_seed(0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(torchvision.models.get_model(model).state_dict(), path)
+
+
+def load(model: str, threads: int) -> Classifier:
+    """Return a model as eager torch runs it, warm."""
+    entry = default_weights(model)
+    transform = transform_of(entry)
+    engine = TorchEngine(Servable(module(model), transform), threads=threads)
+    classifier = Classifier(model, entry.meta["categories"], transform, engine)
+    classifier.warm_up()
+    return classifier
+
+
+def main(model: str, precision: str, out: Path) -> None:
+    """Compile one model with random weights.
+
+    Raises:
+        ImgserveError: the compiled model answers otherwise than the original.
+    """
+    make_random_weights(model)
+    transform = transform_of(default_weights(model))
+    servable = Servable(module(model), transform).eval()
+    out.mkdir(parents=True, exist_ok=True)
+    export.export(
+        model, servable, transform, out, precision=precision, least_agreement=ANY_AGREEMENT
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
