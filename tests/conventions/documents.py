@@ -26,7 +26,7 @@ class Section:
     @property
     def commands(self) -> list[str]:
         """Return the commands of its ``sh`` blocks: one line each, without comments."""
-        return [each for _, block in BLOCK.findall(self.text) for each in commands(block)]
+        return [command for _, block in BLOCK.findall(self.text) for command in commands(block)]
 
 
 def sections(root: Path, *documents: str) -> Iterator[Section]:
@@ -37,7 +37,7 @@ def sections(root: Path, *documents: str) -> Iterator[Section]:
 
 def section(root: Path, heading: str, document: str = "README.md") -> Section:
     """Return the one section with a heading."""
-    (found,) = [each for each in sections(root, document) if each.heading == heading]
+    (found,) = [part for part in sections(root, document) if part.heading == heading]
     return found
 
 
