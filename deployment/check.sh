@@ -13,8 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # --- deliverables.yaml -----------------------------------------------------------------------
 
 # What scripts write where, as deliverables.schema.json has it.
-side='(v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
-entry="^services\\.$side\\.(build_id|service_url)\$"
+part='(v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
+entry="^services\\.$part\\.(build_id|service_url)\$"
 uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 address='^(https://[^/[:space:]]+|http://127\.0\.0\.1:[0-9]+)(/[^[:space:]]*)?$'
 

@@ -2,7 +2,7 @@
 # Sourced by lib.sh: the table of what differs between the components.
 # After a change here, deployment/write_cloudbuild.sh writes cloudbuild_*.yaml anew.
 
-export components='backend_v1 backend_v2 frontend_v1 frontend_v2 v3_backend v3_gateway v3_frontend'
+export components='backend_v1 frontend_v1 backend_v2 frontend_v2 v3_backend v3_gateway v3_frontend'
 
 # Sets the values of a component; fails where there is no such one.
 #   describe COMPONENT, or v3_backend_MODEL for the service of one model
@@ -13,7 +13,7 @@ export components='backend_v1 backend_v2 frontend_v1 frontend_v2 v3_backend v3_g
 #   build_reads, deploy_reads  the variables of its submit_build and its deploy script
 #   port, probe      where its container listens, and the path that answers once it is ready
 #   cpu, memory, concurrency, timeout  of one container
-#   max_instances    containers at most
+#   max_instances    containers at most; with session_affinity, a client stays with one of them
 #   more_settings    what its containers are told beyond what all are told
 #   secret_setting   the setting for the secret that signs cookies
 #   backend          what a frontend calls, and in backend_setting the setting for its address

@@ -28,7 +28,7 @@ case $component in
   *frontend*) settings=$(backend_settings) ;;
 esac
 
-names=$(names_of "$component")
+names=$(names_of "$component${model:+_$model}")
 for name in $names; do
   describe "$name"
   service=$(service_name "$name")

@@ -14,6 +14,9 @@ deployment=$(dirname "${BASH_SOURCE[0]}")
 root=$deployment/..
 script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
+component='' # what is described (components.sh)
+template=''  # whose comment says how its scripts are used
+reads='*'    # which of the variables in that comment a script reads
 
 # --- talking ---------------------------------------------------------------------------------
 
@@ -31,7 +34,7 @@ top_comment() {
 
 # Prints how a script is used: where a component is chosen, without what only others read.
 usage() {
-  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v reads=" ${reads-*} " '
+  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v reads=" $reads " '
     !/^     / { skip = /^  [A-Z_]+  / && reads != " * " && !index(reads, " " $1 " ") }
     { gsub(/COMPONENT/, component) }
     !skip && !(blank && /^$/) { print; blank = /^$/ }'
@@ -112,11 +115,12 @@ v3_models() {
 # Prints the names of a component's images and services, one a line: its own, or for v3_backend one
 # for each model.
 names_of() {
-  if [[ $1 == v3_backend ]]; then
-    v3_models | awk '{ print "v3_backend_" $0 }'
-  else
-    printf '%s\n' "$1"
-  fi
+  local model models
+  [[ $1 == v3_backend ]] || { printf '%s\n' "$1" && return; }
+  models=$(v3_models) || return
+  for model in $models; do
+    printf 'v3_backend_%s\n' "$model"
+  done
 }
 
 # Prints the commit that is being built, marked where files differ from it.

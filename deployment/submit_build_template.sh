@@ -17,7 +17,7 @@ begin_component "${BASH_SOURCE[0]}" build_reads "$@"
 base=$(image_uri "${side}_base")
 source=$(source_url)
 revision=$(revision)
-names=$(names_of "$component")
+names=$(names_of "$component${model:+_$model}")
 for name in $names; do
   describe "$name"
   [[ -z $model ]] || say "$model:"

@@ -4,10 +4,10 @@
 
     ImgserveError
     ├── InvalidSetting            stops the start of a service
-    ├── ModelError                a model cannot be had, compiled or read
+    ├── ModelError                a model cannot be downloaded, compiled or read
     │   ├── WeightsUnavailable        the download failed or was damaged
     │   ├── CompileMismatch           the compiled model disagrees with the original
-    │   └── ArtefactInvalid           files of a compiled model do not belong together
+    │   └── CompiledModelInvalid           files of a compiled model do not belong together
     ├── HttpError                 answered to an HTTP caller, with its status
     │   ├── InvalidRequest        400  the body cannot be understood
     │   ├── InvalidUrl            400  the picture's address is malformed or not allowed
@@ -48,7 +48,7 @@ class InvalidSetting(ImgserveError):
 
 
 class ModelError(ImgserveError):
-    """A model cannot be had, compiled or read."""
+    """A model cannot be downloaded, compiled or read."""
 
 
 class WeightsUnavailable(ModelError):
@@ -59,7 +59,7 @@ class CompileMismatch(ModelError):
     """The compiled model does not answer as the original does."""
 
 
-class ArtefactInvalid(ModelError):
+class CompiledModelInvalid(ModelError):
     """The files of a compiled model are missing, damaged or of another version."""
 
 
@@ -186,7 +186,7 @@ class BackendBusy(BackendError):
 
 
 class IdentityUnavailable(BackendError):
-    """The frontend cannot show the backend who it is: no ID token is to be had."""
+    """The frontend cannot show the backend who it is: there is no ID token."""
 
 
 class CallerNotAllowed(BackendError):

@@ -37,7 +37,7 @@ from imgserve.contract import (
     State,
     Timings,
 )
-from imgserve.errors import ArtefactInvalid, ModelUnavailable, NotReady, UnknownModel
+from imgserve.errors import CompiledModelInvalid, ModelUnavailable, NotReady, UnknownModel
 from imgserve.models import catalogue
 from imgserve.models.compiled_model import parse_info
 from imgserve.models.loading import compiled_folder
@@ -199,7 +199,7 @@ def _described(
 def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:
     try:
         info = parse_info(compiled_folder(settings), model_id, settings.precision)
-    except (OSError, ArtefactInvalid):
+    except (OSError, CompiledModelInvalid):
         return None
     return info.graph.size_bytes + info.weights.size_bytes
 

@@ -1,1 +1,1 @@
-"""Compile a classifier for serving: ``python -m imgserve.compile``. Only here is torch imported."""
+"""Compile a classifier for serving, by ``python -m imgserve.compile``. Only here is torch used."""

@@ -1,8 +1,8 @@
-"""Compile torchvision classifiers to the form they are served in, and check the result.
+"""Compile torchvision classifiers for serving, and check the result.
 
-``python -m imgserve.compile MODEL... --out DIR``. Each model is exported with its normalisation
-and softmax, then run beside the original on real pictures and on noise. Only if both agree is the
-artefact put in place; a mismatch leaves nothing behind.
+``python -m imgserve.compile MODEL... --out DIR`` exports each model with its normalisation and
+softmax, then compares it with the original on real pictures and on noise. Only if they agree is the
+compiled model put in place; a mismatch leaves nothing behind.
 """
 
 import argparse
@@ -23,14 +23,13 @@ import filelock
 from imgserve.compile import weights
 from imgserve.compile.export import export, say, versions
 from imgserve.compile.torch_engine import servable, transform_of
-from imgserve.errors import ArtefactInvalid, ImgserveError, ModelError
+from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_weights_dir
 from imgserve.models import catalogue
-from imgserve.models import compiled_model as artefact
-from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo
+from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
 from imgserve.settings.parsers import base_url
 
-STALLED_S = 60  # a download that stalls for so long has failed; torch.hub would wait for ever
+STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
 
 
 def compile_model(
@@ -42,20 +41,20 @@ def compile_model(
     url_base: str = "",
     force: bool = False,
 ) -> ModelInfo:
-    """Write a model's artefact into a folder, unless it is there already; return what it is.
+    """Compile a model into a folder, unless it is there already; return its description.
 
     Args:
         model_id: a name of the catalogue.
         out: the folder of compiled models; made if missing.
         checkpoints: where downloaded weights are kept.
-        precision: of the numbers it computes with, ``fp32`` or ``int8``.
-        url_base: a mirror to download weights from; empty for their own host.
-        force: compile also where an artefact of the same versions is there.
+        precision: ``fp32`` or ``int8``.
+        url_base: a mirror to download weights from; empty for the weights' own host.
+        force: compile again even if the same versions have compiled it.
 
     Raises:
         UnknownModel: the catalogue has no such model.
-        WeightsUnavailable: the weights could not be downloaded whole.
-        CompileMismatch: the compiled model answers otherwise than the original.
+        WeightsUnavailable: the weights could not be downloaded completely.
+        CompileMismatch: the compiled model answers differently from the original.
         ModelError: int8 needs packages that are not installed.
     """
     catalogue.entry(model_id)
@@ -73,7 +72,7 @@ def compile_model(
 
 
 def _require_packages(precision: str) -> None:
-    """Refuse int8 without what it needs, before minutes of work."""
+    """Refuse int8 early, before minutes of work, if a package it needs is missing."""
     needed = ("nncf", "skimage", "sklearn") if precision == INT8 else ()
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ModelError(
@@ -84,7 +83,7 @@ def _require_packages(precision: str) -> None:
 
 @contextmanager
 def _locked(model_id: str, out: Path) -> Iterator[None]:
-    """Keep other processes from compiling the same model meanwhile, after waiting for them."""
+    """Wait until no other process compiles the same model, and keep others waiting."""
     lock = filelock.FileLock(out / f"{model_id}.lock")
     try:
         lock.acquire(timeout=0)
@@ -98,16 +97,16 @@ def _locked(model_id: str, out: Path) -> Iterator[None]:
 
 
 def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | None:
-    """Return the artefact that is there, if it is whole and made by these versions."""
+    """Return the description of a model that is intact and compiled by these versions."""
     try:
-        info = artefact.read_info(out, model_id, precision)
-    except (FileNotFoundError, ArtefactInvalid):
+        info = read_info(out, model_id, precision)
+    except (FileNotFoundError, CompiledModelInvalid):
         return None
     return info if info.versions == versions(precision) else None
 
 
 def interrupt_when_closed(stream: IO[str]) -> None:
-    """Interrupt this process, so that it cleans up, once nobody holds the other end of a stream."""
+    """Interrupt this process, which then cleans up, when the stream's other end is closed."""
 
     def watch() -> None:
         stream.read()
@@ -157,7 +156,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile what the command line names; return the exit status."""
     given = arguments(argv)
-    # What is started in the background by a shell ignores the signal otherwise.
+    # A process that a shell starts in the background ignores the signal unless told otherwise.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)

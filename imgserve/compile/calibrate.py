@@ -1,9 +1,9 @@
-"""Real pictures for quantizing: one set to calibrate with, another to check the result with.
+"""Real pictures for quantizing: one set for calibration, another to check the result.
 
-They come with two packages that quantizing installs anyway, so that neither a download nor a
-picture of ours is needed. scikit-image says of each of its pictures that it is in the public
-domain or CC0 (skimage/data/_fetchers.py), scikit-learn's are CC BY 2.0
-(sklearn/datasets/images/README.txt). None of them is passed on: only ranges of numbers are.
+Two packages that quantizing installs anyway contain them, so nothing has to be downloaded or kept
+in the repository. scikit-image's are in the public domain or CC0 (skimage/data/_fetchers.py),
+scikit-learn's are CC BY 2.0 (sklearn/datasets/images/README.txt). No picture is passed on, only
+ranges of numbers.
 """
 
 import importlib.util
@@ -24,14 +24,14 @@ SKLEARN = "sklearn", "datasets/images"
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of installed packages, and how parts are cut out of them.
+    """Pictures of installed packages, and how crops are cut out of them.
 
     Attributes:
-        names: of files, by their package and folder.
-        count: how many parts are cut, as many from each picture.
-        smallest: share of a picture's area that a part has at least.
-        jitter: by what share brightness, contrast and colour change at most.
-        seed: of the random numbers, so that parts are the same each time.
+        names: file names by package and folder.
+        count: number of crops, spread evenly over the pictures.
+        smallest: the least share of a picture's area that a crop covers.
+        jitter: the largest share by which brightness, contrast and colour change.
+        seed: of the random numbers, so that the crops are the same each time.
     """
 
     names: dict[tuple[str, str], tuple[str, ...]]
@@ -41,7 +41,7 @@ class Pictures:
     seed: int
 
 
-# Beside photographs also what is rare among them: the ranges must hold for everything.
+# Besides photographs also unusual pictures: the ranges must fit everything.
 CALIBRATION = Pictures(
     {
         SKIMAGE: (
@@ -66,7 +66,7 @@ CALIBRATION = Pictures(
     jitter=0.3,
     seed=1,
 )
-# Photographs of things that there are classes of; no scene of them is among those above.
+# Photographs of things that the classes name; none of their scenes is among those above.
 HELD_OUT = Pictures(
     {
         SKIMAGE: ("chelsea.png", "coffee.png", "motorcycle_right.png"),
@@ -80,7 +80,7 @@ HELD_OUT = Pictures(
 
 
 def crops(pictures: Pictures, transform: Transform) -> Iterator[Crop]:
-    """Return parts of pictures as a model sees them, each (1, H, W, 3) uint8."""
+    """Yield crops as a model sees them, each (1, H, W, 3) uint8."""
     random = np.random.default_rng(pictures.seed)
     opened = [Image.open(path).convert("RGB") for path in paths(pictures)]
     for picture in islice(cycle(opened), pictures.count):
@@ -89,7 +89,7 @@ def crops(pictures: Pictures, transform: Transform) -> Iterator[Crop]:
 
 
 def paths(pictures: Pictures) -> Sequence[Path]:
-    """Return where the pictures are."""
+    """Return the pictures' paths."""
     return [
         _package(module) / folder / name
         for (module, folder), names in pictures.names.items()
@@ -98,7 +98,7 @@ def paths(pictures: Pictures) -> Sequence[Path]:
 
 
 def _package(module: str) -> Path:
-    """Return a package's folder without importing it, which for these two takes a while."""
+    """Return a package's folder without importing it, which is slow for these two."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{module} is not installed: see requirements/quantize.txt")
@@ -108,7 +108,7 @@ def _package(module: str) -> Path:
 def _part(
     picture: Image.Image, smallest: float, transform: Transform, random: np.random.Generator
 ) -> Image.Image:
-    """Return a random part, up to a third wider or higher than square, resized to a square."""
+    """Return a random part, with an aspect ratio from 3:4 to 4:3, resized to a square."""
     area = random.uniform(smallest, 1) * picture.width * picture.height
     ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
     width = min(picture.width, int(np.sqrt(area * ratio)))
@@ -121,7 +121,7 @@ def _part(
 
 
 def _varied(part: Image.Image, jitter: float, random: np.random.Generator) -> Image.Image:
-    """Return a part, mirrored or not, with other brightness, contrast and colour."""
+    """Return a part with other brightness, contrast and colour, mirrored half of the time."""
     if random.random() < 1 / 2:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):

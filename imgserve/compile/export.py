@@ -1,7 +1,7 @@
-"""Export a torchvision classifier to OpenVINO's form, check it, put it in place.
+"""Export a torchvision classifier to OpenVINO's format, check it, put it in place.
 
-An int8 model is first exported in fp32 and checked against torch, then quantized and checked
-against that.
+An int8 model is first exported in fp32 and compared with torch, then quantized and compared with
+the fp32 model.
 """
 
 import sys
@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from PIL import Image
@@ -23,8 +24,7 @@ from imgserve.compile.quantize import LEAST_AGREEMENT, quantize
 from imgserve.compile.torch_engine import Servable, TorchEngine
 from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
-from imgserve.models import catalogue
-from imgserve.models import compiled_model as artefact
+from imgserve.models import catalogue, compiled_model
 from imgserve.models.classifier import Engine
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.models.openvino_engine import OpenVinoEngine
@@ -32,13 +32,13 @@ from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop, crop
 
 SAMPLES = Path(__file__).parent.parent / "samples"
-TOLERANCE = 1e-4  # of a probability; float32 sums in another order differ by about 1e-6
-TIE = 1e-6  # two classes closer than this are equally probable, either may come first
+TOLERANCE = 1e-4  # of a probability; adding float32 in another order changes it by about 1e-6
+TIE = 1e-6  # classes closer than this are equally probable: either may come first
 NOISE_PICTURES = 4
 
 
 def versions(precision: str = FP32) -> dict[str, str]:
-    """Return the versions of what compiles."""
+    """Return the versions of the packages that compile."""
     names = ["torch", "torchvision", "openvino"]
     if precision == INT8:
         names.append("nncf")
@@ -54,36 +54,41 @@ def export(
     precision: str = FP32,
     least_agreement: float = LEAST_AGREEMENT,
 ) -> ModelInfo:
-    """Write the artefact of a model that is in memory and return what it is.
+    """Compile a model that is in memory and return its description.
 
     Args:
         model_id: a name of the catalogue.
         original: the model.
-        transform: the model's.
+        transform: how pictures are prepared for it.
         out: the folder of compiled models.
         precision: ``fp32`` or ``int8``.
         least_agreement: see ``quantize``.
 
     Raises:
-        CompileMismatch: the compiled model answers otherwise than the original.
+        CompileMismatch: the compiled model answers differently from the original.
     """
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft) / "model.xml"
         say(model_id, "exporting")
         write_graph(original, transform, graph)
         difference = _check(model_id, original, transform, graph)
-        made = None
+        quantization = None
         if precision == INT8:
-            exact, graph = graph, Path(draft) / "int8.xml"
-            tell = partial(say, model_id)
-            made = quantize(exact, transform, graph, least_agreement=least_agreement, tell=tell)
-        info = describe(model_id, transform, graph, difference, made)
+            fp32_graph, graph = graph, Path(draft) / "int8.xml"
+            quantization = quantize(
+                fp32_graph,
+                transform,
+                graph,
+                least_agreement=least_agreement,
+                report=partial(say, model_id),
+            )
+        info = describe(model_id, transform, graph, difference, quantization)
         put_in_place(graph, info, out)
     return info
 
 
 def _check(model_id: str, original: Servable, transform: Transform, graph: Path) -> float:
-    """Return by how much any probability differs from torch's; errors as that."""
+    """Return the largest difference of a probability from torch's."""
     say(model_id, "checking against torch")
     engine = TorchEngine(original, threads=cpu_quota())
     compiled = OpenVinoEngine(graph, threads=cpu_quota())
@@ -93,18 +98,18 @@ def _check(model_id: str, original: Servable, transform: Transform, graph: Path)
 
 
 def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
-    """Write OpenVINO's form of a model for one picture at a time, in full precision.
+    """Write a model in OpenVINO's format, for one picture at a time and in full precision.
 
-    What only depends on the input's shape, such as how far to pad, is computed here once, or it
-    would be at each load: of EfficientNet-Lite three layers of four are of that kind.
+    Layers that depend only on the input's shape, such as the width of padding, are computed here
+    once instead of at each load. In EfficientNet-Lite these are three layers of four.
     """
     from openvino.passes import ConstantFolding, Manager
-    from openvino.tools.ovc import convert_model  # after openvino itself: see runtime
+    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_import
 
     shape = (1, transform.crop_size, transform.crop_size, 3)
     example = torch.zeros(shape, dtype=torch.uint8)
     with warnings.catch_warnings():
-        # Sizes become constants in the graph, which is meant: the input's shape is fixed.
+        # Sizes become constants in the graph, as intended: the input's shape is fixed.
         warnings.simplefilter("ignore", TracerWarning)
         # torch deprecates torch.jit, which OpenVINO's exporter still uses.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -130,11 +135,11 @@ def largest_difference(original: Engine, compiled: Engine, crops: Iterator[Crop]
     """Return the largest difference of any probability.
 
     Raises:
-        CompileMismatch: it is above the tolerance, or the most probable class is another one.
+        CompileMismatch: it exceeds the tolerance, or the most probable class is another one.
     """
     largest = 0.0
-    for one in crops:
-        expected, actual = original(one)[0], compiled(one)[0]
+    for picture in crops:
+        expected, actual = original(picture)[0], compiled(picture)[0]
         largest = max(largest, float(np.abs(expected - actual).max()))
         if largest > TOLERANCE or not np.isfinite(actual).all():
             raise CompileMismatch(f"probabilities differ by {largest:.1e}, over {TOLERANCE:.0e}")
@@ -150,16 +155,19 @@ def describe(
     difference: float,
     quantization: Quantization | None = None,
 ) -> ModelInfo:
-    """Return the description of a graph just written, with the names its files will have."""
+    """Return the description of a graph just written, with the final names of its files."""
     entry = catalogue.entry(model_id)
     precision = INT8 if quantization else FP32
-    files = [artefact.described(path, "") for path in (graph, graph.with_suffix(".bin"))]
-    hashes = files[0].sha256[:8] + files[1].sha256[:8]
-    stem = f"{artefact.stem(model_id, precision)}-{hashes}"
-    names = (f"{stem}.xml", f"{stem}.bin")
-    named = [artefact.File(n, f.size_bytes, f.sha256) for n, f in zip(names, files, strict=True)]
+    paths = (graph, graph.with_suffix(".bin"))
+    files = [compiled_model.described(path, "") for path in paths]
+    hashes = "".join(file.sha256[:8] for file in files)
+    stem = f"{compiled_model.stem(model_id, precision)}-{hashes}"
+    named = [
+        msgspec.structs.replace(file, name=stem + path.suffix)
+        for file, path in zip(files, paths, strict=True)
+    ]
     return ModelInfo(
-        format=artefact.FORMAT,
+        format=compiled_model.FORMAT,
         model=model_id,
         precision=precision,
         parameters=entry.parameters,
@@ -175,15 +183,15 @@ def describe(
 
 
 def put_in_place(graph: Path, info: ModelInfo, out: Path) -> None:
-    """Move a checked graph to where it is served from; remove what it replaces."""
+    """Move a checked graph to where it is served from, and remove the files it replaces."""
     graph.replace(out / info.graph.name)
     graph.with_suffix(".bin").replace(out / info.weights.name)
-    artefact.write_info(out, info)
-    for old in out.glob(f"{artefact.stem(info.model, info.precision)}-*"):
+    compiled_model.write_info(out, info)
+    for old in out.glob(f"{compiled_model.stem(info.model, info.precision)}-*"):
         if old.name not in (info.graph.name, info.weights.name):
             old.unlink()
 
 
 def say(model_id: str, what: str) -> None:
-    """Show progress to the person who waits."""
+    """Show progress to the person who is waiting."""
     print(f"{model_id}: {what}", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
 """Quantize a compiled graph to int8, and refuse one that answers too differently.
 
-Weights and what flows between layers become 8-bit numbers, whose ranges NNCF finds by looking at
-calibration pictures; normalisation and softmax stay in float32. Some layers lose too much that
-way, so there are several choices of layers that stay in float32, the fastest first, and the first
-choice that agrees with the original on pictures that were not used for calibration is taken.
+Weights and activations become 8-bit numbers; NNCF finds their ranges from calibration pictures.
+Normalisation and softmax stay in float32. Some layers lose too much accuracy, so there are several
+choices of layers that stay in float32, fastest first. The first choice whose result agrees with the
+original, on pictures not used for calibration, is taken.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from imgserve.compile import calibrate as calibration
+from imgserve.compile import calibrate
 from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models.classifier import Engine, Probabilities
@@ -25,13 +25,13 @@ from imgserve.models.openvino_engine import OpenVinoEngine
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop
 
-# Of the pictures checked, the share that must show both the same class.
+# The share of pictures in which int8 must find the same class as fp32.
 LEAST_AGREEMENT = 0.97
-# Where fp32 finds two classes that closely probable, either is the same answer: one part in a
-# hundred of a probability is what int8 costs, and many parts of pictures show several things.
+# If fp32 finds two classes whose probabilities are this close, both count as the same answer: int8
+# costs about 0.01 of a probability, and many crops show more than one thing.
 NEAR_TIE = 0.01
 
-Choice = tuple[str, tuple[str, ...]]  # what a choice of layers is called, and their names
+Choice = tuple[str, tuple[str, ...]]  # a description of the layers in float32, and their names
 
 
 def quantize(
@@ -40,29 +40,31 @@ def quantize(
     out: Path,
     *,
     least_agreement: float = LEAST_AGREEMENT,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Quantization:
-    """Write the int8 form of a graph; return how it was made and how far it agrees.
+    """Write a graph in int8; return how it was made and how well it agrees.
 
     Args:
-        graph: the float32 form.
-        transform: the model's.
-        out: where the int8 form is written.
-        least_agreement: of the pictures checked, the share that must show both the same class.
-        tell: shows progress.
+        graph: the graph in float32.
+        transform: how pictures are prepared for the model.
+        out: where the int8 graph is written.
+        least_agreement: the share of pictures in which both must find the same class.
+        report: shows progress.
 
     Raises:
-        CompileMismatch: with no choice of layers do both agree often enough.
+        CompileMismatch: no choice of layers agrees often enough.
     """
-    shown = list(calibration.crops(calibration.CALIBRATION, transform))
-    held_out = list(calibration.crops(calibration.HELD_OUT, transform))
+    calibration = list(calibrate.crops(calibrate.CALIBRATION, transform))
+    held_out = list(calibrate.crops(calibrate.HELD_OUT, transform))
     expected = _answers(graph, held_out)
     best = 0.0
     for choice in choices(openvino.Core().read_model(graph)):
-        tell(f"quantizing; in float32 stays {choice[0]}")
-        _write(graph, shown, choice, out)
+        report(f"quantizing; in float32 stays {choice[0]}")
+        _write(graph, calibration, choice, out)
         found = compare(expected, _answers(out, held_out), choice[0])
-        tell(f"finds the same class as fp32 in {found.agreement:.1%} of {found.pictures} pictures")
+        report(
+            f"finds the same class as fp32 in {found.agreement:.1%} of {found.pictures} pictures"
+        )
         if found.agreement >= least_agreement:
             return found
         best = max(best, found.agreement)
@@ -72,18 +74,18 @@ def quantize(
     )
 
 
-def _answers(graph: Path, shown: Sequence[Crop]) -> Probabilities:
+def _answers(graph: Path, crops: Sequence[Crop]) -> Probabilities:
     """Return (N, C) probabilities of N pictures."""
     engine: Engine = OpenVinoEngine(graph, threads=cpu_quota())
-    return np.concatenate([engine(each) for each in shown])
+    return np.concatenate([engine(crop) for crop in crops])
 
 
 def compare(expected: Probabilities, actual: Probabilities, floating: str) -> Quantization:
-    """Return how far (N, C) probabilities in int8 agree with those in fp32."""
+    """Return how well (N, C) probabilities in int8 agree with those in fp32."""
     rows = np.arange(len(expected))
     chosen = actual.argmax(axis=1)
     short = expected.max(axis=1) - expected[rows, chosen]
-    finite = np.isfinite(actual).all(axis=1)  # else the largest is chance
+    finite = np.isfinite(actual).all(axis=1)  # of NaN, argmax would be arbitrary
     return Quantization(
         floating,
         agreement=float((finite & (short <= NEAR_TIE)).mean()),
@@ -93,32 +95,32 @@ def compare(expected: Probabilities, actual: Probabilities, floating: str) -> Qu
     )
 
 
-def _write(graph: Path, shown: Sequence[Crop], choice: Choice, out: Path) -> None:
-    """Write the int8 form of a graph, but for the layers of a choice."""
+def _write(graph: Path, calibration: Sequence[Crop], choice: Choice, out: Path) -> None:
+    """Write a graph in int8, with the chosen layers in float32."""
     model = openvino.Core().read_model(graph)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # progress bars
-        warnings.simplefilter("ignore")  # of NNCF's dependencies; the result is checked
-        openvino.save_model(_with_nncf(model, shown, choice), out, compress_to_fp16=False)
+        warnings.simplefilter("ignore")  # from NNCF's dependencies; the result is checked
+        openvino.save_model(_with_nncf(model, calibration, choice), out, compress_to_fp16=False)
 
 
-def _with_nncf(model: Any, shown: Sequence[Crop], choice: Choice) -> Any:
-    """Return NNCF's int8 form of a model.
+def _with_nncf(model: Any, calibration: Sequence[Crop], choice: Choice) -> Any:
+    """Return a model quantized by NNCF.
 
-    Ranges reach to the smallest and largest number seen: NNCF's default, the mean of each
-    picture's largest, cuts off what is bright. Attention needs NNCF's own treatment of it.
+    Ranges span the smallest and the largest number seen. NNCF's default, the mean of the largest
+    per picture, cuts off bright parts. Models with attention need NNCF's own settings for them.
     """
-    import nncf  # here: it takes seconds, and fp32 does without
+    import nncf  # here: it takes seconds, and fp32 does not need it
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would set handlers, too
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would change handlers, too
     whole_range = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
     )
     attention = has_attention(model)
     return nncf.quantize(
         model,
-        nncf.Dataset(shown),
-        subset_size=len(shown),
+        nncf.Dataset(calibration),
+        subset_size=len(calibration),
         model_type=nncf.ModelType.TRANSFORMER if attention else None,
         ignored_scope=nncf.IgnoredScope(names=list(choice[1])),
         advanced_parameters=None if attention else whole_range,
@@ -126,26 +128,26 @@ def _with_nncf(model: Any, shown: Sequence[Crop], choice: Choice) -> Any:
 
 
 def has_attention(model: Any) -> bool:
-    """Return whether a classifier has a softmax beside the one that ends it."""
-    return [each.get_type_name() for each in model.get_ops()].count("Softmax") > 1
+    """Return whether a classifier has a softmax besides its last one."""
+    return [layer.get_type_name() for layer in model.get_ops()].count("Softmax") > 1
 
 
 def choices(model: Any) -> list[Choice]:
-    """Return which layers of a convolutional network may stay in float32, the fastest choice first.
+    """Return choices of layers that may stay in float32, the fastest choice first.
 
-    Depthwise convolutions compute little but suffer most, since their channels share one range
-    though their sizes differ. The smaller the maps they work on, the more harm they do and the
-    less time they take: those on the smallest stay in float32 always. With EfficientNet-Lite some
-    probabilities are off by 0.3 otherwise, and by 0.1 this way.
+    Depthwise convolutions cost little time but lose most accuracy, because their channels share one
+    range although their sizes differ. The smaller their feature maps, the more they lose and the
+    less time they take, so those on the smallest maps always stay in float32. For EfficientNet-Lite
+    this lowers the largest error of a probability from 0.3 to 0.1.
     """
-    found = [each for each in model.get_ordered_ops() if "Convolution" in each.get_type_name()]
-    depthwise = [each for each in found if each.get_type_name() == "GroupConvolution"]
+    found = [layer for layer in model.get_ordered_ops() if "Convolution" in layer.get_type_name()]
+    depthwise = [layer for layer in found if layer.get_type_name() == "GroupConvolution"]
     first_three = "normalisation, the first three convolutions"
     kept = {
         f"{first_three}, depthwise ones on maps up to {height} pixels high": (
-            found[:3] + [each for each in depthwise if _height(each) <= height]
+            found[:3] + [layer for layer in depthwise if _height(layer) <= height]
         )
-        for height in sorted({_height(each) for each in depthwise})
+        for height in sorted({_height(layer) for layer in depthwise})
     }
     if not depthwise:
         kept = {"normalisation": [], "normalisation, the first convolution": found[:1]}
@@ -155,7 +157,7 @@ def choices(model: Any) -> list[Choice]:
 
 
 def _names(layers: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.get_friendly_name() for each in layers))
+    return tuple(dict.fromkeys(layer.get_friendly_name() for layer in layers))
 
 
 def _height(layer: Any) -> int:
@@ -164,7 +166,7 @@ def _height(layer: Any) -> int:
 
 
 def _normalisation(first: Any) -> list[Any]:
-    """Return what comes between the input and the first convolution."""
+    """Return the layers between the input and the first convolution."""
     found = []
     node = first.input_value(0).get_node()
     while node.get_type_name() != "Parameter":

@@ -1,4 +1,4 @@
-"""Run the plain torchvision module: the reference in tests, and the path for a GPU."""
+"""Run the original torchvision module: the reference in tests, and for a GPU."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from imgserve.settings import BackendSettings
 
 
 class Servable(nn.Module):
-    """A classifier with the second half of its transform before it and softmax behind it."""
+    """A classifier that takes crops: normalisation is put before it and softmax after it."""
 
     def __init__(self, module: nn.Module, transform: Transform) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Servable(nn.Module):
 
 
 class TorchEngine:
-    """A servable module on the GPU where there is one, else on the CPU."""
+    """Runs a servable module on the GPU if there is one, else on the CPU."""
 
     def __init__(self, servable: Servable, *, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -51,7 +51,7 @@ class TorchEngine:
 
 
 def transform_of(default_weights: Any) -> Transform:
-    """Return the numbers of a torchvision weights entry's ``transforms()``."""
+    """Return the transform that a torchvision weights entry's ``transforms()`` describes."""
     preset = default_weights.transforms()
     return Transform(
         resize_size=preset.resize_size[0],

@@ -1,10 +1,10 @@
-"""torchvision, importable also where its compiled operators do not load.
+"""torchvision, importable even if its compiled operators do not load: import it from here.
 
-A torchvision wheel built for another variant of torch (CUDA beside CPU, say) brings compiled
-operators that cannot be loaded. Classifiers need none of them, but ``import torchvision``
-registers shape rules for two, ``nms`` and ``qnms``, and fails if their names are unknown. So where
-the compiled operators are missing, and only there, their schemas are defined first. Calling one
-still fails, as it should. Import torchvision through this module.
+A torchvision wheel built for another variant of torch, say CUDA instead of CPU, has compiled
+operators that cannot be loaded. Classifiers need none of them, but ``import torchvision`` registers
+shape rules for two, ``nms`` and ``qnms``, and fails if they are unknown. Only where the compiled
+operators are missing, this module defines the schemas of these two first. Calling one still fails,
+as it should.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ def _compiled_operators_load() -> bool:
 
 
 if not _compiled_operators_load():
-    # A library's definitions last as long as this object does.
+    # The definitions last as long as this object.
     _schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for _name in ("nms", "qnms"):
         _schemas.define(_name + SCHEMA)  # type: ignore[no-untyped-call]

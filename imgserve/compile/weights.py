@@ -1,4 +1,4 @@
-"""Trained weights of a catalogue model, downloaded whole or not at all."""
+"""Trained weights of a catalogue model, downloaded completely or not at all."""
 
 import hashlib
 import logging
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imgserve.compile.packaged import PackagedWeights
+from imgserve.compile.architectures import PackagedWeights
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import WeightsUnavailable
 from imgserve.models import catalogue
 
-# torch.hub names a file after the start of its SHA-256: resnet152-f82ba261.pth
+# torch.hub puts the start of the SHA-256 into the name: resnet152-f82ba261.pth
 HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ def trained(model_id: str, *, folder: Path, url_base: str = "") -> nn.Module:
     Args:
         model_id: a name of the catalogue.
         folder: where downloaded weights are kept.
-        url_base: a mirror that holds the files under their own names; empty for their own host.
+        url_base: a mirror with files of the same names; empty for the weights' own host.
 
     Raises:
         UnknownModel: the catalogue has no such model.
-        WeightsUnavailable: the weights could not be downloaded whole.
+        WeightsUnavailable: the weights could not be downloaded completely.
     """
     weights = default_weights(model_id)
     module: nn.Module = torchvision.models.get_model(model_id)
@@ -62,20 +62,20 @@ def _downloaded(url: str, folder: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, model_dir=str(folder), map_location="cpu", check_hash=True, weights_only=True
         )
-    except Exception as exc:  # the loader raises what urllib, http.client, pickle or zip raise
+    except Exception as exc:  # from urllib, http.client, pickle or zipfile
         if not was_there:
             cached.unlink(missing_ok=True)
-        there = f"; the file that is there is not the right one, {difference}" if difference else ""
+        wrong = f"; the file that is there is not the right one, {difference}" if difference else ""
         raise WeightsUnavailable(
-            f"{cached.name} could not be had from {url} ({exc}): check the network, or set "
+            f"{cached.name} could not be downloaded from {url} ({exc}): check the network, or set "
             "WEIGHTS_URL_BASE to a mirror that holds this file, or put it into "
-            f"{folder} by hand{there}"
+            f"{folder} by hand{wrong}"
         ) from exc
     return tensors
 
 
 def _difference(cached: Path) -> str:
-    """Return how a file's content is not what its name says; nothing where it is, or is absent."""
+    """Return how a file differs from the hash in its name; empty if it fits or is absent."""
     expected = _hash_in_name(cached)
     if not cached.exists() or expected is None:
         return ""

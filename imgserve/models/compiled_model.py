@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from imgserve.errors import ArtefactInvalid
+from imgserve.errors import CompiledModelInvalid
 
 FORMAT = 1
 FP32, INT8 = PRECISIONS = ("fp32", "int8")
@@ -41,7 +41,7 @@ class Transform(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file of an artefact."""
+    """One file of a compiled model."""
 
     name: str
     size_bytes: int
@@ -111,7 +111,7 @@ def described(path: Path, name: str) -> File:
 
 
 def write_info(folder: Path, info: ModelInfo) -> None:
-    """Make an artefact valid: its other files are in the folder already."""
+    """Make a compiled model valid: its other files are in the folder already."""
     final = info_path(folder, info.model, info.precision)
     draft = final.with_suffix(f".{os.getpid()}.partial")
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(info), indent=1))
@@ -126,12 +126,14 @@ def read_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
 
     Raises:
         FileNotFoundError: the model has not been compiled into this folder.
-        ArtefactInvalid: files are missing, damaged, or of another version of this package.
+        CompiledModelInvalid: files are missing, damaged, or of another version of this package.
     """
     info = parse_info(folder, model_id, precision)
     if not _intact(folder, info):
         path = info_path(folder, model_id, precision)
-        raise ArtefactInvalid(f"files named in {path} are damaged: {_remedy(model_id, precision)}")
+        raise CompiledModelInvalid(
+            f"files named in {path} are damaged: {_remedy(model_id, precision)}"
+        )
     return info
 
 
@@ -142,9 +144,9 @@ def parse_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
     try:
         info = msgspec.json.decode(path.read_bytes(), type=ModelInfo)
     except msgspec.MsgspecError as exc:
-        raise ArtefactInvalid(f"{path} cannot be read ({exc}): {remedy}") from exc
+        raise CompiledModelInvalid(f"{path} cannot be read ({exc}): {remedy}") from exc
     if (info.format, info.model, info.precision) != (FORMAT, model_id, precision):
-        raise ArtefactInvalid(f"{path} is of another version: {remedy}")
+        raise CompiledModelInvalid(f"{path} is of another version: {remedy}")
     return info
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imgserve.errors import ArtefactInvalid, ModelError
+from imgserve.errors import CompiledModelInvalid, ModelError
 from imgserve.models import catalogue
 from imgserve.models.compiled_model import read_info
 from imgserve.settings import BackendSettings
@@ -39,7 +39,7 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
     folder = compiled_folder(settings)
     try:
         return read_info(folder, model_id, settings.precision).weights.size_bytes
-    except (FileNotFoundError, ArtefactInvalid) as exc:
+    except (FileNotFoundError, CompiledModelInvalid) as exc:
         if importlib.util.find_spec("imgserve.compile") is None:  # an image that only serves
             raise ModelError(
                 f"model {model_id} is not in this image: name it when the image is built"

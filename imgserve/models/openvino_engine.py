@@ -47,7 +47,7 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
 
     Raises:
         FileNotFoundError: the model has not been compiled for these settings.
-        ArtefactInvalid: its files are damaged or of another version.
+        CompiledModelInvalid: its files are damaged or of another version.
     """
     folder = compiled_folder(settings)
     info = read_info(folder, model_id, settings.precision)

@@ -1,7 +1,7 @@
-"""Which addresses pictures are fetched from: the URL's form, its host's address, its port.
+"""The addresses that pictures may be fetched from: URL, host address and port.
 
-The rules about addresses are those of Microsoft's AntiSSRF: every address that a host name
-resolves to must be allowed, and the connection goes to one of the addresses that were checked.
+Microsoft's AntiSSRF enforces the rules about addresses: every address that a host name resolves to
+must be allowed, and the connection goes to one of the addresses that were checked.
 """
 
 import ipaddress
@@ -18,27 +18,27 @@ from imgserve import __version__
 from imgserve.contract import FORMATS
 from imgserve.errors import InvalidUrl
 
-# What practically every server and proxy takes; RFC 9110, 4.1 asks for at least 8000.
+# Practically every server and proxy accepts this; RFC 9110, 4.1 asks for at least 8000.
 LIMIT_URL_CHARS: Final = 2048
 PORTS: Final = (80, 443)
 
-# Of IPv6, all but 2000::/3, which alone is given out for public use (IANA, "Internet Protocol
-# Version 6 Address Space"), and but IPv4's own addresses, which AntiSSRF holds as IPv4-mapped ones.
-# AntiSSRF 1.0.0 lets pass most of what is not assigned, and ways to write IPv4 addresses such as
-# ::7f00:1 (RFC 4291, 2.5.5.1). That makes 96 ranges, and 0.06 ms to check an address.
+# All of IPv6 except 2000::/3, the only part assigned for public use (IANA, "Internet Protocol
+# Version 6 Address Space"), and except IPv4 itself, which AntiSSRF holds as IPv4-mapped addresses.
+# AntiSSRF 1.0.0 accepts most unassigned ranges, and other spellings of IPv4 addresses such as
+# ::7f00:1 (RFC 4291, 2.5.5.1). This makes 96 ranges; checking an address takes 0.06 ms.
 IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 NOT_PUBLIC: Final = (
     "4000::/2",
     "8000::/1",
     *map(str, IPv6Network("::/3").address_exclude(IPV4_MAPPED)),
-    # Named so that a later version of AntiSSRF's list, which may change, cannot drop it unnoticed.
+    # AntiSSRF's list has it today; listed here so that a later version cannot drop it unnoticed.
     "168.63.129.16/32",  # Azure's host: Microsoft Learn, "What is IP address 168.63.129.16?"
 )
 
-# `identity`, because a picture is compressed already and a bomb need not be decoded.
+# `identity`: a picture is compressed already, and no decompression bomb is decoded.
 HEADERS: Final = {
     "User-Agent": f"imgserve/{__version__}",
-    "Accept": ",".join(f"image/{each.lower()}" for each in FORMATS) + ",*/*;q=0.1",
+    "Accept": ",".join(f"image/{name.lower()}" for name in FORMATS) + ",*/*;q=0.1",
     "Accept-Encoding": "identity",
 }
 
@@ -46,8 +46,8 @@ HEADERS: Final = {
 def request_for(url: str) -> PreparedRequest:
     """Return the request for a picture's URL.
 
-    What is checked is the form that is sent, not the text that came in, so that no second parser
-    can read another host out of it.
+    The checks look at the URL as it will be sent, not at the text that came in, so no second
+    parser can read a different host out of it.
 
     Raises:
         InvalidUrl: the URL is malformed, is not http or https, or holds a user name or password.
@@ -71,10 +71,10 @@ def request_for(url: str) -> PreparedRequest:
 
 
 class AddressRules:
-    """Public addresses on the usual ports, and ``allowed`` ones on any port."""
+    """Allows public addresses on the usual ports, and ``allowed`` addresses on any port."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
-        """Read the rules.
+        """Set the policy.
 
         Args:
             allowed: addresses or CIDR ranges that need not be public.
@@ -84,14 +84,14 @@ class AddressRules:
         self.policy.allow_plain_text_http = True
         if allowed:
             self.policy.add_allowed_addresses(allowed)
-        # IPv4 ranges are held as IPv4-mapped IPv6 ranges.
+        # The policy holds IPv4 ranges as IPv4-mapped IPv6 ranges.
         self._allowed = [block.get_network() for block in self.policy.allowed_addresses]
 
     def check_port(self, address: str, port: int) -> None:
-        """Refuse a port, given the address that is about to be connected to.
+        """Refuse an unusual port, unless the address about to be connected to is allowed.
 
         Raises:
-            InvalidUrl: it is none of the usual ports, and the address is none of the allowed ones.
+            InvalidUrl: neither the port nor the address is allowed.
         """
         if port not in PORTS and not self._is_allowed(address):
             raise InvalidUrl(

@@ -1,4 +1,4 @@
-"""Connections to pictures' hosts: the port is checked, and a fetch can cut its own short."""
+"""Connections to the hosts of pictures: ports are checked, and a fetch can end its own."""
 
 import os
 import socket
@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,7 +21,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from imgserve.errors import PictureHostFailed, PictureHostTimeout
 from imgserve.pictures.address import AddressRules
 
-# Kept open for the next fetch: so many hosts, and so many connections to each.
+# Connections kept open for the next fetch.
 HOSTS: Final = 16
 CONNECTIONS_PER_HOST: Final = 16
 
@@ -30,7 +31,7 @@ class Attempt:
 
     def __init__(self, rules: AddressRules, timeout_s: float) -> None:
         self.rules = rules
-        self.host = "The picture's host"  # as messages name it
+        self.host = "The picture's host"  # the name that messages use
         self._timeout_s = timeout_s
         self._ends_at_s = time.monotonic() + timeout_s
         self._lock = threading.Lock()
@@ -48,22 +49,22 @@ class Attempt:
     ) -> None:
         with self._lock:
             self._is_over = True
-            for each in self._sockets:
-                each.close()
+            for duplicate in self._sockets:
+                duplicate.close()
             self._sockets.clear()
 
     def too_slow(self) -> PictureHostTimeout:
-        """Return the error for a host that used up the time."""
+        """Return the error for a host that took too long."""
         return PictureHostTimeout(
             f"The picture's host took longer than {self._timeout_s:g} seconds: "
             "try again, or use a picture from another host."
         )
 
     def remaining_s(self) -> float:
-        """Return the time left, in seconds.
+        """Return the seconds that are left.
 
         Raises:
-            PictureHostTimeout: there is none.
+            PictureHostTimeout: none are left.
         """
         remaining_s = self._ends_at_s - time.monotonic()
         if remaining_s <= 0:
@@ -71,13 +72,13 @@ class Attempt:
         return remaining_s
 
     def adopt(self, sock: socket.socket) -> None:
-        """Take note of a socket that this fetch is about to use.
+        """Remember a socket that this fetch is about to use.
 
-        A duplicate is kept: the original changes its owner when TLS begins, and its number may
-        belong to someone else by the time it would be shut down.
+        A duplicate is kept: TLS takes over the original, whose number may belong to another file
+        by the time it would be shut down.
 
         Raises:
-            PictureHostTimeout: the fetch has been cut short already.
+            PictureHostTimeout: the fetch is over already.
         """
         with self._lock:
             if self._is_over:
@@ -86,31 +87,29 @@ class Attempt:
             self._sockets.append(socket.socket(sock.family, sock.type, sock.proto, number))
 
     def cut_short(self) -> None:
-        """Shut down every connection of this fetch, which ends whatever waits for it."""
+        """Shut down every connection of this fetch, which ends whatever waits for one."""
         with self._lock:
             self._is_over = True
-            for each in self._sockets:
-                try:
-                    each.shutdown(socket.SHUT_RDWR)
-                except OSError:  # the host was faster
-                    continue
+            for duplicate in self._sockets:
+                with suppress(OSError):  # the host has closed it already
+                    duplicate.shutdown(socket.SHUT_RDWR)
 
 
-# A fetch runs in a thread of its own, so this is the fetch that a connection works for.
+# The fetch that a connection works for: each fetch has its own thread, and so its own context.
 current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
 
 
 class PictureConnection(HTTPConnection):
-    """A connection whose host is an address that AntiSSRF has checked."""
+    """A connection to an address that AntiSSRF has checked."""
 
     def _new_conn(self) -> socket.socket:
         attempt = current_attempt.get()
         attempt.rules.check_port(self.host, self.port)
-        # Less than at the request's start, where this is the second try.
+        # A second try has less time than the first.
         self.timeout = attempt.remaining_s()
         try:
             sock = super()._new_conn()
-        except NewConnectionError as exc:  # a kind of ConnectTimeoutError in urllib3 2
+        except NewConnectionError as exc:  # in urllib3 2 a subclass of ConnectTimeoutError
             raise PictureHostFailed(
                 "The picture's host cannot be reached: check that the address opens in a browser."
             ) from exc
@@ -131,7 +130,7 @@ class PictureConnection(HTTPConnection):
         headers: Mapping[str, str] | None = None,
         **options: bool,
     ) -> None:
-        """Send a request, over a connection that may have served an earlier fetch."""
+        """Send a request, perhaps over a connection that an earlier fetch has used."""
         if self.sock is not None:
             current_attempt.get().adopt(self.sock)
         named = dict(headers or {})
@@ -139,22 +138,22 @@ class PictureConnection(HTTPConnection):
         super().request(method, url, body=body, headers=named, **options)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        """Return the response's head; the body is still to be read."""
+        """Return the response with its body still unread."""
         sock = self.sock
         try:
             return super().getresponse()
-        except InvalidHeader:  # after which urllib3 2.8 forgets the response that it had begun
+        except InvalidHeader:  # urllib3 2.8 then forgets the response that it began
             os.close(sock.detach())
             raise
 
     def _host_header(self, host: str) -> str:
-        """Return what AntiSSRF leaves out: an IPv6 address' brackets, and an unusual port."""
+        """Return the header with what AntiSSRF leaves out: IPv6 brackets and an unusual port."""
         bracketed = f"[{host}]" if ":" in host else host
         return bracketed if self.port == self.default_port else f"{bracketed}:{self.port}"
 
 
 class SecurePictureConnection(PictureConnection, HTTPSConnection):
-    """The same with TLS."""
+    """The same over TLS."""
 
 
 class PicturePool(HTTPConnectionPool):
@@ -170,17 +169,17 @@ class SecurePicturePool(HTTPSConnectionPool):
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context that trusts the usual authorities; made once, it takes milliseconds."""
+    """Return a context that trusts the usual authorities; making one takes milliseconds."""
     context = create_urllib3_context()
     context.load_verify_locations(certifi.where())
     return context
 
 
 def guarded_adapter(rules: AddressRules) -> HTTPAdapter:
-    """Return the transport that keeps to the rules; it may be shared by many threads."""
+    """Return the transport that enforces the rules; threads may share it."""
     session = rules.policy.get_antissrf_session()
     adapter: HTTPAdapter = session.get_adapter("https://")
-    # Proxies are no part of it: they are the session's affair, which is left aside.
+    # Only a session, which is not used, would read proxies from the environment.
     adapter.init_poolmanager(HOSTS, CONNECTIONS_PER_HOST, ssl_context=tls_context())
     adapter.poolmanager.pool_classes_by_scheme = {"http": PicturePool, "https": SecurePicturePool}
     return adapter

@@ -1,10 +1,10 @@
-"""Refuse pictures that are small in bytes and pixels, yet built to be slow to decode.
+"""Refuse pictures that are small in bytes and pixels but built to be slow to decode.
 
 Measured on one 2.5 GHz core with Pillow 13: a JPEG of 228 kB and 49 megapixels with 480 scans took
 29 s; 10 MiB of empty JPEG segments 16 s, of JPEG fill bytes 24 s, of empty PNG chunks 14 s, of PNG
 texts that unpack to 1 MiB each 34 s, of a JPEG's Photoshop notes 2.9 s, of its quantization tables
-1.1 s, of GIF comments in blocks of one byte 2.9 s and 454 MiB. WebP is read in C throughout: 10 MiB
-of empty chunks or of single-pixel frames took less than 0.2 s. So did GIF pixels in such blocks.
+1.1 s, of GIF comments in one-byte blocks 2.9 s and 454 MiB. WebP is read entirely in C: 10 MiB of
+empty chunks or of single-pixel frames took less than 0.2 s. So did GIF pixels in one-byte blocks.
 """
 
 import io
@@ -13,39 +13,40 @@ from typing import Final
 
 from imgserve.errors import DamagedPicture
 
-# Encoders use 10 scans for colour, 18 for CMYK (libjpeg's jpeg_simple_progression: 2 + 4 for each
-# component).
+# Encoders write 10 scans for colour and 18 for CMYK (libjpeg's jpeg_simple_progression: 2, plus 4
+# per component).
 LIMIT_SCANS: Final = 50
 # A segment holds up to 64 KiB, so 10 MiB of colour profile and notes take 160.
 LIMIT_SEGMENTS: Final = 1000
 LIMIT_FILL_BYTES: Final = 65536
 # Four quantization tables of 16 bits and the length itself: T.81, B.2.4.1.
 LIMIT_TABLES_BYTES: Final = 2 + 4 * (1 + 64 * 2)
-# Photoshop writes some thirty notes, each 3.3 microseconds to read; films may hold the same bytes.
+# Photoshop writes about thirty notes; reading one takes 3.3 microseconds. An appended film may
+# contain the same bytes.
 LIMIT_NOTES: Final = 10_000
 NOTE: Final = b"8BIM"  # Adobe Photoshop File Formats Specification, "Image Resource Blocks"
 # libpng writes chunks of 8 KiB, which makes 1280 in 10 MiB.
 LIMIT_CHUNKS: Final = 20_000
-# A picture has one colour profile and a few texts; each may take 3.4 ms to unpack.
+# A picture has one colour profile and a few texts; unpacking one may take 3.4 ms.
 LIMIT_COMPRESSED_CHUNKS: Final = 100
 COMPRESSED: Final = (b"iCCP", b"zTXt", b"iTXt")  # PNG specification, 11.3.2.3, 11.3.3.3, 11.3.3.4
-# Pillow reads twice for a GIF's block, of 255 bytes as encoders write them: 82,000 times in 10 MiB
-# of comments; three times for a PNG's chunk. So many take 0.1 s.
+# Pillow reads a GIF block in two pieces, a PNG chunk in three. Encoders write blocks of 255 bytes,
+# so 10 MiB of comments take 82,000 reads. This many take 0.1 s.
 LIMIT_READS: Final = 100_000
 
-# JPEG markers with a length after them, and the end; neither those that occur within a scan's data
-# nor the reserved ones, at which libjpeg gives up (ITU-T T.81, table B.1).
+# JPEG markers that are followed by a length, and the end marker (ITU-T T.81, table B.1). Left out
+# are those that occur inside a scan's data, and the reserved ones, at which libjpeg gives up.
 MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 END_OF_IMAGE: Final = 0xD9
 START_OF_SCAN: Final = 0xDA
 QUANTIZATION_TABLES: Final = 0xDB
 
 
-class PatientFile(io.BytesIO):
-    """A file in memory that Pillow may read in so many pieces, then no more.
+class ReadLimitedFile(io.BytesIO):
+    """A file in memory that allows a limited number of reads.
 
-    What Pillow reads in Python, it reads a piece at a time: GIF's extensions, PNG's chunks. To
-    count its reads takes no second parser, which might see other parts than Pillow does.
+    Where Pillow parses in Python, as GIF extensions and PNG chunks, it reads one piece at a time.
+    Counting its reads needs no second parser, which might disagree with Pillow about the parts.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -57,7 +58,7 @@ class PatientFile(io.BytesIO):
         """Return the next piece.
 
         Raises:
-            DamagedPicture: there were too many.
+            DamagedPicture: there were too many reads.
         """
         self._reads_left -= 1
         if self._reads_left < 0:
@@ -68,7 +69,7 @@ class PatientFile(io.BytesIO):
 def check_jpeg(data: bytes) -> None:
     """Refuse a JPEG with too many notes, scans, segments, fill bytes or quantization tables.
 
-    But for the notes, only the first picture counts: phones append further pictures and films.
+    Everything but notes is counted in the first picture only: phones append pictures and films.
     """
     if data.count(NOTE) > LIMIT_NOTES:
         raise _too_slow("JPEG")

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FOLDERS = ("imgserve", "backend_v1", "backend_v2", "frontend_v1", "frontend_v2", "v3", "tools")
@@ -27,6 +28,7 @@ class Module:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
 def modules(root: Path, *folders: str) -> list[Module]:
     """Return every module of these folders, or of the package, the services and the tools."""
     paths = [path for folder in folders or FOLDERS for path in (root / folder).rglob("*.py")]

@@ -24,18 +24,18 @@ def functions(module: Module) -> Iterator[tuple[str, int]]:
 
 
 def test_modules_are_short(root: Path) -> None:
-    long = {each.name: each.lines for each in modules(root) if each.lines > MODULE_LINES}
+    long = {found.name: found.lines for found in modules(root) if found.lines > MODULE_LINES}
     assert {name: lines for name, lines in long.items() if name not in LONG_MODULES} == {}
 
 
 def test_functions_are_short(root: Path) -> None:
-    sizes = {name: lines for each in modules(root) for name, lines in functions(each)}
+    sizes = {name: lines for module in modules(root) for name, lines in functions(module)}
     long = {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES}
     assert {name: lines for name, lines in long.items() if name not in LONG_FUNCTIONS} == {}
 
 
 def test_exceptions_are_still_needed(root: Path) -> None:
-    sizes = {name: lines for each in modules(root) for name, lines in functions(each)}
+    sizes = {name: lines for module in modules(root) for name, lines in functions(module)}
     assert [name for name in LONG_FUNCTIONS if sizes.get(name, 0) <= FUNCTION_LINES] == []
-    lines = {each.name: each.lines for each in modules(root)}
+    lines = {module.name: module.lines for module in modules(root)}
     assert [name for name in LONG_MODULES if lines.get(name, 0) <= MODULE_LINES] == []

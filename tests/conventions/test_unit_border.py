@@ -54,10 +54,3 @@ def test_unit_tests_that_cross_the_border_fail(pytester: pytest.Pytester, root: 
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=len(CROSSING) - 1, errors=1)
     result.stdout.fnmatch_lines(["*tests/unit imports no torch: move this test to tests/torch"])
-
-
-def test_modules_that_may_start_a_process_are_there(root: Path) -> None:
-    from tests.unit.conftest import STARTERS  # here: its hook watches from then on
-
-    there = {path.stem for path in (root / "tests" / "unit").glob("test_*.py")}
-    assert set(STARTERS) - there == set()

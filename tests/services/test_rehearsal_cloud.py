@@ -1,7 +1,6 @@
-"""The real gcloud against the rehearsal's server; steps need bash alone, and no docker."""
+"""The real gcloud against the rehearsal's stand-ins, with processes in place of containers."""
 
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,251 +9,194 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.services.conftest import free_port
-from tests.unit.waiting import wait_until
-from tools.rehearsal.gcloud import clean_environ, gcloud_environ
+from tools.rehearsal.builder import Builder
+from tools.rehearsal.instance import Instance, InstanceFailed, container_of
+from tools.rehearsal.rehearsal import clean_environ, cloud, gcloud_environ
+from tools.rehearsal.store import Json, Store
+from tools.rehearsal.tokens import Tokens
 
 PROJECT = "a-project"
 REGION = "northamerica-northeast1"
-BUCKET = f"gs://{PROJECT}-source"
-EMAIL = f"builder@{PROJECT}.iam.gserviceaccount.com"
-CALL_S = 60  # gcloud takes one or two
-SUBMIT = ("builds", "submit", f"--region={REGION}", f"--gcs-source-staging-dir={BUCKET}/source")
-IN_LOGGING = "options: {logging: CLOUD_LOGGING_ONLY}"
-FIRST = f"""
+WHERE = f"--region={REGION}"
+BUCKET = f"gs://{PROJECT}-imgserve-source"
+RUNNER = f"imgserve-run@{PROJECT}.iam.gserviceaccount.com"
+BUILDER = f"projects/{PROJECT}/serviceAccounts/imgserve-build@{PROJECT}.iam.gserviceaccount.com"
+CALL_S = 120  # gcloud takes one or two, and setup.sh calls it often
+SUBMIT = ("builds", "submit", WHERE, f"--gcs-source-staging-dir={BUCKET}/source")
+SUBMIT += (f"--service-account={BUILDER}", "--async", "--format=value(id)")
+PROBE = "httpGet.path=/ready,httpGet.port=8000,periodSeconds=1,failureThreshold=20"
+GREETING = """
 steps:
   - id: greet
     name: gcr.io/cloud-builders/docker
     entrypoint: bash
-    args: [-c, 'echo $_WORD from $PROJECT_ID; cat file; ls']
-  - id: twice
-    name: gcr.io/cloud-builders/docker
-    entrypoint: bash
-    args: [-c, 'X=6; echo $$((X * 7))']
-substitutions: {{_WORD: hello}}
-serviceAccount: projects/$PROJECT_ID/serviceAccounts/{EMAIL}
-{IN_LOGGING}
+    args: [-c, 'echo $_WORD from $PROJECT_ID; cat file; X=6; echo $$((X * 7))']
+substitutions: {_WORD: hello}
+options: {logging: CLOUD_LOGGING_ONLY}
 """
-SLOW = """
-steps:
-  - {name: docker, entrypoint: bash, args: [-c, 'echo begun; sleep 60']}
-"""
-LINES = """
-steps:
-  - {name: docker, entrypoint: bash, args: [-c, 'for i in 1 2; do echo line $$i; sleep 1; done']}
+# Answers with its revision; "broken" in the name of the image makes it end.
+SERVER = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ["WORD"].encode())
+print("starting", os.environ["WORD"], flush=True)
+if "broken" in sys.argv[2]: sys.exit(3)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 Gcloud = Callable[..., subprocess.CompletedProcess[str]]
 
 
-class Server:
-    """The server as a process of its own, which may be stopped and started again."""
-
-    def __init__(self, folder: Path, root: Path) -> None:
-        self.folder, self.root, self.port = folder, root, free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        where = ["--folder", str(self.folder), "--port", str(self.port)]
-        command = [sys.executable, "-m", "tools.rehearsal.server", *where]
-        with (self.folder.parent / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.root, stderr=log)
-        wait_until(self._answers)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop it; return its exit status."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-    def _answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder.parent / "log").read_text()
-        try:
-            return requests.get(f"http://127.0.0.1:{self.port}/", timeout=5).status_code == 501
-        except requests.ConnectionError:
-            return False
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rehearsal")
 
 
 @pytest.fixture(scope="module")
-def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(tmp_path_factory.mktemp("rehearsal") / "folder", root)
-    made.folder.mkdir()
-    made.start()
-    yield made
-    made.stop()
+def store() -> Store:
+    return Store(PROJECT)
 
 
 @pytest.fixture(scope="module")
-def gcloud(server: Server) -> Gcloud:
-    """Return what runs gcloud with these arguments, against the server."""
-    command = shutil.which("gcloud")
-    if command is None:
+def environ(folder: Path, store: Store) -> Iterator[dict[str, str]]:
+    """Return what gcloud and the scripts see, while the stand-ins answer."""
+    if shutil.which("gcloud") is None:
         pytest.skip("needs gcloud")
-    environ = clean_environ() | gcloud_environ(server.folder, server.port, PROJECT)
 
-    def call(*arguments: str, words: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [command, *arguments],
-            check=False,
-            env=environ,
-            input=words,
-            capture_output=True,
-            text=True,
-            timeout=CALL_S,
-        )
+    def launch(revision: Json, port: int) -> Instance:
+        container = container_of(revision)
+        if "missing" in container["image"]:
+            raise InstanceFailed(f"Image '{container['image']}' not found.")
+        words = {each["name"]: each["value"] for each in container["env"]}
+        log = folder / "run" / f"{revision['metadata']['name']}.log"
+        command = [sys.executable, "-c", SERVER, str(port), container["image"]]
+        return Instance(command, words, log)
 
+    builder = Builder(folder / "builds", store, clean_environ(), "a-registry")
+    with cloud(folder, store, Tokens(), builder, launch) as port:
+        own = {"PROJECT_ID": PROJECT, "PAUSE_S": "1"}
+        yield clean_environ() | gcloud_environ(folder / "gcloud", port, store) | own
+    builder.stop()
+
+
+@pytest.fixture(scope="module")
+def gcloud(environ: dict[str, str], root: Path) -> Gcloud:
+    """Return what runs gcloud with these arguments, in a project that setup.sh has set up."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run("gcloud", *arguments, environ=environ)
+
+    done = run(str(root / "deployment" / "setup.sh"), environ=environ)
+    assert done.returncode == 0, done.stderr
     return call
 
 
-@pytest.fixture(scope="module")
-def project(gcloud: Gcloud) -> Gcloud:
-    """Return gcloud in a project that is set up for builds."""
-    member = f"--member=serviceAccount:{EMAIL}"
-    viewer = "--role=roles/storage.objectViewer"
-    for arguments in (
-        ["services", "enable", "cloudbuild.googleapis.com", "iam.googleapis.com"],
-        ["services", "enable", "artifactregistry.googleapis.com", "secretmanager.googleapis.com"],
-        ["iam", "service-accounts", "create", "builder", "--display-name=builds"],
-        ["storage", "buckets", "create", BUCKET, f"--location={REGION}"],
-        ["storage", "buckets", "add-iam-policy-binding", BUCKET, member, viewer],
-    ):
-        done = gcloud(*arguments)
-        assert done.returncode == 0, done.stderr
-    return gcloud
+def run(*command: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=False, env=environ, capture_output=True, text=True, timeout=CALL_S
+    )
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Return a folder to submit, with three configurations beside its one file."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "file").write_text("content of the file\n")
-    for name, text in (("first", FIRST), ("slow", SLOW), ("lines", LINES)):
-        (tmp_path / f"{name}.yaml").write_text(text)
-    return folder
+def deploy(gcloud: Gcloud, image: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Deploy the service `hello`, whose answer is its image's name."""
+    words = ("run", "deploy", "hello", WHERE, f"--image={image}", f"--service-account={RUNNER}")
+    size = ("--cpu=1", "--memory=512Mi", "--port=8000", f"--startup-probe={PROBE}")
+    return gcloud(*words, *size, f"--set-env-vars=WORD={image}", "--format=none", *more)
 
 
-def config(source: Path, name: str) -> str:
-    """Return the option that names a configuration."""
-    return f"--config={source.parent / name}.yaml"
+def described(gcloud: Gcloud, form: str) -> str:
+    shown = gcloud("run", "services", "describe", "hello", WHERE, f"--format=value({form})")
+    return shown.stdout.strip()
 
 
-def test_account_is_active_and_has_identity_tokens(gcloud: Gcloud, server: Server) -> None:
-    listed = gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)")
-    assert listed.stdout.strip() == f"operator@{PROJECT}.iam.gserviceaccount.com"
-    token = gcloud("auth", "print-identity-token", "--audiences=https://a.test").stdout.strip()
-    claims = requests.get(
-        f"http://127.0.0.1:{server.port}/tokeninfo",
-        params={"id_token": token},
-        headers={"Host": "oauth2.test"},
-        timeout=10,
-    ).json()
-    assert (claims["aud"], claims["email"]) == ("https://a.test", listed.stdout.strip())
+def answer(url: str, **headers: str) -> tuple[int, str]:
+    with requests.Session() as http:
+        http.trust_env = False
+        got = http.get(url, headers=headers, timeout=30)
+    return got.status_code, got.text
 
 
-def test_build_is_uploaded_run_and_its_log_read(project: Gcloud, source: Path) -> None:
-    done = project(*SUBMIT, str(source), config(source, "first"), "--format=value(id,status)")
-    name, status = done.stdout.split()
-    assert (done.returncode, status) == (0, "SUCCESS"), done.stderr
-    log = project("builds", "log", name, f"--region={REGION}").stdout
-    assert 'Step #0 - "greet": hello from a-project\n' in log
-    assert 'Step #0 - "greet": content of the file\nStep #0 - "greet": file\n' in log
-    assert 'Step #1 - "twice": 42\n' in log
-    steps = ["--flatten=steps", "--format=value(status,steps.status,steps.id)"]
-    shown = project("builds", "describe", name, f"--region={REGION}", *steps).stdout
-    assert shown.splitlines() == ["SUCCESS\tSUCCESS\tgreet", "SUCCESS\tSUCCESS\ttwice"]
-
-
-def test_log_in_a_bucket_is_streamed(project: Gcloud, source: Path) -> None:
-    done = project(*SUBMIT, str(source), config(source, "lines"))
-    assert done.returncode == 0, done.stderr
-    assert "Step #0: line 1\nStep #0: line 2\n" in done.stdout
-
-
-def test_unused_substitution_is_refused(project: Gcloud, source: Path) -> None:
-    done = project(*SUBMIT, str(source), config(source, "slow"), "--substitutions=_A=b")
-    assert done.returncode == 1
-    assert 'key "_A" in the substitution data is not matched in the template' in done.stderr
-
-
-def test_build_is_cancelled(project: Gcloud, source: Path) -> None:
-    where = f"--region={REGION}"
-    done = project(*SUBMIT, str(source), config(source, "slow"), "--async", "--format=value(id)")
-    assert project("builds", "cancel", done.stdout.strip(), where).returncode == 0
-    shown = project("builds", "list", where, "--filter=status=CANCELLED", "--format=value(id)")
-    assert shown.stdout == done.stdout
-
-
-def test_restarted_server_knows_what_was_and_finds_its_build_failed(
-    project: Gcloud, source: Path, server: Server
+def test_check_says_what_setup_has_made(
+    gcloud: Gcloud, environ: dict[str, str], root: Path
 ) -> None:
-    done = project(*SUBMIT, str(source), config(source, "slow"), "--async", "--format=value(id)")
-    server.stop(signal.SIGKILL)
-    server.start()
-    where = [f"--region={REGION}", "--format=value(status)"]
-    shown = project("builds", "describe", done.stdout.strip(), *where)
-    assert shown.stdout.strip() == "INTERNAL_ERROR"
-    assert project("storage", "buckets", "describe", BUCKET).returncode == 0
+    done = run(str(root / "deployment" / "check.sh"), environ=environ)
+    assert "Nothing is missing." in done.stderr
+    other = run(str(root / "deployment" / "check.sh"), environ=environ | {"PROJECT_ID": "other"})
+    assert "missing  the project" in other.stderr
+    assert "missing  the API run.googleapis.com" in other.stderr
 
 
-def test_repository_is_made_once_described_and_deleted(project: Gcloud) -> None:
-    def repositories(verb: str, *more: str) -> int:
-        here = f"--location={REGION}"
-        return project("artifacts", "repositories", verb, "r", here, *more).returncode
-
-    assert repositories("describe") == 1
-    assert repositories("create", "--repository-format=docker") == 0
-    assert repositories("create", "--repository-format=docker") == 1
-    writer = [f"--member=serviceAccount:{EMAIL}", "--role=roles/artifactregistry.writer"]
-    assert repositories("add-iam-policy-binding", *writer) == 0
-    assert repositories("describe") == 0
-    assert repositories("delete", "--quiet") == 0
-    assert repositories("describe") == 1
-
-
-def test_secret_is_kept_and_read(project: Gcloud) -> None:
-    make = ["--data-file=-", "--replication-policy=automatic"]
-    assert project("secrets", "describe", "key").returncode == 1
-    assert project("secrets", "create", "key", *make, words="a value").returncode == 0
-    assert project("secrets", "create", "key", *make, words="a value").returncode == 1
-    read = project("secrets", "versions", "access", "latest", "--secret=key")
-    assert read.stdout == "a value"
-    assert project("secrets", "delete", "key", "--quiet").returncode == 0
+def test_a_build_is_uploaded_run_and_its_log_read(gcloud: Gcloud, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("content of the file\n")
+    (tmp_path / "build.yaml").write_text(GREETING)
+    words = (*SUBMIT, str(tmp_path / "source"), f"--config={tmp_path / 'build.yaml'}")
+    done = gcloud(*words)
+    assert done.returncode == 0, done.stderr
+    steps = ["--flatten=steps", "--format=value(status,steps.status,steps.id)"]
+    shown = ""
+    while "SUCCESS\t" not in shown:
+        shown = gcloud("builds", "describe", done.stdout.strip(), WHERE, *steps).stdout
+        assert "FAILURE" not in shown
+    assert shown == "SUCCESS\tSUCCESS\tgreet\n"
+    log = gcloud("builds", "log", done.stdout.strip(), WHERE).stdout
+    for line in ("hello from a-project", "content of the file", "42"):
+        assert f'Step #0 - "greet": {line}\n' in log
+    unused = gcloud(*words, "--substitutions=_A=b")
+    assert 'key "_A" in the substitution data is not matched in the template' in unused.stderr
 
 
-def test_roles_on_the_project_are_added_and_removed(project: Gcloud) -> None:
-    role = ["--role=roles/logging.logWriter", "--condition=None", "--format=value(bindings.role)"]
+def test_a_service_is_deployed_broken_and_rolled_back(gcloud: Gcloud, folder: Path) -> None:
+    done = deploy(gcloud, "first", "--allow-unauthenticated")
+    assert done.returncode == 0, done.stderr
+    url, first = (described(gcloud, form) for form in ("status.url", "status.traffic.revisionName"))
+    assert answer(url) == (200, "first")
 
-    def binding(verb: str, email: str) -> subprocess.CompletedProcess[str]:
-        return project("projects", verb, PROJECT, f"--member=serviceAccount:{email}", *role)
+    held = ("--no-traffic", "--tag=candidate")
+    assert deploy(gcloud, "second", *held).returncode == 0
+    form = "--format=value(status.traffic.url)"
+    flat = ("--flatten=status.traffic[]", "--filter=status.traffic.tag=candidate")
+    candidate = gcloud("run", "services", "list", WHERE, *flat, form).stdout.strip()
+    assert (answer(url)[1], answer(candidate)[1]) == ("first", "second")
+    update = ("run", "services", "update-traffic", "hello", WHERE)
+    assert gcloud(*update, "--to-latest", "--remove-tags=candidate").returncode == 0
+    assert answer(url) == (200, "second")
 
-    assert "roles/logging.logWriter" in binding("add-iam-policy-binding", EMAIL).stdout
-    assert "roles/logging.logWriter" not in binding("remove-iam-policy-binding", EMAIL).stdout
-    assert "does not exist" in binding("add-iam-policy-binding", f"nobody.{EMAIL}").stderr
+    for image, why in (("broken", "exit(3)"), ("missing", "Image 'missing' not found")):
+        failed = deploy(gcloud, image, *held)
+        assert failed.returncode == 1
+        assert why in failed.stderr
+        assert answer(url) == (200, "second")
+    assert "starting broken" in "".join(log.read_text() for log in folder.glob("run/hello-*.log"))
+
+    back = gcloud(*update, f"--update-tags=rollback={first}", "--remove-tags=candidate")
+    assert back.returncode == 0, back.stderr
+    back = gcloud(*update, f"--to-revisions={first}=100", "--remove-tags=rollback")
+    assert back.returncode == 0, back.stderr
+    assert answer(url) == (200, "first")
+    listed = gcloud("run", "revisions", "list", "--service=hello", WHERE, "--format=value(name)")
+    assert len(listed.stdout.split()) == 4
 
 
-def test_what_check_asks_is_answered(project: Gcloud) -> None:
-    billing = project("billing", "projects", "describe", PROJECT, "--format=value(billingEnabled)")
-    assert billing.stdout == "True\n"
-    assert project("projects", "describe", "another-project").returncode == 1
-    enabled = project("services", "list", "--enabled", "--format=value(config.name)").stdout
-    assert "cloudbuild.googleapis.com" in enabled.splitlines()
-    assert project("run", "services", "list", f"--region={REGION}").returncode == 1  # not enabled
+def test_a_private_service_asks_for_a_token_of_somebody_invited(gcloud: Gcloud) -> None:
+    url = described(gcloud, "status.url") or pytest.fail("it is not deployed")
+    rule = ("run", "services", "remove-iam-policy-binding", "hello", WHERE)
+    everyone = ("--member=allUsers", "--role=roles/run.invoker", "--format=none")
+    assert gcloud(*rule, *everyone).returncode == 0
+    assert answer(url)[0] == 403
+    assert answer(url, Authorization="Bearer a.b.c")[0] == 401
+    for audience, status in ((url, 200), ("https://elsewhere.test", 401)):
+        asked = gcloud("auth", "print-identity-token", f"--audiences={audience}")
+        assert answer(url, Authorization=f"Bearer {asked.stdout.strip()}")[0] == status
 
 
-def test_bucket_is_removed_with_its_objects(project: Gcloud, source: Path) -> None:
-    bucket = f"gs://{PROJECT}-removed"
-    assert project("storage", "buckets", "create", bucket).returncode == 0
-    assert project("storage", "cp", str(source / "file"), f"{bucket}/a/b").returncode == 0
-    removed = project("storage", "rm", "--recursive", bucket, "--quiet")
-    assert removed.returncode == 0, removed.stderr
-    assert project("storage", "buckets", "describe", bucket).returncode == 1
-
-
-def test_server_stops_when_it_is_told(root: Path, tmp_path: Path) -> None:
-    server = Server(tmp_path / "folder", root)
-    server.folder.mkdir()
-    server.start()
-    assert server.stop() == 0
+def test_teardown_leaves_nothing(
+    gcloud: Gcloud, environ: dict[str, str], root: Path, store: Store
+) -> None:
+    done = run(str(root / "deployment" / "teardown.sh"), environ=environ | {"YES": "1"})
+    assert done.returncode == 0, done.stderr
+    kinds = ("repositories", "buckets", "objects", "accounts", "secrets", "services", "revisions")
+    assert {kind: store.names(kind) for kind in kinds if store.names(kind)} == {}

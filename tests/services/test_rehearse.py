@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tools.rehearsal.host.docker import Docker
-from tools.rehearsal.host.needs import find
-from tools.rehearsal.host.ports import listens
-from tools.rehearsal.host.registry import registry
+from tools.rehearsal.host import find, listens, registry
 
 
 def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +38,7 @@ def test_folder_that_is_kept_is_named_with_the_command_that_removes_it(
     """Here git fails, so that nothing is begun."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("chromium", "curl", "docker", "gcloud", "git", "nginx"):
+    for name in ("chromium", "curl", "docker", "docker-registry", "gcloud", "git", "openssl"):
         (programs / name).write_text("#!/bin/sh\nexit 1\n")
         (programs / name).chmod(0o755)
     folder = tmp_path / "my rehearsal"
@@ -67,7 +64,7 @@ def test_without_gcloud_it_says_so_and_does_nothing(root: Path, tmp_path: Path) 
 def test_the_registry_answers_until_the_rehearsal_is_over(tmp_path: Path) -> None:
     if not find("docker-registry"):
         pytest.skip("no docker-registry: install Debian's package of that name")
-    with registry(tmp_path / "registry", Docker({}, is_private=True)) as address:
+    with registry(tmp_path / "registry") as address:
         with requests.Session() as http:
             http.trust_env = False
             answer = http.get(f"http://{address}/v2/_catalog", timeout=30)

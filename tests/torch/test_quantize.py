@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import calibrate as calibration
-from imgserve.compile import export, quantize
+from imgserve.compile import calibrate, export, quantize
 from imgserve.compile.torch_engine import Servable
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import CompileMismatch
@@ -62,7 +61,7 @@ def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
     assert info.precision == INT8
     assert info.quantization is not None
     assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
-    assert info.quantization.pictures == calibration.HELD_OUT.count >= 200
+    assert info.quantization.pictures == calibrate.HELD_OUT.count >= 200
     assert info.quantization.floating == "normalisation"
     assert "nncf" in info.versions
     assert compiled_model.read_info(tmp_path, EMBEDDED, INT8) == info
@@ -189,34 +188,34 @@ def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
     build: Callable[[], nn.Module], depthwise: int, attention: bool, tmp_path: Path
 ) -> None:
     model = _graph(build(), tmp_path, 64)
-    kinds = {each.get_friendly_name(): each.get_type_name() for each in model.get_ops()}
+    kinds = {layer.get_friendly_name(): layer.get_type_name() for layer in model.get_ops()}
     kept = [[kinds[name] for name in layers] for _, layers in quantize.choices(model)]
-    assert all({"Convert", "Transpose", "Divide"} <= set(each) for each in kept)
-    assert sorted(map(len, kept)) == [len(each) for each in kept]
+    assert all({"Convert", "Transpose", "Divide"} <= set(layers) for layers in kept)
+    assert sorted(map(len, kept)) == [len(layers) for layers in kept]
     assert kept[-1].count("GroupConvolution") == depthwise
     assert quantize.has_attention(model) is attention
 
 
 def test_pictures_to_check_with_show_nothing_that_was_calibrated_with() -> None:
     calibrated, held_out = (
-        {path.name.partition("_")[0] for path in calibration.paths(each)}
-        for each in (calibration.CALIBRATION, calibration.HELD_OUT)
+        {path.name.partition("_")[0] for path in calibrate.paths(shown)}
+        for shown in (calibrate.CALIBRATION, calibrate.HELD_OUT)
     )
     assert calibrated & held_out == set()
 
 
 def test_parts_of_pictures_are_the_same_each_time_and_as_large_as_the_model_wants() -> None:
-    first, second = (list(calibration.crops(calibration.HELD_OUT, SMALL)) for _ in range(2))
+    first, second = (list(calibrate.crops(calibrate.HELD_OUT, SMALL)) for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
-    assert {each.shape for each in first} == {(1, 32, 32, 3)}
-    assert len({each.tobytes() for each in first}) == len(first)
+    assert {part.shape for part in first} == {(1, 32, 32, 3)}
+    assert len({part.tobytes() for part in first}) == len(first)
 
 
 def test_a_missing_package_of_pictures_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "SKIMAGE", ("no_such_package", "data"))
-    gone = calibration.Pictures({calibration.SKIMAGE: ("a.png",)}, 1, 1.0, 0.0, 0)
+    monkeypatch.setattr(calibrate, "SKIMAGE", ("no_such_package", "data"))
+    gone = calibrate.Pictures({calibrate.SKIMAGE: ("a.png",)}, 1, 1.0, 0.0, 0)
     with pytest.raises(ModuleNotFoundError, match="no_such_package is not installed"):
-        calibration.paths(gone)
+        calibrate.paths(gone)
 
 
 def test_help_says_that_int8_may_be_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ def test_crop_equals_torchvisions_transform(model_id: str, shape: str) -> None:
     weights = default_weights(model_id)
     transform = transform_of(weights)
     expected = weights.transforms()(SHAPES[shape])
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (transform.mean, transform.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (transform.mean, transform.std))
     levels = ((expected * std + mean) * 255).round().permute(1, 2, 0).numpy().astype(int)
     actual = crop(SHAPES[shape], transform)
     assert actual.shape == (1, transform.crop_size, transform.crop_size, 3)

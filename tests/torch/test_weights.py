@@ -132,7 +132,7 @@ def test_a_wrong_file_on_disk_is_downloaded_anew_and_that_is_said(
     assert f"{wrong} is not the right file, {_hashes(mirror)}: it is downloaded anew" in caplog.text
 
 
-def test_a_wrong_file_on_disk_stays_where_the_right_one_cannot_be_had_and_is_named(
+def test_a_wrong_file_on_disk_stays_where_the_right_one_cannot_be_downloaded_and_is_named(
     mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], wrong: Path
 ) -> None:
     mirror.sent = 1
@@ -152,7 +152,7 @@ def _hashes(mirror: Mirror) -> str:
 
 def test_a_file_put_there_by_hand_stays_although_it_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(b"unreadable")
-    with pytest.raises(WeightsUnavailable, match=r"plain\.pth could not be had"):
+    with pytest.raises(WeightsUnavailable, match=r"plain\.pth could not be downloaded"):
         weights.state_dict(Entry("https://unreachable.invalid/plain.pth"), folder=tmp_path)
     assert (tmp_path / "plain.pth").exists()
 

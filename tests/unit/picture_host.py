@@ -100,9 +100,9 @@ class PictureHost:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in [self._listener, *self._open]:
+        for sock in [self._listener, *self._open]:
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(10)
         self._listener.close()

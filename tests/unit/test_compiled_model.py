@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from imgserve.errors import ArtefactInvalid
+from imgserve.errors import CompiledModelInvalid
 from imgserve.models import compiled_model
 
 
@@ -42,7 +42,7 @@ def test_a_model_that_was_not_compiled_is_not_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\xff"])
 def test_a_damaged_description_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ArtefactInvalid, match=r"m\.json.*python -m imgserve\.compile m"):
+    with pytest.raises(CompiledModelInvalid, match=r"m\.json.*python -m imgserve\.compile m"):
         compiled_model.read_info(tmp_path, "m")
 
 
@@ -50,7 +50,7 @@ def test_a_damaged_description_says_how_to_mend_it(tmp_path: Path, text: str) ->
 def test_another_version_or_model_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     info = msgspec.structs.replace(written_model(tmp_path), **change)
     (tmp_path / "m.json").write_bytes(msgspec.json.encode(info))
-    with pytest.raises(ArtefactInvalid, match="another version"):
+    with pytest.raises(CompiledModelInvalid, match="another version"):
         compiled_model.read_info(tmp_path, "m")
 
 
@@ -61,7 +61,7 @@ def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> No
     assert compiled_model.read_info(tmp_path, "m") == fp32
     assert compiled_model.read_info(tmp_path, "m", "int8") == int8
     compiled_model.info_path(tmp_path, "m").replace(compiled_model.info_path(tmp_path, "m", "int8"))
-    with pytest.raises(ArtefactInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
+    with pytest.raises(CompiledModelInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
         compiled_model.read_info(tmp_path, "m", "int8")
 
 
@@ -69,7 +69,7 @@ def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> No
 def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
     written_model(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(ArtefactInvalid, match="damaged"):
+    with pytest.raises(CompiledModelInvalid, match="damaged"):
         compiled_model.read_info(tmp_path, "m")
 
 
@@ -77,5 +77,5 @@ def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
 def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
     written_model(tmp_path)
     (tmp_path / name).write_text(text)
-    with pytest.raises(ArtefactInvalid, match="damaged"):
+    with pytest.raises(CompiledModelInvalid, match="damaged"):
         compiled_model.read_info(tmp_path, "m")

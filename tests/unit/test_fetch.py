@@ -2,19 +2,21 @@
 
 import contextlib
 import gzip
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import certifi
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +44,7 @@ from tests.unit.picture_host import (
     reply,
     silence,
 )
+from tests.unit.waiting import wait_until
 
 LIMIT = 1000
 LOOPBACK = "127.0.0.1/32"
@@ -53,6 +56,7 @@ CONNECT = "urllib3.util.connection.create_connection"
 Names = Callable[..., None]
 Made = Callable[..., Fetcher]
 Hosts = Callable[..., PictureHost]
+Tried = list[tuple[str, int]]  # addresses and ports
 
 
 @pytest.fixture
@@ -111,7 +115,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
             if host != name:
                 return before(host, port, *rest, **more)
             found = left.pop(0) if len(left) > 1 else left[0]
-            return [each for address in found for each in genuine(address, 80, *rest, **more)[:1]]
+            return [genuine(address, 80, *rest, **more)[0] for address in found]
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
@@ -119,9 +123,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 @pytest.fixture
-def unreachable(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> Tried:
     """Refuse every connection, and return where they would have gone."""
-    tried: list[tuple[str, int]] = []
+    tried: Tried = []
 
     def refuse(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
         tried.append(address)
@@ -131,9 +135,9 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return tried
 
 
-def detoured(monkeypatch: pytest.MonkeyPatch, host: PictureHost) -> list[tuple[str, int]]:
+def detoured(monkeypatch: pytest.MonkeyPatch, host: PictureHost) -> Tried:
     """Lead every connection to this host, and return where they were meant to go."""
-    meant: list[tuple[str, int]] = []
+    meant: Tried = []
 
     def connect(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
         meant.append(address)
@@ -143,27 +147,18 @@ def detoured(monkeypatch: pytest.MonkeyPatch, host: PictureHost) -> list[tuple[s
     return meant
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < ends_at
-        time.sleep(0.01)
-
-
 def no_fetch_is_running() -> bool:
-    return all(each.name != "fetch" for each in threading.enumerate())
+    return all(thread.name != "fetch" for thread in threading.enumerate())
 
 
 # What is asked and what comes back
 
 
-def test_the_picture_comes_back_byte_for_byte(fetcher: Fetcher, hosts: Hosts) -> None:
+def test_the_picture_comes_back_byte_for_byte_whatever_white_space_the_address_has(
+    fetcher: Fetcher, hosts: Hosts
+) -> None:
     data = bytes(range(256)) * 3
-    assert fetcher.fetch(hosts(reply(data)).url()) == data
-
-
-def test_white_space_around_the_address_is_dropped(fetcher: Fetcher, hosts: Hosts) -> None:
-    assert fetcher.fetch(f" \n{hosts(reply()).url()}\t ") == b"picture"
+    assert fetcher.fetch(f" \n{hosts(reply(data)).url()}\t ") == data
 
 
 def test_the_request_names_path_host_port_and_agent(fetcher: Fetcher, hosts: Hosts) -> None:
@@ -239,14 +234,10 @@ BODIES: dict[str, Callable[[bytes], Answer]] = {
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_a_picture_of_exactly_the_limit_passes(fetcher: Fetcher, hosts: Hosts, kind: str) -> None:
-    assert len(fetcher.fetch(hosts(BODIES[kind](b"x" * LIMIT)).url())) == LIMIT
-
-
-@pytest.mark.parametrize("kind", BODIES)
-def test_a_picture_one_byte_over_the_limit_is_refused(
+def test_a_picture_of_the_limit_passes_and_one_byte_more_is_refused(
     fetcher: Fetcher, hosts: Hosts, kind: str
 ) -> None:
+    assert len(fetcher.fetch(hosts(BODIES[kind](b"x" * LIMIT)).url())) == LIMIT
     with pytest.raises(PictureTooLarge, match="larger than 1000 bytes"):
         fetcher.fetch(hosts(BODIES[kind](b"x" * (LIMIT + 1))).url())
 
@@ -340,8 +331,9 @@ def test_an_empty_body_is_the_hosts_failure(fetcher: Fetcher, hosts: Hosts) -> N
 def test_an_answer_that_is_not_http_or_breaks_off_is_the_hosts_failure(
     fetcher: Fetcher, hosts: Hosts, answer: bytes
 ) -> None:
-    with pytest.raises(PictureHostFailed, match="broke off or did not answer in HTTP"):
+    with pytest.raises(PictureHostFailed, match="broke off or did not answer in HTTP") as caught:
         fetcher.fetch(hosts(raw(answer)).url())
+    assert caught.value.__cause__ is not None, "the log has nothing to say"
 
 
 def test_a_refused_connection_says_that_the_host_cannot_be_reached(fetcher: Fetcher) -> None:
@@ -361,12 +353,6 @@ def test_a_name_that_is_not_found_is_named(
     with pytest.raises(PictureHostFailed) as caught:
         fetcher.fetch("http://cats.example/cat.jpg")
     assert str(caught.value) == ("cats.example was not found: check the address for typing errors.")
-
-
-def test_the_cause_is_kept_for_the_log(fetcher: Fetcher, hosts: Hosts) -> None:
-    with pytest.raises(PictureHostFailed) as caught:
-        fetcher.fetch(hosts(raw(b"")).url())
-    assert caught.value.__cause__ is not None
 
 
 def test_a_machine_without_threads_to_spare_says_busy(
@@ -617,49 +603,27 @@ def chain(length: int) -> Answer:
     return by_path({**steps, f"/{length}": reply()})
 
 
-def test_three_redirects_are_followed(fetcher: Fetcher, hosts: Hosts) -> None:
+def test_three_redirects_are_followed_and_four_are_too_many(fetcher: Fetcher, hosts: Hosts) -> None:
     assert fetcher.fetch(hosts(chain(LIMIT_REDIRECTS)).url("/0")) == b"picture"
-
-
-def test_four_redirects_are_too_many(fetcher: Fetcher, hosts: Hosts) -> None:
     host = hosts(chain(LIMIT_REDIRECTS + 1))
     with pytest.raises(PictureHostFailed, match="more than 3 times"):
         fetcher.fetch(host.url("/0"))
     assert len(host.requests) == LIMIT_REDIRECTS + 1
 
 
-def test_a_redirect_to_itself_ends(fetcher: Fetcher, hosts: Hosts) -> None:
-    with pytest.raises(PictureHostFailed, match="more than 3 times"):
-        fetcher.fetch(hosts(redirect("/cat.jpg")).url())
+NO_WEB_ADDRESS = r"""
+ftp://127.0.0.1/a file:///etc/passwd data:image/png;base64,AAAA javascript:alert(1) http://
+http://[::1 http://user:word@127.0.0.1/ http://127.0.0.1:99999/ http://%zz/
+""".split()  # noqa: SIM905 - as a list it takes a line for each
 
 
-@pytest.mark.parametrize(
-    "location",
-    [
-        "",
-        "ftp://127.0.0.1/a",
-        "file:///etc/passwd",
-        "data:image/png;base64,AAAA",
-        "javascript:alert(1)",
-        "http://",
-        "http://[::1",
-        "http://user:word@127.0.0.1/",
-        "http://127.0.0.1:99999/",
-        "http://%zz/",
-        "http://\xff\xfe/",
-    ],
-)
+@pytest.mark.parametrize("location", ["", "http://\xff\xfe/", *NO_WEB_ADDRESS])
 def test_a_redirect_to_no_web_address_is_the_hosts_failure(
     fetcher: Fetcher, hosts: Hosts, location: str
 ) -> None:
     with pytest.raises(HttpError) as caught:
         fetcher.fetch(hosts(redirect(location)).url())
     assert caught.value.status in {400, 502}
-
-
-def test_a_redirect_without_location_is_the_hosts_failure(fetcher: Fetcher, hosts: Hosts) -> None:
-    with pytest.raises(PictureHostFailed, match="redirects to something"):
-        fetcher.fetch(hosts(reply(b"", "302 Found")).url())
 
 
 @pytest.mark.parametrize(
@@ -715,15 +679,16 @@ NOT_PUBLIC = """
 """.split()  # noqa: SIM905 - as a list it takes a line for each
 
 
-@pytest.mark.parametrize("host", NOT_PUBLIC)
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "address", [*(f"http://{host}" for host in NOT_PUBLIC), "https://127.0.0.1", "https://[::1]"]
+)
 def test_an_address_that_is_not_public_is_refused_however_it_is_spelt(
-    guarded: Fetcher, unreachable: list[tuple[str, int]], scheme: str, host: str
+    guarded: Fetcher, unreachable: Tried, address: str
 ) -> None:
     with pytest.raises((AddressNotAllowed, InvalidUrl)) as caught:
-        guarded.fetch(f"{scheme}://{host}/cat.jpg")
+        guarded.fetch(f"{address}/cat.jpg")
     assert unreachable == []
-    assert caught.type is AddressNotAllowed or not host.isascii()
+    assert caught.type is AddressNotAllowed or not address.isascii()
 
 
 @pytest.mark.parametrize(
@@ -736,9 +701,7 @@ def test_an_address_that_is_not_public_is_refused_however_it_is_spelt(
         "https://[3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]/",
     ],
 )
-def test_a_public_address_is_connected_to(
-    guarded: Fetcher, unreachable: list[tuple[str, int]], url: str
-) -> None:
+def test_a_public_address_is_connected_to(guarded: Fetcher, unreachable: Tried, url: str) -> None:
     with pytest.raises(PictureHostFailed, match="cannot be reached"):
         guarded.fetch(url)
     assert len(unreachable) == 1
@@ -748,7 +711,7 @@ def test_a_public_address_is_connected_to(
     "answers", [["10.0.0.1"], [PUBLIC, "10.0.0.1"], ["::1", PUBLIC], [PUBLIC, "::ffff:10.0.0.1"]]
 )
 def test_a_name_is_refused_if_one_of_its_addresses_is_not_public(
-    guarded: Fetcher, names: Names, unreachable: list[tuple[str, int]], answers: list[str]
+    guarded: Fetcher, names: Names, unreachable: Tried, answers: list[str]
 ) -> None:
     names("cats.example", answers)
     with pytest.raises(AddressNotAllowed) as caught:
@@ -761,7 +724,7 @@ def test_a_name_is_refused_if_one_of_its_addresses_is_not_public(
 
 
 def test_a_name_that_changes_its_address_after_the_check_is_not_asked_again(
-    guarded: Fetcher, names: Names, unreachable: list[tuple[str, int]]
+    guarded: Fetcher, names: Names, unreachable: Tried
 ) -> None:
     names("cats.example", [PUBLIC], ["127.0.0.1"])
     with pytest.raises(PictureHostFailed):
@@ -786,7 +749,7 @@ def test_a_name_that_changes_its_address_after_the_check_is_not_asked_again(
     ],
 )
 def test_allowed_addresses_and_only_they_may_be_private_and_have_any_port(
-    made: Made, unreachable: list[tuple[str, int]], allowed: str, passes: str, fails: str
+    made: Made, unreachable: Tried, allowed: str, passes: str, fails: str
 ) -> None:
     fetcher = made(allowed)
     with pytest.raises(PictureHostFailed, match="cannot be reached"):
@@ -797,24 +760,17 @@ def test_allowed_addresses_and_only_they_may_be_private_and_have_any_port(
     assert len(unreachable) == 1
 
 
-@pytest.mark.parametrize(
-    "end", ["http://{}/", "http://{}:80/", "https://{}/", "https://{}:443/", "http://{}:443/"]
-)
-def test_the_usual_ports_of_a_public_address_pass(
-    guarded: Fetcher, names: Names, unreachable: list[tuple[str, int]], end: str
-) -> None:
-    names("cats.example", [PUBLIC])
-    with pytest.raises(PictureHostFailed, match="cannot be reached"):
-        guarded.fetch(end.format("cats.example"))
-    assert unreachable[0][1] in {80, 443}
-
-
 @pytest.mark.parametrize("port", [1, 22, 79, 81, 442, 444, 8080, 65535])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_any_other_port_of_a_public_address_is_refused(
-    fetcher: Fetcher, names: Names, unreachable: list[tuple[str, int]], scheme: str, port: int
+def test_only_the_usual_ports_of_a_public_address_are_connected_to(
+    fetcher: Fetcher, names: Names, unreachable: Tried, scheme: str, port: int
 ) -> None:
     names("cats.example", [PUBLIC])
+    for usual in ("", ":80", ":443"):
+        with pytest.raises(PictureHostFailed, match="cannot be reached"):
+            fetcher.fetch(f"{scheme}://cats.example{usual}/")
+    assert {port for _, port in unreachable} == {80, 443}
+    unreachable.clear()
     with pytest.raises(InvalidUrl, match=f"port {port}: pictures are fetched from ports 80 and"):
         fetcher.fetch(f"{scheme}://cats.example:{port}/")
     assert unreachable == []
@@ -823,39 +779,18 @@ def test_any_other_port_of_a_public_address_is_refused(
 # The form of the address
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "cats.example/cat.jpg",
-        "//cats.example/cat.jpg",
-        "ftp://cats.example/cat.jpg",
-        "file:///etc/passwd",
-        "data:image/png;base64,AAAA",
-        "gopher://cats.example/",
-        "http:/cats.example/",
-        "http:cats.example",
-        "http://",
-        "http:///cat.jpg",
-        "http://:80/",
-        "http://cats.example:port/",
-        "http://cats.example:-1/",
-        "http://cats.example:65536/",
-        "http://[::1/",
-        "http://[cats.example]/",
-        "http://*.example/",
-        "http://.example/",
-        "http://cats..example/",
-        "http://" + "a" * 64 + ".example/",
-        "http://cats.example\n.evil.example/",
-        "http://cats .example/",
-        "http://\ud800.example/",
-        "http://cats.example\0/",
-    ],
-)
-def test_a_malformed_address_is_refused(
-    fetcher: Fetcher, unreachable: list[tuple[str, int]], url: str
-) -> None:
+MALFORMED = r"""
+cats.example/cat.jpg //cats.example/cat.jpg ftp://cats.example/cat.jpg file:///etc/passwd
+data:image/png;base64,AAAA http:/cats.example/ http:cats.example http:// http:///cat.jpg http://:80/
+http://cats.example:port/ http://cats.example:-1/ http://cats.example:65536/ http://[::1/
+http://[cats.example]/ http://*.example/ http://.example/ http://cats..example/
+""".split()  # noqa: SIM905 - as a list it takes a line for each
+MALFORMED += ["", f"http://{'a' * 64}.example/", "http://\ud800.example/", "http://cats.example\0/"]
+MALFORMED += ["http://cats.example\n.evil.example/", "http://cats .example/"]
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_address_is_refused(fetcher: Fetcher, unreachable: Tried, url: str) -> None:
     with pytest.raises(InvalidUrl):
         fetcher.fetch(url)
     assert unreachable == []
@@ -864,7 +799,7 @@ def test_a_malformed_address_is_refused(
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTP"])
 @pytest.mark.parametrize("who", ["user", "user:word", ":word", "user:", "1.1.1.1:80", "%40"])
 def test_credentials_are_refused(
-    fetcher: Fetcher, unreachable: list[tuple[str, int]], scheme: str, who: str
+    fetcher: Fetcher, unreachable: Tried, scheme: str, who: str
 ) -> None:
     with pytest.raises(InvalidUrl, match="user name or password"):
         fetcher.fetch(f"{scheme}://{who}@127.0.0.1/cat.jpg")
@@ -876,7 +811,7 @@ def test_credentials_are_refused(
     ["http://127.0.0.1\\@10.0.0.1/", "http://127.0.0.1#@10.0.0.1/", "http://127.0.0.1?@10.1/"],
 )
 def test_an_address_that_parsers_may_read_in_two_ways_goes_where_the_check_went(
-    fetcher: Fetcher, unreachable: list[tuple[str, int]], url: str
+    fetcher: Fetcher, unreachable: Tried, url: str
 ) -> None:
     with pytest.raises(PictureHostFailed, match="cannot be reached"):
         fetcher.fetch(url)
@@ -914,16 +849,22 @@ def test_any_text_at_all_gives_a_deliberate_error(guarded: Fetcher, text: str) -
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a self-signed certificate for cats.example, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    command += " -keyout key.pem -out certificate.pem -subj /CN=cats.example"
-    command += " -addext subjectAltName=DNS:cats.example"
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "certificate.pem").read_text())
-    return both
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cats.example")])
+    now, day = datetime.now(UTC), timedelta(days=1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
+    for extension in (
+        x509.SubjectAlternativeName([x509.DNSName("cats.example")]),
+        x509.BasicConstraints(ca=True, path_length=None),
+    ):
+        builder = builder.add_extension(extension, critical=False)
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + builder.sign(key, hashes.SHA256()).public_bytes(pem))
+    return file
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from imgserve.errors import ArtefactInvalid
+from imgserve.contract import PredictOptions
+from imgserve.errors import CompiledModelInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import CATALOGUE
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
-from imgserve.models.transform import crop, least_side
+from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
 from tools.benchmarks.paths import ROOT, WEIGHTS, sample_photograph
 from tools.benchmarks.process import Failed, say
@@ -40,7 +41,7 @@ def info(model: str, precision: str) -> ModelInfo | None:
     """Return what a compiled model is; None where it has not been compiled."""
     try:
         return read_info(COMPILED, model, precision)
-    except (FileNotFoundError, ArtefactInvalid):
+    except (FileNotFoundError, CompiledModelInvalid):
         return None
 
 
@@ -60,16 +61,10 @@ def load(model: str, precision: str, threads: int, folder: Path = COMPILED) -> C
     return classifier
 
 
-def class_id(classifier: Classifier, data: bytes) -> int:
-    """Return the most probable class of a picture, decoded and resized as a backend does it."""
-    side = least_side(classifier.transform)
-    picture = decode(data, limit_pixels=LIMIT_PIXELS, least_side=side)
-    return int(classifier.probabilities(picture).argmax())
-
-
 def category(classifier: Classifier, data: bytes) -> str:
-    """Return the name of that class."""
-    return classifier.categories[class_id(classifier, data)]
+    """Return the most probable class of a picture's file, as a backend's worker does it."""
+    made = classifier.classify(data, PredictOptions(top_k=1), limit_pixels=LIMIT_PIXELS)
+    return made.predictions[0].category
 
 
 def inference(classifier: Classifier, data: bytes) -> Callable[[], object]:

@@ -7,26 +7,34 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.rehearsal.host.failures import HostFailed
-from tools.rehearsal.host.needs import BROWSER, NEEDS, missing
-from tools.rehearsal.host.rehearsal import rehearsal
-from tools.rehearsal.story.models import VARIABLE, models_here
-from tools.rehearsal.story.page import browser
-from tools.rehearsal.story.play import play
-from tools.rehearsal.story.progress import Progress, StepFailed, say
-from tools.rehearsal.story.report import document, table
-from tools.rehearsal.story.shell import shell
-from tools.rehearsal.story.stage import Stage
-from tools.rehearsal.story.versions import VERSIONS
+from tools.rehearsal.asking import browser
+from tools.rehearsal.host import BROWSER, NEEDS, HostFailed, missing
+from tools.rehearsal.progress import Progress, StepFailed, say
+from tools.rehearsal.rehearsal import PROJECT, rehearsal
+from tools.rehearsal.report import document, table
+from tools.rehearsal.scenario import VERSIONS, play
+from tools.rehearsal.stage import REGION, VARIABLE, Stage, models_here
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = Path("/var/tmp")  # noqa: S108  images take gigabytes, and /tmp may be memory
 CACHE = Path("imgserve", "rehearsal")
+WELCOME = """
+This is a shell in {source}, a copy of the repository: your own
+files stay as they are. Login, project ({project}) and region are set and setup.sh has run, all on
+stand-ins for Google Cloud: leave out `gcloud auth login`, which would go to the real Google.
+
+Type first:        deployment/submit_build_backend_v1.sh && deployment/deploy_backend_v1.sh
+Change something:  edit backend_v1/app.py here, and type that again
+See what runs:     gcloud run services list
+
+`exit` or Ctrl-D leaves, and removes all of it.
+"""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,7 +49,7 @@ def main() -> int:
         signal.signal(number, _interrupt)
     with _folder(options) as folder:
         try:
-            return _shell(folder, options) if options.shell else _play(folder, options, versions)
+            return _rehearse(folder, options, versions)
         except HostFailed as exc:
             say(str(exc))
             return 1
@@ -108,35 +116,59 @@ def _folder(options: argparse.Namespace) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _play(folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
+def _rehearse(folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
     progress = Progress(folder / "logs")
     models = models_here(ROOT)
     with contextlib.ExitStack() as stack:
         with progress.step("start"):
             own = stack.enter_context(rehearsal(folder, ROOT, options.cache, say))
-            person = stack.enter_context(browser())
+            person = None if options.shell else stack.enter_context(browser())
         stage = Stage(own, progress, person, models)
-        passed = False
-        try:
-            play(stage, versions)
-            passed = True
-        except StepFailed:
-            options.keep = True  # the logs say why
-        finally:
-            found = document(progress.steps, stage.builds, models, passed=passed)
-            for file in filter(None, (folder / "rehearsal.json", options.json)):
-                file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-            print(table(progress.steps, stage.builds, passed=passed), flush=True)
+        return shell(stage) if options.shell else _play(stage, folder, options, versions)
+
+
+def _play(stage: Stage, folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
+    passed, steps = False, stage.progress.steps
+    try:
+        play(stage, versions)
+        passed = True
+    except StepFailed:
+        options.keep = True  # the logs say why
+    finally:
+        found = document(steps, stage.builds, stage.models, passed=passed)
+        for file in filter(None, (folder / "rehearsal.json", options.json)):
+            file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        print(table(steps, stage.builds, passed=passed), flush=True)
     return 0 if passed else 1
 
 
-def _shell(folder: Path, options: argparse.Namespace) -> int:
-    models = models_here(ROOT)
-    progress = Progress(folder / "logs")
-    with contextlib.ExitStack() as stack:
-        with progress.step("start"):
-            own = stack.enter_context(rehearsal(folder, ROOT, options.cache, say))
-        return shell(own, progress, models)
+def shell(stage: Stage) -> int:
+    """Set the project up and have the person's shell until it ends; return 0.
+
+    Where nobody is at a terminal, it takes its commands from standard input, and its exit status
+    is what is returned.
+    """
+    source, models = stage.rehearsal.source, stage.models
+    with stage.progress.step("setup.sh") as step:
+        stage.run(step, "setup.sh")
+    program = os.environ.get("SHELL") or "/bin/sh"
+    limits = {"MODEL_NAME": models[0], "MODELS": ",".join(models)} if models else {}
+    environ = {**stage.rehearsal.environ, **limits, "CLOUDSDK_RUN_REGION": REGION}
+    (source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
+    say(WELCOME.format(source=source, project=PROJECT))
+    with_person = sys.stdin.isatty()
+    # Ctrl-C is for what runs in the shell.
+    before = signal.signal(signal.SIGINT, _leave_alone)
+    try:
+        command = [program, "-i" if with_person else "-s"]
+        status = subprocess.call(command, cwd=source, env=environ)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return 0 if with_person else status  # of a person's last command, whatever it was
+
+
+def _leave_alone(*_: object) -> None:
+    """Take a signal and do nothing: unlike an ignored one, it is not ignored in the shell."""
 
 
 if __name__ == "__main__":

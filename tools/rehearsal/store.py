@@ -1,75 +1,92 @@
-"""JSON documents on disk, by kind and name: all the memory that the stand-ins have."""
+"""The stand-ins' memory: JSON documents by kind and name, and who may do what with them."""
 
+import copy
+import hashlib
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
-Document = dict[str, Any]
-SUFFIX = ".json"
+Json = dict[str, Any]
+
+POLICIES = "policies"
+ETAG = "BwAAAAAAAAA="  # gcloud wants one and has no more than one caller to protect from
 
 
 class Store:
-    """Documents under one folder; threads may share it, and a new process finds them again."""
+    """Documents of one project; threads may share them, and nobody holds the stored object."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lock = threading.RLock()  # hold it to read, decide and write as one
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, project: str) -> None:
+        self.project = project
+        digest = hashlib.sha256(project.encode()).digest()
+        self.project_number = str(10**11 + int.from_bytes(digest[:8]) % (9 * 10**11))
+        self.operator = self.account("operator")  # whom gcloud works as
+        self._lock = threading.RLock()
+        self._documents: dict[tuple[str, str], Json] = {}
+        owner = {"role": "roles/owner", "members": [f"serviceAccount:{self.operator}"]}
+        self.set_policy("project", {"bindings": [owner]})
 
-    def get(self, kind: str, name: str) -> Document | None:
-        """Return the document, or None where there is none."""
-        try:
-            text = self._path(kind, name).read_text("utf-8")
-        except FileNotFoundError:
-            return None
-        document: Document = json.loads(text)
-        return document
+    def account(self, name: str) -> str:
+        """Return a service account's address."""
+        return f"{name}@{self.project}.iam.gserviceaccount.com"
 
-    def put(self, kind: str, name: str, value: Document) -> None:
-        """Write the document whole: a reader sees the old one or the new one."""
-        path = self._path(kind, name)
-        with self.lock:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, json.dumps(value, ensure_ascii=False, indent=1))
+    def get(self, kind: str, name: str) -> Json | None:
+        """Return a copy of the document, or None where there is none."""
+        with self._lock:
+            return copy.deepcopy(self._documents.get((kind, name)))
 
-    def delete(self, kind: str, name: str) -> bool:
-        """Remove the document; return whether there was one."""
-        try:
-            self._path(kind, name).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+    def put(self, kind: str, name: str, value: Json) -> None:
+        """Keep a copy of the document."""
+        with self._lock:
+            self._documents[kind, name] = copy.deepcopy(value)
+
+    def update(self, kind: str, name: str, change: Callable[[Json], None]) -> None:
+        """Change the document as one act, if it is there."""
+        with self._lock:
+            if (kind, name) in self._documents:
+                change(self._documents[kind, name])
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove the document and what is kept about it by the name `<kind>/<name>`."""
+        with self._lock:
+            about = {
+                (found, named) for found, named in self._documents if named == f"{kind}/{name}"
+            }
+            for key in about | {(kind, name)}:
+                self._documents.pop(key, None)
 
     def names(self, kind: str) -> list[str]:
         """Return the names of this kind's documents, in order."""
-        files = (self.folder / kind).glob(f"*{SUFFIX}")
-        return sorted(unquote(file.name.removesuffix(SUFFIX)) for file in files)
+        with self._lock:
+            return sorted(name for found, name in self._documents if found == kind)
 
-    def update(self, kind: str, name: str, change: Callable[[Document], None]) -> Document | None:
-        """Change the document as one act; return it, or None where there is none."""
-        with self.lock:
-            document = self.get(kind, name)
-            if document is not None:
-                change(document)
-                self.put(kind, name, document)
-            return document
+    def all(self, kind: str) -> list[Json]:
+        """Return copies of this kind's documents, in the order of their names."""
+        with self._lock:
+            return [copy.deepcopy(self._documents[kind, name]) for name in self.names(kind)]
 
-    def _path(self, kind: str, name: str) -> Path:
-        return self.folder / kind / f"{quote(name, safe='')}{SUFFIX}"
+    def snapshot(self) -> dict[str, str]:
+        """Return everything that is known, as text, to compare or to read."""
+        with self._lock:
+            return {"/".join(key): json.dumps(value) for key, value in self._documents.items()}
 
+    def policy(self, resource: str) -> Json:
+        """Return the policy of `project` or of `<kind>/<name>`; an empty one where none was set."""
+        bindings = (self.get(POLICIES, resource) or {}).get("bindings", [])
+        return {"version": 1, "etag": ETAG, "bindings": bindings}
 
-def _write_whole(path: Path, text: str) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(draft).replace(path)
+    def set_policy(self, resource: str, wanted: Json) -> Json:
+        """Keep a policy; return it."""
+        bindings = [binding for binding in wanted.get("bindings", []) if binding.get("members")]
+        self.put(POLICIES, resource, {"bindings": bindings})
+        return self.policy(resource)
 
-
-def documents(folder: Path) -> Store:
-    """Return the documents of the server whose folder this is."""
-    return Store(folder / "documents")
+    def members(self, roles: set[str], *resources: str) -> set[str]:
+        """Return who has one of the roles on one of the resources, or on the project."""
+        return {
+            member
+            for resource in (*resources, "project")
+            for binding in self.policy(resource)["bindings"]
+            if binding["role"] in roles
+            for member in binding["members"]
+        }

@@ -30,6 +30,12 @@ def test_v3_has_the_models_of_the_gateway_s_list_unless_told(
         assert re.search(rf"/v3_backend_{model}[:|]", call)
 
 
+def test_models_may_have_spaces_between_them_and_a_comma_at_the_end(project: Project) -> None:
+    result = project.run("submit_build_v3_backend.sh", MODELS="swin_b, vgg16,")
+    assert (result.returncode, result.stdout) == (0, "build-1\n" * 2)
+    assert result.stderr.startswith("swin_b:\n")
+
+
 def test_model_that_deliverables_yaml_does_not_have_is_added(project: Project) -> None:
     assert project.run("submit_build_v3_backend.sh", MODELS="efficientnet_lite2").returncode == 0
     added = project.deliverable("services.v3.back_ends.efficientnet_lite2.build_id")

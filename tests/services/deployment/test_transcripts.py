@@ -27,6 +27,8 @@ STOPPING = (
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_script_does_what_its_transcript_says(name: str, project: Project) -> None:
     assert SCENARIOS[name].transcript(project) == (FOLDER / f"{name}.txt").read_text()
+    changed = project.git("status", "--porcelain", "--untracked-files=all").splitlines()
+    assert changed in ([], [" M deliverables.yaml"])
 
 
 def test_every_transcript_is_of_a_scenario() -> None:

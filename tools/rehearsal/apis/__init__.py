@@ -1,1 +1,0 @@
-"""The APIs that gcloud asks, one module each; each has a Flask blueprint ``api``."""

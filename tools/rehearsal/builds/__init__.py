@@ -1,1 +1,0 @@
-"""The worker of Cloud Build: takes a build and runs its steps on this machine."""

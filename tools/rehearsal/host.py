@@ -1,0 +1,149 @@
+"""What a rehearsal needs of this machine: programs, processes, a registry, a copy of the code."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tools.rehearsal.instance import free_port
+
+LOOPBACK = "127.0.0.1"
+# Daemons are not on everybody's PATH.
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Any of these names, and where to get it.
+NEEDS: dict[tuple[str, ...], str] = {
+    ("docker",): "the package docker.io of Debian and Ubuntu, or docs.docker.com/engine/install",
+    ("docker-registry",): "the package docker-registry",
+    ("gcloud",): "the Google Cloud CLI, cloud.google.com/sdk/docs/install (it is not in Debian)",
+    ("git",): "the package git",
+    ("curl",): "the package curl",
+    ("openssl",): "the package openssl",
+}
+BROWSER: dict[tuple[str, ...], str] = {CHROMIUM: "the package chromium"}
+START_S, STOP_S, POLL_S = 60.0, 30.0, 0.1
+SHOWN_LINES = 10
+# For the copy: the user's own name and settings are not read.
+ANONYMOUS = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "rehearsal",
+    "GIT_AUTHOR_EMAIL": "rehearsal@localhost",
+    "GIT_COMMITTER_NAME": "rehearsal",
+    "GIT_COMMITTER_EMAIL": "rehearsal@localhost",
+}
+
+
+class HostFailed(Exception):
+    """Something that the rehearsal stands on is missing or does not work."""
+
+
+def find(*names: str) -> str | None:
+    """Return where the first of these programs is that is installed."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def missing(needs: Mapping[tuple[str, ...], str]) -> list[str]:
+    """Return a sentence for each program that is not installed."""
+    return [
+        f"{names[0]} is missing: {source}" for names, source in needs.items() if not find(*names)
+    ]
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """Have a process in the background until the end of the block; Ctrl-C does not reach it.
+
+    Raises:
+        HostFailed: it ended, or was not ready in time; the message has its last lines.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(process, Path(command[0]).name, log, ready)
+        yield
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # and all that it started
+        process.wait()
+
+
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], name: str, log: Path, ready: Callable[[], bool]
+) -> None:
+    end = time.monotonic() + START_S
+    while not ready():
+        ended = process.poll() is not None
+        if ended or time.monotonic() > end:
+            lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+            how = "ended by itself" if ended else f"is not ready after {START_S:.0f} s"
+            raise HostFailed("\n  ".join([f"{name} {how}:", *lines]))
+        time.sleep(POLL_S)
+
+
+def listens(port: int) -> bool:
+    """Return whether somebody accepts connections on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+@contextlib.contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Run a registry of images until the end of the block; yield its host and port."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    images = {"filesystem": {"rootdirectory": str(folder / "images")}, "delete": {"enabled": True}}
+    log = {"level": "warn", "accesslog": {"disabled": True}}
+    http = {"addr": f"{LOOPBACK}:{port}"}
+    settings = {"version": 0.1, "log": log, "storage": images, "http": http}
+    config = folder / "config.yml"
+    config.write_text(json.dumps(settings), "utf-8")  # YAML, of which JSON is a part
+    command = [find("docker-registry") or "docker-registry", "serve", str(config)]
+    with running(command, folder / "registry.log", lambda: listens(port)):
+        yield f"{LOOPBACK}:{port}"
+
+
+def copy_source(root: Path, copy: Path) -> None:
+    """Copy what git knows or would know of, as it is in the working tree, into a new repository.
+
+    Raises:
+        HostFailed: the root is no git repository.
+    """
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in listed.split("\0"):
+        if name and (root / name).is_file():  # a deleted file is listed until it is committed
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, copy / name, follow_symlinks=False)
+    _git(copy, "init", "--quiet")
+    _git(copy, "add", "--all")
+    _git(copy, "commit", "--quiet", "--no-verify", "--message=As it was when the rehearsal began")
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words],
+        env={**os.environ, **ANONYMOUS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise HostFailed(f"git {words[0]} in {folder}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,1 +1,0 @@
-"""What a rehearsal stands on: a Docker daemon, a registry, a Python image, gcloud's environment."""

@@ -1,0 +1,190 @@
+"""All that a rehearsal stands on, begun and ended in the right order; and gcloud's environment."""
+
+import json
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tools.rehearsal import cloud_run, cloudbuild, resources, storage, tokens
+from tools.rehearsal.base_image import python_image
+from tools.rehearsal.builder import Builder
+from tools.rehearsal.docker import Docker, Launcher, daemon
+from tools.rehearsal.front_door import FrontDoor
+from tools.rehearsal.host import copy_source, registry
+from tools.rehearsal.instance import Launcher as AnyLauncher
+from tools.rehearsal.store import Store
+from tools.rehearsal.web import create_app
+
+PROJECT = "rehearsal"
+BLUEPRINTS = (*resources.BLUEPRINTS, storage.api, cloudbuild.api, cloudbuild.logging, cloud_run.api)
+# Each API that gcloud is sent to, and the path of its endpoint: storage has a version in it.
+ENDPOINTS = {blueprint.name: "" for blueprint in BLUEPRINTS} | {"storage": "storage/v1/"}
+# Another gcloud's settings must not reach ours, nor a person's own values the scripts.
+FOREIGN = ("CLOUDSDK_", "GOOGLE_", "GCLOUD_")
+PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+SETTINGS = {
+    *("REGION", "REPO_NAME", "MODELS", "MODEL_NAME", "PRECISION", "TAG", "PRIVATE", "YES"),
+    *("MIN_INSTANCES", "MAX_INSTANCES"),
+}
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Where everything is.
+
+    Attributes:
+        source: the copy of the repository.
+        registry: host and port.
+        docker: the daemon that builds and runs.
+        store: all that the stand-ins know.
+        environ: what the scripts are to see.
+    """
+
+    source: Path
+    registry: str
+    docker: Docker
+    store: Store
+    environ: Mapping[str, str]
+
+
+@contextmanager
+def rehearsal(
+    folder: Path, root: Path, cache: Path, say: Callable[[str], None]
+) -> Iterator[Rehearsal]:
+    """Have a cloud until the end of the block.
+
+    Args:
+        folder: an empty one.
+        root: of the repository.
+        cache: what is kept for the next rehearsal.
+        say: tells the person who waits.
+
+    Raises:
+        HostFailed: something is missing or does not work.
+    """
+    copy_source(root, folder / "source")
+    store, clean = Store(PROJECT), clean_environ()
+    with (
+        daemon(folder / "docker", clean) as docker,
+        registry(folder / "registry") as address,
+        python_image(docker, folder, cache, say),
+        _metadata_servers() as (known, metadata),
+        _builder(folder, store, docker, address) as builder,
+        cloud(
+            folder, store, known, builder, Launcher(docker, store, metadata, folder / "run")
+        ) as port,
+    ):
+        own = {"PROJECT_ID": PROJECT, "REGISTRY": address, "PAUSE_S": "1"}
+        environ = {**docker.environ, **gcloud_environ(folder / "gcloud", port, store), **own}
+        yield Rehearsal(folder / "source", address, docker, store, environ)
+
+
+@contextmanager
+def _metadata_servers() -> Iterator[tuple[tokens.Tokens, tokens.MetadataServers]]:
+    known = tokens.Tokens()
+    servers = tokens.MetadataServers(known)
+    try:
+        yield known, servers
+    finally:
+        servers.close()
+
+
+@contextmanager
+def _builder(folder: Path, store: Store, docker: Docker, address: str) -> Iterator[Builder]:
+    builder = Builder(folder / "builds", store, docker.environ, address)
+    try:
+        yield builder
+    finally:
+        builder.stop()
+        if not docker.is_private:
+            docker.remove_images(address)
+
+
+@contextmanager
+def cloud(
+    folder: Path, store: Store, known: tokens.Tokens, builder: Builder, launch: AnyLauncher
+) -> Iterator[int]:
+    """Run the stand-ins until the end of the block; yield their port. Their containers end, too."""
+    door = FrontDoor(partial(tokens.entry_status, store, known))
+    run = cloud_run.CloudRun(store, door, launch)
+    parts = (store, known, builder, run, storage.Objects())
+    app = create_app((*BLUEPRINTS, tokens.oauth), parts)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    log = logging.FileHandler(folder / "cloud.log")
+    logging.getLogger().addHandler(log)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.port
+    finally:
+        server.shutdown()
+        server.server_close()
+        run.stop()
+        door.close()
+        logging.getLogger().removeHandler(log)
+        log.close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing: the lines that matter are those of requests nobody knows."""
+
+
+def clean_environ() -> dict[str, str]:
+    """Return this process's variables without those that would steer gcloud or the scripts."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(FOREIGN) and name.lower() not in PROXIES and name not in SETTINGS
+    }
+
+
+def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
+    """Return the variables that point gcloud at the stand-ins, which must be answering.
+
+    gcloud works as a service account whose key is made here and which owns the project.
+    """
+    overrides = {
+        f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/{path}"
+        for api, path in ENDPOINTS.items()
+    }
+    environ = overrides | {
+        "CLOUDSDK_CONFIG": str(folder),
+        "CLOUDSDK_CORE_PROJECT": store.project,
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_CORE_SHOW_STRUCTURED_LOGS": "never",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+        "CLOUDSDK_SURVEY_DISABLE_PROMPTS": "true",
+        "CLOUDSDK_PROXY_TYPE": "http",
+        "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
+        "CLOUDSDK_PROXY_PORT": str(port),
+    }
+    _sign_in(folder, store, clean_environ() | environ)
+    return environ
+
+
+def _sign_in(folder: Path, store: Store, environ: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True)
+    key = folder / "operator.json"
+    genpkey = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+    made = subprocess.run(genpkey, check=True, capture_output=True, text=True)
+    about = {
+        "type": "service_account",
+        "project_id": store.project,
+        "private_key_id": "rehearsal",
+        "private_key": made.stdout,
+        "client_email": store.operator,
+        "client_id": "1",
+        "token_uri": "http://oauth2.test/token",
+    }
+    key.write_text(json.dumps(about), "utf-8")
+    sign_in = ["gcloud", "auth", "activate-service-account", f"--key-file={key}", "--quiet"]
+    subprocess.run(sign_in, env=environ, check=True, capture_output=True)

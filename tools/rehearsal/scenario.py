@@ -1,0 +1,287 @@
+"""The whole rehearsal, in order: what is done, and what must be seen."""
+
+import time
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imgserve.models.catalogue import entry
+from tools.rehearsal.asking import ask_page, asking, predicted
+from tools.rehearsal.progress import Step, StepFailed
+from tools.rehearsal.report import LIMIT_S, Build, Purpose, http
+from tools.rehearsal.stage import REGION, Stage
+
+VERSIONS = {
+    "v1": ("backend_v1", "frontend_v1"),
+    "v2": ("backend_v2", "frontend_v2"),
+    "v3": ("v3_backend", "v3_gateway", "v3_frontend"),
+}
+# The component whose code is changed and broken, its service, and the files.
+COMPONENT, SERVICE, APP = "backend_v1", "backend-v1", "backend_v1/app.py"
+CHANGED = (APP, "imgserve/backend/app.py")
+PICTURE, ANSWER = "espresso.jpg", "espresso"
+# What is written before and after the app's code, by what goes wrong.
+FAULTS = {
+    "does not start": ('raise RuntimeError("This revision is broken on purpose.")\n', ""),
+    "fails its smoke test": ("", "app.view_functions['predict'] = lambda: 1 / 0\n"),
+}
+OK, FORBIDDEN = 200, 403
+
+
+def play(stage: Stage, versions: Collection[str]) -> None:
+    """Do everything.
+
+    Raises:
+        StepFailed: something is not as it should be.
+    """
+    prepare(stage)
+    for version in versions:
+        roll_out(stage, version)
+        if version == "v1":
+            changed = next(build for build in reversed(stage.builds) if build.image == COMPONENT)
+            go_wrong_and_back(stage)
+            go_private(stage, changed.id)
+    read_deliverables(stage, versions)
+    tear_down(stage)
+
+
+# --- setup ---------------------------------------------------------------------------------------
+
+
+def prepare(stage: Stage) -> None:
+    """Set up a new project twice, of which the second time changes nothing; check it."""
+    with stage.progress.step("check.sh of an empty project") as step:
+        step.note(stage.run_failing(step, "check.sh"))
+    with stage.progress.step("setup.sh") as step:
+        stage.run(step, "setup.sh")
+    with stage.progress.step("setup.sh again") as step:
+        before = stage.rehearsal.store.snapshot()
+        stage.run(step, "setup.sh")
+        if changes := dict(stage.rehearsal.store.snapshot().items() ^ before.items()):
+            raise StepFailed(f"it changed {', '.join(changes)}")
+        step.note("nothing changed")
+    with stage.progress.step("check.sh") as step:
+        stage.run(step, "check.sh")
+
+
+# --- each version --------------------------------------------------------------------------------
+
+
+def roll_out(stage: Stage, version: str) -> None:
+    """Build and deploy a version, ask its backend and its page; one build is made twice."""
+    for component in VERSIONS[version]:
+        first, *_ = stage.build(component)
+        variables = {}
+        if component == COMPONENT:
+            change_code(stage, first)
+            variables["TAG"] = first.id
+        with stage.progress.step(f"deploy {component}") as step:
+            stage.deploy(step, component, **variables)
+    with stage.progress.step(f"ask {version}") as step:
+        _ask_backend(step, stage, version)
+        _ask_page(step, stage, version)
+
+
+def _ask_backend(step: Step, stage: Stage, version: str) -> None:
+    """Ask a version's backend as curl would, about each of its models."""
+    paths = [f"/model/{model}/predict" for model in _models(stage, version)] or ["/predict"]
+    for path in paths:
+        url = stage.urls[VERSIONS[version][-2]] + path
+        if (category := predicted(url, stage.picture(PICTURE))) != ANSWER:
+            raise StepFailed(f"{url} takes {PICTURE} for {category!r}")
+        step.note(f"{url}: {ANSWER}")
+
+
+def _ask_page(step: Step, stage: Stage, version: str) -> None:
+    """Ask a version's page; where there is a choice, about its second model, too."""
+    page_url = stage.urls[VERSIONS[version][-1]]
+    for model in ["", *_models(stage, version)[1:2]]:
+        title = entry(model).title if model else ""
+        assert stage.browser, "pages are asked by a browser"  # noqa: S101  for the type checker
+        said = ask_page(stage.browser, page_url, stage.picture(PICTURE), model, title)
+        if ANSWER not in said:
+            raise StepFailed(f"{page_url} says: {said}")
+        step.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
+
+
+def _models(stage: Stage, version: str) -> list[str]:
+    """Return the ids of the models that there are to choose from, the default first."""
+    if version == "v1":
+        return []
+    with http() as session:
+        answer = session.get(f"{stage.urls[VERSIONS[version][-2]]}/models", timeout=LIMIT_S)
+    models: list[str] = answer.json()
+    return models
+
+
+# --- a change of code ----------------------------------------------------------------------------
+
+
+def change_code(stage: Stage, first: Build) -> None:
+    """Change two files, build again, and see that neither base nor models were made anew.
+
+    Nothing runs from the first build's images yet, so the second one pulls all it takes from them.
+    """
+    for name in CHANGED:
+        with (stage.rehearsal.source / name).open("a", encoding="utf-8") as file:
+            file.write("# A line that changes nothing but the file.\n")
+    (second,) = stage.build(COMPONENT, f"build {COMPONENT} after a change of code")
+    with stage.progress.step("compare the two builds") as step:
+        compare(step, first, second)
+
+
+def compare(step: Step, first: Build, second: Build) -> None:
+    """See that only the code differs between two builds.
+
+    Raises:
+        StepFailed: layers were made anew that should not be, or the other way round.
+    """
+    purposes: tuple[Purpose, ...] = ("base", "models")
+    for purpose in purposes:
+        if _digests(first, purpose) != _digests(second, purpose):
+            raise StepFailed(f"the layers of the {purpose} were made anew")
+        step.note(f"{purpose}: the same {len(first.layers[purpose])} layers")
+    if _digests(first, "code") == _digests(second, "code"):
+        raise StepFailed("the code that was changed is not in the image")
+    step.note(_in_words("all", first.seconds, second.seconds))
+    for name, seconds in first.steps.items():
+        step.note(_in_words(name, seconds, second.steps.get(name, 0.0)))
+
+
+def _digests(build: Build, purpose: Purpose) -> list[str]:
+    return [layer.digest for layer in build.layers[purpose]]
+
+
+def _in_words(name: str, first: float, second: float) -> str:
+    ratio = f", {first / second:.1f} times as fast" if first > second >= 1 else ""
+    return f"{name}: {first:.1f} s, then {second:.1f} s{ratio}"
+
+
+# --- broken revisions ----------------------------------------------------------------------------
+
+
+def go_wrong_and_back(stage: Stage) -> None:
+    """Deploy a good revision, broken ones after it, and go back to the first."""
+    first = stage.serving(SERVICE)
+    with stage.progress.step("deploy the changed code") as step, _all_along(step, stage):
+        stage.deploy(step, COMPONENT)
+        if (good := stage.serving(SERVICE)) == first:
+            raise StepFailed(f"{good} still serves: the new revision got no traffic")
+    for kind, fault in FAULTS.items():
+        _try_broken(stage, kind, fault, good)
+    with stage.progress.step("rollback.sh") as step, _all_along(step, stage):
+        stage.run(step, "rollback.sh", COMPONENT)
+        _expect_serving(stage, first)
+        step.note(f"{first} serves again, after {good}")
+
+
+def _try_broken(stage: Stage, kind: str, fault: tuple[str, str], good: str) -> None:
+    app = stage.rehearsal.source / APP
+    whole = app.read_text("utf-8")
+    before, after = fault
+    app.write_text(f"{before}{whole}{after}", "utf-8")
+    try:
+        stage.build(COMPONENT, f"build one that {kind}")
+    finally:
+        app.write_text(whole, "utf-8")
+    with stage.progress.step(f"deploy one that {kind}") as step, _all_along(step, stage):
+        step.note(stage.run_failing(step, f"deploy_{COMPONENT}.sh"))
+        _expect_serving(stage, good)
+        step.note(f"{good} serves as before")
+
+
+def _expect_serving(stage: Stage, revision: str) -> None:
+    if (serving := stage.serving(SERVICE)) != revision:
+        raise StepFailed(f"{serving} serves, not {revision}")
+
+
+def _all_along(step: Step, stage: Stage) -> AbstractContextManager[None]:
+    """Keep asking the service until the end of the block: every answer must come."""
+    return asking(step, f"{stage.urls[COMPONENT]}/predict", stage.picture("cat.jpg"))
+
+
+# --- a private backend ---------------------------------------------------------------------------
+
+
+def go_private(stage: Stage, tag: str) -> None:
+    """Deploy v1 with a private backend, see that it stays private, and make it public again."""
+    with stage.progress.step("deploy v1 with a private backend") as step:
+        stage.deploy(step, COMPONENT, PRIVATE="1", TAG=tag)
+        stage.deploy(step, "frontend_v1")
+    with stage.progress.step("ask v1 with a private backend") as step:
+        _expect_without_token(step, stage, FORBIDDEN)
+        _ask_page(step, stage, "v1")
+    with stage.progress.step("deploys and rollback.sh of a private backend") as step:
+        step.note(stage.run_failing(step, f"deploy_{COMPONENT}.sh", TAG="no-such-build"))
+        _expect_without_token(step, stage, FORBIDDEN)
+        stage.deploy(step, COMPONENT, TAG=tag)
+        stage.run(step, "rollback.sh", COMPONENT)
+        _expect_without_token(step, stage, FORBIDDEN)
+    with stage.progress.step("deploy a public backend again") as step:
+        stage.deploy(step, COMPONENT, PRIVATE="0", TAG=tag)
+        _expect_without_token(step, stage, OK)
+
+
+def _expect_without_token(step: Step, stage: Stage, status: int) -> None:
+    url = f"{stage.urls[COMPONENT]}/hello"
+    with http() as session:
+        found = session.get(url, timeout=LIMIT_S).status_code
+    if found != status:
+        raise StepFailed(f"{url} answered {found} to somebody without a token")
+    step.note(f"{url} without a token: {found}")
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+def read_deliverables(stage: Stage, versions: Collection[str]) -> None:
+    """See that deliverables.yaml has the ids and addresses of all that was rolled out."""
+    with stage.progress.step("read deliverables.yaml") as step:
+        services = yaml.safe_load(Path(stage.rehearsal.source, "deliverables.yaml").read_text())
+        sides = dict(pair for v in versions for pair in sides_of(services["services"][v], v))
+        # Of v3's backends, those of models that are not rehearsed were not rolled out.
+        ours = {
+            name: side
+            for name, side in sides.items()
+            if "back_ends." not in name or f"v3_backend_{name.split('.')[-1]}" in stage.urls
+        }
+        known = {build.id for build in stage.builds}, set(stage.urls.values())
+        for name, side in ours.items():
+            if side["build_id"] not in known[0] or side["service_url"] not in known[1]:
+                raise StepFailed(f"{name} is {side}")
+        if len(ours) != len(stage.urls):
+            raise StepFailed(f"it has {', '.join(ours)}, but {', '.join(stage.urls)} were made")
+        step.note(f"the ids and addresses of {', '.join(ours)}")
+
+
+def sides_of(version: dict[str, Any], name: str) -> list[tuple[str, dict[str, str]]]:
+    """Return what a version is made of, by names like v1.back_end and v3.back_ends.vgg16."""
+    if "build_id" in version:
+        return [(name, version)]
+    return [pair for side, value in version.items() for pair in sides_of(value, f"{name}.{side}")]
+
+
+def tear_down(stage: Stage) -> None:
+    """Delete everything, and see that nothing is left."""
+    with stage.progress.step("teardown.sh") as step:
+        stage.run(step, "teardown.sh", YES="1")
+        listed = {
+            "repository": ("artifacts", "repositories", "list", f"--location={REGION}"),
+            "bucket": ("storage", "buckets", "list"),
+            "account": ("iam", "service-accounts", "list"),
+            "secret": ("secrets", "list"),
+            "service": ("run", "services", "list", f"--region={REGION}"),
+        }
+        if remains := {
+            kind: left for kind, words in listed.items() if (left := stage.gcloud(*words))
+        }:
+            raise StepFailed(f"it left {remains}")
+        end = time.monotonic() + LIMIT_S  # containers have ten seconds to end
+        while running := stage.rehearsal.docker.containers():
+            if time.monotonic() > end:
+                raise StepFailed(f"containers still run: {running}")
+            time.sleep(0.5)
+        step.note("no service, container, repository, bucket, account or secret is left")

@@ -1,1 +1,0 @@
-"""What `make rehearse` does, step by step, and what it found."""
