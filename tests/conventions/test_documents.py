@@ -23,7 +23,7 @@ LEAST_WORDS = 3  # of a quoted message, so that it says which one is meant
 
 def anchors(root: Path, document: str) -> set[str]:
     """Return the names that GitHub gives a document's headings."""
-    headings = [part.heading.lower() for part in sections(root, document)]
+    headings = [section.heading.lower() for section in sections(root, document)]
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
 
 
@@ -67,9 +67,7 @@ def test_make_s_targets_in_sentences_are_there(document: str, root: Path) -> Non
     makefile = (root / "Makefile").read_text()
     named = {match[1] for code in inline(root, document) if (match := TARGET.match(code))}
     assert named
-    assert [
-        target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)
-    ] == []
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -86,7 +84,7 @@ def test_files_in_sentences_are_there(
     named = [code for code in inline(root, document) if FILE.fullmatch(code)]
     assert named
     patterns = {re.sub(r"COMPONENT|NAME", "*", name).rstrip("/") for name in named}
-    there = {above for path in repository_files for above in (path, *path.parents)}
+    there = {place for path in repository_files for place in (path, *path.parents)}
     absent = {name for name in patterns if not any(path.match(name) for path in there)}
     assert absent == set()
 
@@ -119,28 +117,19 @@ def is_said(message: str, said: list[str]) -> bool:
     return any(pattern.search(text) for text in said)
 
 
-def test_messages_of_the_readme_are_those_of_the_code(root: Path, said: list[str]) -> None:
+def test_messages_of_the_readme_are_those_of_the_code_and_say_enough(
+    root: Path, said: list[str]
+) -> None:
     messages = ROW.findall(section(root, "When something goes wrong").text)
     assert len(messages) > 10
     assert [message for message in messages if not is_said(message, said)] == []
+    short = {text for text in messages if len(re.findall(r"[A-Za-z]{3,}", text)) < LEAST_WORDS}
+    assert short <= {"Backend unreachable"}
 
 
-def test_messages_say_enough_to_be_found(root: Path) -> None:
-    messages = ROW.findall(section(root, "When something goes wrong").text)
-    short = [text for text in messages if len(re.findall(r"[A-Za-z]{3,}", text)) < LEAST_WORDS]
-    assert set(short) <= {"Backend unreachable"}
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "Port ... is taken. Stop what uses him",
-        "model ... is still laden",
-        "imgserve cannot end: ...",
-    ],
-)
-def test_message_that_nobody_says_is_found_out(message: str, said: list[str]) -> None:
-    assert not is_said(message, said)
+def test_message_that_nobody_says_is_found_out(said: list[str]) -> None:
+    for message in ("Port ... is taken. Stop what uses him", "imgserve cannot end: ..."):
+        assert not is_said(message, said)
 
 
 # --- the table of CONTRIBUTING.md ------------------------------------------------------------
