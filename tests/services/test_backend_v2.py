@@ -115,7 +115,7 @@ def test_a_model_whose_weights_cannot_be_had_is_absent_and_the_rest_work(
         return described
 
     wait_until(lambda: state()["state"] == "absent")
-    assert "could not be had" in state()["detail"]
+    assert "could not be downloaded" in state()["detail"]
     answer = ask(requests.Session(), f"{backend.url}/predict", "coffee.png")
     assert answer["category"] == "espresso"
     backend.stop()
