@@ -31,6 +31,7 @@ from tests.unit.page_driver import (
     stand_between,
     submit,
 )
+from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
 
@@ -182,8 +183,10 @@ class Answers:
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
-    last = threading.Event()
-    answers = Answers(first=lambda: last.wait(10) and "", second=lambda: last.set() or "")
+    def second_is_shown() -> bool:
+        return any(isinstance(stages[SECOND], Answered) for stages in answers.shown)
+
+    answers = Answers(first=lambda: wait_until(second_is_shown) or "", second=lambda: "")
     assert list(answers.compare().outcomes) == [FIRST, SECOND]
     assert any(
         isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
