@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from imgserve.contract import Prediction, PredictOptions
-from imgserve.errors import HttpError, ModelError, WorkerLost, http_errors
+from imgserve.errors import ModelError, WorkerLost, http_errors
 from imgserve.settings import BackendSettings
 
 # What runs a model, by ENGINE. Only a process of its own imports either.
@@ -263,8 +263,3 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def rejection(error: HttpError | ModelError) -> Rejected:
-    """Return the message that carries a deliberate error to the backend."""
-    return Rejected(str(error), error.slug if isinstance(error, HttpError) else "")

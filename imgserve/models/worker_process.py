@@ -27,7 +27,6 @@ from imgserve.models.worker import (
     Ready,
     Rejected,
     receive,
-    rejection,
     send,
 )
 from imgserve.settings import MIB, BackendSettings
@@ -85,12 +84,11 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
     try:
         return classifier.classify(job.data, options, limit_pixels=settings.max_image_pixels)
     except HttpError as exc:
-        return rejection(exc)
+        return Rejected(str(exc), exc.slug)
     except MemoryError:
         log.error("a picture needs more memory than a worker may use")
-        return rejection(
-            WorkerLost("this picture needs more memory than a worker may use: send a smaller one")
-        )
+        detail = "this picture needs more memory than a worker may use: send a smaller one"
+        return Rejected(detail, WorkerLost.slug)
     except Exception:
         log.exception("a picture could not be classified")
         return InternalFailure()
