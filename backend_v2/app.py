@@ -6,7 +6,7 @@ from imgserve.backend.app import many_models_app
 from imgserve.backend.boot import settings_or_exit
 from imgserve.models.catalogue import choices
 from imgserve.models.pool import WorkerPool
-from imgserve.settings import MIB
+from imgserve.units import MIB
 
 settings = settings_or_exit(os.environ)
 models = choices(settings.models, settings.model_name)

@@ -11,7 +11,7 @@ page.show_header()
 settings = page.read_settings(os.environ)
 backend = connect(settings.backend_url, settings)
 
-page.choose_picture()
+page.choose_picture(settings.max_image_bytes)
 answer = st.empty()
 page.offer_samples()
 page.show_footer()

@@ -12,7 +12,7 @@ settings = page.read_settings(os.environ)
 backend = connect(settings.backend_url, settings)
 
 models = st.container()
-page.choose_picture()
+page.choose_picture(settings.max_image_bytes)
 answer = st.empty()
 page.offer_samples()
 page.show_footer()

@@ -26,7 +26,7 @@ PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-Id"
 
 CLASSES = 1000
-FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF", "TIFF")
 
 TopK = Annotated[
     int,
@@ -35,7 +35,10 @@ TopK = Annotated[
 Thumbnail = Annotated[
     bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
 ]
-Url = Annotated[str, Meta(description="Public http or https address of the picture.")]
+Url = Annotated[
+    str,
+    Meta(description="Public http or https address of the picture, or the picture as a data: URL."),
+]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
@@ -93,6 +96,9 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     thumbnail: Annotated[
         str | None, Meta(description="JPEG data URI, upright and cropped, where asked for.")
     ] = None
+    incomplete: Annotated[
+        bool, Meta(description="True where the end of the picture's file is missing.")
+    ] = False
 
 
 class Choice(Struct, frozen=True):

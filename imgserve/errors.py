@@ -21,6 +21,8 @@
     │   ├── DamagedPicture        422  the format is right, the data is not
     │   ├── InternalError         500  a fault of ours; the log has the traceback
     │   ├── PictureHostFailed     502  the picture's host failed or answered an error
+    │   │   ├── PictureHostRefused    502  and asking again does not help
+    │   │   └── PictureHostBusy       502  it says when to ask again
     │   ├── Busy                  503  the queue is full
     │   ├── NotReady              503  the model is not loaded
     │   │   ├── ModelUnavailable  503  and could not be: waiting does not help
@@ -127,6 +129,18 @@ class InternalError(HttpError):
 
 class PictureHostFailed(HttpError):
     status, title, slug = 502, "Picture host failed", "picture-host-failed"
+
+
+class PictureHostRefused(PictureHostFailed):
+    status, title, slug = 502, "Picture host refused", "picture-host-refused"
+
+
+class PictureHostBusy(PictureHostFailed):
+    status, title, slug = 502, "Picture host busy", "picture-host-busy"
+
+    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s: int = retry_after_s
 
 
 class Busy(HttpError):

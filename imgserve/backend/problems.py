@@ -17,6 +17,7 @@ from imgserve.errors import (
     PictureTooLarge,
     UnknownRoute,
 )
+from imgserve.units import mebibytes
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
             return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
         case werkzeug.RequestEntityTooLarge():
             return PictureTooLarge(
-                f"the request is larger than a picture of {limit_bytes} bytes: send a smaller one"
+                f"the request is larger than a picture of {mebibytes(limit_bytes)}: "
+                "use a smaller one"
             )
         case _:
             return InvalidRequest(f"the request cannot be read: {error.description}")

@@ -1,6 +1,7 @@
 """Parse a request: a picture, by URL or in the body, and options."""
 
 import io
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -17,11 +18,12 @@ from imgserve.contract import (
     PredictRequest,
 )
 from imgserve.errors import InvalidRequest, PictureTooLarge
+from imgserve.pictures.data_url import data_in, is_data_url
+from imgserve.units import mebibytes
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-JSON_LIMIT_BYTES = 64 * 1024
 KEY = "key"  # where Google's API Gateway takes its API key, and passes it on
 HOW_TO_SEND = (
     'send JSON {"url": "https://..."} with Content-Type: application/json, or the picture itself: '
@@ -101,24 +103,31 @@ def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> Pr
         PictureTooLarge: the picture has more than ``limit_bytes`` bytes.
     """
     if request.mimetype.startswith("image/"):
-        data = _within(request.get_data(cache=False), limit_bytes)
+        data = _within(_body(request), limit_bytes)
         return PredictionRequest(_options(request.args, types, ignored=KEY), data=data)
     _refuse_query(request, types)
     if request.mimetype == "application/json":
-        return _by_url(request.get_data(cache=False), types)
+        return _by_url(_body(request), types, limit_bytes)
     if request.mimetype == "multipart/form-data":
         return _by_form(request, types, limit_bytes)
     given = f"of type {request.mimetype}" if request.mimetype else "without a type"
     raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
 
 
-def _by_url(body: bytes, types: RequestTypes) -> PredictionRequest:
-    if len(body) > JSON_LIMIT_BYTES:
-        raise InvalidRequest(f"the JSON body has more than {JSON_LIMIT_BYTES} bytes: {HOW_TO_SEND}")
+def _body(request: Request) -> bytes:
+    data = request.get_data(cache=False)
+    if request.content_length is None:
+        request.stream.read(1)  # raises where the limit has cut off a body sent in pieces
+    return data
+
+
+def _by_url(body: bytes, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
     try:
-        request = msgspec.json.decode(body, type=types.body)
+        request = msgspec.json.decode(body.removeprefix(BOM_UTF8), type=types.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
+    if is_data_url(request.url):
+        return PredictionRequest(request, data=_within(data_in(request.url), limit_bytes))
     return PredictionRequest(request, url=request.url)
 
 
@@ -126,7 +135,8 @@ def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> Predict
     try:
         files = request.files.getlist(IMAGE_FIELD)
     except RequestEntityTooLarge as exc:
-        if (request.content_length or 0) > (request.max_content_length or 0):
+        limit = request.max_content_length or 0
+        if (request.content_length or limit + 1) > limit:
             raise
         raise InvalidRequest(
             f"the form has too many fields, or too long a one: {HOW_TO_SEND}"
@@ -162,9 +172,10 @@ def _refuse_query(request: Request, types: RequestTypes) -> None:
 
 def _within(data: bytes, limit_bytes: int) -> bytes:
     if not data:
-        raise InvalidRequest(f"the picture is empty: {HOW_TO_SEND}")
+        raise InvalidRequest("the picture is empty: choose it again")
     if len(data) > limit_bytes:
         raise PictureTooLarge(
-            f"the picture has {len(data)} bytes, {limit_bytes} are allowed: send a smaller one"
+            f"the picture has {mebibytes(len(data))}; at most {mebibytes(limit_bytes)} are "
+            "accepted: use a smaller one"
         )
     return data

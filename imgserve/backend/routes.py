@@ -63,6 +63,8 @@ class Backend:
             limit_bytes=settings.max_image_bytes,
             timeout_s=settings.fetch_timeout_s,
             allowed_addresses=settings.allowed_addresses,
+            contact=settings.fetch_contact,
+            certificates=settings.ssl_cert_file,
         )
         self.metrics.watch(
             waiting=lambda: self.admission.inside - pool.computing,
@@ -115,6 +117,7 @@ def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> 
         predictions=result.predictions,
         timings_ms=timings,
         thumbnail=result.thumbnail,
+        incomplete=result.incomplete,
     )
 
 

@@ -23,6 +23,8 @@ from imgserve.frontend.session import Batch, Question, current_question
 LOOKING = "Looking at the picture …"
 WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
 
+INCOMPLETE = "The end of this picture's file is missing. The answer is about the part above."
+
 Outcome = Answered | Comparison | Table | Failure
 
 
@@ -127,6 +129,8 @@ def _show_answered(answered: Answered) -> None:
             st.image(answered.thumbnail, width="stretch", alt=alt_text)
     with chart:
         _show_chart(answer.predictions)
+    if answer.incomplete:
+        st.info(INCOMPLETE)
     st.caption(plain(f"Model: {answer.model}") + "  \n" + plain(times(answered)))
 
 

@@ -13,6 +13,7 @@ from imgserve.errors import (
     BackendUnreachable,
     CallerNotAllowed,
     IdentityUnavailable,
+    PictureHostRefused,
     RequestRefused,
 )
 
@@ -102,7 +103,8 @@ def joined(names: Sequence[str]) -> str:
 def failure(error: BackendError) -> Failure:
     """Return what the page says about this error."""
     if isinstance(error, RequestRefused):
-        return Failure(as_sentence(str(error)), again=error.status >= 500)  # noqa: PLR2004
+        again = error.status >= 500 and error.slug != PictureHostRefused.slug  # noqa: PLR2004
+        return Failure(as_sentence(str(error)), again=again)
     return FAILURES[type(error)]
 
 

@@ -15,11 +15,12 @@ from imgserve.frontend.session import (
     follow_link,
     forget_question,
 )
+from imgserve.units import mebibytes
 
-UPLOAD_LIMIT_MIB = 10  # a backend's default MAX_IMAGE_BYTES
-LIMITS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}, up to {UPLOAD_LIMIT_MIB} MiB."
 BATCH_LIMIT = 50
-FILE_ENDINGS = ["jpg", *(name.lower() for name in FORMATS)]
+# What the page takes from a device, to say itself what is wrong with it; Streamlit would only mark
+# the file and explain in a tooltip.
+UPLOAD_MIB = 64
 SAMPLES_DIR = Path(__file__).parents[1] / "samples"
 SAMPLES: Mapping[str, Path] = {
     "Cat": SAMPLES_DIR / "cat.jpg",
@@ -30,16 +31,20 @@ SAMPLES: Mapping[str, Path] = {
 ANYTHING = (".*", "")
 
 
-def choose_picture() -> None:
-    """Draw the ways to name a picture, and remember what was asked."""
+def choose_picture(limit_bytes: int) -> None:
+    """Draw the ways to name a picture, of at most this size, and remember what was asked."""
     follow_link()
+    limits = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}, up to {mebibytes(limit_bytes)}."
     link, upload, batch = st.tabs(["Paste a link", "Upload", "Many links"])
     with link:
         _link_form()
+        st.caption(limits)
     with upload:
-        _uploader()
+        _uploader(limit_bytes)
+        st.caption(limits)
     with batch:
         _batch_form()
+        st.caption(f"Up to {BATCH_LIMIT} addresses. {limits}")
 
 
 def offer_samples() -> None:
@@ -66,18 +71,18 @@ def _link_form() -> None:
             validate=ANYTHING,
         )
         st.form_submit_button("Classify", type="primary", on_click=_ask_link)
-    st.caption(LIMITS)
 
 
-def _uploader() -> None:
+def _uploader(limit_bytes: int) -> None:
     st.file_uploader(
         "Picture from this device",
         key="upload",
-        type=FILE_ENDINGS,
-        max_upload_size=UPLOAD_LIMIT_MIB,
+        max_upload_size=UPLOAD_MIB,
         on_change=_ask_upload,
+        args=(limit_bytes,),
     )
-    st.caption(LIMITS)
+    if problem := st.session_state.get("upload_problem"):
+        st.warning(problem)
 
 
 def _batch_form() -> None:
@@ -89,7 +94,6 @@ def _batch_form() -> None:
             placeholder="https://example.com/cat.jpg\nhttps://example.com/dog.jpg",
         )
         st.form_submit_button("Classify all", type="primary", on_click=_ask_batch)
-    st.caption(f"Up to {BATCH_LIMIT} addresses. {LIMITS}")
     if problem := st.session_state.get("batch_problem"):
         st.warning(problem)
 
@@ -99,10 +103,17 @@ def _ask_link() -> None:
         ask(LinkedPicture(url))
 
 
-def _ask_upload() -> None:
+def _ask_upload(limit_bytes: int) -> None:
     file = st.session_state.upload
-    if file:
-        ask(PictureFile(file.getvalue(), file.type))
+    st.session_state.upload_problem = ""
+    if file and file.size > limit_bytes:
+        forget_question()
+        st.session_state.upload_problem = (
+            f"This file has {mebibytes(file.size)}; at most {mebibytes(limit_bytes)} are accepted. "
+            "Choose a smaller one."
+        )
+    elif file:
+        ask(PictureFile(file.getvalue(), file.type or "application/octet-stream"))
     elif isinstance(current_question(), PictureFile):
         forget_question()  # its picture was taken away
 

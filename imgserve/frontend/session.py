@@ -55,6 +55,8 @@ def current_question() -> Question | None:
 def ask(question: Question) -> None:
     """Remember the question, forget the last answer, and let the address bar follow."""
     url = question.url if isinstance(question, LinkedPicture) else None
+    if url and url[:5].lower() == "data:":
+        url = None  # it is the picture itself, too long for the address bar
     st.session_state.question, st.session_state.linked = question, url
     forget_outcome()
     if url is None:

@@ -51,7 +51,9 @@ class Classifier:
     def classify(self, data: bytes, options: PredictOptions, *, limit_pixels: int) -> Result:
         """Return what is on a picture's file; errors as ``decode``."""
         began = perf_counter()
-        picture = decode(data, limit_pixels=limit_pixels, least_side=least_side(self.transform))
+        picture, incomplete = decode(
+            data, limit_pixels=limit_pixels, least_side=least_side(self.transform)
+        )
         decoded = perf_counter()
         crops = crop(picture, self.transform)
         cropped = perf_counter()
@@ -63,6 +65,7 @@ class Classifier:
             preprocess_ms=_ms(cropped - decoded),
             inference_ms=_ms(inferred - cropped),
             thumbnail=thumbnail(crops[0]) if options.thumbnail else None,
+            incomplete=incomplete,
         )
 
     def _most_probable(self, probabilities: Probabilities, count: int) -> list[Prediction]:

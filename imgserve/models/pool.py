@@ -26,7 +26,8 @@ from imgserve.models.loading import prepare
 from imgserve.models.model import Model
 from imgserve.models.slot_queue import SlotQueue
 from imgserve.models.worker import Result, Worker, WorkerExited
-from imgserve.settings import MIB, BackendSettings
+from imgserve.settings import BackendSettings
+from imgserve.units import MIB
 
 log = logging.getLogger(__name__)
 
@@ -270,8 +271,7 @@ class WorkerPool:
     def _let_one_leave(self, *, besides: Model) -> bool:
         """Take the least recently used model out of the table; return whether there was one.
 
-        One that no request uses goes before one that must be waited for. From now on a request
-        for it loads it anew.
+        One that no request uses goes before one that must be waited for.
         """
         with self._changed:
             others = [m for m in self._models.values() if m is not besides and m.workers]

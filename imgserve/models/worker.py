@@ -55,6 +55,7 @@ class Result(msgspec.Struct, tag=True, frozen=True):
     Attributes:
         predictions: as many as were asked for, most probable first.
         thumbnail: JPEG data URI of what the model saw, where it was asked for.
+        incomplete: whether the end of the file is missing.
     """
 
     predictions: list[Prediction]
@@ -62,6 +63,7 @@ class Result(msgspec.Struct, tag=True, frozen=True):
     preprocess_ms: float
     inference_ms: float
     thumbnail: str | None = None
+    incomplete: bool = False
 
 
 class Rejected(msgspec.Struct, tag=True, frozen=True):

@@ -29,7 +29,8 @@ from imgserve.models.worker import (
     receive,
     send,
 )
-from imgserve.settings import MIB, BackendSettings
+from imgserve.settings import BackendSettings
+from imgserve.units import MIB
 
 log = logging.getLogger("imgserve.worker")
 

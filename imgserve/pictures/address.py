@@ -1,64 +1,97 @@
-"""The addresses that pictures may be fetched from: URL, host address and port.
+"""The addresses that pictures may be fetched from: URL, host address and port."""
 
-Microsoft's AntiSSRF enforces the rules about addresses: every address that a host name resolves to
-must be allowed, and the connection goes to one of the addresses that were checked.
-"""
-
-import ipaddress
-from collections.abc import Sequence
-from ipaddress import IPv6Network
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import chain, zip_longest
 from typing import Final
 from urllib.parse import urlsplit
 
-from AntiSSRF import AntiSSRFPolicy, PolicyConfigOptions
+from AntiSSRF.ipaddress_ranges import IPAddressRanges
 from requests import PreparedRequest
 from requests.exceptions import RequestException
 
-from imgserve import __version__
-from imgserve.contract import FORMATS
-from imgserve.errors import InvalidUrl
+from imgserve.errors import AddressNotAllowed, InvalidUrl, PictureHostRefused
 
-# Practically every server and proxy accepts this; RFC 9110, 4.1 asks for at least 8000.
-LIMIT_URL_CHARS: Final = 2048
+# RFC 9110, 4.1 asks for at least 8000.
+LIMIT_URL_CHARS: Final = 8000
 PORTS: Final = (80, 443)
 
-# All of IPv6 except 2000::/3, the only part assigned for public use (IANA, "Internet Protocol
-# Version 6 Address Space"), and except IPv4 itself, which AntiSSRF holds as IPv4-mapped addresses.
-# AntiSSRF 1.0.0 accepts most unassigned ranges, and other spellings of IPv4 addresses such as
-# ::7f00:1 (RFC 4291, 2.5.5.1). This makes 96 ranges; checking an address takes 0.06 ms.
-IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
-NOT_PUBLIC: Final = (
-    "4000::/2",
-    "8000::/1",
-    *map(str, IPv6Network("::/3").address_exclude(IPV4_MAPPED)),
-    # AntiSSRF's list has it today; listed here so that a later version cannot drop it unnoticed.
-    "168.63.129.16/32",  # Azure's host: Microsoft Learn, "What is IP address 168.63.129.16?"
+Address = IPv4Address | IPv6Address
+
+# IPv4 addresses in IPv6's clothes: mapped (RFC 4291, 2.5.5.2), and translated for networks without
+# IPv4 (NAT64, RFC 6052, 2.1), where each IPv4-only host has such an address.
+WITH_IPV4_INSIDE: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+# Microsoft's list of what is not public, and all of IPv6 except 2000::/3, the only part assigned
+# for public use (IANA, "Internet Protocol Version 6 Address Space"): the list lacks most unassigned
+# ranges, and other spellings of IPv4 addresses such as ::7f00:1 (RFC 4291, 2.5.5.1).
+NOT_PUBLIC: Final = tuple(
+    ip_network(block)
+    for block in (
+        *IPAddressRanges.recommended_latest,
+        "::/3",
+        "4000::/2",
+        "8000::/1",
+        # In the list today; here so that a later version cannot drop it unnoticed.
+        "168.63.129.16/32",  # Azure's host: Microsoft Learn, "What is IP address 168.63.129.16?"
+    )
 )
 
-# `identity`: a picture is compressed already, and no decompression bomb is decoded.
-HEADERS: Final = {
-    "User-Agent": f"imgserve/{__version__}",
-    "Accept": ",".join(f"image/{name.lower()}" for name in FORMATS) + ",*/*;q=0.1",
-    "Accept-Encoding": "identity",
-}
+# What people paste along: spaces and control characters, and what takes no room on the screen.
+EDGES: Final = "".join(map(chr, range(33))) + "\x7f\xa0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+WITHOUT_BREAKS: Final = str.maketrans("", "", "\t\n\r")
 
 
-def request_for(url: str) -> PreparedRequest:
+def cleaned(url: str) -> str:
+    """Return an address as browsers read it (URL standard, 4.4).
+
+    Tabs and line breaks go, and a backslash before the query is a slash.
+
+    Raises:
+        InvalidUrl: it is no web address; the message says what else it is.
+    """
+    url = url.strip(EDGES).translate(WITHOUT_BREAKS)
+    scheme = url.partition(":")[0].lower()
+    if scheme == "blob":
+        raise InvalidUrl(
+            "An address that begins with blob: works only inside the browser that made it: "
+            "save the picture and upload it."
+        )
+    if scheme == "file" or re.match(r"/[^/]|[a-z]:\\", url, re.IGNORECASE):
+        raise InvalidUrl("This address is of a file on your own device: upload the file instead.")
+    path = re.split("[?#]", url, maxsplit=1)[0]
+    return path.replace("\\", "/") + url[len(path) :]
+
+
+def host_in(url: str) -> str:
+    """Return the host as it stands in a web address."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
+
+
+def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
     """Return the request for a picture's URL.
 
     The checks look at the URL as it will be sent, not at the text that came in, so no second
     parser can read a different host out of it.
 
     Raises:
-        InvalidUrl: the URL is malformed, is not http or https, or holds a user name or password.
+        InvalidUrl: the URL is malformed, too long, is not http or https, or holds a user name or
+            password.
     """
+    url = cleaned(url)
+    if len(url) > LIMIT_URL_CHARS:
+        raise InvalidUrl(
+            f"The picture's address is longer than {LIMIT_URL_CHARS} characters: "
+            "use a shorter one, or upload the picture."
+        )
     if not url.lower().startswith(("http://", "https://")):
         raise InvalidUrl(
             "The picture's address must start with http:// or https://: paste the whole address."
         )
     request = PreparedRequest()
     try:
-        request.prepare(method="GET", url=url, headers=HEADERS)
+        request.prepare(method="GET", url=url, headers=headers)
         parts = urlsplit(str(request.url))
     except (RequestException, ValueError) as exc:
         raise InvalidUrl("The picture's address is malformed: check it for typing errors.") from exc
@@ -74,33 +107,69 @@ class AddressRules:
     """Allows public addresses on the usual ports, and ``allowed`` addresses on any port."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
-        """Set the policy.
+        """Set the rules.
 
         Args:
             allowed: addresses or CIDR ranges that need not be public.
         """
-        self.policy = AntiSSRFPolicy(PolicyConfigOptions.EXTERNAL_ONLY_LATEST)
-        self.policy.add_denied_addresses(NOT_PUBLIC)
-        self.policy.allow_plain_text_http = True
-        if allowed:
-            self.policy.add_allowed_addresses(allowed)
-        # The policy holds IPv4 ranges as IPv4-mapped IPv6 ranges.
-        self._allowed = [block.get_network() for block in self.policy.allowed_addresses]
+        self._allowed = tuple(ip_network(block) for block in allowed)
 
-    def check_port(self, address: str, port: int) -> None:
-        """Refuse an unusual port, unless the address about to be connected to is allowed.
+    def addresses_of(self, host: str, port: int, shown: str) -> list[Address]:
+        """Return the addresses of a host in the order to try them, IPv6 and IPv4 in turn.
+
+        Within each family the order is the system's, and so is the family to begin with (RFC 8305,
+        4). Who connects to one of these connects to what was checked, whatever the name means a
+        moment later.
+
+        Args:
+            host: a name or an address.
+            port: of the connection.
+            shown: what messages call the host.
 
         Raises:
-            InvalidUrl: neither the port nor the address is allowed.
+            AddressNotAllowed: one of them is neither public nor allowed.
+            InvalidUrl: it is no host's name; or the port is unusual, and an address not allowed.
+            PictureHostRefused: the host is not found.
         """
-        if port not in PORTS and not self._is_allowed(address):
+        addresses = _looked_up(host, port, shown)
+        others = [address for address in addresses if not self._is_allowed(address)]
+        if not all(map(is_public, others)):
+            raise AddressNotAllowed(
+                f"{shown} has no public address: "
+                "use a picture that anyone on the internet can open, or upload it."
+            )
+        if others and port not in PORTS:
             raise InvalidUrl(
                 f"The picture's address uses or redirects to port {port}: "
                 "pictures are fetched from ports 80 and 443 only."
             )
+        first = [address for address in addresses if address.version == addresses[0].version]
+        second = [address for address in addresses if address.version != addresses[0].version]
+        return [address for address in chain(*zip_longest(first, second)) if address]
 
-    def _is_allowed(self, address: str) -> bool:
-        found = ipaddress.ip_address(address)
-        if isinstance(found, ipaddress.IPv4Address):
-            found = ipaddress.IPv6Address(f"::ffff:{found}")
-        return any(found in network for network in self._allowed)
+    def _is_allowed(self, address: Address) -> bool:
+        return any(address in network or _inside(address) in network for network in self._allowed)
+
+
+def _looked_up(host: str, port: int, shown: str) -> list[Address]:
+    try:
+        found = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    except UnicodeError as exc:  # such as "a..b"
+        raise InvalidUrl(f"{shown} is not a host's name: check the address.") from exc
+    except OSError as exc:
+        raise PictureHostRefused(
+            f"{shown} was not found: check the address for typing errors."
+        ) from exc
+    return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
+
+
+def is_public(address: Address) -> bool:
+    """Return whether anyone on the internet can reach an address."""
+    return not any(_inside(address) in network for network in NOT_PUBLIC)
+
+
+def _inside(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address stands for, else the address itself."""
+    if any(address in network for network in WITH_IPV4_INSIDE):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address

@@ -1,29 +1,32 @@
-"""Connections to the hosts of pictures: ports are checked, and a fetch can end its own."""
+"""Connections to the hosts of pictures: only to addresses that were checked, two a host at once."""
 
 import os
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import certifi
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import connection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from imgserve.errors import PictureHostFailed, PictureHostTimeout
+from imgserve.errors import HttpError, PictureHostFailed, PictureHostTimeout
 from imgserve.pictures.address import AddressRules
 
-# Connections kept open for the next fetch.
-HOSTS: Final = 16
-CONNECTIONS_PER_HOST: Final = 16
+# Hosts whose connections are kept for the next fetch.
+HOSTS: Final = 128
+# More at once and hosts begin to refuse: Wikimedia asks for fewer than three.
+CONNECTIONS_PER_HOST: Final = 2
+# An address that does not answer by then gives way to the next one.
+LIMIT_CONNECT_S: Final = 2.0
 
 
 class Attempt:
@@ -94,48 +97,53 @@ class Attempt:
                 with suppress(OSError):  # the host has closed it already
                     duplicate.shutdown(socket.SHUT_RDWR)
 
+    def connect(self, host: str, port: int, socket_options: Any) -> socket.socket:
+        """Return a connection to the first address of a host that takes one.
+
+        Raises:
+            HttpError: the host is not allowed, not found or cannot be reached, or no time is left.
+        """
+        failure: OSError | None = None
+        addresses = self.rules.addresses_of(host, port, self.host)
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            limit_s = self.remaining_s()
+            if left > 1:
+                limit_s = min(LIMIT_CONNECT_S, limit_s / left)
+            try:
+                where = (str(address), port)
+                return connection.create_connection(where, limit_s, socket_options=socket_options)
+            except OSError as exc:
+                failure = exc
+        if isinstance(failure, TimeoutError):
+            raise self.too_slow() from failure
+        raise PictureHostFailed(
+            f"{self.host} cannot be reached: try again later, or use a picture from another host."
+        ) from failure
+
 
 # The fetch that a connection works for: each fetch has its own thread, and so its own context.
 current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
 
 
 class PictureConnection(HTTPConnection):
-    """A connection to an address that AntiSSRF has checked."""
+    """A connection to an address that was checked."""
 
     def _new_conn(self) -> socket.socket:
         attempt = current_attempt.get()
-        attempt.rules.check_port(self.host, self.port)
-        # A second try has less time than the first.
-        self.timeout = attempt.remaining_s()
-        try:
-            sock = super()._new_conn()
-        except NewConnectionError as exc:  # in urllib3 2 a subclass of ConnectTimeoutError
-            raise PictureHostFailed(
-                "The picture's host cannot be reached: check that the address opens in a browser."
-            ) from exc
-        except ConnectTimeoutError as exc:
-            raise attempt.too_slow() from exc
+        sock = attempt.connect(self._dns_host, self.port, self.socket_options)
         try:
             attempt.adopt(sock)
-        except BaseException:
+            sock.settimeout(attempt.remaining_s())
+        except HttpError:
             sock.close()
             raise
         return sock
 
-    def request(  # type: ignore[override]
-        self,
-        method: str,
-        url: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        **options: bool,
-    ) -> None:
+    def request(self, *what: Any, **options: Any) -> None:
         """Send a request, perhaps over a connection that an earlier fetch has used."""
         if self.sock is not None:
             current_attempt.get().adopt(self.sock)
-        named = dict(headers or {})
-        named["Host"] = self._host_header(named["Host"])
-        super().request(method, url, body=body, headers=named, **options)
+        super().request(*what, **options)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Return the response with its body still unread."""
@@ -146,40 +154,33 @@ class PictureConnection(HTTPConnection):
             os.close(sock.detach())
             raise
 
-    def _host_header(self, host: str) -> str:
-        """Return the header with what AntiSSRF leaves out: IPv6 brackets and an unusual port."""
-        bracketed = f"[{host}]" if ":" in host else host
-        return bracketed if self.port == self.default_port else f"{bracketed}:{self.port}"
-
 
 class SecurePictureConnection(PictureConnection, HTTPSConnection):
     """The same over TLS."""
 
 
 class PicturePool(HTTPConnectionPool):
-    """Connections to one address and port."""
+    """Connections to one host and port."""
 
     ConnectionCls = PictureConnection
 
 
 class SecurePicturePool(HTTPSConnectionPool):
-    """Connections to one address, port and host name."""
+    """The same over TLS."""
 
     ConnectionCls = SecurePictureConnection
 
 
-def tls_context() -> ssl.SSLContext:
-    """Return a context that trusts the usual authorities; making one takes milliseconds."""
-    context = create_urllib3_context()
+def picture_hosts(certificates: Path | None = None) -> PoolManager:
+    """Return the connections to all hosts; threads may share it. Proxies are left aside.
+
+    Args:
+        certificates: a file of authorities to trust beside the usual ones.
+    """
+    context: ssl.SSLContext = create_urllib3_context()
     context.load_verify_locations(certifi.where())
-    return context
-
-
-def guarded_adapter(rules: AddressRules) -> HTTPAdapter:
-    """Return the transport that enforces the rules; threads may share it."""
-    session = rules.policy.get_antissrf_session()
-    adapter: HTTPAdapter = session.get_adapter("https://")
-    # Only a session, which is not used, would read proxies from the environment.
-    adapter.init_poolmanager(HOSTS, CONNECTIONS_PER_HOST, ssl_context=tls_context())
-    adapter.poolmanager.pool_classes_by_scheme = {"http": PicturePool, "https": SecurePicturePool}
-    return adapter
+    if certificates:
+        context.load_verify_locations(certificates)
+    manager = PoolManager(HOSTS, maxsize=CONNECTIONS_PER_HOST, block=True, ssl_context=context)
+    manager.pool_classes_by_scheme = {"http": PicturePool, "https": SecurePicturePool}
+    return manager

@@ -1,41 +1,25 @@
 """Decode a stranger's picture: 8-bit RGB, upright, on white where it is transparent."""
 
-from typing import Final
+import struct
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin
-from PIL import WebPImagePlugin as WebpImagePlugin
+from PIL import Image, ImageFile
 
-from imgserve.contract import FORMATS
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.pictures.decode_limits import ReadLimitedFile, check_jpeg, check_png
-
-# Importing these registers them. Pillow would import forty other plugins to find WebP by itself.
-PLUGINS: Final = (
-    BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebpImagePlugin,
-)  # fmt: skip
-
-CHECKS: Final = {"JPEG": check_jpeg, "PNG": check_png}
-PREFIX_BYTES: Final = 16  # as many as Pillow's plugins need to recognise a format
-ACCEPTED: Final = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-
-# How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
-# specifications. An ISO media file names its brand in bytes 4 to 12 (ISO/IEC 14496-12, 4.3).
-SIGNATURES: Final = (
-    ((b"<!doctype html", b"<html", b"<head", b"<body"), "a web page (HTML)"),
-    ((b"<svg", b"<?xml"), "a drawing or document in XML, such as SVG"),
-    ((b"%pdf-",), "a PDF document"),
-    ((b"ii*\0", b"mm\0*"), "a TIFF picture"),
-    ((b"\0\0\1\0",), "an icon (ICO)"),
-    ((b"\xff\x0a", b"\0\0\0\x0cjxl "), "a JPEG XL picture"),
-    ((b"{", b"["), "JSON"),
+from imgserve.pictures.decode_limits import (
+    LIMIT_EXIF_BYTES,
+    LIMIT_READS,
+    ReadLimitedFile,
+    check_jpeg,
+    check_tiff,
+    essential_png,
 )
-BRANDS: Final = {
-    b"avif": "an AVIF picture",
-    b"avis": "an AVIF picture",
-    b"heic": "a HEIC photo",
-    b"heix": "a HEIC photo",
-    b"mif1": "a HEIF picture",
-}
+from imgserve.pictures.formats import format_of
+from imgserve.pictures.incomplete import fill, known_pixels, share
+from imgserve.units import megapixels
+
+ANOTHER: Final = "save the picture again, or use another."
 
 ORIENTATION: Final = 0x0112  # EXIF 2.32, 4.6.4
 UPRIGHT: Final = {
@@ -51,10 +35,26 @@ UPRIGHT: Final = {
 # JPEG (ITU-T T.81, B.2.2) and GIF allow no more; WebP allows 16383. Pillow keeps 8 bytes per row:
 # 49 megapixels in a single column took 1682 MiB, in a square 386 MiB at most.
 LIMIT_SIDE_PIXELS: Final = 65535
-# EXIF is designed to fit one JPEG segment, which is this long (ITU-T T.81, B.1.1.4). PNG and WebP
-# allow more: an orientation of 1.3 million fractions took 5 s and 200 MiB to read.
-LIMIT_EXIF_BYTES: Final = 65536
-EXIF_KEYS: Final = {"exif", "Raw profile type exif"}  # in Pillow; ImageMagick writes the second
+# Pillow unpacks run lengths in Python: so many pixels in so many pieces take up to 2 s.
+LIMIT_RLE_PIXELS: Final = 4_000_000
+LIMIT_RLE_READS: Final = 1_000_000
+# How a TIFF may be compressed (TIFF 6.0; Adobe Photoshop TIFF Technical Notes). The rest of what
+# libtiff knows is old or rare, and more to attack.
+TIFF_COMPRESSIONS: Final = {
+    "raw", "tiff_ccitt", "group3", "group4", "tiff_lzw", "packbits", "tiff_adobe_deflate",
+    "tiff_deflate", "jpeg",
+}  # fmt: skip
+TIFF_MODES: Final = {
+    "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B",
+}  # fmt: skip
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags (TIFF 6.0, section 15)
+TILE_SIDE_PIXELS: Final = 1024
+
+# Formats whose decoders show how far the data goes.
+COMPLETED: Final = {"JPEG", "PNG", "GIF", "BMP"}
+END_OF_IMAGE: Final = b"\xff\xd9"
+# The model sees the middle square, of which less would leave only a part.
+LEAST_SHARE: Final = 0.5
 
 # From 16 bits to 8, rounded. Pillow's own conversion would clip at 255.
 EIGHT_BITS: Final = [(value + 128) // 257 for value in range(65536)]
@@ -62,11 +62,18 @@ EIGHT_BITS: Final = [(value + 128) // 257 for value in range(65536)]
 BAND_PIXELS: Final = 2**20
 
 
-def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> Image.Image:
+class Decoded(NamedTuple):
+    """A picture in RGB, and whether its file lacks its end."""
+
+    picture: Image.Image
+    incomplete: bool
+
+
+def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> Decoded:
     """Return the picture as RGB, upright, on white where it is transparent.
 
-    An animation gives its first frame. Colour profiles (ICC) are ignored, as they were when the
-    models were trained.
+    An animation gives its first frame. Colour profiles (ICC, gAMA) are ignored, as they were when
+    the models were trained. What is missing at the end is grey.
 
     Args:
         data: the file's content.
@@ -76,95 +83,157 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
 
     Raises:
         UnsupportedFormat: the data is in none of the accepted formats, whatever its name says, or
-            is a run-length encoded BMP.
+            in an unusual form of one.
         TooManyPixels: the header announces more than ``limit_pixels``, or a longer side than a
             JPEG can have. Nothing was decoded.
-        DamagedPicture: the format is accepted, but the data is broken or incomplete.
+        DamagedPicture: the format is accepted, but the data is broken, or too little of it is
+            there.
     """
-    name = _format_of(data)
+    name = format_of(data)
+
+    def opened(more: bytes = b"") -> ImageFile.ImageFile:
+        return _opened(name, data + more, limit_pixels, least_side)
+
     try:
-        opened = _opened(name, data)
-        _check_size(opened, limit_pixels)
-        if least_side is not None:
-            opened.draft(opened.mode, (least_side, least_side))
-        opened.load()
-        turn = UPRIGHT.get(_orientation(opened))
-        picture = rgb(opened)
-        del opened  # turning the picture needs the memory
-        return picture if turn is None else picture.transpose(turn)
+        source = opened()
+        frame = source.tile[0].extents if name == "GIF" else None
+        is_whole = _loads(source, name)
+        if not is_whole:
+            source, picture = _incomplete(name, data, opened)
+        turn = UPRIGHT.get(_orientation(source))
+        picture = rgb(source) if is_whole else picture
+        del source  # turning the picture needs the memory
+        if frame and frame != (0, 0, *picture.size):
+            picture = _alone_on_white(picture, frame)
+        return Decoded(picture if turn is None else picture.transpose(turn), not is_whole)
     except (HttpError, MemoryError):
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise _too_many_pixels(limit_pixels) from exc
-    except Exception as exc:  # on broken data, Pillow's plugins raise all kinds of errors
-        raise DamagedPicture(
-            f"The {name} data is damaged or incomplete: save the picture again, or use another."
+    except Image.DecompressionBombError as exc:  # Pillow's own limit is above ours
+        raise TooManyPixels(
+            f"The picture has more than {megapixels(limit_pixels)}: use a smaller one."
         ) from exc
+    except Exception as exc:  # on broken data, Pillow's plugins raise all kinds of errors
+        raise DamagedPicture(f"The {name} data is damaged or incomplete: {ANOTHER}") from exc
 
 
-def _format_of(data: bytes) -> str:
-    """Return the accepted format whose signature the data begins with."""
-    prefix = data[:PREFIX_BYTES]
-    for name in FORMATS:
-        _, accept = Image.OPEN[name.upper()]
-        if accept is not None and accept(prefix) is True:
-            return name
-    raise UnsupportedFormat(_looks_like(data))
-
-
-def _opened(name: str, data: bytes) -> ImageFile.ImageFile:
+def _opened(
+    name: str, data: bytes, limit_pixels: int, least_side: int | None
+) -> ImageFile.ImageFile:
     """Return the picture with only its header read.
 
     ``Image.open`` is not used: its pixel limit is one variable for the whole process.
     """
-    if name in CHECKS:
-        CHECKS[name](data)
+    match name:
+        case "JPEG":
+            check_jpeg(data)
+        case "PNG":
+            data = essential_png(data)
+        case "TIFF":
+            check_tiff(data)
     factory, _ = Image.OPEN[name.upper()]
-    opened = factory(ReadLimitedFile(data, name), "")
-    # The only decoder written in Python for these formats is BMP's run lengths (compression 1 and
-    # 2). A file of 1082 bytes that announced 49 megapixels kept it, and with it every other
-    # thread, busy for 13 s.
-    if any(tile.codec_name in Image.DECODERS for tile in opened.tile):
-        raise UnsupportedFormat(
-            f"This {name} picture is run-length encoded (RLE), which is not accepted: "
-            "save it as PNG."
-        )
+    reads = LIMIT_RLE_READS if name == "BMP" else LIMIT_READS
+    opened: ImageFile.ImageFile = factory(ReadLimitedFile(data, name, reads), "")
+    _check_size(opened, limit_pixels)
+    if any(tile.codec_name in Image.DECODERS for tile in opened.tile):  # the ones in Python
+        _check_pixels(opened, LIMIT_RLE_PIXELS)
+    if name == "TIFF":
+        _check_usual_tiff(opened)
+    if name == "PNG" and getattr(opened, "default_image", False):
+        opened.seek(1)  # the picture before is for programs that show no animation
+    if least_side is not None:
+        opened.draft(opened.mode, (least_side, least_side))
     return opened
 
 
+def _loads(source: ImageFile.ImageFile, name: str) -> bool:
+    """Decode the picture; return False where its data breaks off and may be completed."""
+    try:
+        source.load()
+    except (OSError, SyntaxError, struct.error):
+        if name in COMPLETED:
+            return False
+        raise
+    return True
+
+
+def _incomplete(
+    name: str, data: bytes, opened: Callable[..., ImageFile.ImageFile]
+) -> tuple[ImageFile.ImageFile, Image.Image]:
+    """Return the picture as far as its data goes: as Pillow has it, and in RGB.
+
+    Raises:
+        DamagedPicture: that is too little of it.
+    """
+    is_jpeg = name == "JPEG"
+    # With the first of several scans, all of a JPEG is there, only coarse.
+    if is_jpeg and check_jpeg(data) > 1:
+        return _ended_jpeg(opened)
+    source, known = known_pixels(opened)
+    if share(known) < LEAST_SHARE:
+        raise DamagedPicture(f"Too little of this {name} picture is there: {ANOTHER}")
+    if is_jpeg:
+        return _ended_jpeg(opened)
+    picture = rgb(source)
+    fill(picture, known)
+    return source, picture
+
+
+def _ended_jpeg(
+    opened: Callable[..., ImageFile.ImageFile],
+) -> tuple[ImageFile.ImageFile, Image.Image]:
+    """Return a JPEG with an end mark, before which its decoder completes the rest, as browsers."""
+    source = opened(END_OF_IMAGE)
+    source.load()
+    return source, rgb(source)
+
+
+def _alone_on_white(picture: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture.crop(frame), frame)
+    return white
+
+
 def _check_size(opened: ImageFile.ImageFile, limit_pixels: int) -> None:
-    if opened.width * opened.height > limit_pixels:
-        raise _too_many_pixels(limit_pixels)
+    _check_pixels(opened, limit_pixels)
     if max(opened.size) > LIMIT_SIDE_PIXELS:
         raise TooManyPixels(
-            f"The picture is more than {LIMIT_SIDE_PIXELS} pixels wide or high: use a smaller one."
+            f"The picture is {opened.width} x {opened.height} pixels; at most "
+            f"{LIMIT_SIDE_PIXELS} are accepted on a side: use a smaller one."
         )
 
 
-def _looks_like(data: bytes) -> str:
-    """Return what to tell someone whose data is not an accepted picture."""
-    if not data:
-        return f"The picture is empty: send a {ACCEPTED} picture."
-    start = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    kind = BRANDS.get(data[8:12], "") if data[4:8] == b"ftyp" else ""
-    kind = kind or next((name for starts, name in SIGNATURES if start.startswith(starts)), "")
-    if "HTML" in kind:
-        return f"This looks like {kind}, not a picture: paste the address of the picture itself."
-    if kind:
-        return f"This looks like {kind}: send a {ACCEPTED} picture."
-    return f"This is not a picture of an accepted format: send a {ACCEPTED} picture."
+def _check_pixels(opened: ImageFile.ImageFile, limit_pixels: int) -> None:
+    if opened.width * opened.height > limit_pixels:
+        raise TooManyPixels(
+            f"The picture has {megapixels(opened.width * opened.height)} "
+            f"({opened.width} x {opened.height}); at most {megapixels(limit_pixels)} are accepted: "
+            "use a smaller one."
+        )
 
 
-def _too_many_pixels(limit_pixels: int) -> TooManyPixels:
-    return TooManyPixels(
-        f"The picture has more than {limit_pixels} pixels (width times height): use a smaller one."
-    )
+def _check_usual_tiff(opened: ImageFile.ImageFile) -> None:
+    """Refuse what only libtiff knows, what is no colour, and tiles larger than the picture."""
+    compression = opened.info["compression"]
+    if compression not in TIFF_COMPRESSIONS:
+        raise UnsupportedFormat(
+            f"This TIFF picture is compressed in an unusual way ({compression}): "
+            "save it as PNG or JPEG."
+        )
+    if opened.mode not in TIFF_MODES:
+        raise UnsupportedFormat(
+            f"This TIFF holds numbers that are not the colours of a picture (mode {opened.mode}): "
+            "save it as PNG or JPEG."
+        )
+    tags = opened.tag_v2  # type: ignore[attr-defined]
+    sides = zip(opened.size, (tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)), strict=True)
+    if any(tile > max(TILE_SIDE_PIXELS, 2 * side) for side, tile in sides):
+        raise DamagedPicture(f"The TIFF data is in tiles larger than the picture: {ANOTHER}")
 
 
 def _orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, or 1 if none can be read."""
-    for key in EXIF_KEYS & picture.info.keys():
-        picture.info[key] = picture.info[key][:LIMIT_EXIF_BYTES]
+    if "exif" in picture.info:
+        picture.info["exif"] = picture.info["exif"][:LIMIT_EXIF_BYTES]
     try:
         return int(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - a picture with broken EXIF data is still good

@@ -1,17 +1,19 @@
 """Refuse pictures that are small in bytes and pixels but built to be slow to decode.
 
 Measured on one 2.5 GHz core with Pillow 13: a JPEG of 228 kB and 49 megapixels with 480 scans took
-29 s; 10 MiB of empty JPEG segments 16 s, of JPEG fill bytes 24 s, of empty PNG chunks 14 s, of PNG
-texts that unpack to 1 MiB each 34 s, of a JPEG's Photoshop notes 2.9 s, of its quantization tables
-1.1 s, of GIF comments in one-byte blocks 2.9 s and 454 MiB. WebP is read entirely in C: 10 MiB of
-empty chunks or of single-pixel frames took less than 0.2 s. So did GIF pixels in one-byte blocks.
+29 s; 10 MiB of empty JPEG segments 16 s, of JPEG fill bytes 24 s, of empty PNG chunks 14 s, of a
+JPEG's Photoshop notes 2.9 s, of its quantization tables 1.1 s, of GIF comments in one-byte blocks
+2.9 s and 454 MiB. WebP is read entirely in C: 10 MiB of empty chunks or of single-pixel frames took
+less than 0.2 s. So did GIF pixels in one-byte blocks.
 """
 
 import io
 import re
+import struct
+import zlib
 from typing import Final
 
-from imgserve.errors import DamagedPicture
+from imgserve.errors import DamagedPicture, UnsupportedFormat
 
 # Encoders write 10 scans for colour and 18 for CMYK (libjpeg's jpeg_simple_progression: 2, plus 4
 # per component).
@@ -27,19 +29,30 @@ LIMIT_NOTES: Final = 10_000
 NOTE: Final = b"8BIM"  # Adobe Photoshop File Formats Specification, "Image Resource Blocks"
 # libpng writes chunks of 8 KiB, which makes 1280 in 10 MiB.
 LIMIT_CHUNKS: Final = 20_000
-# A picture has one colour profile and a few texts; unpacking one may take 3.4 ms.
-LIMIT_COMPRESSED_CHUNKS: Final = 100
-COMPRESSED: Final = (b"iCCP", b"zTXt", b"iTXt")  # PNG specification, 11.3.2.3, 11.3.3.3, 11.3.3.4
+# EXIF is designed to fit one JPEG segment, which is this long (ITU-T T.81, B.1.1.4). PNG and WebP
+# allow more: an orientation of 1.3 million fractions took 5 s and 200 MiB to read.
+LIMIT_EXIF_BYTES: Final = 65536
 # Pillow reads a GIF block in two pieces, a PNG chunk in three. Encoders write blocks of 255 bytes,
 # so 10 MiB of comments take 82,000 reads. This many take 0.1 s.
 LIMIT_READS: Final = 100_000
+# One strip a row of the tallest picture; Pillow makes an object of each.
+LIMIT_TIFF_VALUES: Final = 65536
+BYTE_TYPES: Final = (1, 2, 7)  # of tags that are read but not looked into (TIFF 6.0, section 2)
 
 # JPEG markers that are followed by a length, and the end marker (ITU-T T.81, table B.1). Left out
 # are those that occur inside a scan's data, and the reserved ones, at which libjpeg gives up.
 MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 END_OF_IMAGE: Final = 0xD9
 START_OF_SCAN: Final = 0xDA
+# Lossless, hierarchical and arithmetic coding, which no browser shows; 50 kB of the last took 6 s.
+UNUSUAL_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 QUANTIZATION_TABLES: Final = 0xDB
+
+PNG_SIGNATURE_BYTES: Final = 8
+# Beside the critical chunks, whose names begin with a capital: transparency, orientation and the
+# parts of an animation (PNG specification, 3rd edition, 11.3).
+PNG_SMALL_CHUNKS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
+PNG_FRAME_DATA: Final = b"fdAT"
 
 
 class ReadLimitedFile(io.BytesIO):
@@ -49,10 +62,10 @@ class ReadLimitedFile(io.BytesIO):
     Counting its reads needs no second parser, which might disagree with Pillow about the parts.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, reads: int = LIMIT_READS) -> None:
         super().__init__(data)
         self._name = name
-        self._reads_left = LIMIT_READS
+        self._reads_left = reads
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next piece.
@@ -66,10 +79,15 @@ class ReadLimitedFile(io.BytesIO):
         return super().read(size)
 
 
-def check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG with too many notes, scans, segments, fill bytes or quantization tables.
+def check_jpeg(data: bytes) -> int:
+    """Return how many scans a JPEG has; refuse one with too many parts.
 
-    Everything but notes is counted in the first picture only: phones append pictures and films.
+    Parts are notes, scans, segments, fill bytes and quantization tables. Everything but notes is
+    counted in the first picture only: phones append pictures and films.
+
+    Raises:
+        DamagedPicture: it has too many parts.
+        UnsupportedFormat: it is coded in a way that browsers do not show.
     """
     if data.count(NOTE) > LIMIT_NOTES:
         raise _too_slow("JPEG")
@@ -80,7 +98,11 @@ def check_jpeg(data: bytes) -> None:
         if not scans and start - position > LIMIT_FILL_BYTES:
             raise _too_slow("JPEG")
         if marker is None or marker[0][1] == END_OF_IMAGE:
-            return
+            return scans
+        if marker[0][1] in UNUSUAL_FRAMES:
+            raise UnsupportedFormat(
+                "This JPEG picture is coded in a way that browsers do not show: save it again."
+            )
         size = int.from_bytes(data[start + 2 : start + 4])
         segments += 1
         scans += marker[0][1] == START_OF_SCAN
@@ -90,21 +112,50 @@ def check_jpeg(data: bytes) -> None:
         position = start + 2 + size
 
 
-def check_png(data: bytes) -> None:
-    """Refuse a PNG with too many chunks, or too many compressed ones.
+def essential_png(data: bytes) -> bytes:
+    """Return a PNG without the chunks that do not concern its pixels.
 
-    A chunk is its length, type, data and CRC (PNG specification, 5.3).
+    Texts, times and colour profiles go, damaged or not, as in browsers; so does what is left of an
+    optional chunk whose checksum is wrong. A chunk is its length, type, data and checksum (PNG
+    specification, 5.3).
+
+    Raises:
+        DamagedPicture: there are too many chunks.
     """
-    position, compressed = 8, 0
+    position, kept = PNG_SIGNATURE_BYTES, [data[:PNG_SIGNATURE_BYTES]]
     for _ in range(LIMIT_CHUNKS):
         kind = data[position + 4 : position + 8]
+        end = position + 12 + int.from_bytes(data[position : position + 4])
+        chunk = data[position:end]
+        if _concerns_pixels(kind, chunk):
+            kept.append(chunk)
         if kind in {b"", b"IEND"}:
-            return
-        compressed += kind in COMPRESSED
-        if compressed > LIMIT_COMPRESSED_CHUNKS:
-            break
-        position += 12 + int.from_bytes(data[position : position + 4])
+            return b"".join(kept)
+        position = end
     raise _too_slow("PNG")
+
+
+def _concerns_pixels(kind: bytes, chunk: bytes) -> bool:
+    if kind[:1].isupper() or kind == PNG_FRAME_DATA:
+        return True
+    is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
+    return kind in PNG_SMALL_CHUNKS and len(chunk) <= LIMIT_EXIF_BYTES + 12 and is_whole
+
+
+def check_tiff(data: bytes) -> None:
+    """Refuse a TIFF whose first page has lists that are long to read, such as of its strips.
+
+    A tag is its number, type, count and value (TIFF 6.0, section 2).
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    if data[2:4] != struct.pack(order + "H", 42):
+        raise UnsupportedFormat("This TIFF picture is of an unusual kind: save it as PNG or JPEG.")
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    (tags,) = struct.unpack_from(order + "H", data, start)
+    for tag in range(tags):
+        kind, count = struct.unpack_from(order + "HI", data, start + 2 + 12 * tag + 2)
+        if kind not in BYTE_TYPES and count > LIMIT_TIFF_VALUES:
+            raise _too_slow("TIFF")
 
 
 def _too_slow(name: str) -> DamagedPicture:

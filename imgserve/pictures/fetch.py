@@ -1,35 +1,37 @@
 """Fetch a picture from an address that a stranger gave."""
 
-import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import contextmanager
 from contextvars import copy_context
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from pathlib import Path
+from typing import Final
+from urllib.parse import urljoin
 
-from AntiSSRF import AntiSSRFError
 from requests import PreparedRequest
-from requests.exceptions import InvalidURL
 from urllib3 import BaseHTTPResponse, Retry
-from urllib3.exceptions import MaxRetryError, SSLError
-from urllib3.exceptions import TimeoutError as HostTimeout
+from urllib3.exceptions import MaxRetryError
 
+from imgserve import HOMEPAGE, __version__
+from imgserve.contract import FORMATS
 from imgserve.errors import (
-    AddressNotAllowed,
     Busy,
     HttpError,
     InvalidUrl,
+    PictureHostBusy,
     PictureHostFailed,
+    PictureHostRefused,
     PictureTooLarge,
 )
-from imgserve.pictures.address import LIMIT_URL_CHARS, AddressRules, request_for
-from imgserve.pictures.connection import Attempt, current_attempt, guarded_adapter
+from imgserve.pictures.address import AddressRules, cleaned, host_in, request_for
+from imgserve.pictures.connection import Attempt, current_attempt, picture_hosts
+from imgserve.pictures.host_faults import ANOTHER, UPLOAD, refusal, translated
+from imgserve.units import mebibytes
 
-CHECK: Final = "check that the address opens in a browser."
-LIMIT_REDIRECTS: Final = 3
+LIMIT_REDIRECTS: Final = 10
 REDIRECTS: Final = (301, 302, 303, 307, 308)  # RFC 9110, 15.4: the ones that name one new address
 PIECE_BYTES: Final = 256 * 1024
 # The host may close a kept connection at the moment it is used again.
@@ -42,7 +44,13 @@ class Fetcher:
     """Fetches pictures and keeps connections for the next fetch; all threads may share one."""
 
     def __init__(
-        self, *, limit_bytes: int, timeout_s: float, allowed_addresses: Sequence[str] = ()
+        self,
+        *,
+        limit_bytes: int,
+        timeout_s: float,
+        allowed_addresses: Sequence[str] = (),
+        contact: str = HOMEPAGE,
+        certificates: Path | None = None,
     ) -> None:
         """Prepare the rules and the TLS context.
 
@@ -50,15 +58,23 @@ class Fetcher:
             limit_bytes: size of the largest picture accepted.
             timeout_s: time for the whole fetch, from looking up the host to the last byte.
             allowed_addresses: addresses or CIDR ranges that need not be public, on any port.
+            contact: where a host's operator may learn who fetches, and complain.
+            certificates: a file of authorities to trust beside the usual ones.
         """
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
         self._rules = AddressRules(allowed_addresses)
-        self._adapter = guarded_adapter(self._rules)
+        self._hosts = picture_hosts(certificates)
+        # `identity`: a picture is compressed already, and no decompression bomb is decoded.
+        self._headers = {
+            "User-Agent": f"imgserve/{__version__} (+{contact})",
+            "Accept": ",".join(f"image/{name.lower()}" for name in FORMATS) + ",*/*;q=0.1",
+            "Accept-Encoding": "identity",
+        }
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._adapter.close()
+        self._hosts.clear()
 
     def fetch(self, url: str) -> bytes:
         """Return the bytes at this URL, 1 to ``limit_bytes`` of them.
@@ -96,92 +112,106 @@ class Fetcher:
         current_attempt.set(attempt)
         try:
             with attempt:
-                data = self._follow(url.strip(), attempt)
+                data = self._follow(url, attempt)
         except Exception as exc:  # noqa: BLE001 - the caller's thread raises it
             answer.set_exception(_as_http_error(exc, attempt))
         else:
             answer.set_result(data)
 
     def _follow(self, url: str, attempt: Attempt) -> bytes:
-        if len(url) > LIMIT_URL_CHARS:
-            raise InvalidUrl(
-                f"The picture's address is longer than {LIMIT_URL_CHARS} characters: "
-                "use a shorter one, or upload the picture."
-            )
-        request = request_for(url)
-        attempt.host = str(urlsplit(str(request.url)).hostname)
+        request = request_for(url, self._headers)
+        attempt.host = host_in(cleaned(url))
+        visited = []
         for _ in range(1 + LIMIT_REDIRECTS):
-            with closing(self._send(request, attempt)) as response:
-                if response.status not in REDIRECTS:
-                    return self._body(response)
-                request = _redirected(request, response)
-                attempt.host = "The host that the address redirects to"
-        raise PictureHostFailed(
-            f"The picture's host redirects more than {LIMIT_REDIRECTS} times: "
-            "use the address where the redirects end."
+            visited.append(request.url)
+            found = self._patiently(request, attempt)
+            if isinstance(found, bytes):
+                return found
+            request, wants_cookies = found
+            if wants_cookies and request.url in visited:
+                raise PictureHostRefused(
+                    f"The picture's host wants to set cookies, which are never kept: {UPLOAD}"
+                )
+            attempt.host = "The host that the address redirects to"
+        raise PictureHostRefused(
+            f"The picture's host redirects more than {LIMIT_REDIRECTS} times: {UPLOAD}"
         )
 
-    def _send(self, request: PreparedRequest, attempt: Attempt) -> BaseHTTPResponse:
-        # AntiSSRF's adapter looks up and checks the host, urllib3 does the rest. A requests session
-        # would double the time, and reads a redirect's whole body into memory, however long, even
-        # when told not to follow it (requests 2.34, Session.send).
-        pool: Any = self._adapter.get_connection_with_tls_context(request, verify=True)
-        response: BaseHTTPResponse = pool.urlopen(
+    def _patiently(
+        self, request: PreparedRequest, attempt: Attempt
+    ) -> bytes | tuple[PreparedRequest, bool]:
+        """Ask once more where the host is busy and says that it will not be for long."""
+        try:
+            return self._ask(request, attempt)
+        except PictureHostBusy as busy:
+            if busy.retry_after_s >= attempt.remaining_s():
+                raise
+            time.sleep(busy.retry_after_s)
+        return self._ask(request, attempt)
+
+    def _ask(
+        self, request: PreparedRequest, attempt: Attempt
+    ) -> bytes | tuple[PreparedRequest, bool]:
+        """Return the picture; or where it is instead, and whether the host set a cookie first."""
+        with self._answer(request, attempt) as response:
+            if response.status in REDIRECTS:
+                return self._redirected(request, response), "Set-Cookie" in response.headers
+            return self._body(response)
+
+    @contextmanager
+    def _answer(self, request: PreparedRequest, attempt: Attempt) -> Iterator[BaseHTTPResponse]:
+        # A requests session reads a redirect's whole body into memory, however long, even when told
+        # not to follow it (requests 2.34, Session.send), and takes twice the time.
+        response = self._hosts.urlopen(
             "GET",
-            request.path_url,
+            str(request.url),
             headers=request.headers,
             redirect=False,
-            assert_same_host=False,
             preload_content=False,
             retries=ONCE_MORE,
             timeout=attempt.remaining_s(),
+            pool_timeout=attempt.remaining_s(),
         )
-        return response
+        try:
+            yield response
+        finally:  # a body that was not read to its end costs the connection, not its place
+            response.close()
+            response.release_conn()
+
+    def _redirected(self, request: PreparedRequest, response: BaseHTTPResponse) -> PreparedRequest:
+        """Return the request for the address that an answer redirects to."""
+        location = response.headers.get("Location", "")
+        try:
+            # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
+            text = location.encode("latin-1").decode("utf-8", "replace")
+            # Joining an empty location would lead back to the same address.
+            return request_for(urljoin(str(request.url), text) if text else "", self._headers)
+        except (InvalidUrl, ValueError) as exc:
+            raise PictureHostRefused(
+                f"The picture's host redirects to something that is not a web address: {UPLOAD}"
+            ) from exc
 
     def _body(self, response: BaseHTTPResponse) -> bytes:
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            answered = _status_text(response.status)
-            raise PictureHostFailed(f"The picture's host answered {answered}: {CHECK}")
-        if (response.length_remaining or 0) > self._limit_bytes:
-            raise self._too_large()
+            raise refusal(response)
+        most = mebibytes(self._limit_bytes)
+        announced = response.length_remaining or 0
+        if announced > self._limit_bytes:
+            raise PictureTooLarge(
+                f"The picture has {mebibytes(announced)}; at most {most} are accepted: "
+                "use a smaller one."
+            )
         # Decoding copies the data, so it is done only for a host that encodes it unasked.
         is_encoded = "Content-Encoding" in response.headers
         pieces, size = [], 0
         while piece := response.read(PIECE_BYTES, decode_content=is_encoded):
             size += len(piece)
             if size > self._limit_bytes:
-                raise self._too_large()
+                raise PictureTooLarge(f"The picture has more than {most}: use a smaller one.")
             pieces.append(piece)
         if not size:
-            raise PictureHostFailed(f"The picture's host answered without any data: {CHECK}")
+            raise PictureHostFailed(f"The picture's host answered without any data: {ANOTHER}")
         return b"".join(pieces)
-
-    def _too_large(self) -> PictureTooLarge:
-        return PictureTooLarge(
-            f"The picture is larger than {self._limit_bytes} bytes: use a smaller one."
-        )
-
-
-def _status_text(status: int) -> str:
-    """Return the status with its registered phrase, never with the host's own words."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
-def _redirected(request: PreparedRequest, response: BaseHTTPResponse) -> PreparedRequest:
-    """Return the request for the address that an answer redirects to."""
-    location = response.headers.get("Location", "")
-    try:
-        # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
-        text = location.encode("latin-1").decode("utf-8", "replace")
-        # Joining an empty location would lead back to the same address.
-        return request_for(urljoin(str(request.url), text) if text else "")
-    except (InvalidUrl, ValueError) as exc:
-        raise PictureHostFailed(
-            "The picture's host redirects to something that is not a web address: " + CHECK
-        ) from exc
 
 
 def _as_http_error(exc: Exception, attempt: Attempt) -> HttpError:
@@ -189,30 +219,6 @@ def _as_http_error(exc: Exception, attempt: Attempt) -> HttpError:
     if isinstance(exc, HttpError):
         return exc
     reason = exc.reason if isinstance(exc, MaxRetryError) else exc
-    error = _translate(reason, attempt)
+    error = translated(reason, attempt)
     error.__cause__ = exc
     return error
-
-
-def _translate(reason: Exception | None, attempt: Attempt) -> HttpError:
-    """Return our error for one that AntiSSRF, the resolver or urllib3 raised."""
-    match reason:
-        case AntiSSRFError():
-            return AddressNotAllowed(
-                f"{attempt.host} has no public address: "
-                "use a picture that anyone on the internet can open, or upload it."
-            )
-        case socket.gaierror():
-            return PictureHostFailed(
-                f"{attempt.host} was not found: check the address for typing errors."
-            )
-        case InvalidURL():  # a host name that cannot be looked up, such as "a..b"
-            return InvalidUrl(f"{attempt.host} is not a host's name: check the address.")
-        case HostTimeout():
-            return attempt.too_slow()
-        case SSLError():
-            return PictureHostFailed(
-                "No secure (TLS) connection to the picture's host could be made, most often "
-                f"because its certificate is not valid: {CHECK}"
-            )
-    return PictureHostFailed(f"The picture's host broke off or did not answer in HTTP: {CHECK}")

@@ -4,14 +4,13 @@ A field's name in upper case is the variable's name; ``make readme`` writes the 
 README.
 """
 
-from imgserve.settings.backend import DEFAULT_MODEL, MIB, BackendSettings
+from imgserve.settings.backend import DEFAULT_MODEL, BackendSettings
 from imgserve.settings.base import Settings, setting
 from imgserve.settings.frontend import ID_TOKEN, FrontendSettings
 
 __all__ = [
     "DEFAULT_MODEL",
     "ID_TOKEN",
-    "MIB",
     "BackendSettings",
     "FrontendSettings",
     "Settings",

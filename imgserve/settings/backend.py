@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgserve import HOMEPAGE
 from imgserve.errors import InvalidSetting
 from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
 from imgserve.settings.base import Settings, setting
 from imgserve.settings.parsers import (
     base_url,
+    certificates,
+    contact,
     folder,
     networks,
     one_of,
@@ -17,8 +20,8 @@ from imgserve.settings.parsers import (
     word,
     words,
 )
+from imgserve.units import MIB
 
-MIB = 1024 * 1024
 DEFAULT_MODEL = "resnet152"
 
 
@@ -106,7 +109,7 @@ class BackendSettings(Settings):
     )
     max_image_bytes: int = setting(10 * MIB, whole(1), "largest picture accepted", unit="bytes")
     max_image_pixels: int = setting(
-        50_000_000, whole(1), "largest picture accepted, width times height", unit="pixels"
+        52_000_000, whole(1), "largest picture accepted, width times height", unit="pixels"
     )
     fetch_timeout_s: float = setting(
         10.0, seconds, "all the time a picture's host has, redirects included", unit="seconds"
@@ -116,6 +119,18 @@ class BackendSettings(Settings):
         networks,
         "addresses that pictures may come from although they are not public, on any port; "
         "for tests and pictures of your own",
+        shown="none",
+    )
+    fetch_contact: str = setting(
+        HOMEPAGE,
+        contact,
+        "page or mail address of whoever runs this backend, shown to the hosts of pictures; "
+        "some refuse requests without one",
+    )
+    ssl_cert_file: Path | None = setting(
+        None,
+        certificates,
+        "authorities to trust beside the usual ones when a picture comes by https",
         shown="none",
     )
     cors_origins: tuple[str, ...] = setting(

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from imgserve.errors import InvalidSetting
 from imgserve.settings.base import Settings, setting
 from imgserve.settings.parsers import base_url, one_of, seconds, whole, word
+from imgserve.units import MIB
 
 ID_TOKEN = "id-token"  # noqa: S105  the name of a way, not a token
 
@@ -36,6 +37,9 @@ class FrontendSettings(Settings):
         one_of("none", ID_TOKEN),
         "how the page shows the backend who it is; `id-token` for a Cloud Run service that is not "
         "public: with a token for its service account, by https",
+    )
+    max_image_bytes: int = setting(
+        10 * MIB, whole(1), "largest picture that the page sends; as the backend's", unit="bytes"
     )
     serving_timeout_s: float = setting(
         60.0, seconds, "how long the page waits for one answer", unit="seconds"

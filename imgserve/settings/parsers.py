@@ -5,6 +5,7 @@ and completes the sentence "it takes ...".
 """
 
 import ipaddress
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,25 @@ def networks(text: str) -> tuple[str, ...]:
 def origins(text: str) -> tuple[str, ...]:
     """web origins separated by commas, such as https://page.example, or *"""
     return tuple(part if part == "*" else base_url(part) for part in words(text))
+
+
+def contact(text: str) -> str:
+    """an address of a page or of mail: ASCII without spaces or parentheses"""
+    if not re.fullmatch(r"[!-'*-~]+", text):
+        raise ValueError
+    return text
+
+
+def certificates(text: str) -> Path:
+    """a file of certificates in PEM form"""
+    import ssl  # here: few need it, and each worker would wait for it
+
+    path = folder(text)
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one
+        raise ValueError(text) from exc
+    return path
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:

@@ -24,7 +24,7 @@ from imgserve.errors import (
     RequestRefused,
 )
 from imgserve.frontend import predict
-from imgserve.frontend.answer import times
+from imgserve.frontend.answer import INCOMPLETE, times
 from imgserve.frontend.batch import Table, classify_batch
 from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
@@ -36,10 +36,11 @@ from imgserve.frontend.messages import (
     plain,
     with_article,
 )
-from imgserve.frontend.picture_input import BATCH_LIMIT, SAMPLES, UPLOAD_LIMIT_MIB
+from imgserve.frontend.picture_input import BATCH_LIMIT, SAMPLES, UPLOAD_MIB
 from imgserve.frontend.predict import Answered, Patience
 from imgserve.frontend.session import Batch, LinkedPicture
-from imgserve.settings import MIB, BackendSettings
+from imgserve.settings import BackendSettings, FrontendSettings
+from imgserve.units import MIB
 from tests.unit.page_driver import (
     THUMBNAIL,
     URL,
@@ -69,7 +70,7 @@ def test_empty_page_says_what_to_do_and_asks_nothing(app: AppTest, backend: Back
     words = shown(app.run())
     assert app.title[0].value == "Animal Classification"
     assert "Show me a picture" in words
-    assert "JPEG, PNG, WebP, GIF or BMP, up to 10 MiB" in words
+    assert "JPEG, PNG, WebP, GIF, BMP, AVIF or TIFF, up to 10 MiB" in words
     assert "No picture at hand?" in words
     assert backend.pictures == []
 
@@ -144,6 +145,46 @@ def test_an_upload_is_answered_and_its_removal_empties_the_page(
     assert "tabby" not in shown(app)
 
 
+@pytest.mark.parametrize("name", ["cat.jfif", "cat.JPE", "cat.dib", "cat.mpo", "cat", "cat.txt"])
+def test_a_file_is_taken_whatever_its_name_says(app: AppTest, backend: Backend, name: str) -> None:
+    app.run().file_uploader(key="upload").set_value((name, b"picture", "")).run()
+    assert "tabby" in shown(app)
+    assert app.file_uploader(key="upload").proto.type == []
+
+
+def test_a_file_of_the_limit_is_sent_and_one_byte_more_is_refused_in_a_sentence(
+    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_IMAGE_BYTES", str(2 * MIB))
+    app.run()
+
+    def send(data: bytes) -> str:
+        return shown(app.file_uploader(key="upload").set_value(("a", data, "image/png")).run())
+
+    assert "tabby" in send(bytes(2 * MIB))
+    words = send(bytes(2 * MIB + 1))
+    assert "This file has 2.1 MiB; at most 2 MiB are accepted. Choose a smaller one." in words
+    assert "tabby" not in words
+    assert len(backend.pictures) == 1
+    assert "This file" not in send(b"small")
+
+
+def test_a_picture_that_is_its_own_address_stays_out_of_the_address_bar(
+    app: AppTest, backend: Backend
+) -> None:
+    assert "tabby" in shown(submit(app.run(), "data:image/png;base64,AAAA"))
+    assert backend.pictures == ["data:image/png;base64,AAAA"]
+    assert "url" not in app.query_params
+
+
+def test_a_picture_that_lacks_its_end_is_called_incomplete(app: AppTest, backend: Backend) -> None:
+    backend.answers = {URL: answer(incomplete=True)}
+    submit(app.run(), URL)
+    assert app.info[0].value == INCOMPLETE
+    submit(app, "https://pictures.test/whole.png")
+    assert not app.info
+
+
 def test_removing_an_upload_leaves_another_answer_alone(app: AppTest, backend: Backend) -> None:
     app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
     submit(app, URL)
@@ -158,6 +199,8 @@ FAILURES = [
     (BackendTimeout("slow"), "took too long", True),
     (RequestRefused("not a picture", "unsupported-format", 415), "Not a picture\\.", False),
     (RequestRefused("the host is gone!", "picture-host-failed", 502), "The host is gone", True),
+    (RequestRefused("no such file", "picture-host-refused", 502), "No such file\\.", False),
+    (RequestRefused("wait 5 seconds", "picture-host-busy", 502), "Wait 5 seconds\\.", True),
     (RequestRefused("no weights", "model-unavailable", 503), "No weights\\.", True),
     (CallerNotAllowed("inner answered 403"), "This page may not call its classifier", False),
     (IdentityUnavailable("no ID token: inner"), "could not show its classifier who it is", True),
@@ -369,8 +412,10 @@ def test_every_backend_error_has_its_words() -> None:
 
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:
     config = tomllib.loads((root / ".streamlit" / "config.toml").read_text())
-    assert config["server"]["maxUploadSize"] == UPLOAD_LIMIT_MIB
-    assert BackendSettings().max_image_bytes == UPLOAD_LIMIT_MIB * MIB
+    assert config["server"]["maxUploadSize"] == UPLOAD_MIB
+    assert (
+        BackendSettings().max_image_bytes == FrontendSettings().max_image_bytes < UPLOAD_MIB * MIB
+    )
     assert "enableXsrfProtection" not in config["server"]
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -23,7 +24,6 @@ from werkzeug.test import TestResponse, encode_multipart
 from imgserve import contract, errors
 from imgserve.backend import telemetry
 from imgserve.backend.app import one_model_app
-from imgserve.backend.request import JSON_LIMIT_BYTES
 from imgserve.contract import FORM_OVERHEAD_BYTES
 from imgserve.log import TRACE_FIELDS
 from imgserve.models.transform import Crop
@@ -172,7 +172,6 @@ def test_a_picture_is_seen_upright() -> None:
         b'{"url": "\xff"}',
         b"[" * 50_000,
         b'{"url": ' + b"[" * 30_000,
-        b" " * (JSON_LIMIT_BYTES + 1),
     ],
 )
 def test_a_json_body_that_cannot_be_used_says_what_to_send(body: bytes) -> None:
@@ -180,10 +179,53 @@ def test_a_json_body_that_cannot_be_used_says_what_to_send(body: bytes) -> None:
     assert 'send JSON {"url"' in problem(response, errors.InvalidRequest).detail
 
 
-def test_a_json_body_of_the_largest_size_is_read() -> None:
-    body = b'{"url": "ftp://a.example"}'.ljust(JSON_LIMIT_BYTES)
+def data_url(data: bytes, kind: str = "image/jpeg;base64") -> str:
+    text = base64.b64encode(data).decode() if kind.lower().endswith("base64") else quote(data)
+    return f"data:{kind},{text}"
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg;base64", "image/jpeg", "", "IMAGE/JPEG;BASE64"])
+def test_a_data_url_is_the_picture_itself(kind: str) -> None:
+    body = {"url": f" {data_url(cat(), kind).replace('data', 'Data', 1)}\n"}
+    answer = client().post("/predict", json=body)
+    assert answer.status_code == 200
+    assert answer.get_json()["timings_ms"]["fetch"] == 0
+
+
+def test_a_data_url_counts_as_an_upload() -> None:
+    data = cat()
+    backend = client(max_image_bytes=len(data))
+    assert backend.post("/predict", json={"url": data_url(data)}).status_code == 200
+    refused = backend.post("/predict", json={"url": data_url(data + b"!")})
+    problem(refused, errors.PictureTooLarge)
+
+
+@pytest.mark.parametrize("url", ["data:", "data:image/png;base64,", "data:;base64,QUJDR", "data:x"])
+def test_a_data_url_that_is_cut_off_is_refused(url: str) -> None:
+    answered = problem(client().post("/predict", json={"url": url}), errors.InvalidUrl)
+    assert "upload the picture instead" in answered.detail
+
+
+def test_json_may_begin_with_a_byte_order_mark() -> None:
+    body = b'\xef\xbb\xbf{"url": "ftp://a.example"}'
     response = client().post("/predict", data=body, content_type="application/json")
     problem(response, errors.InvalidUrl)
+
+
+FORM = "multipart/form-data; boundary=a"
+FORM_START = b'--a\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/json", FORM])
+def test_a_body_in_pieces_that_is_too_large_is_named(kind: str) -> None:
+    most = 1000 + FORM_OVERHEAD_BYTES
+    response = client(max_image_bytes=1000).post(
+        "/predict",
+        input_stream=io.BytesIO(FORM_START + bytes(most)),
+        content_type=kind,
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    )
+    problem(response, errors.PictureTooLarge)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
@@ -275,8 +317,14 @@ def test_a_picture_of_exactly_the_pixel_limit_is_taken_and_one_more_refused() ->
 
 
 def test_other_formats_and_damaged_pictures_are_told_apart() -> None:
-    problem(raw(client(), cat("TIFF")), errors.UnsupportedFormat)
-    problem(raw(client(), cat("PNG")[:-40]), errors.DamagedPicture)
+    problem(raw(client(), cat("PPM")), errors.UnsupportedFormat)
+    problem(raw(client(), cat("WEBP")[:-40]), errors.DamagedPicture)
+
+
+def test_a_picture_that_lacks_its_end_is_answered_and_says_so() -> None:
+    whole, cut = cat(), cat()[:-2]
+    assert "incomplete" not in raw(client(), whole).get_json()
+    assert raw(client(), cut).get_json()["incomplete"] is True
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])

@@ -13,7 +13,7 @@ def test_an_empty_environment_has_the_documented_defaults() -> None:
     given = BackendSettings.from_environ({})
     assert given.model_memory_mb >= 1
     assert given.max_image_bytes == 10 * 1024 * 1024
-    assert given.max_image_pixels == 50_000_000
+    assert given.max_image_pixels == 52_000_000
     assert given.fetch_timeout_s == 10
     assert given.max_queue == 64
     assert given.threads >= 1

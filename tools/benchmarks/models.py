@@ -69,7 +69,7 @@ def category(classifier: Classifier, data: bytes) -> str:
 
 def inference(classifier: Classifier, data: bytes) -> Callable[[], object]:
     """Return what infers a picture that is decoded and resized beforehand, once."""
-    crops = crop(decode(data, limit_pixels=LIMIT_PIXELS), classifier.transform)
+    crops = crop(decode(data, limit_pixels=LIMIT_PIXELS).picture, classifier.transform)
     return lambda: classifier.engine(crops)
 
 
