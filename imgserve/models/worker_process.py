@@ -52,6 +52,7 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     assert isinstance(order, Load), "the first message says what to load"  # noqa: S101
     settings = order.settings
     logging.config.dictConfig(logging_config(settings.log_level))
+    _silence_libraries()
     _be_first_to_go()
     try:
         classifier = load(settings, order.model)
@@ -93,6 +94,16 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
     except Exception:
         log.exception("a picture could not be classified")
         return InternalFailure()
+
+
+def _silence_libraries() -> None:
+    """Keep Python's own errors, and let go what C libraries write about broken pictures.
+
+    libtiff has a line for each row that it cannot decode, and none of them is JSON.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
 
 
 def _be_first_to_go() -> None:

@@ -365,3 +365,15 @@ def test_workers_end_by_themselves_when_the_process_that_started_them_is_killed(
     assert [is_alive(pid) for pid in computing] == [True, True]
     starter.kill()
     wait_until(lambda: not any(map(is_alive, computing)))
+
+
+def test_a_picture_writes_nothing_to_the_log_through_a_library(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = io.BytesIO()
+    Image.linear_gradient("L").convert("1").save(file, "TIFF", compression="group4")
+    data = bytearray(file.getvalue())
+    data[200:206] = bytes([5] * 6)  # libtiff has a line for each row behind that
+    start(copies=1).classify(MODEL, bytes(data), OPTIONS)
+    out, err = capfd.readouterr()
+    assert "Fax4Decode" not in out + err
