@@ -102,7 +102,7 @@ def _silence_libraries() -> None:
     libtiff has a line for each row that it cannot decode, and none of them is JSON.
     """
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    with open(os.devnull, "wb") as nothing:
+    with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 2)
 
 
