@@ -1,7 +1,6 @@
 """Decode a stranger's picture: 8-bit RGB, upright, on white where it is transparent."""
 
 import struct
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from PIL import Image, ImageFile
@@ -16,7 +15,7 @@ from imgserve.pictures.decode_limits import (
     essential_png,
 )
 from imgserve.pictures.formats import format_of
-from imgserve.pictures.incomplete import fill, known_pixels, share
+from imgserve.pictures.incomplete import Known, Open, fill, known_pixels, share
 from imgserve.units import megapixels
 
 ANOTHER: Final = "save the picture again, or use another."
@@ -35,7 +34,7 @@ UPRIGHT: Final = {
 # JPEG (ITU-T T.81, B.2.2) and GIF allow no more; WebP allows 16383. Pillow keeps 8 bytes per row:
 # 49 megapixels in a single column took 1682 MiB, in a square 386 MiB at most.
 LIMIT_SIDE_PIXELS: Final = 65535
-# Pillow unpacks run lengths in Python: so many pixels in so many pieces take up to 2 s.
+# Pillow unpacks run lengths in Python: so many pixels in so many pieces take up to a second each.
 LIMIT_RLE_PIXELS: Final = 4_000_000
 LIMIT_RLE_READS: Final = 1_000_000
 # How a TIFF may be compressed (TIFF 6.0; Adobe Photoshop TIFF Technical Notes). The rest of what
@@ -53,7 +52,8 @@ TILE_SIDE_PIXELS: Final = 1024
 # Formats whose decoders show how far the data goes.
 COMPLETED: Final = {"JPEG", "PNG", "GIF", "BMP"}
 END_OF_IMAGE: Final = b"\xff\xd9"
-# The model sees the middle square, of which less would leave only a part.
+# With half of the rows on grey, EfficientNet-Lite0 was right about 66 % of 250 photographs (of the
+# whole ones, 83 %); with 40 % of the rows, about 48 %.
 LEAST_SHARE: Final = 0.5
 
 # From 16 bits to 8, rounded. Pillow's own conversion would clip at 255.
@@ -90,22 +90,8 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
             there.
     """
     name = format_of(data)
-
-    def opened(more: bytes = b"") -> ImageFile.ImageFile:
-        return _opened(name, data + more, limit_pixels, least_side)
-
     try:
-        source = opened()
-        frame = source.tile[0].extents if name == "GIF" else None
-        is_whole = _loads(source, name)
-        if not is_whole:
-            source, picture = _incomplete(name, data, opened)
-        turn = UPRIGHT.get(_orientation(source))
-        picture = rgb(source) if is_whole else picture
-        del source  # turning the picture needs the memory
-        if frame and frame != (0, 0, *picture.size):
-            picture = _alone_on_white(picture, frame)
-        return Decoded(picture if turn is None else picture.transpose(turn), not is_whole)
+        return _decoded(name, lambda more: _opened(name, data + more, limit_pixels, least_side))
     except (HttpError, MemoryError):
         raise
     except Image.DecompressionBombError as exc:  # Pillow's own limit is above ours
@@ -114,6 +100,22 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
         ) from exc
     except Exception as exc:  # on broken data, Pillow's plugins raise all kinds of errors
         raise DamagedPicture(f"The {name} data is damaged or incomplete: {ANOTHER}") from exc
+
+
+def _decoded(name: str, opened: Open) -> Decoded:
+    source = opened(b"")
+    frame = source.tile[0].extents if name == "GIF" else None
+    is_whole = _loads(source, name)
+    if is_whole:
+        picture = rgb(source)
+    else:
+        del source  # completing the picture needs the memory
+        source, picture = _incomplete(name, opened)
+    turn = UPRIGHT.get(_orientation(source))
+    del source  # turning the picture needs the memory
+    if frame and frame != (0, 0, *picture.size):
+        picture = _alone_on_white(picture, frame)
+    return Decoded(picture if turn is None else picture.transpose(turn), not is_whole)
 
 
 def _opened(
@@ -156,35 +158,29 @@ def _loads(source: ImageFile.ImageFile, name: str) -> bool:
     return True
 
 
-def _incomplete(
-    name: str, data: bytes, opened: Callable[..., ImageFile.ImageFile]
-) -> tuple[ImageFile.ImageFile, Image.Image]:
+def _incomplete(name: str, opened: Open) -> tuple[ImageFile.ImageFile, Image.Image]:
     """Return the picture as far as its data goes: as Pillow has it, and in RGB.
 
     Raises:
         DamagedPicture: that is too little of it.
     """
-    is_jpeg = name == "JPEG"
-    # With the first of several scans, all of a JPEG is there, only coarse.
-    if is_jpeg and check_jpeg(data) > 1:
-        return _ended_jpeg(opened)
+    if name == "JPEG":  # its decoder completes what an end mark follows, as in browsers
+        ended = opened(END_OF_IMAGE)
+        # With the first of several scans, all of the picture is there, only coarse.
+        if check_jpeg(ended.fp.getvalue()) == 1:  # type: ignore[union-attr]
+            _require_share(known_pixels(opened)[1], name)
+        ended.load()
+        return ended, rgb(ended)
     source, known = known_pixels(opened)
-    if share(known) < LEAST_SHARE:
-        raise DamagedPicture(f"Too little of this {name} picture is there: {ANOTHER}")
-    if is_jpeg:
-        return _ended_jpeg(opened)
+    _require_share(known, name)
     picture = rgb(source)
     fill(picture, known)
     return source, picture
 
 
-def _ended_jpeg(
-    opened: Callable[..., ImageFile.ImageFile],
-) -> tuple[ImageFile.ImageFile, Image.Image]:
-    """Return a JPEG with an end mark, before which its decoder completes the rest, as browsers."""
-    source = opened(END_OF_IMAGE)
-    source.load()
-    return source, rgb(source)
+def _require_share(known: Known, name: str) -> None:
+    if share(known) < LEAST_SHARE:
+        raise DamagedPicture(f"Too little of this {name} picture is there: {ANOTHER}")
 
 
 def _alone_on_white(picture: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:

@@ -1,6 +1,7 @@
 """Pictures whose data breaks off: what of them is there, and something neutral for the rest."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -11,24 +12,35 @@ from imgserve.errors import HttpError
 
 BLOCK: Final = 8  # the step in which interlaced GIF and PNG send a picture first
 GREY: Final = 127
+BAND_PIXELS: Final = 2**20  # compared at once: whole pictures in arrays take too much memory
 
 Known = NDArray[np.bool_]
+# Returns a picture with only its header read, and with more bytes at its end.
+Open = Callable[[bytes], ImageFile.ImageFile]
 
 
-def known_pixels(opened: Callable[[], ImageFile.ImageFile]) -> tuple[ImageFile.ImageFile, Known]:
+def known_pixels(
+    opened: Callable[[bytes], ImageFile.ImageFile],
+) -> tuple[ImageFile.ImageFile, Known]:
     """Return a picture decoded as far as its data goes, and which pixels that gave.
 
     It is decoded on a dark and on a light ground: what is the same both times was in the data.
 
     Args:
-        opened: returns the picture with only its header read.
+        opened: returns the picture.
 
     Returns:
         The picture, and (height, width) of its first frame, all within it.
     """
-    dark, light = _on_ground(opened(), 0), _on_ground(opened(), 255)
-    same = np.asarray(dark) == np.asarray(light)
-    return light, same if same.ndim == 2 else same.all(axis=-1)  # noqa: PLR2004  one channel
+    dark, light = _on_ground(opened(b""), 0), _on_ground(opened(b""), 255)
+    known = np.empty(light.size[::-1], np.bool_)
+    rows = max(1, BAND_PIXELS // light.width)
+    for top in range(0, light.height, rows):
+        box = (0, top, light.width, min(top + rows, light.height))
+        same = np.asarray(dark.crop(box)) == np.asarray(light.crop(box))
+        bands = np.moveaxis(same, -1, 0) if same.ndim > 2 else [same]  # noqa: PLR2004  channels
+        known[top : box[3]] = reduce(np.logical_and, bands)
+    return light, known
 
 
 def _on_ground(picture: ImageFile.ImageFile, ground: int) -> ImageFile.ImageFile:
@@ -64,12 +76,21 @@ def fill(picture: Image.Image, known: Known) -> None:
         known: (height, width), whether a pixel was in the data.
     """
     columns = np.arange(picture.width)
-    row, last = np.empty(0), -BLOCK
+    last, row = -BLOCK, None
     for y, here in enumerate(known):
+        if here.all():
+            last, row = y, None
+            continue
         if here[0]:
-            row = np.asarray(picture.crop((0, y, picture.width, y + 1)))[0]
-            row, last = row[np.maximum.accumulate(np.where(here, columns, 0))], y
+            row = _row(picture, y)[np.maximum.accumulate(np.where(here, columns, 0))]
+            last = y
         elif y - last >= BLOCK:
             row = np.full((picture.width, 3), GREY, np.uint8)
-        if not here.all():
-            picture.paste(Image.fromarray(row[np.newaxis]), (0, y))
+        elif row is None:
+            row = _row(picture, last)
+        picture.paste(Image.fromarray(row[np.newaxis]), (0, y))
+
+
+def _row(picture: Image.Image, y: int) -> NDArray[np.uint8]:
+    row: NDArray[np.uint8] = np.asarray(picture.crop((0, y, picture.width, y + 1)))[0]
+    return row
