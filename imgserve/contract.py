@@ -86,6 +86,15 @@ class Timings(Struct, frozen=True):
     total: Milliseconds
 
 
+Precision = Annotated[
+    str,
+    Meta(
+        description="What is computed in: `fp32`, `bf16` or `int8`; "
+        "`auto` where that is found out when the model is loaded."
+    ),
+]
+
+
 class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     """The most probable class first, then as many as were asked for, most probable first."""
 
@@ -99,6 +108,7 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     incomplete: Annotated[
         bool, Meta(description="True where the end of the picture's file is missing.")
     ] = False
+    precision: Precision = ""
 
 
 class Choice(Struct, frozen=True):
@@ -125,7 +135,7 @@ class ModelState(Struct, frozen=True):
     detail: Annotated[
         str | None, Meta(description="Why it could not be loaded, where that was tried.")
     ] = None
-    precision: Annotated[str, Meta(description="Of its numbers: `fp32` or `int8`.")] = "fp32"
+    precision: Precision = "fp32"
 
 
 class Ready(Struct, frozen=True):
@@ -133,6 +143,7 @@ class Ready(Struct, frozen=True):
 
     model: str
     status: str = "ready"
+    precision: Precision = "fp32"
 
 
 class Problem(Struct, frozen=True):

@@ -99,7 +99,7 @@ class Backend:
             fetch_ms = 0.0 if wanted.url is None else _ms_since(began)
             result = self.pool.classify(model_id, data, wanted.options)
             answer = _answer(model_id, result, fetch_ms, _ms_since(began))
-        self.metrics.predicted(model_id, answer.timings_ms)
+        self.metrics.predicted(answer)
         return json_answer(answer)
 
 
@@ -118,6 +118,7 @@ def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> 
         timings_ms=timings,
         thumbnail=result.thumbnail,
         incomplete=result.incomplete,
+        precision=result.precision,
     )
 
 
@@ -161,7 +162,9 @@ def add_ready(backend: Backend) -> None:
     @documented({200: Ready}, (NotReady, ModelUnavailable))
     def ready() -> Response:
         """Say whether a prediction can be made now."""
-        return json_answer(Ready(backend.pool.ready_id()))
+        model = backend.pool.ready_id()
+        _, _, precision = backend.pool.state(model)
+        return json_answer(Ready(model, precision=precision))
 
 
 def add_models(backend: Backend) -> None:
@@ -183,7 +186,7 @@ def add_models(backend: Backend) -> None:
 
 
 def _described(
-    settings: BackendSettings, model_id: str, state: State, failure: str | None
+    settings: BackendSettings, model_id: str, state: State, failure: str | None, precision: str
 ) -> ModelState:
     entry = catalogue.entry(model_id)
     return ModelState(
@@ -195,13 +198,13 @@ def _described(
         size_bytes=_size_bytes(settings, model_id),
         state=state,
         detail=failure,
-        precision=settings.precision,
+        precision=precision,
     )
 
 
 def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:
     try:
-        info = parse_info(compiled_folder(settings), model_id, settings.precision)
+        info = parse_info(compiled_folder(settings), model_id, settings.compiled_precision)
     except (OSError, CompiledModelInvalid):
         return None
     return info.graph.size_bytes + info.weights.size_bytes

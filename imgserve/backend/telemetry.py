@@ -18,7 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from imgserve.contract import REQUEST_ID_HEADER, Timings
+from imgserve.contract import REQUEST_ID_HEADER, PredictAnswer
 from imgserve.errors import InternalError
 from imgserve.log import TRACE_FIELDS, trace_fields
 
@@ -45,7 +45,10 @@ class Metrics:
         self.requests = Counter("imgserve_requests", "Answered.", labels, registry=registry)
         self.errors = Counter("imgserve_errors", "By problem type.", ("type",), registry=registry)
         self.predictions = Counter(
-            "imgserve_predictions", "Pictures classified.", ("model",), registry=registry
+            "imgserve_predictions",
+            "Pictures classified.",
+            ("model", "precision"),
+            registry=registry,
         )
         self.stages = Histogram(
             "imgserve_stage_seconds",
@@ -63,11 +66,11 @@ class Metrics:
         ):
             Gauge(name, meaning, registry=self.registry).set_function(number)
 
-    def predicted(self, model: str, timings: Timings) -> None:
+    def predicted(self, answer: PredictAnswer) -> None:
         """Count one prediction and the time of its stages."""
-        self.predictions.labels(model).inc()
+        self.predictions.labels(answer.model, answer.precision).inc()
         for stage in STAGES:
-            self.stages.labels(stage).observe(getattr(timings, stage) / 1000)
+            self.stages.labels(stage).observe(getattr(answer.timings_ms, stage) / 1000)
 
     def page(self) -> Response:
         """Return all metrics as Prometheus reads them."""

@@ -131,7 +131,8 @@ def _show_answered(answered: Answered) -> None:
         _show_chart(answer.predictions)
     if answer.incomplete:
         st.info(INCOMPLETE)
-    st.caption(plain(f"Model: {answer.model}") + "  \n" + plain(times(answered)))
+    computed = f" ({answer.precision})" if answer.precision else ""
+    st.caption(plain(f"Model: {answer.model}{computed}") + "  \n" + plain(times(answered)))
 
 
 def _show_chart(predictions: list[Prediction]) -> None:

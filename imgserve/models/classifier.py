@@ -32,12 +32,17 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with its engine, its transform and the names of its classes."""
+    """A model with its engine, its transform and the names of its classes.
+
+    Attributes:
+        precision: what the engine computes in.
+    """
 
     model: str
     categories: Sequence[str]
     transform: Transform
     engine: Engine
+    precision: str = "fp32"
 
     def warm_up(self) -> None:
         """Answer once: the first inference prepares what all later ones use, and is slower."""
@@ -66,6 +71,7 @@ class Classifier:
             inference_ms=_ms(inferred - cropped),
             thumbnail=thumbnail(crops[0]) if options.thumbnail else None,
             incomplete=incomplete,
+            precision=self.precision,
         )
 
     def _most_probable(self, probabilities: Probabilities, count: int) -> list[Prediction]:

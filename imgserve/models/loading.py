@@ -38,14 +38,14 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
         return entry.parameters * FLOAT32_BYTES
     folder = compiled_folder(settings)
     try:
-        return read_info(folder, model_id, settings.precision).weights.size_bytes
+        return read_info(folder, model_id, settings.compiled_precision).weights.size_bytes
     except (FileNotFoundError, CompiledModelInvalid) as exc:
         if importlib.util.find_spec("imgserve.compile") is None:  # an image that only serves
             raise ModelError(
                 f"model {model_id} is not in this image: name it when the image is built"
             ) from exc
         compile_apart(settings, model_id)
-    return read_info(folder, model_id, settings.precision).weights.size_bytes
+    return read_info(folder, model_id, settings.compiled_precision).weights.size_bytes
 
 
 def compile_apart(settings: BackendSettings, model_id: str) -> None:
@@ -57,7 +57,7 @@ def compile_apart(settings: BackendSettings, model_id: str) -> None:
     log.info("model %s is compiled once for this machine; this takes a minute or more", model_id)
     command = [sys.executable, "-m", "imgserve.compile", model_id]
     command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]
-    command += ["--precision", settings.precision]
+    command += ["--precision", settings.compiled_precision]
     command += ["--checkpoints", str(checkpoints_folder(settings))]
     if settings.weights_url_base:
         command += ["--weights-url-base", settings.weights_url_base]

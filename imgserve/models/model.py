@@ -38,6 +38,11 @@ class Model:
             return "absent"
         return "ready" if any(not worker.is_stuck() for worker in self.workers) else "loading"
 
+    @property
+    def precision(self) -> str:
+        """Return what it computes in, nothing while it is not loaded."""
+        return self.workers[0].precision if self.workers else ""
+
     def require_loadable(self) -> None:
         """Refuse a model that could not be loaded.
 

@@ -42,11 +42,7 @@ ROOM_WAIT_S = 30.0  # requests hold a model while they compute, which is much le
 
 
 class WorkerPool:
-    """Loads models into workers and has pictures classified by them, first come, first served.
-
-    Attributes:
-        ids: the models that may be asked for, the default first.
-    """
+    """Loads models into workers and has pictures classified by them, first come, first served."""
 
     def __init__(
         self, settings: BackendSettings, ids: Sequence[str], *, limit_bytes: int | None = None
@@ -95,8 +91,8 @@ class WorkerPool:
         with self._changed:
             self._used(model_id)
 
-    def state(self, model_id: str) -> tuple[State, str | None]:
-        """Return a model's state, and why it could not be loaded where that was tried.
+    def state(self, model_id: str) -> tuple[State, str | None, str]:
+        """Return a model's state, why it could not be loaded, and what it computes in.
 
         Raises:
             UnknownModel: it is none of ``ids``.
@@ -104,7 +100,9 @@ class WorkerPool:
         self.require(model_id)
         with self._changed:
             model = self._models.get(model_id)
-            return (model.state, model.failure) if model else ("absent", None)
+            if model is None:
+                return "absent", None, self._settings.precision
+            return model.state, model.failure, model.precision or self._settings.precision
 
     def ready_id(self) -> str:
         """Return a model that can classify now, the default if it can.

@@ -37,8 +37,10 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     slots: int
 
 
-class Ready(msgspec.Struct, tag=True, frozen=True):
-    """The model is loaded and warm."""
+class Loaded(msgspec.Struct, tag=True, frozen=True):
+    """The model is loaded and warm, and computes in this precision."""
+
+    precision: str
 
 
 class Job(msgspec.Struct, tag=True, frozen=True):
@@ -56,6 +58,7 @@ class Result(msgspec.Struct, tag=True, frozen=True):
         predictions: as many as were asked for, most probable first.
         thumbnail: JPEG data URI of what the model saw, where it was asked for.
         incomplete: whether the end of the file is missing.
+        precision: what was computed in.
     """
 
     predictions: list[Prediction]
@@ -64,6 +67,7 @@ class Result(msgspec.Struct, tag=True, frozen=True):
     inference_ms: float
     thumbnail: str | None = None
     incomplete: bool = False
+    precision: str = "fp32"
 
 
 class Rejected(msgspec.Struct, tag=True, frozen=True):
@@ -77,7 +81,7 @@ class InternalFailure(msgspec.Struct, tag=True, frozen=True):
     """An error that nobody foresaw; the worker has logged it."""
 
 
-Message = Load | Ready | Job | Result | Rejected | InternalFailure
+Message = Load | Loaded | Job | Result | Rejected | InternalFailure
 
 
 def _from_text(kind: type, text: Any) -> Any:
@@ -165,6 +169,7 @@ class Worker:
         slots: places for pictures.
         has_exited: whether it was found to have ended.
         is_overdue: whether it was ended because a picture took too long.
+        precision: what it computes in, once it is ready.
     """
 
     # Its connections close with the last reference to them: closed sooner, a thread that still
@@ -177,6 +182,7 @@ class Worker:
         self.number = number
         self.has_exited = False
         self.is_overdue = False
+        self.precision = settings.precision
         self._limit_s = settings.predict_timeout_s
         self._load = Load(model_id, settings, slots)
         ours, theirs = zip(*(socket.socketpair() for _ in range(slots + 1)), strict=True)
@@ -218,6 +224,8 @@ class Worker:
             ) from exc
         if isinstance(answer, Rejected):
             raise ModelError(answer.detail)
+        assert isinstance(answer, Loaded), "a worker says that it is ready"  # noqa: S101
+        self.precision = answer.precision
 
     def is_stuck(self) -> bool:
         """Return whether each of its slots has been at one picture for suspiciously long."""

@@ -23,8 +23,8 @@ from imgserve.models.worker import (
     InternalFailure,
     Job,
     Load,
+    Loaded,
     Message,
-    Ready,
     Rejected,
     receive,
     send,
@@ -65,7 +65,7 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     with suppress(OSError, EOFError):  # likewise
         for slot in slots:
             threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
-        send(control, Ready())
+        send(control, Loaded(classifier.precision))
         control.recv_bytes()  # nothing comes: the wait ends with the backend
     return 0
 

@@ -40,10 +40,10 @@ class PoolStandIn:
         self.require(model_id)
         self.warmed.append(model_id)
 
-    def state(self, model_id: str) -> tuple[State, str | None]:
+    def state(self, model_id: str) -> tuple[State, str | None, str]:
         self.require(model_id)
         failure = self.failures.get(model_id)
-        return ("absent", str(failure)) if failure else ("ready", None)
+        return ("absent", str(failure), "auto") if failure else ("ready", None, "fp32")
 
     def ready_id(self) -> str:
         for model_id in self.ids:

@@ -1,11 +1,15 @@
-"""The engine: one inference alone and several at once give the same answers."""
+"""The engine: at once as alone, and in the precision that the machine has."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imgserve.errors import ModelError
 from imgserve.models.openvino_engine import OpenVinoEngine
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop
@@ -41,3 +45,45 @@ def test_answers_at_once_are_those_of_one_alone(graph: Path) -> None:
         np.allclose(one, other, atol=1e-6) for one, other in zip(alone, at_once, strict=True)
     )
     assert len({each.tobytes() for each in alone}) == len(shown)
+
+
+HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.parametrize(
+    ("precision", "computed"),
+    [("auto", "bf16" if HAS_BF16 else "fp32"), ("fp32", "fp32"), ("int8", "int8")],
+)
+def test_the_precision_is_the_one_asked_for_or_the_machines(
+    graph: Path, precision: str, computed: str
+) -> None:
+    engine = OpenVinoEngine(graph, threads=1, precision=precision)
+    assert engine.precision == computed
+    used = engine._compiled.get_property("INFERENCE_PRECISION_HINT")
+    assert used.to_string() == ("bf16" if computed == "bf16" else "f32")
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this CPU has no instructions for bf16")
+def test_bf16_answers_nearly_as_fp32(graph: Path) -> None:
+    exact, near = (OpenVinoEngine(graph, threads=1, precision=name) for name in ("fp32", "bf16"))
+    differences = [np.abs(exact(each) - near(each)).max() for each in pictures(20)]
+    assert 0 < max(differences) < 0.1
+
+
+def test_a_cpu_without_bf16_computes_in_fp32_and_refuses_bf16(graph: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from imgserve.models.openvino_engine import OpenVinoEngine\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "print(OpenVinoEngine(path, threads=1, precision='auto').precision)\n"
+        "OpenVinoEngine(path, threads=1, precision='bf16')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(graph)],
+        env={**os.environ, "OV_CPU_MAX_ISA": "AVX2"},  # OpenVINO then knows nothing newer
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "fp32\n"
+    assert f"{ModelError.__name__}: PRECISION='bf16' cannot be used: this CPU has no" in done.stderr

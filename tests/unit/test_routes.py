@@ -377,7 +377,11 @@ def test_hello_is_alive_without_a_model() -> None:
 
 
 def test_ready_says_whether_a_prediction_can_be_made() -> None:
-    assert client().get("/ready").get_json() == {"model": "small", "status": "ready"}
+    assert client().get("/ready").get_json() == {
+        "model": "small",
+        "status": "ready",
+        "precision": "fp32",
+    }
     response = failing(UNAVAILABLE).get("/ready")
     assert "no weights" in problem(response, errors.ModelUnavailable).detail
     assert response.headers["Retry-After"] == "60"
@@ -427,7 +431,7 @@ def test_metrics_count_requests_errors_stages_and_the_model() -> None:
         == 1
     )
     assert _metric(backend, 'imgserve_errors_total{type="unknown-route"}') == 1
-    assert _metric(backend, 'imgserve_predictions_total{model="small"}') == 1
+    assert _metric(backend, 'imgserve_predictions_total{model="small",precision="fp32"}') == 1
     for stage in ("fetch", "decode", "preprocess", "inference", "total"):
         assert _metric(backend, f'imgserve_stage_seconds_count{{stage="{stage}"}}') == 1
 

@@ -40,7 +40,11 @@ def test_models_are_those_behind_the_gateway_if_it_is_told() -> None:
 
 
 def test_ready_names_the_model() -> None:
-    assert client().get("/ready").get_json() == {"model": "a", "status": "ready"}
+    assert client().get("/ready").get_json() == {
+        "model": "a",
+        "status": "ready",
+        "precision": "fp32",
+    }
 
 
 def test_the_api_is_described_in_openapi_3_1() -> None:

@@ -149,9 +149,13 @@ def test_a_word_of_the_list_is_taken(engine: str) -> None:
     assert BackendSettings.from_environ({"ENGINE": engine}).engine == engine
 
 
-def test_a_backend_computes_in_fp32_unless_told_otherwise() -> None:
-    assert BackendSettings.from_environ({}).precision == "fp32"
-    assert BackendSettings.from_environ({"PRECISION": "int8"}).precision == "int8"
+@pytest.mark.parametrize(
+    ("precision", "files"), [("auto", "fp32"), ("fp32", "fp32"), ("bf16", "fp32"), ("int8", "int8")]
+)
+def test_a_precision_is_that_of_the_files_or_of_the_cpu(precision: str, files: str) -> None:
+    assert BackendSettings().precision == "auto"
+    given = BackendSettings.from_environ({"PRECISION": precision})
+    assert (given.precision, given.compiled_precision) == (precision, files)
 
 
 def test_torch_runs_no_int8() -> None:

@@ -24,8 +24,8 @@ from imgserve.models.worker import (
     InternalFailure,
     Job,
     Load,
+    Loaded,
     Message,
-    Ready,
     Rejected,
     Result,
     Worker,
@@ -57,7 +57,7 @@ Answer = Callable[[bytes, PredictOptions], Result]
     [
         Load("resnet152", SETTINGS, 2),
         Load("resnet152", BackendSettings(), 1),
-        Ready(),
+        Loaded("bf16"),
         Job(b"\xff\0", 5, True),
         CAT,
         Result(CAT.predictions, 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/"),
