@@ -8,6 +8,7 @@
     │   ├── WeightsUnavailable        the download failed or was damaged
     │   ├── CompileMismatch           the compiled model disagrees with the original
     │   └── CompiledModelInvalid           files of a compiled model do not belong together
+    ├── EvaluationFailed          there are no labelled pictures to evaluate a model with
     ├── HttpError                 answered to an HTTP caller, with its status
     │   ├── InvalidRequest        400  the body cannot be understood
     │   ├── InvalidUrl            400  the picture's address is malformed or not allowed
@@ -63,6 +64,10 @@ class CompileMismatch(ModelError):
 
 class CompiledModelInvalid(ModelError):
     """The files of a compiled model are missing, damaged or of another version."""
+
+
+class EvaluationFailed(ImgserveError):
+    """There are no labelled pictures to evaluate a model with, or their labels are wrong."""
 
 
 class HttpError(ImgserveError):

@@ -4,7 +4,7 @@
 
     ground <- pictures <- models <- backend <- backend_*/app.py, v3/backend/app.py
     ground <- frontend <- frontend_*/app.py, v3/frontend/app.py
-    models <- compile, v3/gateway
+    models <- compile, evaluate, v3/gateway
     tools may import all of these; nobody imports tools, and one tool another only where it says so
 """
 
@@ -17,7 +17,7 @@ from tests.conventions.source import Module, modules
 
 GROUND = {"imgserve", "errors", "machine", "settings", "contract", "log", "units"}
 MODELS = GROUND | {"pictures", "models"}
-PRODUCT = MODELS | {"compile", "backend", "frontend", "v3.gateway"}
+PRODUCT = MODELS | {"compile", "evaluate", "backend", "frontend", "v3.gateway"}
 
 # Part of the project to the other parts it may import.
 ALLOWED: dict[str, set[str]] = {
@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "pictures": GROUND,
     "models": GROUND | {"pictures"},
     "compile": MODELS,
+    "evaluate": MODELS,
     "backend": MODELS,
     "frontend": GROUND,
     "backend_v1": MODELS | {"backend"},

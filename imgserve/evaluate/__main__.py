@@ -1,0 +1,176 @@
+"""``python -m imgserve.evaluate MODEL FOLDER``: accuracy and time in each precision."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from imgserve.contract import PredictOptions
+from imgserve.errors import EvaluationFailed, HttpError, ImgserveError, ModelError
+from imgserve.evaluate.labels import Labelled, labelled_pictures
+from imgserve.machine import cpu_quota, default_weights_dir
+from imgserve.models.classifier import Classifier
+from imgserve.models.openvino_engine import load
+from imgserve.settings import BackendSettings
+
+PRECISIONS = ("fp32", "bf16", "int8")
+TOP = 5
+CELL_PIXELS = 8
+PICTURE_PIXELS = 1000  # of the confusion picture's side, about
+MOST_CONFUSED = 5
+
+
+@dataclass
+class Score:
+    """What came of all pictures in one precision.
+
+    Attributes:
+        pairs: the classes that pictures are of and the ones that were named.
+        times_ms: of each picture, decoding to inference.
+        refused: pictures that could not be classified, and why.
+    """
+
+    precision: str
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    among_five: int = 0
+    times_ms: list[float] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Return its line of the table."""
+        count = len(self.pairs)
+        right = sum(label == named for label, named in self.pairs)
+        return (
+            f"{self.precision:9}  {count:8}  {right / count:7.1%}  {self.among_five / count:7.1%}"
+            f"  {median(self.times_ms):12.1f}"
+        )
+
+
+def evaluate(classifier: Classifier, pictures: Sequence[Labelled], limit_pixels: int) -> Score:
+    """Return how often a model is right about pictures, showing progress on standard error."""
+    score = Score(classifier.precision)
+    for number, (path, label) in enumerate(pictures, 1):
+        try:
+            result = classifier.classify(
+                path.read_bytes(), PredictOptions(top_k=TOP), limit_pixels=limit_pixels
+            )
+        except HttpError as exc:
+            score.refused.append(f"{path.name}: {exc}")
+            continue
+        named = [prediction.class_id for prediction in result.predictions]
+        score.pairs.append((label, named[0]))
+        score.among_five += label in named
+        score.times_ms.append(result.decode_ms + result.preprocess_ms + result.inference_ms)
+        if sys.stderr.isatty() or number == len(pictures):
+            print(f"\r{score.precision}: {number} of {len(pictures)}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    if not score.pairs:
+        raise EvaluationFailed(f"no picture could be classified: {score.refused[0]}")
+    return score
+
+
+def confusion_picture(pairs: Sequence[tuple[int, int]]) -> Image.Image:
+    """Return which classes (rows) are taken for which (columns): the darker, the more often.
+
+    Classes that no picture is of and none was named are left out.
+    """
+    classes = sorted({number for pair in pairs for number in pair})
+    place = {number: index for index, number in enumerate(classes)}
+    counts = np.zeros((len(classes),) * 2)
+    for label, named in pairs:
+        counts[place[label], place[named]] += 1
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    cells = Image.fromarray((255 * (1 - shares)).astype(np.uint8))
+    factor = max(1, min(CELL_PIXELS, PICTURE_PIXELS // len(classes)))
+    return cells.resize((len(classes) * factor,) * 2, Image.Resampling.NEAREST)
+
+
+def most_confused(pairs: Sequence[tuple[int, int]], categories: Sequence[str]) -> list[str]:
+    """Return the commonest mistakes in words."""
+    mistakes = Counter(pair for pair in pairs if pair[0] != pair[1])
+    return [
+        f"{categories[label]} taken for {categories[named]}: {count}"
+        for (label, named), count in mistakes.most_common(MOST_CONFUSED)
+    ]
+
+
+def classifiers(given: argparse.Namespace) -> list[Classifier]:
+    """Return the model in each precision asked for; without any, in each that can be had here.
+
+    Raises:
+        ModelError: it cannot be loaded in one that was asked for, or in none.
+    """
+    loaded, failures = [], []
+    for precision in given.precision or PRECISIONS:
+        settings = BackendSettings(
+            weights_dir=given.weights_dir, threads=cpu_quota(), precision=precision
+        )
+        try:
+            loaded.append(load(settings, given.model))
+        except FileNotFoundError:
+            option = " --precision int8" if precision == "int8" else ""
+            failures.append(f"compile it first: python -m imgserve.compile {given.model}{option}")
+        except ModelError as exc:
+            failures.append(str(exc))
+    if failures and (given.precision or not loaded):
+        raise ModelError(failures[0])
+    return loaded
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m imgserve.evaluate",
+        description="Say how often a compiled model is right about labelled pictures.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a compiled model's id")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="pictures with a labels.csv (file, class_id or category), or in a folder a class",
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=PRECISIONS,
+        help="default: fp32, bf16 where the CPU has it, int8 where it is compiled",
+    )
+    parser.add_argument("--confusion", type=Path, metavar="PNG", help="where to draw the mistakes")
+    parser.add_argument(
+        "--weights-dir", type=Path, default=default_weights_dir(), help="default: %(default)s"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate what the command line names; return the exit status."""
+    given = arguments(argv)
+    limit_pixels = BackendSettings().max_image_pixels
+    try:
+        models = classifiers(given)
+        pictures = labelled_pictures(given.folder, models[0].categories)
+        scores = [evaluate(model, pictures, limit_pixels) for model in models]
+        if given.confusion:
+            confusion_picture(scores[0].pairs).save(given.confusion)
+    except KeyboardInterrupt:
+        return 130  # as a shell says it: 128 and the signal's number
+    except (ImgserveError, OSError, ValueError) as exc:
+        print(f"{given.model}: {exc}", file=sys.stderr)
+        return 1
+    print("precision  pictures    top-1    top-5  ms a picture")
+    for score in scores:
+        print(score.line())
+    for line in (*most_confused(scores[0].pairs, models[0].categories), *scores[0].refused):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

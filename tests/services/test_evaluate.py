@@ -1,0 +1,98 @@
+"""Accuracy and time of a compiled model on labelled pictures, by the command that people type."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imgserve.evaluate.__main__ import confusion_picture, most_confused
+from tests.services.conftest import MODELS
+
+SAMPLES = Path("imgserve/samples")
+PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
+LINE = re.compile(r"^(fp32|bf16|int8) +(\d+) +([\d.]+)% +([\d.]+)% +[\d.]+$", re.MULTILINE)
+
+
+def evaluate(root: Path, weights: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "imgserve.evaluate", MODELS[0], *map(str, arguments)]
+    return subprocess.run(
+        [*command, "--weights-dir", weights], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with two pictures, one of which is not of the class that its label says."""
+    for label, name in (("espresso", "espresso.jpg"), ("tabby", "rocket.jpg")):
+        (tmp_path / label).mkdir()
+        shutil.copy(SAMPLES / name, tmp_path / label / name)
+    return tmp_path
+
+
+def test_pictures_in_a_folder_a_class_are_scored(
+    root: Path, weights_dir: Path, folder: Path
+) -> None:
+    drawn = folder / "confusion.png"
+    done = evaluate(root, weights_dir, folder, "--precision", "fp32", "--confusion", drawn)
+    assert LINE.findall(done.stdout) == [("fp32", "2", "50.0", "50.0")]
+    assert "tabby taken for" in done.stdout
+    assert "fp32: 2 of 2" in done.stderr
+    with Image.open(drawn) as picture:
+        assert picture.size == (24, 24)  # three classes of 8 pixels
+
+
+@pytest.mark.parametrize("heading", ["class_id", "category"])
+def test_a_list_of_labels_names_pictures_by_number_or_name(
+    root: Path, weights_dir: Path, folder: Path, heading: str
+) -> None:
+    label = "967" if heading == "class_id" else "espresso"
+    (folder / "labels.csv").write_text(f"file,{heading}\nespresso/espresso.jpg,{label}\n")
+    done = evaluate(root, weights_dir, folder, "--precision", "fp32")
+    assert LINE.findall(done.stdout) == [("fp32", "1", "100.0", "100.0")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("gone.jpg,1", "names 'gone.jpg', which is not there"),
+        ("espresso/espresso.jpg,dragon", "is of class 'dragon', which is none of the model's 1000"),
+        ("espresso/espresso.jpg,1000", "is of class '1000'"),
+        ("", "has neither a labels.csv nor a folder of pictures for each class"),
+    ],
+)
+def test_wrong_labels_are_named(
+    root: Path, weights_dir: Path, folder: Path, rows: str, said: str
+) -> None:
+    (folder / "labels.csv").write_text(f"file,category\n{rows}\n")
+    done = evaluate(root, weights_dir, folder, "--precision", "fp32")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_a_model_that_is_not_compiled_says_how(root: Path, folder: Path) -> None:
+    done = evaluate(root, folder / "none", folder, "--precision", "int8")
+    assert done.returncode == 1
+    assert f"python -m imgserve.compile {MODELS[0]} --precision int8" in done.stderr
+
+
+def test_mistakes_are_drawn_in_rows_of_the_true_class() -> None:
+    pairs = [(3, 3), (3, 3), (3, 9), (9, 9)]
+    drawn = confusion_picture(pairs).resize((2, 2), Image.Resampling.NEAREST)
+    assert list(drawn.get_flattened_data()) == [85, 170, 255, 0]
+    assert most_confused(pairs, [f"class {number}" for number in range(10)]) == [
+        "class 3 taken for class 9: 1"
+    ]
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the folder of labelled photographs is not here")
+def test_the_embedded_model_is_as_right_as_published_in_every_precision(
+    root: Path, weights_dir: Path
+) -> None:
+    done = evaluate(root, weights_dir, PHOTOS)
+    scores = {line[0]: float(line[2]) for line in LINE.findall(done.stdout)}
+    assert scores["fp32"] >= 85
+    assert all(abs(score - scores["fp32"]) <= 1 for score in scores.values())
