@@ -1,6 +1,7 @@
-"""The HTTP side of v2: the path names the model, else the body, else the caller's own cookie."""
+"""The HTTP side of v2: the path names the model, else address or body, else the caller's cookie."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from imgserve import errors
 from imgserve.backend.app import many_models_app
 from imgserve.models import catalogue
+from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import PoolStandIn, named_after_itself
 from tests.unit.test_compiled_model import written_model
 from tests.unit.test_routes import cat, problem
+
+URL = "https://a.example/cat.jpg"
 
 
 def client(pool: PoolStandIn | None = None, **settings: Any) -> FlaskClient:
@@ -24,48 +28,71 @@ def client(pool: PoolStandIn | None = None, **settings: Any) -> FlaskClient:
     return many_models_app(given, pool).test_client()
 
 
-def used(backend: FlaskClient, path: str = "/predict", **form: str) -> str:
+@pytest.fixture(autouse=True)
+def _cat_at_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fetcher, "fetch", lambda *_: cat())
+
+
+def kinds(**options: str) -> dict[str, dict[str, Any]]:
+    """Return the three kinds of body, for those that have options with these."""
+    return {
+        "json": {"json": {"url": URL, **options}},
+        "form": {"data": {"image": (io.BytesIO(cat()), "cat.jpg"), **options}},
+        "picture": {"data": cat(), "content_type": "image/jpeg"},
+    }
+
+
+def used(backend: FlaskClient, path: str = "/predict", kind: str = "form", **form: str) -> str:
     """Return which model answered."""
-    data = {"image": (io.BytesIO(cat()), "cat.jpg"), **form}
-    answer = backend.post(path, data=data).get_json()
+    answer = backend.post(path, **kinds(**form)[kind]).get_json()
     assert answer["category"] == answer["model"]
     model: str = answer["model"]
     return model
 
 
-def test_without_a_choice_the_default_answers() -> None:
-    assert used(client()) == "a"
+@pytest.mark.parametrize("kind", kinds())
+def test_path_beats_address_and_body_which_beat_the_cookie_which_beats_the_default(
+    kind: str,
+) -> None:
+    backend = client()
+    assert used(backend, kind=kind) == "a"
+    backend.put("/model/c")
+    assert used(backend, kind=kind) == "c"
+    assert used(backend, "/predict?model=b", kind) == "b"
+    assert used(backend, "/model/a/predict?model=b", kind) == "a"
+    if kind != "picture":
+        assert used(backend, kind=kind, model="b") == "b"
+        assert used(backend, "/predict?model=b", kind, model="b") == "b"
+        assert used(backend, "/model/a/predict", kind, model="b") == "a"
+    assert used(backend, kind=kind) == "c"
 
 
-def test_the_body_names_the_model() -> None:
-    assert used(client(), model="b") == "b"
-    raw = client().post("/predict?model=c", data=cat(), content_type="image/jpeg")
-    assert raw.get_json()["model"] == "c"
+@pytest.mark.parametrize("path", ["/predict?model=b", "/predict?model=b&model=c"])
+@pytest.mark.parametrize("kind", ["json", "form"])
+def test_two_models_in_one_request_are_refused(path: str, kind: str) -> None:
+    answered = problem(client().post(path, **kinds(model="c")[kind]), errors.InvalidRequest)
+    assert "more than one model is named: b, c" in answered.detail
 
 
-def test_the_callers_own_choice_is_kept_for_the_caller_alone() -> None:
+def test_callers_own_choice_is_kept_for_the_caller_alone() -> None:
     backend = client()
     other = backend.application.test_client()
-    chosen = backend.put("/model/b")
-    assert chosen.get_json() == {"model": "b"}
-    assert used(backend) == "b"
-    assert used(other) == "a"
-    other.put("/model/c")
+    assert backend.put("/model/b").get_json()["model"] == "b"
+    assert (used(backend), used(other)) == ("b", "a")
+    assert "detail" in other.put("/model/c").get_json()
     assert (used(backend), used(other)) == ("b", "c")
+    assert backend.put("/model/a").get_json() == {"model": "a"}  # it sent the cookie
 
 
-def test_path_beats_body_beats_cookie() -> None:
-    backend = client()
-    backend.put("/model/c")
-    assert used(backend, model="b") == "b"
-    assert used(backend, "/model/a/predict", model="b") == "a"
-    assert used(backend) == "c"
-
-
-def test_a_json_body_may_name_the_model_too() -> None:
-    body = {"url": "ftp://a.example/cat.jpg", "model": "b"}
-    problem(client().post("/predict", json=body), errors.InvalidUrl)
-    problem(client().post("/predict", json={**body, "model": "x"}), errors.UnknownModel)
+def test_caller_without_cookies_is_told_how_its_choice_is_used() -> None:
+    """As the calls of a page that keeps none: `requests.put`, then `requests.post`."""
+    caller = client().application.test_client(use_cookies=False)
+    chosen = caller.put("/model/b").get_json()
+    assert chosen["model"] == "b"
+    assert used(caller, kind="json") == "a"
+    paths = re.findall(r"POST (\S+)", chosen["detail"])
+    assert len(paths) == 2
+    assert {used(caller, path, kind="json") for path in paths} == {"b"}
 
 
 def test_a_cookie_that_was_tampered_with_counts_as_none() -> None:
@@ -101,12 +128,16 @@ def test_without_a_key_a_random_one_is_made_and_told(caplog: pytest.LogCaptureFi
     assert one.application.secret_key != two.application.secret_key
 
 
-@pytest.mark.parametrize("call", ["get", "put", "post"])
-def test_an_unknown_model_is_a_404_that_lists_those_there_are(call: str) -> None:
-    backend = client()
-    path = "/model/x/predict" if call == "post" else "/model/x"
-    data = {"data": {"image": (io.BytesIO(cat()), "cat.jpg")}} if call == "post" else {}
-    answered = problem(getattr(backend, call)(path, **data), errors.UnknownModel)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "/model/x"), ("PUT", "/model/x")),
+        *(("POST", "/model/x/predict"), ("POST", "/predict?model=x")),
+    ],
+)
+def test_an_unknown_model_is_a_404_that_lists_those_there_are(method: str, path: str) -> None:
+    data = kinds()["form"] if method == "POST" else {}
+    answered = problem(client().open(path, method=method, **data), errors.UnknownModel)
     assert "a, b, c" in answered.detail
 
 
@@ -122,10 +153,8 @@ def test_a_choice_begins_to_load_the_model() -> None:
 
 def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
     unavailable = errors.ModelUnavailable("model a could not be loaded: no weights")
-    pool = PoolStandIn(named_after_itself("a", "b", "c"), failures={"a": unavailable})
-    backend = client(pool)
-    data = {"image": (io.BytesIO(cat()), "cat.jpg")}
-    answered = problem(backend.post("/predict", data=data), errors.ModelUnavailable)
+    backend = client(PoolStandIn(named_after_itself("a", "b", "c"), failures={"a": unavailable}))
+    answered = problem(backend.post("/predict", **kinds()["form"]), errors.ModelUnavailable)
     assert "no weights" in answered.detail
     assert used(backend, model="b") == "b"
     assert backend.get("/ready").get_json()["model"] == "b"
@@ -162,3 +191,6 @@ def test_the_api_is_described_in_openapi_3_1() -> None:
     by_path = document["paths"]["/model/{model}/predict"]["post"]
     assert "404" in by_path["responses"]
     assert "model" in document["components"]["schemas"]["ChoosingRequest"]["properties"]
+    assert "cookie" in str(document["components"]["schemas"]["Choice"])
+    told = {each["name"]: each["description"] for each in by_path["parameters"] if "in" in each}
+    assert told["model"] == "With any body."
