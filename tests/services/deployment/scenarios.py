@@ -15,19 +15,21 @@ from typing import Any
 import yaml
 
 from tests.services.deployment.project import (
-    NO_REVISION_YET,
     NO_SERVICE_YET,
+    POLICY,
     PROJECT,
+    RUN_ACCOUNT,
     Project,
     copy_repository,
 )
 
 FOLDER = Path(__file__).with_name("transcripts")
 MANY_WORDS = 11
-Answers = dict[tuple[str, ...], int]
+Answers = dict[tuple[str, ...], int | str]
 
-FIRST: Answers = {NO_REVISION_YET: 0, NO_SERVICE_YET: 0}
-IS_PRIVATE: Answers = {("gcloud", "get-iam-policy"): 0}
+FIRST: Answers = {NO_SERVICE_YET: 0}
+IS_PRIVATE: Answers = {POLICY: f"serviceAccount:{RUN_ACCOUNT}"}
+IS_FORBIDDEN: Answers = {POLICY: "user:owner@example.com"}
 NOTHING_THERE: Answers = {("gcloud", "describe"): 1}
 
 
@@ -45,8 +47,8 @@ class Scenario:
         """Return how it ends, from a new record on, where one call of gcloud may fail."""
         project.forget()
         project.fail_at(fail_at)
-        for when, status in self.answers.items():
-            project.answer(*when, status=status)
+        for when, answer in self.answers.items():
+            project.answer(*when, **{"says" if isinstance(answer, str) else "status": answer})  # type: ignore[arg-type]
         return project.run(self.script, *self.words, stdin=self.stdin, **self.environ)  # type: ignore[arg-type]  # no path among them
 
     def transcript(self, project: Project) -> str:
@@ -101,7 +103,7 @@ TWO = {"MODELS": "swin_b,vgg16"}
 SCENARIOS = {
     **{f"submit_{name}": submit(name) for name in ("frontend_v1", "frontend_v2", "v3_frontend")},
     **{f"submit_{name}": submit(name) for name in ("backend_v1", "backend_v2", "v3_gateway")},
-    "submit_v3_backend": submit("v3_backend", **TWO),
+    "submit_v3_backend": submit("v3_backend", BUILD_REGION="us-central1", **TWO),
     "submit_another_model": submit("backend_v1", MODEL_NAME="swin_b", PRECISION="int8", **TWO),
     "submit_some_models": submit("backend_v2", PRECISION="int8", **TWO),
     "deploy_backend_v1": deploy("backend_v1"),
@@ -109,7 +111,8 @@ SCENARIOS = {
     "deploy_backend_v1_older_image": deploy(
         "backend_v1", TAG="build-7", MIN_INSTANCES="1", MAX_INSTANCES="9", **TWO
     ),
-    "deploy_backend_v1_first_private": deploy("backend_v1", {**FIRST, **IS_PRIVATE}, PRIVATE="1"),
+    "deploy_backend_v1_first_private": deploy("backend_v1", {**FIRST, POLICY: ""}, PRIVATE="1"),
+    "deploy_backend_v1_first_forbidden": deploy("backend_v1", {**FIRST, **IS_FORBIDDEN}),
     "deploy_backend_v2": deploy("backend_v2"),
     "deploy_backend_v2_becomes_private": deploy("backend_v2", PRIVATE="1"),
     "deploy_backend_v2_becomes_public": deploy("backend_v2", IS_PRIVATE, PRIVATE="0"),
@@ -118,6 +121,9 @@ SCENARIOS = {
     "deploy_backend_v2_public_again": deploy("backend_v2", PRIVATE="0"),
     "deploy_frontend_v1": deploy("frontend_v1"),
     "deploy_frontend_v1_first": deploy("frontend_v1", FIRST),
+    "deploy_frontend_v1_first_forbidden": deploy(
+        "frontend_v1", {**FIRST, (*POLICY, "frontend-v1"): ""}
+    ),
     "deploy_frontend_v2": deploy("frontend_v2"),
     "deploy_frontend_v2_of_private_backend": deploy("frontend_v2", IS_PRIVATE, API_GATEWAY="no"),
     "deploy_v3_backend": deploy("v3_backend", **TWO),

@@ -35,10 +35,11 @@ def test_h_prints_what_the_script_does_and_reads(script: str, project: Project) 
 
 
 USES = {
-    "backend": {"PRIVATE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES", "PRECISION"},
-    "frontend": {"TAG", "MIN_INSTANCES", "MAX_INSTANCES"},
-    "gateway": {"PRIVATE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES", "MODELS"},
+    "backend": {"PRIVATE", "PRECISION"},
+    "frontend": set(),
+    "gateway": {"PRIVATE", "MODELS"},
 }
+ALL_USE = {"BUILD_REGION", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
 MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
 
 
@@ -52,7 +53,7 @@ def test_h_names_the_component_and_the_variables_that_it_reads(name: str, projec
         assert "COMPONENT" not in said
         shown |= set(re.findall(r"^  ([A-Z_]+)  ", said, re.M)) - set(VARIABLES)
     models = {"MODELS"} if name in {"backend_v2", "v3_backend"} else set()
-    assert shown == USES[BY_NAME[name].side] | MORE.get(name, set()) | models
+    assert shown == ALL_USE | USES[BY_NAME[name].side] | MORE.get(name, set()) | models
 
 
 @pytest.mark.parametrize("name", ["backend_v1", "v3_backend_swin_b"])
@@ -89,6 +90,34 @@ def test_project_is_gcloud_s_own_unless_told(script: str, project: Project) -> N
     assert calls
     assert "project-of-gcloud" in str(calls)
     assert PROJECT not in str(calls)
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "said"),
+    [
+        ("My Project", "my-project-7\n", "'My Project' is no project id, which has"),
+        ("My Project", "my-project-7\n", "set PROJECT_ID to my-project-7"),
+        ("My-Project", "", "set PROJECT_ID to one that `gcloud projects list` shows"),
+        ("example.com:proj", "", "the project example.com:proj belongs to a domain"),
+        ("12345", "", "no project with the number 12345 that you may see"),
+    ],
+)
+def test_project_that_is_no_id_is_refused_with_what_it_should_be(
+    given: str, found: str, said: str, project: Project
+) -> None:
+    project.answer("gcloud", "projects", "list", f'--filter=name="{given}"', says=found)
+    project.answer("gcloud", "projects", "describe", "12345", status=1)
+    result = project.run("setup.sh", PROJECT_ID=given)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert said in result.stderr
+    assert len(project.calls()) <= 1
+
+
+def test_number_of_a_project_is_as_good_as_its_id(project: Project) -> None:
+    assert project.run("setup.sh", PROJECT_ID="123456789012").returncode == 0
+    _, *calls = project.calls()
+    assert "123456789012" not in str(calls)
+    assert f"--project={PROJECT}" in calls[0]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -23,11 +23,12 @@ def test_rollback_from_an_older_revision_goes_further_back(project: Project) -> 
 def test_older_revision_that_fails_its_smoke_test_gets_no_traffic(
     component: str, project: Project
 ) -> None:
-    project.answer("curl", f"*{ASKED[component]}", says="broken", status=22)
+    project.answer("curl", f"*{ASKED[component]}", says="broken", status=500)
     result = project.run("rollback.sh", component)
     assert (result.returncode, result.stdout) == (1, "")
     assert "r-00002-bbb failed its smoke test, so r-00003-ccc goes on serving" in result.stderr
     assert not [call for call in project.calls() if "--to-revisions" in " ".join(call)]
+    assert project.calls()[-1][-2:] == ["--remove-tags=rollback", "--format=none"]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,23 @@ def test_build_that_fails_shows_the_end_of_its_log(status: str, project: Project
     assert (project.root / "deliverables.yaml").read_text() == before
 
 
+def test_region_where_the_project_may_not_build_is_told_with_those_where_it_may(
+    project: Project,
+) -> None:
+    refused = (
+        "ERROR: FAILED_PRECONDITION: due to quota restrictions, cannot run builds in this region"
+    )
+    project.answer("gcloud", "builds", "submit", status=1, complains=f"Uploading\n{refused}")
+    result = project.run("submit_build_backend_v1.sh")
+    assert (result.returncode, result.stdout) == (1, "")
+    uploading, error, said = result.stderr.splitlines()
+    assert (uploading, error) == ("Uploading", refused)
+    assert (
+        "may not build in northamerica-northeast1. Set BUILD_REGION to one of us-central1," in said
+    )
+    assert len(project.calls()) == 1
+
+
 def test_build_that_fails_without_a_log_still_says_so(project: Project) -> None:
     project.answer("gcloud", "builds", "log", status=1, complains="no log\n")
     result = run_with_states(project, "FAILURE\tFAILURE\tbuild the app\n")
