@@ -1,4 +1,7 @@
-"""The HTTP side of v2: the path names the model, else address or body, else the caller's cookie."""
+"""The HTTP side of v2 and v3, where a path names the model.
+
+In v2 else the address or the body does, else the caller's own cookie.
+"""
 
 import io
 import re
@@ -10,7 +13,7 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.backend.app import many_models_app
+from imgserve.backend.app import many_models_app, model_by_path_app
 from imgserve.models import catalogue
 from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
@@ -26,6 +29,12 @@ def client(pool: PoolStandIn | None = None, **settings: Any) -> FlaskClient:
     pool = pool or PoolStandIn(named_after_itself("a", "b", "c"))
     given = BackendSettings(**{"threads": 2, "secret_key": "k", **settings})
     return many_models_app(given, pool).test_client()
+
+
+def client_of_v3(*behind_the_gateway: str) -> FlaskClient:
+    """Return a client of a backend with the model a."""
+    settings = BackendSettings(threads=1, models=behind_the_gateway)
+    return model_by_path_app(settings, PoolStandIn(named_after_itself("a"))).test_client()
 
 
 @pytest.fixture(autouse=True)
@@ -99,27 +108,24 @@ def test_a_cookie_that_was_tampered_with_counts_as_none() -> None:
     backend = client()
     backend.put("/model/c")
     cookie = backend.get_cookie("imgserve")
-    assert cookie is not None
-    assert cookie.http_only
-    assert cookie.same_site == "Lax"
+    assert cookie
+    assert (cookie.http_only, cookie.same_site) == (True, "Lax")
     backend.set_cookie("imgserve", cookie.value[:-1] + ("A" if cookie.value[-1] != "A" else "B"))
     assert used(backend) == "a"
 
 
-def test_a_kept_choice_that_is_no_longer_offered_counts_as_none() -> None:
-    backend = client()
-    with backend.session_transaction() as session:
-        session["model"] = "gone"
-    assert used(backend) == "a"
-
-
-def test_instances_with_the_same_key_share_choices() -> None:
-    one, two = client(secret_key="shared"), client(secret_key="shared")
+@pytest.mark.parametrize(
+    ("key", "models", "model"), [("k", "abc", "b"), ("k", "ac", "a"), ("l", "abc", "a")]
+)
+def test_instances_with_the_same_key_and_model_share_choices(
+    key: str, models: str, model: str
+) -> None:
+    one, two = client(), client(PoolStandIn(named_after_itself(*models)), secret_key=key)
     one.put("/model/b")
     cookie = one.get_cookie("imgserve")
-    assert cookie is not None
+    assert cookie
     two.set_cookie("imgserve", cookie.value)
-    assert used(two) == "b"
+    assert used(two) == model
 
 
 def test_without_a_key_a_random_one_is_made_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -141,14 +147,26 @@ def test_an_unknown_model_is_a_404_that_lists_those_there_are(method: str, path:
     assert "a, b, c" in answered.detail
 
 
-def test_models_are_listed_default_first() -> None:
+def test_models_are_listed_default_first_and_in_v3_those_behind_the_gateway() -> None:
     assert client().get("/models").get_json() == ["a", "b", "c"]
+    assert client_of_v3().get("/models").get_json() == ["a"]
+    assert client_of_v3("b", "a").get("/models").get_json() == ["b", "a"]
 
 
 def test_a_choice_begins_to_load_the_model() -> None:
     pool = PoolStandIn(named_after_itself("a", "b", "c"))
     client(pool).put("/model/b")
     assert pool.warmed == ["b"]
+
+
+def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
+    backend = client_of_v3()
+    assert used(backend, "/model/a/predict") == "a"
+    response = backend.post("/model/b/predict", **kinds()["form"])
+    assert "no model 'b' here" in problem(response, errors.UnknownModel).detail
+    problem(backend.get("/model/b"), errors.UnknownModel)
+    problem(backend.post("/predict"), errors.UnknownRoute)
+    assert backend.get("/ready").get_json() == {"model": "a", "status": "ready"}
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
@@ -184,7 +202,15 @@ def test_a_compiled_models_size_is_that_of_its_files(tmp_path: Path) -> None:
     assert described["size_bytes"] == len("graph") + len("weights")
 
 
-def test_the_api_is_described_in_openapi_3_1() -> None:
+def test_the_api_of_v3_is_described_in_openapi_3_1() -> None:
+    document = client_of_v3().get("/openapi.json").get_json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert "/model/{model}/predict" in document["paths"]
+    not_ready = document["paths"]["/ready"]["get"]["responses"]["503"]
+    assert not_ready["description"] == "Model not ready; Model unavailable"
+
+
+def test_the_api_of_v2_is_described_in_openapi_3_1() -> None:
     document = client().get("/openapi.json").get_json()
     OpenAPIV31SpecValidator(document).validate()
     assert set(document["paths"]["/model/{model}"]) >= {"get", "put"}
