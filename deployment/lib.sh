@@ -340,7 +340,7 @@ take: a policy of the organization forbids it, or your account may not grant it.
   case $side$callers in
     *everyone) say "Anyone may call $1." ;;
     *frontends) say "Only $run_account, which the frontends run as, may call $1." ;;
-    *iap) say "Only people whom Identity-Aware Proxy lets in may open $1." ;;
+    *iap) say "Only people whom Identity-Aware Proxy lets in may open $1, so its page was not tested." ;;
     frontendothers) say "Not everyone may open $1." ;;
     *) say "Neither everyone nor $run_account, which the frontends run as, may call $1." ;;
   esac
