@@ -18,10 +18,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin_component "${BASH_SOURCE[0]}" deploy_reads "$@"
 
 [[ $side != frontend ]] || PRIVATE='' # people open it in their browsers
-case ${PRIVATE:-} in
-  '' | 0 | 1) ;;
-  *) die "PRIVATE is 1 (only the frontends), 0 (anyone) or not set (as it was), not '$PRIVATE'" ;;
-esac
+[[ ${PRIVATE:-} =~ ^[01]?$ ]] ||
+  die "PRIVATE is 1 (only the frontends), 0 (anyone) or not set (as it was), not '$PRIVATE'"
 
 settings=GOOGLE_CLOUD_PROJECT=$PROJECT_ID${more_settings:+,$more_settings}
 case $component in
@@ -73,7 +71,7 @@ for name in $names; do
   change_access "$service"
 
   why='The traffic could not be moved'
-  release "$service"
+  ((${#hold[@]} == 0)) || update_traffic "$service" --to-latest --remove-tags=candidate
   trap - EXIT
 
   url=$(service_field "$service" status.url)

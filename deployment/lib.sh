@@ -315,10 +315,8 @@ v3_backends() {
 # organization's policy decides, too. Stops where that is not what PRIVATE says.
 change_access() {
   local wanted=$callers
-  case ${PRIVATE:-} in
-    1) wanted=frontends ;;
-    0) wanted=everyone ;;
-  esac
+  [[ ${PRIVATE:-} != 1 ]] || wanted=frontends
+  [[ ${PRIVATE:-} != 0 ]] || wanted=everyone
   if [[ $callers != "$wanted" ]]; then
     if [[ $wanted == everyone ]]; then
       binding add "$1" allUsers || true
@@ -414,12 +412,6 @@ update_traffic() {
     --region="$REGION" \
     "${@:2}" \
     --format=none >&2
-}
-
-# Gives the new revision the traffic, if it was held back.
-release() {
-  ((${#hold[@]})) || return 0
-  update_traffic "$1" --to-latest --remove-tags=candidate
 }
 
 # Takes a tag from the revision that has it: untag SERVICE TAG
