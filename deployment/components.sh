@@ -20,7 +20,7 @@ export components='backend_v1 frontend_v1 backend_v2 frontend_v2 v3_backend v3_g
 #   compiled_models  those in its image, and in models_setting the setting that names them
 describe() {
   export component=$1 model='' folder=$1 session_affinity='' more_settings='' secret_setting=''
-  export backend='' backend_setting='' compiled_models='' models_setting='' build_reads=''
+  export backend='' backend_setting='' compiled_models='' models_setting='' build_reads=BUILD_REGION
   export deploy_reads='TAG MIN_INSTANCES MAX_INSTANCES'
   case $1 in
     v3_backend_?*) export component=v3_backend model=${1#v3_backend_} ;;

@@ -17,6 +17,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin_component "${BASH_SOURCE[0]}" deploy_reads "$@"
 
+[[ $side != frontend ]] || PRIVATE='' # people open it in their browsers
+[[ ${PRIVATE:-} =~ ^[01]?$ ]] ||
+  die "PRIVATE is 1 (only the frontends), 0 (anyone) or not set (as it was), not '$PRIVATE'"
+
 settings=GOOGLE_CLOUD_PROJECT=$PROJECT_ID${more_settings:+,$more_settings}
 case $component in
   v3_backend)
@@ -33,10 +37,10 @@ for name in $names; do
   describe "$name"
   service=$(service_name "$name")
   image=$(image_uri "$name"):${TAG:-latest}
-  access=--allow-unauthenticated # people open a frontend in their browsers
-  [[ $side == frontend ]] || access=$(access_flag "$service")
   hold_back "$service"
 
+  why='The new revision did not start'
+  trap 'keep_old "$service" "$why"' EXIT
   gcloud run deploy "$service" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
@@ -54,15 +58,21 @@ for name in $names; do
     --startup-probe="httpGet.path=$probe,httpGet.port=$port,periodSeconds=2,timeoutSeconds=2,failureThreshold=60" \
     --set-env-vars="$settings" \
     ${secret_setting:+--set-secrets="$secret_setting=$secret:latest"} \
-    "$access" \
+    ${access:+"$access"} \
     ${hold[@]+"${hold[@]}"} \
-    --format=none || keep_old "$service" "The new revision did not start"
+    --format=none
 
-  [[ $side == frontend ]] || authorize "$service"
+  why='The new revision failed its smoke test'
+  authorize "$service"
   url=$(candidate_url "$service")
-  smoke_test "$url" || keep_old "$service" "The new revision failed its smoke test"
-  [[ $side == frontend ]] || change_access "$service" "$access"
-  release "$service"
+  smoke_test "$url"
+
+  why='Who may call it could not be changed'
+  change_access "$service"
+
+  why='The traffic could not be moved'
+  ((${#hold[@]} == 0)) || update_traffic "$service" --to-latest --remove-tags=candidate
+  trap - EXIT
 
   url=$(service_field "$service" status.url)
   record "$deliverable.service_url" "$url"

@@ -86,13 +86,34 @@ settle() {
     PROJECT_ID=$(gcloud config get-value project 2>/dev/null) || true
   fi
   REGION=${REGION:-northamerica-northeast1}
+  BUILD_REGION=${BUILD_REGION:-$REGION}
   REPO_NAME=${REPO_NAME:-imgserve}
   REGISTRY=${REGISTRY:-$REGION-docker.pkg.dev}
   [[ -n $PROJECT_ID ]] || die "set PROJECT_ID, for example: PROJECT_ID=... deployment/$script"
+  settle_project
   export build_account=imgserve-build@$PROJECT_ID.iam.gserviceaccount.com
   export run_account=imgserve-run@$PROJECT_ID.iam.gserviceaccount.com
   export source_bucket=gs://$PROJECT_ID-imgserve-source
   export secret=imgserve-key
+}
+
+# Makes the number of a project its id, and stops at what is no id.
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects
+settle_project() {
+  local id LC_ALL=C
+  if [[ $PROJECT_ID =~ ^[0-9]+$ ]]; then
+    id=$(gcloud projects describe "$PROJECT_ID" \
+      --format='value(projectId)') || die "there is no project with the number $PROJECT_ID that you may see"
+    PROJECT_ID=$id
+  fi
+  [[ $PROJECT_ID != *:* ]] || die "the project $PROJECT_ID belongs to a domain, so its accounts and" \
+    "images have names that these scripts do not make: set PROJECT_ID to one without a colon"
+  [[ ! $PROJECT_ID =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] || return 0
+  id=$(gcloud projects list \
+    --filter="name=\"$PROJECT_ID\"" \
+    --format='value(projectId)' 2>/dev/null) || id=''
+  die "'$PROJECT_ID' is no project id, which has 6 to 30 lower-case letters, digits and hyphens:" \
+    "set PROJECT_ID to ${id:-one that \`gcloud projects list\` shows}"
 }
 
 # --- names -----------------------------------------------------------------------------------
@@ -167,6 +188,19 @@ record() {
 
 # --- building --------------------------------------------------------------------------------
 
+# Passes on what gcloud says, and explains it where a project may not build in this region.
+# https://cloud.google.com/build/docs/locations#restricted_regions_for_some_projects
+explain_region() {
+  local line restricted=''
+  while IFS= read -r line || [[ -n $line ]]; do
+    say "$line"
+    [[ $line != *'cannot run builds'* ]] || restricted=yes
+  done
+  [[ -z $restricted ]] || say "$script: $PROJECT_ID may not build in $BUILD_REGION. Set BUILD_REGION to" \
+    "one of us-central1, us-west2, europe-west1, asia-east1, australia-southeast1 and" \
+    "southamerica-east1; it runs in $REGION all the same."
+}
+
 # Waits for a build, saying what its steps do; fails with the end of its log where it fails.
 #   wait_for_build ID
 wait_for_build() {
@@ -174,7 +208,7 @@ wait_for_build() {
   while true; do
     now=$(gcloud builds describe "$id" \
       --project="$PROJECT_ID" \
-      --region="$REGION" \
+      --region="$BUILD_REGION" \
       --flatten=steps \
       --format='value(status,steps.status,steps.id)')
     status=${now%%$'\t'*}
@@ -193,8 +227,8 @@ build_failed() {
   say "The end of its log:"
   gcloud builds log "$1" \
     --project="$PROJECT_ID" \
-    --region="$REGION" 2>/dev/null | tail -n 40 >&2 || true
-  die "build $1 ended with $2; all of its log: gcloud builds log $1 --region=$REGION --project=$PROJECT_ID"
+    --region="$BUILD_REGION" 2>/dev/null | tail -n 40 >&2 || true
+  die "build $1 ended with $2; all of its log: gcloud builds log $1 --region=$BUILD_REGION --project=$PROJECT_ID"
 }
 
 # --- deploying -------------------------------------------------------------------------------
@@ -219,34 +253,36 @@ service_url() {
   printf '%s' "$url"
 }
 
-# Prints how to call a service: `id-token` where it asks its callers for one, else `none`.
-serving_auth() {
-  local everyone
-  everyone=$(gcloud run services get-iam-policy "$1" \
+# Prints who may call a service, as Cloud Run has it: `everyone`, `frontends` (the account that they
+# run as), `iap` (people whom Identity-Aware Proxy lets in) or `others`.
+callers_of() {
+  local switches members
+  switches=$(service_field "$1" "metadata.annotations['run.googleapis.com/invoker-iam-disabled'],metadata.annotations['run.googleapis.com/iap-enabled']") || return
+  members=$(gcloud run services get-iam-policy "$1" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
     --flatten='bindings[].members[]' \
-    --filter='bindings.role=roles/run.invoker AND bindings.members=allUsers' \
+    --filter='bindings.role=roles/run.invoker' \
     --verbosity=error \
     --format='value(bindings.members)') || return
-  [[ -n $everyone ]] && printf none || printf id-token
+  case $switches$'\n'$members$'\n' in
+    *$'\ttrue\n'*) printf iap ;;
+    true* | *$'\nallUsers\n'*) printf everyone ;;
+    *$'\n'"serviceAccount:$run_account"$'\n'*) printf frontends ;;
+    *) printf others ;;
+  esac
 }
 
-# Prints the flag that leaves a service as private or public as it is, so that a deploy that fails
-# changes nothing. A new service is public unless PRIVATE=1.
-access_flag() {
-  local name auth=none
-  case ${PRIVATE:-} in
-    '' | 0 | 1) ;;
-    *) die "PRIVATE is 1 (only the frontends), 0 (anyone) or not set (as it was), not '$PRIVATE'" ;;
+# Prints how a frontend calls a service: with an `id-token` or `none`; stops where it may not.
+#   serving_auth SERVICE SCRIPT_THAT_DEPLOYS_IT
+serving_auth() {
+  local callers
+  callers=$(callers_of "$1") || return
+  case $callers in
+    everyone) printf none ;;
+    frontends) printf id-token ;;
+    *) die "$1 lets neither everyone nor $run_account call it: run PRIVATE=1 deployment/$2 first" ;;
   esac
-  name=$(service_field "$1" metadata.name) || return
-  if [[ -n $name ]]; then
-    auth=$(serving_auth "$1") || return
-  elif [[ ${PRIVATE:-} == 1 ]]; then
-    auth='id-token'
-  fi
-  [[ $auth == none ]] && printf -- --allow-unauthenticated || printf -- --no-allow-unauthenticated
 }
 
 # Prints the settings that tell a frontend where its backend is, and how to call it.
@@ -255,39 +291,66 @@ backend_settings() {
   if [[ $backend_setting != API_GATEWAY || -z $url ]]; then
     name=$(service_name "$backend")
     url=$(service_url "$name" "deploy_$backend.sh") || return
-    auth=$(serving_auth "$name") || return
+    auth=$(serving_auth "$name" "deploy_$backend.sh") || return
   fi
   printf '%s' "$backend_setting=$url,SERVING_AUTH=$auth"
 }
 
 # Prints where the backends are that the gateway leads to: MODEL=URL,MODEL=URL
 v3_backends() {
-  local models name url auth found=''
+  local models name url callers found=''
   models=$(v3_models) || return
   for model in $models; do
     name=$(service_name "v3_backend_$model")
     url=$(service_url "$name" deploy_v3_backend.sh) || return
-    auth=$(serving_auth "$name") || return
-    [[ $auth == none ]] || die "$name asks for ID tokens, which this gateway (nginx) cannot make." \
+    callers=$(callers_of "$name") || return
+    [[ $callers == everyone ]] || die "$name asks for ID tokens, which this gateway (nginx) cannot make." \
       "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see the README."
     found+=${found:+,}$model=$url
   done
   printf '%s' "$found"
 }
 
-# Makes a service private or public where PRIVATE says so, and tells the person who may call it.
-#   change_access SERVICE THE_FLAG_THAT_IT_WAS_DEPLOYED_WITH
+# Makes a service private or public where PRIVATE says so, and says who may call it then, which an
+# organization's policy decides, too. Stops where that is not what PRIVATE says.
 change_access() {
-  case ${PRIVATE:-}$2 in
-    1*)
+  local wanted=$callers
+  [[ ${PRIVATE:-} != 1 ]] || wanted=frontends
+  [[ ${PRIVATE:-} != 0 ]] || wanted=everyone
+  if [[ $callers != "$wanted" ]]; then
+    if [[ $wanted == everyone ]]; then
+      binding add "$1" allUsers || true
+    else
       binding add "$1" "serviceAccount:$run_account"
-      [[ $2 == --no-allow-unauthenticated ]] || binding remove "$1" allUsers
-      say "Only $run_account, which the frontends run as, may call $1." ;;
-    0--no-allow-unauthenticated)
-      binding add "$1" allUsers
-      say "Anyone may call $1 now." ;;
-    --no-allow-unauthenticated) say "$1 stays private; PRIVATE=0 would let anyone call it." ;;
-    *) say "Anyone may call $1; PRIVATE=1 would let only the frontends." ;;
+      [[ $callers != everyone ]] || binding remove "$1" allUsers || true
+    fi
+    callers=$(callers_of "$1")
+  fi
+  say_callers "$1"
+  [[ $callers == "$wanted" ]]
+}
+
+say_callers() {
+  local update="gcloud run services update $1 --region=$REGION --project=$PROJECT_ID" forbidden=''
+  # https://cloud.google.com/run/docs/authenticating/public#domain-restricted-sharing
+  [[ ${PRIVATE:-} != 0 && $access != --allow-unauthenticated ]] || forbidden="Public access did not \
+take: a policy of the organization forbids it, or your account may not grant it. "
+  case $side$callers in
+    *everyone) say "Anyone may call $1." ;;
+    *frontends) say "Only $run_account, which the frontends run as, may call $1." ;;
+    *iap) say "Only people whom Identity-Aware Proxy lets in may open $1, so its page was not tested." ;;
+    frontendothers) say "Not everyone may open $1." ;;
+    *) say "Neither everyone nor $run_account, which the frontends run as, may call $1." ;;
+  esac
+  case $side${PRIVATE:-}$callers in
+    frontendothers)
+      say "${forbidden}Where its invoker check may be off, this lets anyone in: $update --no-invoker-iam-check"
+      say "Else choose who may: https://cloud.google.com/run/docs/securing/identity-aware-proxy-cloud-run" ;;
+    frontend* | *1frontends) ;;
+    *1everyone) say "If its invoker check is off, this turns it on: $update --invoker-iam-check" ;;
+    *everyone) say "PRIVATE=1 would let only the frontends." ;;
+    *0frontends | *others) say "${forbidden}PRIVATE=1 deployment/deploy_$component.sh lets the frontends call it." ;;
+    *) say "PRIVATE=0 would let anyone." ;;
   esac
 }
 
@@ -301,52 +364,71 @@ binding() {
     --format=none >&2
 }
 
-# Sets $hold to the flags that keep a new revision from traffic until it is tested. A service's
-# first one cannot be held back: gcloud refuses it, as there would be nothing to serve.
+# Sets $hold to the flags that keep a new revision from traffic until it is tested, and $access to
+# the one that says who may call a new service; one that is there stays as it is. A service's first
+# revision cannot be held back: gcloud refuses it, as there would be nothing to serve.
 hold_back() {
-  local serving
-  serving=$(service_field "$1" status.latestReadyRevisionName)
+  local there
+  there=$(service_field "$1" metadata.name,status.latestReadyRevisionName)
   hold=()
-  [[ -z $serving ]] || hold=(--no-traffic --tag=candidate)
+  export access=''
+  case $there in
+    '') [[ ${PRIVATE:-} == 1 ]] && access=--no-allow-unauthenticated || access=--allow-unauthenticated ;;
+    *$'\t'?*) hold=(--no-traffic --tag=candidate) ;;
+  esac
 }
 
-# Prints where the revision with a tag answers: tag_url SERVICE TAG
-tag_url() {
+# Prints a field of those parts of a service's traffic that fit: traffic_field SERVICE FILTER FIELD
+traffic_field() {
   gcloud run services list \
     --project="$PROJECT_ID" \
     --region="$REGION" \
     --flatten='status.traffic[]' \
-    --filter="metadata.name=$1 AND status.traffic.tag=$2" \
+    --filter="metadata.name=$1 AND status.traffic.$2" \
     --verbosity=error \
-    --format='value(status.traffic.url)'
+    --format="value(status.traffic.$3)"
+}
+
+# Prints the revision that has a service's traffic.
+serving_revision() {
+  local serving
+  serving=$(traffic_field "$1" 'percent>0' revisionName) || return
+  printf '%s' "${serving%%$'\n'*}"
 }
 
 # Prints where the new revision answers: at its tag, or, being the first, as the service itself.
 candidate_url() {
   if ((${#hold[@]})); then
-    tag_url "$1" candidate
+    traffic_field "$1" tag=candidate url
   else
     service_field "$1" status.url
   fi
 }
 
-# Gives the new revision the traffic, if it was held back.
-release() {
-  ((${#hold[@]})) || return 0
+# Changes which revisions have traffic and tags: update_traffic SERVICE FLAG...
+update_traffic() {
   gcloud run services update-traffic "$1" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
-    --to-latest \
-    --remove-tags=candidate \
+    "${@:2}" \
     --format=none >&2
 }
 
-# Stops, saying what serves now that the new revision does not: keep_old SERVICE REASON
+# Takes a tag from the revision that has it: untag SERVICE TAG
+untag() {
+  local left=unknown
+  update_traffic "$1" --remove-tags="$2" && return 0
+  left=$(traffic_field "$1" "tag=$2" url) || true
+  [[ -z $left ]] || say "The tag $2 of $1 may still be there: $left"
+}
+
+# Says what serves after a deploy that failed, of which no tag is left: keep_old SERVICE REASON
 keep_old() {
-  if ((${#hold[@]})); then
-    die "$2. $1 goes on serving what it served before; nobody was sent to the new revision."
-  fi
-  die "$2. It is the first revision of $1, so there is no older one to serve instead."
+  local serving
+  ((${#hold[@]} == 0)) || untag "$1" candidate
+  serving=$(serving_revision "$1") || serving=unknown
+  say "$script: $2. What $1 serves now is ${serving:-nothing}."
+  ((${#hold[@]})) || say "It is the first revision of $1, so there is no older one to serve instead."
 }
 
 # --- smoke tests -----------------------------------------------------------------------------
@@ -356,9 +438,11 @@ fetch() {
   local answer attempt
   for attempt in 1 2 3 4 5 6; do
     ((attempt == 1)) || sleep "$pause_s"
-    if answer=$(curl --silent --show-error --fail-with-body --max-time 60 --header @- "$@" \
-      2>&1 <<<"${authorization:-Accept: */*}"); then
-      printf '%s' "$answer"
+    # Its status is asked for: --fail would drop the answer, --fail-with-body needs curl 7.76.
+    answer=$(curl --silent --show-error --max-time 60 --write-out '\n%{http_code}' --header @- "$@" \
+      2>&1 <<<"${authorization:-Accept: */*}") || answer+=$'\n000'
+    if [[ $answer == *$'\n'2?? ]]; then
+      printf '%s' "${answer%$'\n'*}"
       return
     fi
   done
@@ -366,14 +450,14 @@ fetch() {
   return 1
 }
 
-# Sets $authorization to a header that a service takes from whoever runs this script: a token
-# where it is private, else nothing.
+# Sets $callers to who may call a service, and $authorization to a header that it takes from whoever
+# runs this script: a token where not everyone may, else nothing.
 #   authorize SERVICE
 authorize() {
-  local auth token url
+  local token url
   authorization=''
-  auth=$(serving_auth "$1")
-  [[ $auth == id-token ]] || return 0
+  callers=$(callers_of "$1")
+  [[ $callers != everyone && $callers != iap ]] || return 0
   url=$(service_field "$1" status.url)
   # A service account names the audience; a person's account cannot.
   token=$(gcloud auth print-identity-token --audiences="$url" 2>/dev/null) ||
@@ -406,7 +490,7 @@ smoke_test() {
   case $side in
     backend) smoke_test_backend "$1" "${model:+/model/$model}/predict" ;;
     gateway) smoke_test_gateway "$1" ;;
-    frontend) smoke_test_page "$1" ;;
+    frontend) [[ $callers == iap ]] || smoke_test_page "$1" ;;
   esac
 }
 

@@ -17,15 +17,8 @@ choose_component "$name"
 settle
 
 service=$(service_name "$name")
-serving=$(gcloud run services list \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --flatten='status.traffic[]' \
-  --filter="metadata.name=$service AND status.traffic.percent>0" \
-  --verbosity=error \
-  --format='value(status.traffic.revisionName)')
+serving=$(serving_revision "$service")
 [[ -n $serving ]] || die "$service is not deployed"
-serving=${serving%%$'\n'*}
 
 # Newest first; only those that started.
 revisions=$(gcloud run revisions list \
@@ -41,24 +34,16 @@ target=${2:-$older}
 [[ -n $target ]] || die "$service has no revision that is older than $serving"
 [[ $target != "$serving" ]] || die "$serving is what serves already"
 
+trap 'untag "$service" rollback' EXIT
 # A revision that never started keeps its tag, and with it no change of traffic would succeed.
-gcloud run services update-traffic "$service" \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --update-tags="rollback=$target" \
-  --remove-tags=candidate \
-  --format=none
+update_traffic "$service" --update-tags="rollback=$target" --remove-tags=candidate
 
-url=$(tag_url "$service" rollback)
+url=$(traffic_field "$service" tag=rollback url)
 authorize "$service"
 smoke_test "$url" || die "$target failed its smoke test, so $serving goes on serving. Older ones:" \
   "deployment/$script $name REVISION, with one of ${revisions//$'\n'/, }"
 
-gcloud run services update-traffic "$service" \
-  --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --to-revisions="$target=100" \
-  --remove-tags=rollback \
-  --format=none
+update_traffic "$service" --to-revisions="$target=100" --remove-tags=rollback
+trap - EXIT
 say "$service serves $target again; $serving is still there: deployment/$script $name $serving"
 printf '%s\n' "$target"

@@ -3,10 +3,11 @@
 #
 #   deployment/submit_build_COMPONENT.sh
 #
-#   MODEL_NAME  the model in the image (default resnet152)
-#   MODELS      the models, separated by commas, the default first: of backend_v2 in one image
-#               (default: all), of v3_backend in one each (default: v3/gateway/backends.toml)
-#   PRECISION   of the models: fp32 or int8, which is faster (default fp32)
+#   MODEL_NAME    the model in the image (default resnet152)
+#   MODELS        the models, separated by commas, the default first: of backend_v2 in one image
+#                 (default: all), of v3_backend in one each (default: v3/gateway/backends.toml)
+#   PRECISION     of the models: fp32 or int8, which is faster (default fp32)
+#   BUILD_REGION  where to build, as new projects may do so in a few regions only (default $REGION)
 #
 # It prints the build's id and writes it into deliverables.yaml. What Cloud Build does is in
 # deployment/cloudbuild_COMPONENT.yaml.
@@ -28,15 +29,15 @@ for name in $names; do
     precision=${PRECISION:-}
   fi
 
-  build=$(gcloud builds submit "$root" \
+  build=$({ gcloud builds submit "$root" \
     --project="$PROJECT_ID" \
-    --region="$REGION" \
+    --region="$BUILD_REGION" \
     --config="$deployment/cloudbuild_$component.yaml" \
     --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision${models:+|_MODELS=$models}${precision:+|_PRECISION=$precision}" \
     --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
     --gcs-source-staging-dir="$source_bucket/source" \
     --async \
-    --format='value(id)')
+    --format='value(id)' 2>&1 >&3 | explain_region; } 3>&1)
 
   wait_for_build "$build"
   record "$deliverable.build_id" "$build"

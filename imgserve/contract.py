@@ -62,6 +62,9 @@ class ChoosingOptions(PredictOptions, frozen=True, kw_only=True, forbid_unknown_
     model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None
 
 
+MODEL_OPTION = "model"  # of these the one that may stand in the address beside any body
+
+
 class ChoosingRequest(ChoosingOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prediction asked for by URL, with a model of the caller's choice."""
 
@@ -99,7 +102,7 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     """The most probable class first, then as many as were asked for, most probable first."""
 
     category: Annotated[str, Meta(description="The most probable class.")]
-    model: str
+    model: Annotated[str, Meta(description="The id of the model that answered.")]
     predictions: list[Prediction]
     timings_ms: Timings
     thumbnail: Annotated[
@@ -111,10 +114,13 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     precision: Precision = ""
 
 
-class Choice(Struct, frozen=True):
+class Choice(Struct, frozen=True, omit_defaults=True):
     """The model that this caller's predictions use from now on."""
 
     model: str
+    detail: Annotated[
+        str | None, Meta(description="For a caller that sent no cookie: how to use the choice.")
+    ] = None
 
 
 State = Literal["absent", "loading", "ready"]

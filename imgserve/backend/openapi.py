@@ -16,6 +16,7 @@ from imgserve.backend.request import RequestTypes
 from imgserve.contract import (
     DOCS,
     IMAGE_FIELD,
+    MODEL_OPTION,
     OPENAPI,
     PROBLEM_TYPE,
     Choice,
@@ -110,7 +111,12 @@ def prediction_body(types: RequestTypes) -> dict[str, Any]:
         "image/*": {"schema": picture},
     }
     parameters = [
-        {"name": name, "in": "query", "schema": schema, "description": "For an image/* body."}
+        {
+            "name": name,
+            "in": "query",
+            "schema": schema,
+            "description": "With any body." if name == MODEL_OPTION else "For an image/* body.",
+        }
         for name, schema in options.items()
     ]
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}

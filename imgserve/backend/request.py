@@ -2,7 +2,7 @@
 
 import io
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from imgserve.contract import (
     IMAGE_FIELD,
+    MODEL_OPTION,
     ChoosingOptions,
     ChoosingRequest,
     PredictOptions,
@@ -107,9 +108,9 @@ def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> Pr
         return PredictionRequest(_options(request.args, types, ignored=KEY), data=data)
     _refuse_query(request, types)
     if request.mimetype == "application/json":
-        return _by_url(_body(request), types, limit_bytes)
+        return _with_model(_by_url(_body(request), types, limit_bytes), request.args)
     if request.mimetype == "multipart/form-data":
-        return _by_form(request, types, limit_bytes)
+        return _with_model(_by_form(request, types, limit_bytes), request.args)
     given = f"of type {request.mimetype}" if request.mimetype else "without a type"
     raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
 
@@ -162,12 +163,23 @@ def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = ""
 
 
 def _refuse_query(request: Request, types: RequestTypes) -> None:
-    misplaced = set(request.args) & set(types.options.__struct_fields__)
+    misplaced = set(request.args) & set(types.options.__struct_fields__) - {MODEL_OPTION}
     if misplaced:
         raise InvalidRequest(
             f"{min(misplaced)!r} belongs into the body here: only a body of type image/* leaves "
             "options to the address"
         )
+
+
+def _with_model(wanted: PredictionRequest, query: MultiDict[str, str]) -> PredictionRequest:
+    """Return a request with the model that its address names, where the route takes one."""
+    named = {*query.getlist(MODEL_OPTION), wanted.model} - {None}
+    if not isinstance(wanted.options, ChoosingOptions) or not named:
+        return wanted
+    if len(named) > 1:
+        raise InvalidRequest(f"more than one model is named: {', '.join(sorted(map(str, named)))}")
+    options = msgspec.structs.replace(wanted.options, model=named.pop())
+    return replace(wanted, options=options)
 
 
 def _within(data: bytes, limit_bytes: int) -> bytes:

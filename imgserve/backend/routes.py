@@ -48,7 +48,13 @@ from imgserve.settings import BackendSettings
 
 log = logging.getLogger(__name__)
 
+COOKIE = "imgserve"
 CHOICE = "model"  # its name in the caller's own cookie
+# A first choice comes without a cookie, too: nothing tells a client that will keep this one.
+HOW_TO_USE = (
+    "this choice is in the cookie that came with this answer: send it with your predictions, "
+    f"or name the model in them: POST {PREDICT}?model={{model}} or POST {MODEL_PREDICT}"
+)
 
 
 class Backend:
@@ -213,7 +219,7 @@ def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:
 def add_choice(backend: Backend) -> None:
     """Add the choice of a model, kept in the caller's own signed cookie."""
     backend.app.secret_key = backend.settings.secret_key or _random_key()
-    backend.app.config.update(SESSION_COOKIE_NAME="imgserve", SESSION_COOKIE_SAMESITE="Lax")
+    backend.app.config.update(SESSION_COOKIE_NAME=COOKIE, SESSION_COOKIE_SAMESITE="Lax")
 
     @backend.app.put(rule(MODEL))
     @documented({200: Choice}, (UnknownModel,))
@@ -221,7 +227,8 @@ def add_choice(backend: Backend) -> None:
         """Keep the caller's choice in a cookie of their own, and begin to load the model."""
         backend.pool.warm(model)
         session[CHOICE] = model
-        return json_answer(Choice(model))
+        keeps_cookies = COOKIE in request.cookies
+        return json_answer(Choice(model, None if keeps_cookies else HOW_TO_USE.format(model=model)))
 
 
 def _random_key() -> str:

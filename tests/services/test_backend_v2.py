@@ -1,6 +1,7 @@
 """v2 as a container runs it: nobody's choice touches anybody else's answer."""
 
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,16 +18,20 @@ PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
 TOO_LITTLE_MB = "70"
 
 
-def ask(session: requests.Session, url: str, name: str, **form: str) -> dict[str, Any]:
-    """Return the answer to an uploaded picture, waiting as the backend says while it is busy."""
+def post(session: requests.Session, url: str, **body: Any) -> dict[str, Any]:
+    """Return the answer, waiting as the backend says while it is busy."""
     for _ in range(60):
-        with pictures.path(name).open("rb") as picture:
-            response = session.post(url, files={"image": picture}, data=form, timeout=60)
+        response = session.post(url, **body, timeout=60)
         if response.status_code != 503:
             break
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def ask(session: requests.Session, url: str, name: str, **form: str) -> dict[str, Any]:
+    """Return the answer to an uploaded picture."""
+    return post(session, url, files={"image": pictures.path(name).read_bytes()}, data=form)
 
 
 def seen(answer: dict[str, Any]) -> list[tuple[str, float]]:
@@ -71,7 +76,7 @@ def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others
             way = order.choice(("cookie", "body", "path", "kept"))
             if way == "cookie":
                 chosen = session.put(f"{backend_v2.url}/model/{model}", timeout=30)
-                assert chosen.json() == {"model": model}
+                assert chosen.json()["model"] == model
                 kept = model
             path = f"/model/{model}/predict" if way == "path" else "/predict"
             form = {"model": model} if way == "body" else {}
@@ -85,6 +90,27 @@ def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others
     with ThreadPoolExecutor(max_workers=8) as callers:
         assert sum(callers.map(caller, range(8))) == 8
     assert any("left memory" in line for line in backend_v2.log), "nothing was evicted"
+
+
+def test_caller_without_cookies_is_answered_by_the_default_and_told_how_to_choose(
+    backend_v2: Backend, picture_host: PictureHost
+) -> None:
+    """The calls of a page that was written for a server which kept one choice for everybody."""
+    body = {"url": picture_host.url("chelsea.png")}
+
+    def predict(path: str = "/predict") -> str:
+        with requests.Session() as session:
+            answer = post(session, backend_v2.url + path, json=body)
+        assert "cat" in answer["category"]
+        return str(answer["model"])
+
+    with requests.Session() as other:
+        other.put(f"{backend_v2.url}/model/{MODELS[2]}", timeout=30)
+        chosen = requests.put(f"{backend_v2.url}/model/{MODELS[1]}", timeout=30).json()
+        assert predict() == MODELS[0]
+        paths = re.findall(r"POST (\S+)", chosen["detail"])
+        assert [predict(path) for path in paths] == [MODELS[1]] * 2
+        assert post(other, f"{backend_v2.url}/predict", json=body)["model"] == MODELS[2]
 
 
 def test_models_are_listed_and_described(backend_v2: Backend) -> None:

@@ -59,7 +59,7 @@ def test_there_are_curl_lines_to_run() -> None:
 def test_curl_line_of_the_readme_is_answered(
     line: str, backend_v1: Backend, backend_v2: Backend, picture_host: PictureHost
 ) -> None:
-    has_models = "/model" in line
+    has_models = "/model" in line or "model=" in line
     backend = backend_v2 if has_models else backend_v1
     here = line.replace(BACKEND, backend.url).replace(PICTURE, picture_host.url("chelsea.png"))
     assert here != line
@@ -78,7 +78,7 @@ def check_answer(answer: dict[str, Any], line: str) -> None:
     wanted = re.search(r"top_k\"?[:=] ?(\d+)", line)
     assert len(answer["predictions"]) == (int(wanted[1]) if wanted else 5)
     assert ("thumbnail" in answer) == ("thumbnail" in line)
-    named = re.search(r"/model/(\w+)/", line)
+    named = re.search(r"\bmodel[/=](\w+)", line)
     assert answer["model"] == (named[1] if named else MODELS[0])
 
 

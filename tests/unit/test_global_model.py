@@ -110,7 +110,7 @@ def predict(caller: FlaskClient) -> Seen:
 
 
 def choose(caller: FlaskClient, model: str) -> None:
-    assert caller.put(f"/model/{model}").get_json() == {"model": model}
+    assert caller.put(f"/model/{model}").get_json()["model"] == model
 
 
 def one_after_the_other(server: Server) -> Seen:

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
 from tests.unit.waiting import wait_until
 
 CLASSES = ["cat", "dog", "bird"]
+JSON, FORM = "application/json", "multipart/form-data"
 
 
 def three_classes(_: Crop) -> np.ndarray:
@@ -61,6 +63,9 @@ def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
     return buffer.getvalue()
 
 
+CAT = cat()
+
+
 def upload(backend: FlaskClient, data: bytes, **form: str) -> TestResponse:
     return backend.post("/predict", data={"image": (io.BytesIO(data), "cat.jpg"), **form})
 
@@ -84,7 +89,7 @@ def problem(response: TestResponse, error: type[errors.HttpError]) -> contract.P
 def test_a_picture_is_answered_with_its_classes_most_probable_first(
     send: Callable[[FlaskClient, bytes], TestResponse],
 ) -> None:
-    response = send(client(), cat())
+    response = send(client(), CAT)
     assert response.status_code == 200
     assert next(iter(json.loads(response.data))) == "category"
     answer = msgspec.json.decode(response.data, type=contract.PredictAnswer)
@@ -100,23 +105,17 @@ def test_a_picture_is_answered_with_its_classes_most_probable_first(
 
 @pytest.mark.parametrize("top_k", [1, 2, 1000])
 def test_top_k_says_how_many_classes_are_answered(top_k: int) -> None:
-    for response in (
-        upload(client(), cat(), top_k=str(top_k)),
-        raw(client(), cat(), f"?top_k={top_k}"),
-    ):
+    by_form, by_address = (
+        upload(client(), CAT, top_k=str(top_k)),
+        raw(client(), CAT, f"?top_k={top_k}"),
+    )
+    for response in (by_form, by_address):
         assert len(response.get_json()["predictions"]) == min(top_k, 3)
-
-
-@pytest.mark.parametrize("top_k", ["0", "1001", "-1", "five", "1.5", ""])
-def test_top_k_out_of_range_is_refused(top_k: str) -> None:
-    answered = problem(upload(client(), cat(), top_k=top_k), errors.InvalidRequest)
-    assert "top_k" in answered.detail
-    problem(raw(client(), cat(), f"?top_k={top_k}"), errors.InvalidRequest)
 
 
 def test_equally_probable_classes_come_by_id() -> None:
     backend = client(lambda _: np.array([[0.4, 0.2, 0.4]], dtype=np.float32))
-    ids = [found["class_id"] for found in upload(backend, cat()).get_json()["predictions"]]
+    ids = [found["class_id"] for found in upload(backend, CAT).get_json()["predictions"]]
     assert ids == [0, 2, 1]
 
 
@@ -135,48 +134,60 @@ def test_thumbnail_is_the_picture_as_the_model_saw_it() -> None:
     assert np.abs(np.asarray(shown).astype(int) - seen[0][0]).mean() < 10
 
 
-def test_a_picture_is_seen_upright() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 3  # turned by 180 degrees
-    buffer = io.BytesIO()
-    half = Image.new("RGB", (40, 40), "black")
-    half.paste("white", (0, 0, 40, 20))
-    half.save(buffer, "JPEG", exif=exif)
-    seen: list[Crop] = []
-
-    def respond(crops: Crop) -> np.ndarray:
-        seen.append(crops)
-        return three_classes(crops)
-
-    assert upload(client(respond), buffer.getvalue()).status_code == 200
-    assert seen[0][0, :8].mean() < 30
-    assert seen[0][0, -8:].mean() > 220
+def form(backend: FlaskClient, *pictures: bytes, query: str = "", **fields: str) -> TestResponse:
+    """Send a form with so many pictures."""
+    files = {"image": [(io.BytesIO(data), "cat.jpg") for data in pictures]} if pictures else {}
+    return backend.post(
+        f"/predict{query}", data={**files, **fields}, content_type="multipart/form-data"
+    )
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'"text"',
-        b"{}",
-        b'{"url": null}',
-        b'{"url": 5}',
-        b'{"url": "https://a.example/c.jpg", "top_k": 0}',
-        b'{"url": "https://a.example/c.jpg", "top_k": 1001}',
-        b'{"url": "https://a.example/c.jpg", "top_k": true}',
-        b'{"url": "https://a.example/c.jpg", "thumbnail": "yes"}',
-        b'{"url": "https://a.example/c.jpg", "model": "vgg16"}',
-        b'{"url": "\xff"}',
-        b"[" * 50_000,
-        b'{"url": ' + b"[" * 30_000,
-    ],
-)
-def test_a_json_body_that_cannot_be_used_says_what_to_send(body: bytes) -> None:
-    response = client().post("/predict", data=body, content_type="application/json")
-    assert 'send JSON {"url"' in problem(response, errors.InvalidRequest).detail
+def body(backend: FlaskClient, data: bytes, content_type: str | None = JSON) -> TestResponse:
+    return backend.post("/predict", data=data, content_type=content_type)
+
+
+# In one piece: the test client would leave a file open for a form of this size.
+BOUNDARY, LONG = encode_multipart({"top_k": "1" * 600_000})
+UNUSABLE = [
+    *(b"", b"{", b"[]", b"null", b'"text"', b"{}", b'{"url": null}', b'{"url": 5}'),
+    *(b'{"url": "\xff"}', b"[" * 50_000, b'{"url": ' + b"[" * 30_000),
+    *(
+        b'{"url": "https://a.example/c.jpg", ' + option + b"}"
+        for option in (
+            *(b'"top_k": 0', b'"top_k": 1001', b'"top_k": true'),
+            *(b'"thumbnail": "yes"', b'"model": "vgg16"'),
+        )
+    ),
+]
+OPTIONS = [
+    *(("top_k", each) for each in ("0", "1001", "-1", "five", "1.5", "")),
+    *((name, "1") for name in ("topk", "model", "url")),
+]
+# What is sent, and what the answer says of it.
+REFUSED: list[tuple[Callable[[FlaskClient], TestResponse], str]] = [
+    *((partial(body, data=data), 'send JSON {"url"') for data in UNUSABLE),
+    *(
+        (partial(body, data=b'{"url": "x"}', content_type=kind), "multipart/form-data")
+        for kind in ("text/plain", "application/x-www-form-urlencoded", None)
+    ),
+    *((partial(upload, data=CAT, **{name: text}), name) for name, text in OPTIONS),
+    *((partial(raw, data=CAT, query=f"?{name}={text}"), name) for name, text in OPTIONS),
+    (partial(raw, data=CAT, query="?top_k=1&top_k=2"), "more than once"),
+    (lambda backend: form(backend, CAT, query="?top_k=1"), "'top_k' belongs into the body"),
+    (lambda backend: form(backend, file="cat"), "one file field 'image'"),
+    (lambda backend: form(backend, CAT, CAT), "one file field 'image'"),
+    (lambda backend: form(backend, CAT, **{f"f{n}": "x" for n in range(16)}), "too many fields"),
+    (partial(body, data=LONG, content_type=f"{FORM}; boundary={BOUNDARY}"), "too long a one"),
+    (partial(upload, data=b""), "is empty"),
+    (partial(raw, data=b""), "is empty"),
+]
+
+
+@pytest.mark.parametrize(("send", "words"), REFUSED)
+def test_a_request_that_cannot_be_used_says_what_is_wrong_with_it(
+    send: Callable[[FlaskClient], TestResponse], words: str
+) -> None:
+    assert words in problem(send(client()), errors.InvalidRequest).detail
 
 
 def data_url(data: bytes, kind: str = "image/jpeg;base64") -> str:
@@ -186,17 +197,16 @@ def data_url(data: bytes, kind: str = "image/jpeg;base64") -> str:
 
 @pytest.mark.parametrize("kind", ["image/jpeg;base64", "image/jpeg", "", "IMAGE/JPEG;BASE64"])
 def test_a_data_url_is_the_picture_itself(kind: str) -> None:
-    body = {"url": f" {data_url(cat(), kind).replace('data', 'Data', 1)}\n"}
-    answer = client().post("/predict", json=body)
+    url = f" {data_url(CAT, kind).replace('data', 'Data', 1)}\n"
+    answer = client().post("/predict", json={"url": url})
     assert answer.status_code == 200
     assert answer.get_json()["timings_ms"]["fetch"] == 0
 
 
 def test_a_data_url_counts_as_an_upload() -> None:
-    data = cat()
-    backend = client(max_image_bytes=len(data))
-    assert backend.post("/predict", json={"url": data_url(data)}).status_code == 200
-    refused = backend.post("/predict", json={"url": data_url(data + b"!")})
+    backend = client(max_image_bytes=len(CAT))
+    assert backend.post("/predict", json={"url": data_url(CAT)}).status_code == 200
+    refused = backend.post("/predict", json={"url": data_url(CAT + b"!")})
     problem(refused, errors.PictureTooLarge)
 
 
@@ -207,129 +217,56 @@ def test_a_data_url_that_is_cut_off_is_refused(url: str) -> None:
 
 
 def test_json_may_begin_with_a_byte_order_mark() -> None:
-    body = b'\xef\xbb\xbf{"url": "ftp://a.example"}'
-    response = client().post("/predict", data=body, content_type="application/json")
-    problem(response, errors.InvalidUrl)
+    problem(body(client(), b'\xef\xbb\xbf{"url": "ftp://a.example"}'), errors.InvalidUrl)
 
 
-FORM = "multipart/form-data; boundary=a"
 FORM_START = b'--a\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 
 
-@pytest.mark.parametrize("kind", ["image/png", "application/json", FORM])
+@pytest.mark.parametrize("kind", ["image/png", JSON, f"{FORM}; boundary=a"])
 def test_a_body_in_pieces_that_is_too_large_is_named(kind: str) -> None:
-    most = 1000 + FORM_OVERHEAD_BYTES
     response = client(max_image_bytes=1000).post(
         "/predict",
-        input_stream=io.BytesIO(FORM_START + bytes(most)),
+        input_stream=io.BytesIO(FORM_START + bytes(1000 + FORM_OVERHEAD_BYTES)),
         content_type=kind,
         environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
     )
     problem(response, errors.PictureTooLarge)
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_other_bodies_say_what_to_send(content_type: str | None) -> None:
-    response = client().post("/predict", data=b'{"url": "x"}', content_type=content_type)
-    assert "multipart/form-data" in problem(response, errors.InvalidRequest).detail
+def test_other_words_in_the_address_are_a_gateways() -> None:
+    assert form(client(), CAT, query="?key=of-a-gateway").status_code == 200
+    assert raw(client(), CAT, "?key=of-a-gateway").status_code == 200
 
 
-def test_a_form_without_the_picture_says_which_field_is_missing() -> None:
-    response = client().post("/predict", data={"file": (io.BytesIO(cat()), "cat.jpg")})
-    assert "'image'" in problem(response, errors.InvalidRequest).detail
-
-
-def test_a_form_with_too_many_parts_is_refused() -> None:
-    form = {"image": (io.BytesIO(cat()), "cat.jpg"), **{f"f{n}": "x" for n in range(16)}}
-    response = client().post("/predict", data=form)
-    assert "too many fields" in problem(response, errors.InvalidRequest).detail
-
-
-def test_a_form_with_a_long_field_is_told_so_and_not_that_the_picture_is_large() -> None:
-    # In one piece: the test client would leave a file open for a form of this size.
-    boundary, body = encode_multipart({"top_k": "1" * 600_000})
-    content_type = f"multipart/form-data; boundary={boundary}"
-    response = client().post("/predict", data=body, content_type=content_type)
-    assert "too long a one" in problem(response, errors.InvalidRequest).detail
-
-
-def test_a_form_far_over_the_limit_is_too_large() -> None:
-    response = client(max_image_bytes=1000).post(
-        "/predict",
-        data=bytes(FORM_OVERHEAD_BYTES + 1001),
-        content_type="multipart/form-data; boundary=x",
-    )
-    problem(response, errors.PictureTooLarge)
-
-
-def test_a_form_with_two_pictures_is_refused() -> None:
-    form = {"image": [(io.BytesIO(cat()), "a.jpg"), (io.BytesIO(cat()), "b.jpg")]}
-    problem(client().post("/predict", data=form), errors.InvalidRequest)
-
-
-@pytest.mark.parametrize("name", ["topk", "model", "url"])
-def test_unknown_options_are_refused_wherever_they_stand(name: str) -> None:
-    in_form = problem(upload(client(), cat(), **{name: "1"}), errors.InvalidRequest)
-    in_query = problem(raw(client(), cat(), f"?{name}=1"), errors.InvalidRequest)
-    assert name in in_form.detail
-    assert name in in_query.detail
-
-
-def test_an_option_given_twice_is_refused() -> None:
-    answered = problem(raw(client(), cat(), "?top_k=1&top_k=2"), errors.InvalidRequest)
-    assert "more than once" in answered.detail
-
-
-def test_an_option_in_the_address_beside_a_form_is_refused_and_other_words_are_not() -> None:
-    def send(query: str) -> TestResponse:
-        return client().post(f"/predict{query}", data={"image": (io.BytesIO(cat()), "cat.jpg")})
-
-    assert "body" in problem(send("?top_k=1"), errors.InvalidRequest).detail
-    assert send("?key=of-a-gateway").status_code == 200
-    assert raw(client(), cat(), "?key=of-a-gateway").status_code == 200
-
-
-@pytest.mark.parametrize("send", [upload, raw])
-def test_an_empty_picture_is_refused(send: Callable[[FlaskClient, bytes], TestResponse]) -> None:
-    problem(send(client(), b""), errors.InvalidRequest)
+@pytest.mark.parametrize("content_type", [f"{FORM}; boundary=x", "image/jpeg"])
+def test_a_request_far_over_the_limit_is_not_read(content_type: str) -> None:
+    data = bytes(FORM_OVERHEAD_BYTES + 1001)
+    response = body(client(max_image_bytes=1000), data, content_type)
+    assert "1000 bytes" in problem(response, errors.PictureTooLarge).detail
 
 
 @pytest.mark.parametrize("send", [upload, raw])
 def test_a_picture_of_exactly_the_byte_limit_is_taken_and_one_more_refused(
     send: Callable[[FlaskClient, bytes], TestResponse],
 ) -> None:
-    data = cat()
+    data = CAT
     assert send(client(max_image_bytes=len(data)), data).status_code == 200
     answered = problem(send(client(max_image_bytes=len(data) - 1), data), errors.PictureTooLarge)
     assert str(len(data) - 1) in answered.detail
 
 
-def test_a_request_far_over_the_limit_is_not_read() -> None:
-    data = bytes(FORM_OVERHEAD_BYTES + 1001)
-    answered = problem(raw(client(max_image_bytes=1000), data), errors.PictureTooLarge)
-    assert "1000 bytes" in answered.detail
-
-
-def test_a_picture_of_exactly_the_pixel_limit_is_taken_and_one_more_refused() -> None:
+def test_what_is_wrong_with_a_picture_is_told_apart() -> None:
     data = cat(size=(60, 40))
     assert raw(client(max_image_pixels=2400), data).status_code == 200
     problem(raw(client(max_image_pixels=2399), data), errors.TooManyPixels)
-
-
-def test_other_formats_and_damaged_pictures_are_told_apart() -> None:
     problem(raw(client(), cat("PPM")), errors.UnsupportedFormat)
     problem(raw(client(), cat("WEBP")[:-40]), errors.DamagedPicture)
 
 
 def test_a_picture_that_lacks_its_end_is_answered_and_says_so() -> None:
-    whole, cut = cat(), cat()[:-2]
-    assert "incomplete" not in raw(client(), whole).get_json()
-    assert raw(client(), cut).get_json()["incomplete"] is True
-
-
-@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_every_format_of_the_contract_is_read(fmt: str) -> None:
-    assert raw(client(), cat(fmt)).status_code == 200
+    assert "incomplete" not in raw(client(), CAT).get_json()
+    assert raw(client(), CAT[:-2]).get_json()["incomplete"] is True
 
 
 @given(body=st.binary(max_size=300), kind=st.sampled_from(["image/png", "application/json"]))
@@ -363,7 +300,7 @@ def test_a_fault_of_ours_is_told_without_its_inside(caplog: pytest.LogCaptureFix
     def respond(_: Crop) -> np.ndarray:
         raise KeyError("inside")
 
-    response = upload(client(respond), cat())
+    response = upload(client(respond), CAT)
     assert "inside" not in problem(response, errors.InternalError).detail
     assert "KeyError" in caplog.text
 
@@ -372,16 +309,10 @@ UNAVAILABLE = errors.ModelUnavailable("model small could not be loaded: no weigh
 LOST = errors.WorkerLost("the worker that had this picture ended: send the picture again")
 
 
-def test_hello_is_alive_without_a_model() -> None:
+def test_without_a_model_it_says_hello_and_that_it_is_not_ready() -> None:
     assert failing(UNAVAILABLE).get("/hello").get_json() == "Hello!"
-
-
-def test_ready_says_whether_a_prediction_can_be_made() -> None:
-    assert client().get("/ready").get_json() == {
-        "model": "small",
-        "status": "ready",
-        "precision": "fp32",
-    }
+    ready = {"model": "small", "status": "ready", "precision": "fp32"}
+    assert client().get("/ready").get_json() == ready
     response = failing(UNAVAILABLE).get("/ready")
     assert "no weights" in problem(response, errors.ModelUnavailable).detail
     assert response.headers["Retry-After"] == "60"
@@ -389,7 +320,7 @@ def test_ready_says_whether_a_prediction_can_be_made() -> None:
 
 @pytest.mark.parametrize("error", [NOT_READY, LOST], ids=["not-ready", "worker-lost"])
 def test_a_prediction_that_no_worker_answers_is_told_to_come_again(error: errors.NotReady) -> None:
-    response = upload(failing(error), cat())
+    response = upload(failing(error), CAT)
     assert problem(response, type(error)).detail == str(error)
     assert response.headers["Retry-After"] == "2"
 
@@ -404,11 +335,11 @@ def test_a_full_queue_answers_busy_and_the_rest_are_answered() -> None:
 
     backend = client(respond, threads=1, max_queue=1)
     with ThreadPoolExecutor() as callers:
-        first = callers.submit(upload, backend, cat())
+        first = callers.submit(upload, backend, CAT)
         assert enter.acquire(timeout=10)
-        second = callers.submit(upload, backend, cat())
+        second = callers.submit(upload, backend, CAT)
         wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
-        refused = upload(backend, cat())
+        refused = upload(backend, CAT)
         assert _metric(backend, "imgserve_inferences_in_progress") == 1
         leave.set()
         assert first.result(10).status_code == second.result(10).status_code == 200
@@ -424,7 +355,7 @@ def _metric(backend: FlaskClient, name: str) -> float:
 
 def test_metrics_count_requests_errors_stages_and_the_model() -> None:
     backend = client()
-    upload(backend, cat())
+    upload(backend, CAT)
     backend.get("/nothing")
     assert (
         _metric(backend, 'imgserve_requests_total{method="POST",route="/predict",status="200"}')
@@ -436,22 +367,20 @@ def test_metrics_count_requests_errors_stages_and_the_model() -> None:
         assert _metric(backend, f'imgserve_stage_seconds_count{{stage="{stage}"}}') == 1
 
 
-def test_paths_that_do_not_exist_share_one_series() -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("GET", "/nothing/{}", 'method="GET",route="unknown",status="404"'),
+        ("M{}", "/hello", 'method="other",route="unknown",status="405"'),
+    ],
+)
+def test_paths_and_methods_that_do_not_exist_share_one_series(
+    method: str, path: str, labels: str
+) -> None:
     backend = client()
     for number in range(5):
-        backend.get(f"/nothing/{number}")
-    series = 'imgserve_requests_total{method="GET",route="unknown",status="404"}'
-    assert _metric(backend, series) == 5
-
-
-def test_methods_that_do_not_exist_share_one_series() -> None:
-    backend = client()
-    for number in range(5):
-        backend.open("/hello", method=f"M{number}")
-    assert (
-        _metric(backend, 'imgserve_requests_total{method="other",route="unknown",status="405"}')
-        == 5
-    )
+        backend.open(path.format(number), method=method.format(number))
+    assert _metric(backend, f"imgserve_requests_total{{{labels}}}") == 5
 
 
 def test_a_usable_request_id_is_kept_and_another_replaced() -> None:
@@ -500,10 +429,9 @@ def test_the_api_is_described_in_openapi_3_1() -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1")
     predict = document["paths"]["/predict"]["post"]
-    forms = {"application/json", "multipart/form-data", "image/*"}
-    assert set(predict["requestBody"]["content"]) == forms
-    expected = {"200", "400", "413", "415", "422", "502", "503", "504"}
-    assert set(predict["responses"]) == expected
+    assert set(predict["requestBody"]["content"]) == {JSON, FORM, "image/*"}
+    answered = {*("200", "400", "413", "415"), *("422", "502", "503", "504")}
+    assert set(predict["responses"]) == answered
 
 
 def test_every_route_is_described() -> None:

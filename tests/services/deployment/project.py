@@ -19,6 +19,12 @@ IMAGES = f"{REGION}-docker.pkg.dev/{PROJECT}/imgserve"
 APIS = ("artifactregistry", "cloudbuild", "iam", "logging", "run", "secretmanager", "storage")
 REMOTE = "https://git.example/imgserve.git"
 
+RUN_ACCOUNT = f"imgserve-run@{PROJECT}.iam.gserviceaccount.com"
+NAME_AND_REVISION = "--format=value(metadata.name,status.latestReadyRevisionName)"
+# What answers nothing before a service's first deploy, and what says who may call a service.
+NO_SERVICE_YET = ("gcloud", "services", "list", NAME_AND_REVISION)
+POLICY = ("gcloud", "get-iam-policy")
+
 # What a project answers in which everything is there, deployed and well. `{name}` is the service.
 ANSWERS: dict[tuple[str, ...], str] = {
     ("gcloud", "config", "get-value"): "project-of-gcloud\n",
@@ -26,25 +32,21 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("gcloud", "builds", "describe"): "SUCCESS\tSUCCESS\tbuild the app image\n",
     ("gcloud", "run", "list", "*status.traffic.tag=*"): "https://tag---{name}.a.run.app\n",
     ("gcloud", "run", "list", "--format=value(status.url)"): "https://{name}.a.run.app\n",
-    ("gcloud", "list", "--format=value(status.latestReadyRevisionName)"): "r-00003-ccc\n",
+    ("gcloud", "services", "list", NAME_AND_REVISION): "{name}\tr-00003-ccc\n",
     ("gcloud", "run", "list", "*status.traffic.percent>0"): "r-00003-ccc\n",
     ("gcloud", "run", "list", "--filter=spec.template*"): "backend-v1\nfrontend-v1\n",
-    ("gcloud", "services", "list", "--format=value(metadata.name)"): "{name}\n",
     ("gcloud", "revisions", "list"): "r-00003-ccc\nr-00002-bbb\nr-00001-aaa\n",
-    ("gcloud", "get-iam-policy"): "allUsers\n",
+    POLICY: "allUsers\n",
     ("gcloud", "print-identity-token"): "the-token\n",
     ("gcloud", "auth", "list"): "me@example.com\n",
     ("gcloud", "billing"): "True\n",
     ("gcloud", "services", "list", "--enabled"): "".join(f"{api}.googleapis.com\n" for api in APIS),
+    ("gcloud", "projects", "describe", "--format=value(projectId)"): f"{PROJECT}\n",
     ("curl", "*/hello"): '"Hello!"\n',
     ("curl", "*/predict"): '{"category": "tabby"}\n',
     ("curl", "*/models"): '["efficientnet_lite0","swin_b"]\n',
     ("curl", "*/_stcore/health"): "ok",
 }
-
-# What answers nothing before a service's first deploy.
-NO_REVISION_YET = ("gcloud", "list", "--format=value(status.latestReadyRevisionName)")
-NO_SERVICE_YET = ("gcloud", "services", "list", "--format=value(metadata.name)")
 
 NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "LC_ALL": "C"}
 
@@ -129,11 +131,6 @@ class Project:
         status = [status] if isinstance(status, int) else status
         rule = {"when": when, "says": says, "status": status, "complains": complains}
         self._rules.insert(0, rule)
-
-    def before_any_deploy(self) -> None:
-        """Answer as long as no service is there."""
-        for when in (NO_REVISION_YET, NO_SERVICE_YET):
-            self.answer(*when)
 
     def fail_at(self, number: int) -> None:
         """Make one call of gcloud fail, the first being 0."""

@@ -1,5 +1,7 @@
 """What all deployment scripts have in common, run for real with stand-ins for gcloud and curl."""
 
+import base64
+import json
 import os
 import re
 import shutil
@@ -14,13 +16,7 @@ DEPLOYMENT = Path(__file__).resolve().parents[3] / "deployment"
 OFFLINE = {"lib.sh", "components.sh", "write_cloudbuild.sh"}  # sourced, or of no project
 SCRIPTS = sorted({path.name for path in DEPLOYMENT.glob("*.sh")} - OFFLINE)
 OF_A_COMPONENT = ("rollback.sh", "deploy_service_template.sh", "submit_build_template.sh")
-WITHOUT_WORDS = [name for name in SCRIPTS if name not in OF_A_COMPONENT]
 VARIABLES = ("PROJECT_ID", "REGION", "REPO_NAME", "REGISTRY")
-
-
-def words(script: str) -> list[str]:
-    """Return the arguments that a script cannot do without."""
-    return ["backend_v1"] if script in OF_A_COMPONENT else []
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -34,11 +30,8 @@ def test_h_prints_what_the_script_does_and_reads(script: str, project: Project) 
     assert project.record() == []
 
 
-USES = {
-    "backend": {"PRIVATE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES", "PRECISION"},
-    "frontend": {"TAG", "MIN_INSTANCES", "MAX_INSTANCES"},
-    "gateway": {"PRIVATE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES", "MODELS"},
-}
+USES = {"backend": {"PRIVATE", "PRECISION"}, "frontend": set(), "gateway": {"PRIVATE", "MODELS"}}
+ALL_USE = {"BUILD_REGION", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
 MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
 
 
@@ -52,7 +45,7 @@ def test_h_names_the_component_and_the_variables_that_it_reads(name: str, projec
         assert "COMPONENT" not in said
         shown |= set(re.findall(r"^  ([A-Z_]+)  ", said, re.M)) - set(VARIABLES)
     models = {"MODELS"} if name in {"backend_v2", "v3_backend"} else set()
-    assert shown == USES[BY_NAME[name].side] | MORE.get(name, set()) | models
+    assert shown == ALL_USE | USES[BY_NAME[name].side] | MORE.get(name, set()) | models
 
 
 @pytest.mark.parametrize("name", ["backend_v1", "v3_backend_swin_b"])
@@ -72,23 +65,19 @@ def test_unknown_word_prints_the_usage_and_does_nothing(script: str, project: Pr
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_missing_project_says_which_variable(script: str, project: Project) -> None:
-    project.answer("gcloud", "config", "get-value", says="", complains="(unset)\n")
-    result = project.run(script, *words(script), PROJECT_ID=None)
-    assert (result.returncode, result.stdout) == (1, "")
-    said = f"set PROJECT_ID, for example: PROJECT_ID=... deployment/{script}"
-    assert said in result.stderr
-    assert project.calls() == [["gcloud", "config", "get-value", "project"]]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_project_is_gcloud_s_own_unless_told(script: str, project: Project) -> None:
-    project.run(script, *words(script), PROJECT_ID=None, MODELS="swin_b", stdin="no\n")
+@pytest.mark.parametrize("gclouds_own", ["project-of-gcloud", ""])
+def test_project_is_gcloud_s_own_unless_told_and_where_there_is_none_the_variable_is_named(
+    gclouds_own: str, script: str, project: Project
+) -> None:
+    project.answer("gcloud", "config", "get-value", says=gclouds_own, complains="(unset)\n")
+    words = ["backend_v1"] if script in OF_A_COMPONENT else []
+    result = project.run(script, *words, PROJECT_ID=None, MODELS="swin_b", stdin="no\n")
     asked, *calls = project.calls()
     assert asked == ["gcloud", "config", "get-value", "project"]
-    assert calls
-    assert "project-of-gcloud" in str(calls)
+    assert ("project-of-gcloud" in str(calls)) == bool(calls) == bool(gclouds_own)
     assert PROJECT not in str(calls)
+    told = f"set PROJECT_ID, for example: PROJECT_ID=... deployment/{script}" in result.stderr
+    assert told == (not gclouds_own)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -97,39 +86,10 @@ def test_missing_gcloud_says_so(script: str, project: Project, tmp_path: Path) -
     tools.mkdir()
     for name in ("env", "bash", "dirname", "basename", "awk", "sed", "git"):
         (tools / name).symlink_to(shutil.which(name) or os.devnull)
-    result = project.run(script, *words(script), PATH=str(tools))
+    words = ["backend_v1"] if script in OF_A_COMPONENT else []
+    result = project.run(script, *words, PATH=str(tools))
     assert (result.returncode, result.stdout) == (1, "")
     assert "gcloud is missing: install the Google Cloud CLI" in result.stderr
-
-
-@pytest.mark.parametrize("script", WITHOUT_WORDS)
-def test_project_region_repository_and_registry_have_their_effect(
-    script: str, project: Project
-) -> None:
-    project.run(
-        script,
-        stdin=f"{PROJECT}\n",
-        MODELS="swin_b",
-        REGION="europe-west1",
-        REPO_NAME="other-repo",
-        REGISTRY="registry.example",
-    )
-    calls = [" ".join(call) for call in project.calls()]
-    assert not [call for call in calls if "northamerica" in call or "/imgserve/" in call]
-    regional = [call for call in calls if " builds " in call or " run " in call]
-    assert [call for call in regional if "--region=europe-west1" not in call] == []
-    if script.startswith(("submit", "deploy")):
-        images = [call for call in calls if "_APP_URI" in call or "--image=" in call]
-        assert images
-        assert all(f"=registry.example/{PROJECT}/other-repo/" in call for call in images)
-
-
-@pytest.mark.parametrize("script", ["submit_build_backend_v1.sh", "deploy_backend_v1.sh"])
-def test_registry_is_the_region_s_unless_told(script: str, project: Project) -> None:
-    project.run(script, stdin=f"{PROJECT}\n", REGION="europe-west1")
-    calls = [" ".join(call) for call in project.calls()]
-    images = [call for call in calls if "_APP_URI" in call or "--image=" in call]
-    assert all(f"=europe-west1-docker.pkg.dev/{PROJECT}/imgserve/" in call for call in images)
 
 
 @pytest.mark.parametrize("script", ["submit_build_backend_v1.sh", "deploy_v3_gateway.sh"])
@@ -139,14 +99,40 @@ def test_script_may_be_called_from_anywhere(script: str, folder: str, project: P
     called = os.path.relpath(project.root / "deployment" / script, cwd)
     result = project.run(script, called=called if "/" in called else f"./{called}", cwd=cwd)
     assert result.returncode == 0, result.stderr
-    if script.startswith("submit"):
-        (call,) = [call for call in project.calls() if call[1:3] == ["builds", "submit"]]
-        assert (cwd / call[3]).resolve() == project.root
-        config = next(word.partition("=")[2] for word in call if word.startswith("--config="))
-        assert (cwd / config).resolve() == (
-            project.root / "deployment" / "cloudbuild_backend_v1.yaml"
-        )
-    else:
-        assert project.deliverable("services.v3.gateway.service_url") == (
-            "https://v3-gateway.a.run.app"
-        )
+    for call in project.calls():
+        if call[1:3] == ["builds", "submit"]:
+            (config,) = [word[9:] for word in call if word.startswith("--config=")]
+            assert (cwd / call[3]).resolve() == project.root
+            assert (cwd / config).resolve().parent == project.root / "deployment"
+
+
+# --- setup.sh and teardown.sh ---------------------------------------------------------------------
+
+
+def secret(project: Project) -> str:
+    """Return what setup.sh made the secret of."""
+    project.forget()
+    project.answer("gcloud", "describe", status=1, complains="ERROR: NOT_FOUND\n")
+    assert "NOT_FOUND" not in project.run("setup.sh").stderr
+    (made,) = [each["stdin"] for each in project.record() if "--data-file=-" in each["argv"]]
+    return str(made)
+
+
+def test_secret_is_random_and_on_no_command_line(project: Project) -> None:
+    first = secret(project)
+    assert len(base64.b64decode(first, validate=True)) == 32
+    assert first not in str(project.calls())
+    assert secret(project) != first
+
+
+def test_source_code_in_the_bucket_is_deleted_after_a_week(project: Project) -> None:
+    rules = json.loads((project.root / "deployment" / "source_lifecycle.json").read_text())
+    assert rules == {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 7}}]}
+
+
+@pytest.mark.parametrize("answer", ["no\n", "y\n", "\n", "", None, f"{PROJECT}-2\n", PROJECT[:-1]])
+def test_teardown_deletes_nothing_on_another_answer(answer: str | None, project: Project) -> None:
+    result = project.run("teardown.sh", stdin=answer)
+    assert result.returncode == 1
+    assert "nothing was deleted" in result.stderr
+    assert len(project.calls()) == 1

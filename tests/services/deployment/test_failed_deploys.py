@@ -1,108 +1,164 @@
-"""A revision that does not start, or fails its smoke test, gets no traffic; nor one too early."""
+"""A deploy that fails changes neither traffic nor who may call, leaves no tag, says what serves.
+
+What one that succeeds changes, and other reasons to fail, are in the transcripts.
+"""
+
+import http.server
+import re
+import shutil
+import threading
+from typing import ClassVar
 
 import pytest
 
 from tests.conventions.deployment import BY_NAME, NAMES
-from tests.services.deployment.project import Project
+from tests.services.deployment.project import POLICY, RUN_ACCOUNT, Project
 
-HELLO, PREDICT, PAGE = "/hello", "/predict", "/_stcore/health"
+START = ("gcloud", "deploy")
+HELLO, PREDICT, PAGE = "*/hello", "*/predict", "*/_stcore/health"
 # By side: what a smoke test asks.
-ASKED = {"backend": (HELLO, PREDICT), "gateway": ("/models", HELLO, PREDICT), "frontend": (PAGE,)}
+ASKED = {"backend": (HELLO, PREDICT), "gateway": ("*/models", HELLO, PREDICT), "frontend": (PAGE,)}
 SMOKE_TESTS = [(name, path) for name in NAMES for path in ASKED[BY_NAME[name].side]]
-BACKENDS = {
-    "frontend_v1": "backend_v1",
-    "frontend_v2": "backend_v2",
-    "v3_frontend": "v3_gateway",
-    "v3_gateway": "v3_backend",
-}
+SERVES = r"What \S+ serves now is r-00003-ccc\."
+FRONTENDS = f"serviceAccount:{RUN_ACCOUNT}"
 
 
-def moved_traffic(project: Project) -> bool:
-    """Return whether a script sent anybody to another revision."""
-    return any("update-traffic" in call for call in project.calls())
+def flags(project: Project) -> list[str]:
+    """Return all words of the calls that change a service."""
+    verbs = {"deploy", "update-traffic", "add-iam-policy-binding", "remove-iam-policy-binding"}
+    return [word for call in project.calls() if verbs & set(call) for word in call]
 
 
-def fails(project: Project, name: str) -> str:
+def fails(project: Project, name: str, **environ: str) -> str:
     """Return why a deploy failed, after checks of what must hold for every one that does."""
     before = (project.root / "deliverables.yaml").read_text()
-    result = project.run(f"deploy_{name}.sh", MODELS="swin_b")
+    result = project.run(f"deploy_{name}.sh", MODELS="swin_b", **environ)
     assert (result.returncode, result.stdout) == (1, "")
-    assert not moved_traffic(project)
+    words = flags(project)
+    assert "--to-latest" not in words
+    assert words.count("--tag=candidate") == words.count("--remove-tags=candidate")
     assert (project.root / "deliverables.yaml").read_text() == before
     return result.stderr
 
 
-@pytest.mark.parametrize("status", [22, 0], ids=["failed", "wrong"])
+@pytest.mark.parametrize("status", [503, 302, 200])
 @pytest.mark.parametrize(("name", "path"), SMOKE_TESTS)
 def test_failed_or_wrong_answer_leaves_the_old_revision_serving(
     name: str, path: str, status: int, project: Project
 ) -> None:
-    project.answer("curl", f"*{path}", status=status, says='{"detail": "the queue is full"}')
+    project.answer("curl", path, status=status, says='{"detail": "the queue is full"}')
     said = fails(project, name)
     assert '{"detail": "the queue is full"}' in said
-    assert "The new revision failed its smoke test." in said
-    assert "goes on serving what it served before" in said
-
-
-def test_service_that_wakes_up_slowly_is_asked_again(project: Project) -> None:
-    project.answer("curl", "*/hello", says=["asleep", "asleep", '"Hello!"'], status=[22, 22, 0])
-    assert project.run("deploy_backend_v1.sh").returncode == 0
-    assert len([call for call in project.calls("curl") if call[-1].endswith("/hello")]) == 3
-    assert moved_traffic(project)
-
-
-def test_service_that_never_wakes_up_is_not_asked_for_ever(project: Project) -> None:
-    project.answer("curl", "*/hello", says="asleep", status=22)
-    assert "asleep" in fails(project, "backend_v1")
-    assert 1 < len(project.calls("curl")) < 20
+    assert re.search(f"The new revision failed its smoke test. {SERVES}", said)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_revision_that_does_not_start_leaves_the_old_one_serving(
     name: str, project: Project
 ) -> None:
-    project.answer("gcloud", "deploy", status=1, complains="ERROR: it did not start\n")
+    project.answer(*START, status=1, complains="ERROR: it did not start\n")
     said = fails(project, name)
     assert "ERROR: it did not start" in said
-    assert "The new revision did not start." in said
-    assert "goes on serving what it served before" in said
+    assert re.search(f"The new revision did not start. {SERVES}", said)
     assert project.calls("curl") == []
 
 
-@pytest.mark.parametrize("what", [("gcloud", "deploy"), ("curl", "*")], ids=["start", "test"])
-def test_first_revision_that_fails_has_no_older_one(
-    what: tuple[str, str], project: Project
+def test_service_that_never_wakes_up_is_not_asked_for_ever(project: Project) -> None:
+    project.answer("curl", HELLO, says="asleep", status=503)
+    assert "asleep" in fails(project, "backend_v1")
+    assert 1 < len(project.calls("curl")) < 20
+
+
+class Waking(http.server.BaseHTTPRequestHandler):
+    """Answers 503 at first, then as a backend whose model always fails or never does."""
+
+    asked: ClassVar[list[str]] = []
+    fails = False
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.asked.append(self.path)
+        is_bad = len(self.asked) == 1 or (self.fails and self.path == "/predict")
+        self.send_response(503 if is_bad else 200)
+        self.end_headers()
+        self.wfile.write(b"asleep" if is_bad else b'"Hello!", "category":')
+
+    do_POST = do_GET  # noqa: N815  the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_curl_of_2020_tests_a_real_backend(
+    fails: bool, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.before_any_deploy()
-    project.answer(*what, status=1)
-    said = fails(project, "backend_v1")
-    assert "It is the first revision of backend-v1" in said
-    assert "goes on serving" not in said
+    """What newer ones know: https://curl.se/docs/manpage.html."""
+    monkeypatch.setattr(Waking, "asked", [])
+    monkeypatch.setattr(Waking, "fails", fails)
+    newer = 'case "$*" in *--fail-with-body*|*--json*|*--retry-all*|*--variable*) exit 2 ;; esac'
+    (project.bin / "curl").write_text(f'#!/bin/sh\n{newer}\nexec {shutil.which("curl")} "$@"\n')
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Waking) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        project.answer("gcloud", "run", "list", "*status.traffic.tag=*", says=url)
+        result = project.run("deploy_backend_v1.sh")
+        server.shutdown()
+    assert Waking.asked[:3] == ["/hello", "/hello", "/predict"]
+    assert result.returncode == int(fails), result.stderr
+    assert ("asleep\n503" in result.stderr) == fails
 
 
-def test_failing_v3_backend_leaves_out_the_rest(project: Project) -> None:
-    project.answer("curl", "*v3-backend-vgg16*", status=22)
-    result = project.run("deploy_v3_backend.sh", MODELS="swin_b,vgg16,resnet152")
-    assert (result.returncode, result.stdout) == (1, "https://v3-backend-swin-b.a.run.app\n")
-    assert project.deliverable("services.v3.back_ends.swin_b.service_url")
-    assert not project.deliverable("services.v3.back_ends.vgg16.service_url")
-    deployed = [call[3] for call in project.calls() if "deploy" in call]
-    assert deployed == ["v3-backend-swin-b", "v3-backend-vgg16"]
+# --- who may call --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_service_without_its_backend_says_which_script_comes_first(
-    name: str, project: Project
+@pytest.mark.parametrize("callers", ["allUsers", FRONTENDS], ids=["public", "private"])
+@pytest.mark.parametrize("told", ["", "0", "1"])
+@pytest.mark.parametrize("failing", [START, ("curl", PREDICT)], ids=["start", "test"])
+def test_deploy_that_fails_leaves_who_may_call(
+    failing: tuple[str, str], told: str, callers: str, project: Project
 ) -> None:
-    service = BACKENDS[name].replace("_", "-") + ("-swin-b" if name == "v3_gateway" else "")
-    project.answer("gcloud", f"--filter=metadata.name={service}", says="")
-    said = fails(project, name)
-    script = f"deployment/deploy_{BACKENDS[name]}.sh"
-    assert f"{service} is not deployed yet: run {script} first" in said
-    assert len(project.calls()) == 1
+    project.answer(*POLICY, says=callers)
+    project.answer(*failing, status=1)
+    fails(project, "backend_v1", PRIVATE=told)
+    assert "allow-unauthenticated" not in str(flags(project))
+    assert "iam-policy" not in str(flags(project))
 
 
-def test_gateway_refuses_private_backends(project: Project) -> None:
-    project.answer("gcloud", "get-iam-policy", "v3-backend-swin-b", says="")
-    assert "v3-backend-swin-b asks for ID tokens" in fails(project, "v3_gateway")
-    assert not [call for call in project.calls() if "deploy" in call]
+def test_token_is_on_no_command_line_and_a_person_s_account_names_no_audience(
+    project: Project,
+) -> None:
+    project.answer(*POLICY, says=FRONTENDS)
+    project.answer("gcloud", "print-identity-token", "--audiences=*", status=1)
+    assert project.run("deploy_backend_v1.sh").returncode == 0
+    given = [each["stdin"].strip() for each in project.record() if each["argv"][0] == "curl"]
+    assert given == ["Authorization: Bearer the-token"] * 2
+    assert "the-token" not in str(project.calls() + project.calls("curl"))
+    first, second = [call for call in project.calls() if "print-identity-token" in call]
+    assert first == [*second, "--audiences=https://backend-v1.a.run.app"]
+
+
+# --- rollback ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "component", ["backend_v2", "v3_backend_swin_b", "v3_gateway", "frontend_v1"]
+)
+def test_older_revision_that_fails_its_smoke_test_gets_no_traffic(
+    component: str, project: Project
+) -> None:
+    last = PAGE if component == "frontend_v1" else PREDICT
+    project.answer("curl", last, says="broken", status=500)
+    result = project.run("rollback.sh", component)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "r-00002-bbb failed its smoke test, so r-00003-ccc goes on serving" in result.stderr
+    assert "--to-revisions" not in str(flags(project))
+    assert flags(project)[-2:] == ["--remove-tags=rollback", "--format=none"]
+
+
+@pytest.mark.parametrize("word", ["", "backend_v9", "v3_backend", "v3_backend_", "backend-v1"])
+def test_rollback_knows_its_components(word: str, project: Project) -> None:
+    result = project.run("rollback.sh", word)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"takes a component, not '{word}'" in result.stderr
+    assert project.record() == []

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
-from tests.services.deployment.project import gcloud_environ
+from tests.services.deployment.project import PROJECT, RUN_ACCOUNT, gcloud_environ
 from tests.services.deployment.scenarios import FOLDER
 
 AT_ONCE = 2  # each takes a second of a CPU
@@ -27,6 +29,8 @@ APIS = (
     *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "iam"),
     *("logging", "run", "secretmanager", "serviceusage", "storage"),
 )
+FRONTENDS = f"serviceAccount:{RUN_ACCOUNT}"
+LIST = {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}}
 NOT_FOUND = {"error": {"code": 404, "message": "nothing is there", "status": "NOT_FOUND"}}
 UNDERSTOOD = "nothing is there|not be found|not found|404|not supported when creating a new service"
 # What these ask, this machine's own files answer; and what says that they got so far.
@@ -71,17 +75,22 @@ def gcloud() -> str:
     return path
 
 
+ANSWERS: dict[str, Any] = {}  # by the end of the path that is asked for
+
+
 @pytest.fixture
 def google() -> Iterator[http.server.ThreadingHTTPServer]:
-    """Return a proxy that says of everything that it is not there."""
+    """Return a proxy that says of everything that it is not there, but for ANSWERS."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(404)
+            path = self.path.partition("?")[0].rpartition("/")[2]
+            found = ANSWERS.get(path)
+            self.send_response(200 if found else 404)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write(json.dumps(NOT_FOUND).encode())
+            self.wfile.write(json.dumps(found or NOT_FOUND).encode())
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  http.server's names
 
@@ -94,25 +103,27 @@ def google() -> Iterator[http.server.ThreadingHTTPServer]:
         server.shutdown()
 
 
-def complaint(gcloud: str, port: int, folder: Path, line: list[str]) -> str:
-    """Return what the real gcloud does not understand of a command line, if anything."""
+def run(line: list[str], port: int, folder: Path, **environ: str) -> CompletedProcess[str]:
+    """Return how a command ends whose gcloud asks the proxy instead of Google."""
     hosts = {
         f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
     }
     proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": str(port)}
-    ended = subprocess.run(
-        [gcloud, *line[1:]],
+    proxied = {f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()}
+    return subprocess.run(
+        line,
         check=False,
-        env={
-            **gcloud_environ(folder),
-            **hosts,
-            **{f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()},
-        },
+        env={**gcloud_environ(folder), **hosts, **proxied, **environ},
         input="a secret",
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
     )
+
+
+def complaint(gcloud: str, port: int, folder: Path, line: list[str]) -> str:
+    """Return what the real gcloud does not understand of a command line, if anything."""
+    ended = run([gcloud, *line[1:]], port, folder)
     said = OFFLINE.get(" ".join(line[:3]), UNDERSTOOD)
     if ended.returncode == 0 or re.search(said, ended.stderr):
         return ""
@@ -150,3 +161,40 @@ def test_gcloud_does_not_understand_what_is_wrong(
 ) -> None:
     """Else the test above could not fail."""
     assert len(complaints(gcloud, google, tmp_path, list(WRONG.values()))) == len(WRONG)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "members", "callers"),
+    [
+        ({}, ["allUsers", FRONTENDS], "everyone"),
+        ({}, [FRONTENDS], "frontends"),
+        ({}, ["user:me@example.com"], "others"),
+        ({"run.googleapis.com/invoker-iam-disabled": "true"}, [FRONTENDS], "everyone"),
+        ({"run.googleapis.com/iap-enabled": "true"}, ["allUsers"], "iap"),
+    ],
+)
+def test_who_may_call_is_read_from_what_cloud_run_says(
+    annotations: dict[str, str],
+    members: list[str],
+    callers: str,
+    google: http.server.ThreadingHTTPServer,
+    gcloud: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "backend-v1", "namespace": PROJECT, "annotations": annotations},
+    }
+    bindings = [
+        {"role": "roles/run.invoker", "members": members},
+        {"role": "roles/run.viewer", "members": ["allUsers"]},
+    ]
+    monkeypatch.setitem(ANSWERS, "services", {**LIST, "items": [service]})
+    monkeypatch.setitem(ANSWERS, "backend-v1:getIamPolicy", {"bindings": bindings, "etag": "BwY="})
+    bash = ["bash", "-euc", 'source "$0"; settle; callers_of backend-v1']
+    command = [*bash, str(root / "deployment" / "lib.sh")]
+    ended = run(command, google.server_port, tmp_path, PROJECT_ID=PROJECT)
+    assert (ended.returncode, ended.stdout) == (0, callers), ended.stderr

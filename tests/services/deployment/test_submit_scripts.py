@@ -1,7 +1,6 @@
 """Builds, beyond what their transcripts show: what they are told, and how they may end."""
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -28,18 +27,6 @@ def test_v3_has_the_models_of_the_gateway_s_list_unless_told(
     assert len(made) == len(listed)
     for call, model in zip(made, listed, strict=True):
         assert re.search(rf"/v3_backend_{model}[:|]", call)
-
-
-def test_models_may_have_spaces_between_them_and_a_comma_at_the_end(project: Project) -> None:
-    result = project.run("submit_build_v3_backend.sh", MODELS="swin_b, vgg16,")
-    assert (result.returncode, result.stdout) == (0, "build-1\n" * 2)
-    assert result.stderr.startswith("swin_b:\n")
-
-
-def test_model_that_deliverables_yaml_does_not_have_is_added(project: Project) -> None:
-    assert project.run("submit_build_v3_backend.sh", MODELS="efficientnet_lite2").returncode == 0
-    added = project.deliverable("services.v3.back_ends.efficientnet_lite2.build_id")
-    assert added == "build-1"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,58 +70,9 @@ def test_code_without_a_repository_is_built_too(project: Project) -> None:
     assert (told["_SOURCE"], told["_REVISION"]) == ("unknown", "unknown")
 
 
-def run_with_states(project: Project, *states: str) -> subprocess.CompletedProcess[str]:
-    """Return how a submit ends whose build goes through these states."""
-    project.answer("gcloud", "builds", "describe", says=list(states))
-    return project.run("submit_build_backend_v1.sh")
-
-
-def test_progress_says_once_when_a_step_begins_and_when_it_ends(project: Project) -> None:
-    result = run_with_states(
-        project,
-        "QUEUED\t\tpull\nQUEUED\t\tbuild the app\n",
-        "WORKING\tWORKING\tpull\nWORKING\t\tbuild the app\n",
-        "WORKING\tWORKING\tpull\nWORKING\t\tbuild the app\n",
-        "WORKING\tSUCCESS\tpull\nWORKING\tWORKING\tbuild the app\n",
-        "SUCCESS\tSUCCESS\tpull\nSUCCESS\tSUCCESS\tbuild the app\n",
-    )
-    assert result.returncode == 0
-    assert [line for line in result.stderr.splitlines() if line.startswith("  ")] == [
-        "  WORKING pull",
-        "  SUCCESS pull",
-        "  WORKING build the app",
-        "  SUCCESS build the app",
-    ]
-    assert len([call for call in project.calls() if call[2] == "describe"]) == 5
-
-
 @pytest.mark.parametrize("status", ["FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"])
-def test_build_that_fails_shows_the_end_of_its_log(status: str, project: Project) -> None:
-    before = (project.root / "deliverables.yaml").read_text()
-    lines = "".join(f"line {number}\n" for number in range(100))
-    project.answer("gcloud", "builds", "log", says=lines)
-    result = run_with_states(project, f"{status}\t{status}\tbuild the app\n")
+def test_build_that_does_not_end_well_is_not_waited_for(status: str, project: Project) -> None:
+    project.answer("gcloud", "builds", "describe", says=f"{status}\t{status}\tbuild the app\n")
+    result = project.run("submit_build_backend_v1.sh")
     assert (result.returncode, result.stdout) == (1, "")
-    assert "\nline 99\n" in result.stderr
-    assert "line 10\n" not in result.stderr
-    last = result.stderr.splitlines()[-1]
-    assert f"build build-1 ended with {status}" in last
-    assert "gcloud builds log build-1 --region=" in last
-    assert (project.root / "deliverables.yaml").read_text() == before
-
-
-def test_build_that_fails_without_a_log_still_says_so(project: Project) -> None:
-    project.answer("gcloud", "builds", "log", status=1, complains="no log\n")
-    result = run_with_states(project, "FAILURE\tFAILURE\tbuild the app\n")
-    assert result.returncode == 1
-    assert "build build-1 ended with FAILURE" in result.stderr
-
-
-def test_v3_backend_that_fails_to_build_leaves_out_the_rest(project: Project) -> None:
-    project.answer("gcloud", "submit", says=["build-1\n", "build-2\n"])
-    project.answer("gcloud", "describe", "build-2", says="FAILURE\tFAILURE\tbuild\n")
-    result = project.run("submit_build_v3_backend.sh", MODELS="swin_b,vgg16,resnet152")
-    assert (result.returncode, result.stdout) == (1, "build-1\n")
-    assert project.deliverable("services.v3.back_ends.swin_b.build_id") == "build-1"
-    assert project.deliverable("services.v3.back_ends.vgg16.build_id") == ""
-    assert len([call for call in project.calls() if call[2] == "submit"]) == 2
+    assert f"build build-1 ended with {status}" in result.stderr

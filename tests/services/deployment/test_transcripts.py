@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tests.services.deployment.project import Project
-from tests.services.deployment.scenarios import FOLDER, SCENARIOS
+from tests.services.deployment.scenarios import FAILURES, FOLDER, SCENARIOS
 
 # Calls that may fail, each with its reason; tests of the scripts say what happens then.
 MAY_FAIL = {
@@ -24,20 +24,45 @@ STOPPING = (
 )
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+EVERY = {**SCENARIOS, **FAILURES}
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_script_does_what_its_transcript_says(name: str, project: Project) -> None:
-    assert SCENARIOS[name].transcript(project) == (FOLDER / f"{name}.txt").read_text()
+    text = EVERY[name].transcript(project)
+    assert text == (FOLDER / f"{name}.txt").read_text()
+    assert text.endswith("# exit status 1\n") == (name in FAILURES)
     changed = project.git("status", "--porcelain", "--untracked-files=all").splitlines()
     assert changed in ([], [" M deliverables.yaml"])
 
 
 def test_every_transcript_is_of_a_scenario() -> None:
-    assert {path.stem for path in FOLDER.iterdir()} == set(SCENARIOS)
+    assert {path.stem for path in FOLDER.iterdir()} == set(EVERY)
+
+
+@pytest.mark.parametrize("name", [name for name in FAILURES if "second" not in name])
+def test_script_that_fails_moves_no_traffic_leaves_no_tag_and_records_nothing(name: str) -> None:
+    text = (FOLDER / f"{name}.txt").read_text()
+    assert "--to-" not in text
+    assert text.count("--tag=candidate") == text.count("--remove-tags=candidate")
+    assert text.endswith("# standard output\n\n# deliverables.yaml\n\n# exit status 1\n")
+
+
+def test_region_repository_and_registry_are_those_that_are_given() -> None:
+    texts = [path.read_text() for path in FOLDER.glob("*_elsewhere.txt")]
+    assert len(texts) == 4
+    assert [text for text in texts if "northamerica" in text or "my-project/imgserve" in text] == []
 
 
 def may_fail(script: str, call: list[str]) -> bool:
     """Return whether a script goes on where a call failed."""
     return any(script.startswith(start) and verb in call for start, verb in MAY_FAIL)
+
+
+def only_tidies_up(call: list[str]) -> bool:
+    """Return whether a call asks what serves and who may call, or removes a tag and no more."""
+    changes = [word for word in call if word.startswith(("--to-", "--update-"))]
+    return bool({"list", "get-iam-policy", "update-traffic"} & set(call)) and not changes
 
 
 @pytest.mark.parametrize("name", STOPPING)
@@ -59,6 +84,8 @@ def test_failing_gcloud_stops_the_script_and_nothing_is_recorded(
         result = scenario.run(project, fail_at=number)
         assert result.returncode != 0, call
         assert result.stdout == "", call
-        assert project.calls() == usual[: number + 1]
+        after = project.calls()
+        assert [after.pop(0) for _ in range(number + 1)] == usual[: number + 1]
+        assert [each for each in after if not only_tidies_up(each)] == []
         assert project.record()[-1]["argv"][0] == "gcloud"
         assert deliverables.read_text() == before
