@@ -30,7 +30,8 @@ describe() {
     backend_v1 | backend_v2 | v3_backend)
       export side=backend port=8000 probe=/ready
       export cpu=2 memory=2Gi concurrency=8 timeout=60 max_instances=4
-      build_reads+=' PRECISION' deploy_reads+=' PRIVATE' ;;
+      build_reads+=' PRECISION' deploy_reads+=' PRIVATE FETCH_CONTACT'
+      more_settings=${FETCH_CONTACT:+FETCH_CONTACT=$FETCH_CONTACT} ;;
     frontend_v1 | frontend_v2 | v3_frontend)
       export side=frontend port=8501 probe=/_stcore/health
       # Streamlit keeps a page's state in one container, over a connection as long as may be:
@@ -49,7 +50,7 @@ describe() {
       export compiled_models=resnet152 models_setting=MODEL_NAME
       build_reads+=' MODEL_NAME' ;;
     backend_v2)
-      export deliverable=services.v2.back_end memory=4Gi more_settings=MODEL_MEMORY_MB=2048
+      export deliverable=services.v2.back_end memory=4Gi more_settings+=${more_settings:+,}MODEL_MEMORY_MB=2048
       export compiled_models=resnet152,convnext_base,swin_b,vgg16,efficientnet_lite0,efficientnet_lite1,efficientnet_lite2
       export models_setting=MODELS secret_setting=SECRET_KEY # the choice of a model is in a cookie
       build_reads+=' MODELS' ;;

@@ -8,6 +8,7 @@
 #   API_GATEWAY    the gateway's address, where it is not v3_gateway: Google's API Gateway, say
 #   TAG            which image: a build's id (default latest, the last build's)
 #   PRIVATE        1: only the frontends may call it; 0: anyone (default: as it was; at first 0)
+#   FETCH_CONTACT  your page or mail address, shown to the hosts that a backend fetches pictures from
 #   MIN_INSTANCES  containers kept warm (default 0)
 #   MAX_INSTANCES  containers at most (default 4; of a frontend and of the gateway 2)
 #

@@ -6,7 +6,7 @@
 #   MODEL_NAME    the model in the image (default resnet152)
 #   MODELS        the models, separated by commas, the default first: of backend_v2 in one image
 #                 (default: all), of v3_backend in one each (default: v3/gateway/backends.toml)
-#   PRECISION     of the models: fp32 or int8, which is faster (default fp32)
+#   PRECISION     what to compute in: auto, fp32, bf16 or int8 (default auto: bf16 where the CPU can)
 #   BUILD_REGION  where to build, as new projects may do so in a few regions only (default $REGION)
 #
 # It prints the build's id and writes it into deliverables.yaml. What Cloud Build does is in

@@ -68,8 +68,8 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def contact(text: str) -> str:
-    """an address of a page or of mail: ASCII without spaces or parentheses"""
-    if not re.fullmatch(r"[!-'*-~]+", text):
+    """an address of a page or of mail, in ASCII without spaces, parentheses, commas or |"""
+    if not re.fullmatch(r"[!-'*+\--{}~]+", text):
         raise ValueError
     return text
 

@@ -143,7 +143,7 @@ SCENARIOS = {
     ),
     "deploy_backend_v1_first_private": deploy("backend_v1", {**FIRST, POLICY: ""}, PRIVATE="1"),
     "deploy_backend_v1_first_forbidden": deploy("backend_v1", {**FIRST, **IS_FORBIDDEN}),
-    "deploy_backend_v2": deploy("backend_v2"),
+    "deploy_backend_v2": deploy("backend_v2", FETCH_CONTACT="https://cats.example/about"),
     "deploy_backend_v2_becomes_private": deploy("backend_v2", PRIVATE="1"),
     "deploy_backend_v2_becomes_public": deploy("backend_v2", IS_PRIVATE, PRIVATE="0"),
     "deploy_backend_v2_stays_private": deploy("backend_v2", IS_PRIVATE),

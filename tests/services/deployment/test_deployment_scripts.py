@@ -30,7 +30,11 @@ def test_h_prints_what_the_script_does_and_reads(script: str, project: Project) 
     assert project.record() == []
 
 
-USES = {"backend": {"PRIVATE", "PRECISION"}, "frontend": set(), "gateway": {"PRIVATE", "MODELS"}}
+USES = {
+    "backend": {"PRIVATE", "PRECISION", "FETCH_CONTACT"},
+    "frontend": set(),
+    "gateway": {"PRIVATE", "MODELS"},
+}
 ALL_USE = {"BUILD_REGION", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
 MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
 
