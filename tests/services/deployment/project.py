@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.services.deployment import gcloud_stand_in
 
 PROJECT = "my-project"
@@ -202,10 +200,3 @@ class Project:
 
     def _short(self, word: str) -> str:
         return word.replace(f"{self.root}/deployment/..", "ROOT").replace(str(self.root), "ROOT")
-
-    def deliverable(self, path: str) -> str:
-        """Return a value of deliverables.yaml."""
-        found = yaml.safe_load((self.root / "deliverables.yaml").read_text())
-        for key in path.split("."):
-            found = found[key]
-        return str(found)

@@ -167,6 +167,7 @@ SCENARIOS = {
     "deploy_backend_v1_that_wakes_slowly": deploy(
         "backend_v1", {HELLO: {"says": ["asleep", "asleep", '"Hello!"'], "status": [429, 503, 200]}}
     ),
+    "deploy_by_the_template": Scenario("deploy_service_template.sh", ("v3_backend_swin_b",)),
     "deploy_v3_backend": deploy("v3_backend", **TWO),
     "deploy_v3_backend_becomes_private": deploy("v3_backend", PRIVATE="1", **TWO),
     "deploy_v3_gateway": deploy("v3_gateway", **TWO),

@@ -52,13 +52,6 @@ def test_h_names_the_component_and_the_variables_that_it_reads(name: str, projec
     assert shown == ALL_USE | USES[BY_NAME[name].side] | MORE.get(name, set()) | models
 
 
-@pytest.mark.parametrize("name", ["backend_v1", "v3_backend_swin_b"])
-def test_template_may_be_called_with_a_component(name: str, project: Project) -> None:
-    direct = project.run("deploy_service_template.sh", name)
-    url = f"https://{name.replace('_', '-')}.a.run.app\n"
-    assert (direct.returncode, direct.stdout) == (0, url)
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_unknown_word_prints_the_usage_and_does_nothing(script: str, project: Project) -> None:
     result = project.run(script, "--fast")

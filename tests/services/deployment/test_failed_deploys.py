@@ -53,20 +53,11 @@ def test_failed_or_wrong_answer_leaves_the_old_revision_serving(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_revision_that_does_not_start_leaves_the_old_one_serving(
-    name: str, project: Project
-) -> None:
+def test_revision_that_does_not_start_is_not_tested(name: str, project: Project) -> None:
     project.answer(*START, status=1, complains="ERROR: it did not start\n")
     said = fails(project, name)
-    assert "ERROR: it did not start" in said
-    assert re.search(f"The new revision did not start. {SERVES}", said)
+    assert re.search(f"ERROR: it did not start\n.*The new revision did not start. {SERVES}", said)
     assert project.calls("curl") == []
-
-
-def test_service_that_never_wakes_up_is_not_asked_for_ever(project: Project) -> None:
-    project.answer("curl", HELLO, says="asleep", status=503)
-    assert "asleep" in fails(project, "backend_v1")
-    assert 1 < len(project.calls("curl")) < 20
 
 
 class Waking(http.server.BaseHTTPRequestHandler):
