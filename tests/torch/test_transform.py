@@ -18,10 +18,12 @@ MODELS = {transform_of(default_weights(name)): name for name in catalogue.CATALO
 def test_crop_equals_torchvisions_transform(model_id: str, shape: str) -> None:
     weights = default_weights(model_id)
     transform = transform_of(weights)
-    expected = weights.transforms()(SHAPES[shape])
+    picture = SHAPES[shape].copy()
+    picture.thumbnail((2 * least_side(transform) - 1,) * 2)  # larger ones are brought near first
+    expected = weights.transforms()(picture)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (transform.mean, transform.std))
     levels = ((expected * std + mean) * 255).round().permute(1, 2, 0).numpy().astype(int)
-    actual = crop(SHAPES[shape], transform)
+    actual = crop(picture, transform)
     assert actual.shape == (1, transform.crop_size, transform.crop_size, 3)
     assert actual.dtype == np.uint8
     differences = np.abs(actual[0].astype(int) - levels)
@@ -45,7 +47,7 @@ def test_only_a_picture_that_is_far_too_large_is_brought_near_first() -> None:
     limit = 2 * least_side(transform_of(default_weights("vgg16")))
     assert limit == 2 * NEAR * 256
     assert levels_differ((limit + 400, limit - 1)) <= 1
-    assert 1 < levels_differ((limit + 400, limit)) <= 6
+    assert 1 < levels_differ((limit + 400, limit)) <= 10
 
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000)])
