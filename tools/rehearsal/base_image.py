@@ -1,33 +1,28 @@
 """The image that all others start from: pulled, or a stand-in for it from Debian's own packages."""
 
-import ast
-import configparser
-import io
+import http.server
 import os
-import shutil
-import ssl
 import subprocess
-import sys
-import tarfile
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from tools.rehearsal.docker import LONG_S, Docker
-from tools.rehearsal.host import LOOPBACK, HostFailed, find, listens, running
-from tools.rehearsal.instance import free_port
+from tools.rehearsal.host import LOOPBACK, HostFailed, find
 
 IMAGE = "python:3.11-slim-bookworm"
-RELEASE = "bookworm"  # its python3 is 3.11
-PACKAGES = "python3,python3-venv,ca-certificates"
-LIMIT_S = 1200
-CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"  # of Debian
-# What a slim image does without.
-TRIMMED = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale")
-EMPTIED = ("var/lib/apt/lists", "var/cache/apt", "var/log")
-CARRIED = ("index-url", "extra-index-url", "find-links", "trusted-host", "timeout", "retries")
+SCRIPT = Path(__file__).with_suffix(".sh")
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # of Debian
+# What this machine trusts, and where its pip looks.
+DOCKERFILE = f"""\
+FROM debian-with-python
+COPY certificates {CERTIFICATES}
+COPY pip.conf /etc/pip.conf
+CMD ["python3"]
+"""
+CARRIED = ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "TRUSTED_HOST")
 
 
 @contextmanager
@@ -39,135 +34,70 @@ def python_image(
     Raises:
         HostFailed: it cannot be pulled, and there can be no stand-in.
     """
-    if docker.succeeds("image", "inspect", IMAGE) or docker.succeeds(
-        "pull", "--quiet", IMAGE, limit_s=LONG_S
-    ):
+    if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         yield
         return
-    if not docker.is_private:
-        raise HostFailed(
-            f"{IMAGE} cannot be pulled, and in a Docker daemon that is not the rehearsal's own"
-            " no stand-in takes its name."
-        )
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
-    settings = pip_settings()
-    with carried(settings, folder) as conf:
-        whole = folder / "rootfs.tar"
-        combine(_rootfs(cache), {"etc/pip.conf": conf.encode(), **_trust(settings)}, whole)
-        with whole.open("rb") as stream:
-            docker.run("import", '--change=CMD ["python3"]', "-", IMAGE, stdin=stream, limit_s=300)
-        whole.unlink()
+    docker.run("import", str(_debian(cache)), "debian-with-python", limit_s=LONG_S)
+    trusted = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
+    with pip_configuration() as configuration:
+        context = folder / "base_image"
+        context.mkdir()
+        (context / "Dockerfile").write_text(DOCKERFILE, "utf-8")
+        (context / "certificates").write_bytes(Path(trusted).read_bytes())
+        (context / "pip.conf").write_text(configuration, "utf-8")
+        docker.run("build", f"--tag={IMAGE}", str(context))
         yield
 
 
-def _rootfs(cache: Path) -> Path:
+def _debian(cache: Path) -> Path:
     """Return a tar archive of a Debian with Python; it is made once for all rehearsals."""
-    archive = cache / f"python-{RELEASE}.tar"
-    if not archive.exists():
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            tree = Path(folder) / "rootfs"
-            _bootstrap(tree)
-            for name in (*TRIMMED, *EMPTIED):
-                shutil.rmtree(tree / name, ignore_errors=True)
-            for name in (*EMPTIED, "var/lib/apt/lists/partial"):
-                (tree / name).mkdir(parents=True)
-            (tree / "usr" / "bin" / "python").symlink_to("python3")
-            draft = Path(folder) / "rootfs.tar"
-            with tarfile.open(draft, "w") as file:
-                file.add(tree, ".")
-            draft.replace(archive)
+    archive = cache / "python-bookworm.tar"
+    if archive.exists():
+        return archive
+    if not find("debootstrap"):
+        raise HostFailed(
+            f"{IMAGE} cannot be pulled. Install debootstrap to make a stand-in for it."
+        )
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    done = subprocess.run([SCRIPT, archive], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
     return archive
 
 
-def _bootstrap(tree: Path) -> None:
-    program = find("debootstrap")
-    if not program or os.geteuid():
-        raise HostFailed(
-            f"The image {IMAGE} cannot be pulled. To make a stand-in for it, install the package"
-            " debootstrap and run this as root."
-        )
-    done = subprocess.run(
-        [program, "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(tree)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise HostFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
-
-
-def combine(archive: Path, files: Mapping[str, bytes], whole: Path) -> None:
-    """Write an archive with these files in place of its own: docker takes no name twice."""
-    with tarfile.open(archive) as old, tarfile.open(whole, "w") as new:
-        for member in old:
-            if member.name.removeprefix("./") not in files:
-                new.addfile(member, old.extractfile(member) if member.isreg() else None)
-        for name, content in files.items():
-            about = tarfile.TarInfo(f"./{name}")
-            about.size, about.mode = len(content), 0o644
-            new.addfile(about, io.BytesIO(content))
-
-
-def _trust(settings: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the certificates that this machine's pip trusts, as a file of the image."""
-    places = [settings.get("cert"), os.environ.get("SSL_CERT_FILE"), f"/{CERTIFICATES}"]
-    places.append(ssl.get_default_verify_paths().cafile)
-    files = [Path(place) for place in places if place and Path(place).is_file()]
-    return {CERTIFICATES: files[0].read_bytes()} if files else {}
-
-
-def pip_settings() -> dict[str, str]:
-    """Return the options that pip takes from its files and from PIP_* here."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    return parsed(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
-
-
-def parsed(text: str) -> dict[str, str]:
-    """Return the options in what `pip config list` prints; the environment's win."""
-    found: dict[str, str] = {}
-    pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
-    for key, _, value in sorted(pairs, key=lambda pair: pair[0].startswith(":env:")):
-        section, _, option = key.rpartition(".")
-        if section in {"global", "install", ":env:"}:
-            found[option.replace("default-timeout", "timeout")] = str(ast.literal_eval(value))
-    return found
-
-
 @contextmanager
-def carried(settings: Mapping[str, str], logs: Path) -> Iterator[str]:
-    """Yield a pip.conf that works in a container on this machine's network.
+def pip_configuration() -> Iterator[str]:
+    """Yield a pip.conf that says in a container what PIP_* variables say here.
 
-    Folders of find-links are served to it until the end of the block. Indexes on disk are left
-    out: their files may be anywhere.
+    Folders of packages are served until the end of the block.
     """
-    kept = {name: settings[name].split() for name in CARRIED if name in settings}
+    settings = {name: os.environ.get(f"PIP_{name}", "").split() for name in CARRIED}
     with ExitStack() as stack:
-        if "find-links" in kept:
-            places = kept["find-links"]
-            kept["find-links"] = [stack.enter_context(_served(place, logs)) for place in places]
-        options = {"cert": f"/{CERTIFICATES}"}
-        for name, words in kept.items():
-            options[name] = " ".join(word for word in words if not word.startswith("file:"))
-        parser = configparser.RawConfigParser()
-        parser["global"] = {name: text for name, text in options.items() if text.strip()}
-        text = io.StringIO()
-        parser.write(text)
-        yield text.getvalue()
+        folders = [Path(place) for place in settings["FIND_LINKS"]]
+        settings["FIND_LINKS"] = [
+            stack.enter_context(_served(folder)) for folder in folders if folder.is_dir()
+        ]
+        options = {
+            name.lower().replace("_", "-"): " ".join(words)
+            for name, words in {**settings, "CERT": [CERTIFICATES]}.items()
+            if words
+        }
+        yield "\n".join(["[global]", *(f"{name} = {text}" for name, text in options.items()), ""])
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 @contextmanager
-def _served(place: str, logs: Path) -> Iterator[str]:
-    """Yield an address of a place of find-links; nothing where it is not there."""
-    path = unquote(urlsplit(place).path) if place.startswith("file:") else place
-    folder = Path(path).expanduser()
-    if urlsplit(place).scheme in {"http", "https"} or not folder.is_dir():
-        yield place if urlsplit(place).scheme in {"http", "https"} else ""
-        return
-    port = free_port()
-    command = [sys.executable, "-m", "http.server", "--bind", LOOPBACK, str(port)]
-    command += ["--directory", str(folder)]
-    with running(command, logs / "find-links.log", lambda: listens(port)):
-        yield f"http://{LOOPBACK}:{port}/"
+def _served(folder: Path) -> Iterator[str]:
+    """Yield the address at which the files of a folder are."""
+    handler = partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
