@@ -95,16 +95,6 @@ def test_another_project_and_an_api_that_is_not_enabled_are_refused(ask: Ask, st
     assert "gcloud services enable iam.googleapis.com" in told["error"]["message"]
 
 
-def test_a_thing_is_made_once_and_found_until_it_is_removed(ask: Ask) -> None:
-    rule = f"{HERE}/secrets"
-    ask("GET", "secretmanager", f"{rule}/a", status=404)
-    ask("POST", "secretmanager", f"{rule}?secretId=a", {})
-    ask("POST", "secretmanager", f"{rule}?secretId=a", {}, status=409)
-    assert [one["name"][-2:] for one in ask("GET", "secretmanager", rule)["secrets"]] == ["/a"]
-    ask("DELETE", "secretmanager", f"{rule}/a")
-    ask("GET", "secretmanager", f"{rule}/a", status=404)
-
-
 def test_a_secret_is_read_by_whom_its_policy_names_until_it_is_removed(
     ask: Ask, store: Store
 ) -> None:
@@ -168,19 +158,6 @@ def serving(document: Json) -> str:
 
 def answer(url: str) -> str:
     return requests.get(url, timeout=30).text.partition(" ")[0]
-
-
-def test_a_candidate_gets_no_traffic_until_it_is_told_to(apply: Callable[..., Json]) -> None:
-    first = apply("one")
-    old, url = serving(first), first["status"]["url"]
-    assert first["metadata"]["labels"] == {"cloud.googleapis.com/location": "r"}
-    held = [{"revisionName": old, "percent": 100}, {"revisionName": "new", "tag": "candidate"}]
-    second = apply("two", held, "new")
-    assert (ready(second), serving(second), second["status"]["url"]) == ("True", old, url)
-    assert (answer(url), answer(second["status"]["traffic"][1]["url"])) == ("one", "two")
-    third = apply("two", [{"latestRevision": True, "percent": 100}])
-    assert serving(third) == second["status"]["latestReadyRevisionName"] == "new"
-    assert answer(url) == "two"
 
 
 def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(

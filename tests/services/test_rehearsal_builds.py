@@ -3,12 +3,11 @@
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.waiting import wait_until
 from tools.rehearsal.builder import Builder, waits_for
 from tools.rehearsal.cloudbuild import check, substituted
 from tools.rehearsal.store import Json, Store
@@ -34,34 +33,35 @@ def store() -> Store:
 
 
 @pytest.fixture
-def builder(tmp_path: Path, store: Store) -> Iterator[Builder]:
+def builder(tmp_path: Path, store: Store) -> Builder:
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "docker").write_text(DOCKER)
     (programs / "docker").chmod(0o755)
     path = f"{programs}:{os.environ['PATH']}"
     environ = {"PATH": path, "SECRET_OF_THE_USER": "x", "DOCKER_HOST": "unix:///a/socket"}
-    made = Builder(tmp_path / "builds", store, environ, "a-registry")
-    yield made
-    made.stop()
+    return Builder(tmp_path / "builds", store, environ, "a-registry")
+
+
+def archived(name: str) -> bytes:
+    """Return an archive with one empty file of this name."""
+    source = io.BytesIO()
+    with tarfile.open(fileobj=source, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return source.getvalue()
 
 
 @pytest.fixture
-def run(builder: Builder, store: Store) -> Run:
-    """Return what runs a build of some steps, with one file in its source, to its end."""
-    source = io.BytesIO()
-    with tarfile.open(fileobj=source, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("file"))
+def run(builder: Builder) -> Run:
+    """Return what runs a build of some steps, with one file in its source."""
 
-    def until_the_end(*steps: Json, **fields: object) -> Json:
+    def to_its_end(*steps: Json, source: str = "file", **fields: object) -> Json:
+        numbered = [{"id": str(number), **step} for number, step in enumerate(steps)]
         account = f"projects/a-project/serviceAccounts/{ACCOUNT}"
-        build = {"id": "b", "steps": list(steps), "serviceAccount": account, **fields}
-        store.put("builds", "b", build | {"status": "QUEUED"})
-        builder.submit(build, source.getvalue())
-        wait_until(lambda: "finishTime" in (store.get("builds", "b") or {}))
-        return store.get("builds", "b") or {}
+        build = {"id": "b", "steps": numbered, "serviceAccount": account, **fields}
+        return builder.run(build, archived(source))
 
-    return until_the_end
+    return to_its_end
 
 
 def test_steps_run_in_one_workspace_that_holds_the_source(run: Run, builder: Builder) -> None:
@@ -72,7 +72,7 @@ def test_steps_run_in_one_workspace_that_holds_the_source(run: Run, builder: Bui
     )
     assert built["steps"][0]["timing"]["endTime"] >= built["steps"][0]["timing"]["startTime"]
     assert built["timing"]["PUSH"]["endTime"]
-    assert builder.log("b") == 'Step #0 - "first": file\nStep #1: made\nDONE\n'
+    assert builder.log("b").read_text() == "first: file\n1: made\n"
 
 
 def test_steps_that_wait_for_nothing_run_side_by_side(run: Run) -> None:
@@ -83,20 +83,20 @@ def test_steps_that_wait_for_nothing_run_side_by_side(run: Run) -> None:
 
 def test_a_step_sees_nothing_of_the_users_settings(run: Run, builder: Builder) -> None:
     run(step("echo [$SECRET_OF_THE_USER] $DOCKER_HOST"))
-    assert "Step #0: [] unix:///a/socket\n" in builder.log("b")
+    assert "0: [] unix:///a/socket\n" in builder.log("b").read_text()
 
 
 def test_docker_builds_with_the_hosts_network(run: Run, builder: Builder) -> None:
     run({"name": "gcr.io/cloud-builders/docker", "args": ["build", "--tag=a", "."]})
-    assert "docker build --network=host --tag=a .\n" in builder.log("b")
+    assert "docker build --network=host --tag=a .\n" in builder.log("b").read_text()
 
 
 @pytest.mark.parametrize(
     ("step_that_fails", "fields", "detail"),
     [
-        (step("exit 3"), {}, "Step #0 failed: exit status 3"),
+        (step("exit 3"), {}, "'0' failed: exit status 3"),
         ({"name": "gcr.io/cloud-builders/gcloud"}, {}, "no builder"),
-        (step("true"), {"images": [IMAGE]}, "Repository 'images' not found"),
+        (step("true"), {"images": [IMAGE]}, "no repository 'images'"),
     ],
 )
 def test_a_build_that_cannot_end_well_says_why(
@@ -116,23 +116,21 @@ def test_images_are_pushed_by_an_account_that_may(run: Run, store: Store, builde
     writer = {"role": "roles/artifactregistry.writer", "members": [f"serviceAccount:{ACCOUNT}"]}
     store.set_policy("repositories/images", {"bindings": [writer]})
     assert run(step("true"), images=[IMAGE])["status"] == "SUCCESS"
-    assert f"docker push {IMAGE}\n" in builder.log("b")
+    assert f"docker push {IMAGE}\n" in builder.log("b").read_text()
 
 
-def test_an_archive_that_reaches_out_of_the_workspace_is_refused(
-    builder: Builder, store: Store, tmp_path: Path
-) -> None:
-    source = io.BytesIO()
-    with tarfile.open(fileobj=source, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("../outside"))
-    store.put("builds", "b", {"status": "QUEUED"})
-    builder.submit({"id": "b", "steps": []}, source.getvalue())
-    wait_until(lambda: (store.get("builds", "b") or {})["status"] == "INTERNAL_ERROR")
+def test_an_archive_that_reaches_out_of_the_workspace_is_refused(run: Run, tmp_path: Path) -> None:
+    assert "cannot be unpacked" in run(step("true"), source="../outside")["statusDetail"]
     assert not (tmp_path / "builds" / "outside").exists()
 
 
 def test_a_step_waits_for_all_earlier_ones_unless_it_says() -> None:
-    steps: list[Json] = [{"id": "a"}, {"waitFor": ["-"]}, {"waitFor": ["a"]}, {}]
+    steps: list[Json] = [
+        {"id": "a"},
+        {"id": "b", "waitFor": ["-"]},
+        {"id": "c", "waitFor": ["a"]},
+        {"id": "d"},
+    ]
     assert waits_for(steps) == [[], [], [0], [0, 1, 2]]
 
 

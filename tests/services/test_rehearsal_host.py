@@ -27,8 +27,8 @@ def test_each_missing_program_is_named_with_where_to_get_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(host, "SYSTEM_FOLDERS", ())
     (tmp_path / "google-chrome").touch(mode=0o755)  # one of the names of the browser
-    lines = host.missing({**host.NEEDS, **host.BROWSER})
-    assert len(lines) == len(host.NEEDS)
+    lines = host.missing()
+    assert len(lines) == len(host.NEEDS) - 1
     assert any(line.startswith("gcloud is missing: the Google Cloud CLI") for line in lines)
 
 
@@ -38,7 +38,7 @@ def test_pip_finds_in_a_container_what_it_finds_here(
     (tmp_path / "thing-1.0-py3-none-any.whl").write_text("a wheel")
     monkeypatch.setenv("PIP_FIND_LINKS", f"{tmp_path} {tmp_path}/nothing")
     monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
-    with pip_configuration() as conf:
+    with pip_configuration(tmp_path / "log") as conf:
         first, *options = conf.splitlines()
         values = dict(option.split(" = ") for option in options)
         with urllib.request.urlopen(f"{values['find-links']}thing-1.0-py3-none-any.whl") as answer:

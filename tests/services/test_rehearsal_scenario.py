@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tools.rehearsal.docker import Docker
 from tools.rehearsal.progress import Progress, Step, StepFailed
 from tools.rehearsal.rehearsal import Rehearsal
 from tools.rehearsal.report import Build, Layer, by_purpose, document
-from tools.rehearsal.scenario import compare, sides_of, together
+from tools.rehearsal.scenario import compare, read_deliverables, together
 from tools.rehearsal.stage import Scripts, Stage
 from tools.rehearsal.store import Store
 
@@ -106,7 +107,8 @@ def test_a_script_that_should_fail_gives_its_reason_or_fails_its_step(
 ) -> None:
     tried = scripts("echo first >&2; echo it is broken >&2; exit $STATUS")
     with progress.step("try") as step:
-        assert tried.run_failing(step, "try.sh", STATUS="1") == "it is broken"
+        tried.run_failing(step, "try.sh", STATUS="1")
+    assert step.notes == ["it is broken"]
     with pytest.raises(StepFailed, match="should have failed"), progress.step("again") as step:
         tried.run_failing(step, "try.sh", STATUS="0")
 
@@ -217,11 +219,13 @@ def test_shell_is_in_the_copy_with_all_that_is_set_and_says_how_to_leave(
     assert "`exit` or Ctrl-D leaves, and removes all of it." in said
 
 
-def test_deliverables_are_read_by_version_and_side() -> None:
-    empty = {"build_id": "", "service_url": ""}
-    v3 = {"back_ends": {"vgg16": empty, "swin_b": empty}, "gateway": empty}
-    assert [name for name, _ in sides_of(v3, "v3")] == [
-        "v3.back_ends.vgg16",
-        "v3.back_ends.swin_b",
-        "v3.gateway",
-    ]
+def test_deliverables_that_lack_an_address_or_have_another_fail_their_step(
+    tmp_path: Path, progress: Progress
+) -> None:
+    shown = stage(tmp_path, progress)
+    shown.builds, shown.urls = [BUILD], {"backend_v1": "http://a"}
+    found = "services: {v1: {back_end: {build_id: id-1, service_url: %s}, front_end: {url: ''}}}"
+    for url, is_right in (("http://a", True), ("''", False), ("http://b", False)):
+        (tmp_path / "deliverables.yaml").write_text(found % url)
+        with nullcontext() if is_right else pytest.raises(StepFailed, match="it has"):
+            read_deliverables(shown, "v1")

@@ -31,7 +31,7 @@ def programs(tmp_path: Path) -> Path:
     """Return a folder of programs that stand for those a rehearsal needs, and only fail."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("chromium", *(names[0] for names in NEEDS)):
+    for name, *_ in NEEDS:
         (folder / name).write_text("#!/bin/sh\nexit 1\n")
         (folder / name).chmod(0o755)
     return folder

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.rehearsal.host import BROWSER, LOOPBACK, NEEDS, HostFailed, copy_source, missing
+from tools.rehearsal.host import LOOPBACK, HostFailed, copy_source, missing
 from tools.rehearsal.progress import Progress, StepFailed, say
 from tools.rehearsal.rehearsal import PROJECT, Rehearsal, rehearsal
 from tools.rehearsal.report import document
@@ -39,7 +39,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(words: Sequence[str]) -> int:
     """Rehearse; return the exit status."""
     options = _parser().parse_args(words)
-    if lacks := missing(NEEDS if options.shell else {**NEEDS, **BROWSER}):
+    if lacks := missing():
         say("\n".join(lacks))
         return 1
     for number in SIGNALS:

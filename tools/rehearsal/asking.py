@@ -84,16 +84,12 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
         try:
             page.goto(url, timeout=LIMIT_MS)
             if model:
-                _choose(page, title)
+                choice = page.get_by_test_id("stRadio").get_by_text(title, exact=True)
+                choice.click(timeout=LIMIT_MS)
             return _answer(page, picture, model)
         except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
             shown = page.locator("body").inner_text()
             raise StepFailed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
-
-
-def _choose(page: Page, title: str) -> None:
-    picker = page.get_by_test_id("stRadio").get_by_text(title, exact=True)
-    picker.click(timeout=LIMIT_MS)
 
 
 def _answer(page: Page, picture: Path, model: str) -> str:

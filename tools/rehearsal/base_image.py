@@ -1,16 +1,14 @@
 """The image that all others start from: pulled, or a stand-in for it from Debian's own packages."""
 
-import http.server
 import os
 import subprocess
-import threading
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 from tools.rehearsal.docker import LONG_S, Docker
-from tools.rehearsal.host import LOOPBACK, HostFailed, find
+from tools.rehearsal.host import LOOPBACK, HostFailed, find, free_ports, listens, running
 
 IMAGE = "python:3.11-slim-bookworm"
 SCRIPT = Path(__file__).with_suffix(".sh")
@@ -40,7 +38,7 @@ def python_image(
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
     docker.run("import", str(_debian(cache)), "debian-with-python", limit_s=LONG_S)
     trusted = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
-    with pip_configuration() as configuration:
+    with pip_configuration(folder / "find-links.log") as configuration:
         context = folder / "base_image"
         context.mkdir()
         (context / "Dockerfile").write_text(DOCKERFILE, "utf-8")
@@ -67,7 +65,7 @@ def _debian(cache: Path) -> Path:
 
 
 @contextmanager
-def pip_configuration() -> Iterator[str]:
+def pip_configuration(log: Path) -> Iterator[str]:
     """Yield a pip.conf that says in a container what PIP_* variables say here.
 
     Folders of packages are served until the end of the block.
@@ -76,7 +74,7 @@ def pip_configuration() -> Iterator[str]:
     with ExitStack() as stack:
         folders = [Path(place) for place in settings["FIND_LINKS"]]
         settings["FIND_LINKS"] = [
-            stack.enter_context(_served(folder)) for folder in folders if folder.is_dir()
+            stack.enter_context(_served(folder, log)) for folder in folders if folder.is_dir()
         ]
         options = {
             name.lower().replace("_", "-"): " ".join(words)
@@ -86,18 +84,10 @@ def pip_configuration() -> Iterator[str]:
         yield "\n".join(["[global]", *(f"{name} = {text}" for name, text in options.items()), ""])
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def _served(files: Path, log: Path) -> Iterator[str]:
     """Yield the address at which the files of a folder are."""
-    handler = partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://{LOOPBACK}:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "http.server", f"--bind={LOOPBACK}", str(port)]
+    with running([*command, f"--directory={files}"], log, lambda: listens(port)):
+        yield f"http://{LOOPBACK}:{port}/"

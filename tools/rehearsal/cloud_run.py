@@ -20,7 +20,7 @@ from tools.rehearsal.host import LOOPBACK, free_ports
 from tools.rehearsal.instance import Instance, InstanceFailed, Launcher, container_of
 from tools.rehearsal.store import Json, Store
 from tools.rehearsal.tokens import entry_status
-from tools.rehearsal.web import ApiError, add_policy, add_reading, body, existing, now, part
+from tools.rehearsal.web import ApiError, add_documents, add_policy, body, now, part
 
 api = Blueprint("run", __name__)
 entry = Blueprint("entry", __name__)
@@ -70,9 +70,8 @@ class CloudRun:
         self._retire(self._revisions(name) - named)
         return service
 
-    def delete(self, name: str) -> None:
-        """Remove a service with its revisions and containers."""
-        self._store.delete("services", name)
+    def end(self, name: str) -> None:
+        """Remove the revisions and containers of a service."""
         revisions = self._revisions(name)
         for revision in revisions:
             self._store.delete("revisions", revision)
@@ -217,8 +216,14 @@ def _conditions(failure: str) -> list[Json]:
 
 # --- requests ------------------------------------------------------------------------------------
 
-add_reading(api, f"{NAMESPACE}/services/<name>", "services", "items")
-add_reading(api, f"{NAMESPACE}/revisions/<name>", "revisions", "items")
+add_documents(
+    api,
+    f"{NAMESPACE}/services/<name>",
+    "services",
+    "items",
+    after_delete=lambda name: part(CloudRun).end(name),
+)
+add_documents(api, f"{NAMESPACE}/revisions/<name>", "revisions", "items")
 add_policy(api, SERVICE, "services")
 
 
@@ -228,13 +233,6 @@ def apply_service(**_: str) -> Json:
     """Make or change a service."""
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
     return part(CloudRun).apply(_checked(body(), part(Store), region))
-
-
-@api.delete(f"{NAMESPACE}/services/<name>")
-def delete_service(_project: str, name: str) -> Json:
-    existing("services", name)
-    part(CloudRun).delete(name)
-    return {"kind": "Status", "status": "Success"}
 
 
 @entry.get("/<int:port>")

@@ -1,4 +1,7 @@
-"""Cloud Build: what it refuses at once, substitutions, and what is known of builds; their log."""
+"""Cloud Build: what it refuses at once, substitutions, and what is known of builds; their log.
+
+A build is answered once it is over. Google answers at once, and gcloud then asks until it is.
+"""
 
 import base64
 import json
@@ -11,7 +14,7 @@ from flask import Blueprint
 
 from tools.rehearsal.builder import Builder
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ApiError, add_reading, body, existing, now, part
+from tools.rehearsal.web import ApiError, add_documents, body, existing, now, part
 
 api = Blueprint("cloudbuild", __name__)
 logging = Blueprint("logging", __name__)
@@ -28,7 +31,7 @@ READ_OBJECTS = {f"roles/storage.{name}" for name in ("admin", "objectAdmin", "ob
 
 @api.post(BUILDS)
 def create_build(_project: str, location: str) -> Json:
-    """Take a build: refuse what Google would refuse at once, begin the rest."""
+    """Refuse a build that Google would refuse at once, carry any other out, and return it."""
     store, wanted = part(Store), body()
     check(wanted)
     source = _source(wanted)
@@ -38,16 +41,15 @@ def create_build(_project: str, location: str) -> Json:
         "id": build_id,
         "name": f"projects/{store.project_number}/locations/{location}/builds/{build_id}",
         "projectId": store.project,
-        "status": "QUEUED",
         "createTime": now(),
         "logUrl": f"https://console.cloud.google.com/cloud-build/builds/{build_id}",
     }
+    build = part(Builder).run(build, source)
     store.put("builds", build_id, build)
-    part(Builder).submit(build, source)
     return {"name": f"operations/build/{build_id}", "metadata": {"@type": METADATA, "build": build}}
 
 
-add_reading(api, f"{BUILDS}/<name>", "builds", "builds")
+add_documents(api, f"{BUILDS}/<name>", "builds", "builds")
 
 
 @logging.post("/v2/entries:list")
@@ -59,7 +61,7 @@ def list_log() -> Json:
     resource = {"type": "build", "labels": {"build_id": found[1]}}
     entries = [
         {"textPayload": line, "insertId": str(number), "resource": resource, "timestamp": now()}
-        for number, line in enumerate(part(Builder).log(found[1]).splitlines())
+        for number, line in enumerate(part(Builder).log(found[1]).read_text().splitlines())
     ]
     newest_first = "desc" in body().get("orderBy", "")
     return {"entries": entries[::-1] if newest_first else entries}

@@ -33,20 +33,18 @@ class Docker:
         Raises:
             HostFailed: it failed; the message is what it said.
         """
-        try:
-            done = subprocess.run(
-                ["docker", *words],
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=limit_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise HostFailed(f"docker {words[0]} took longer than {limit_s:.0f} s") from exc
+        done = subprocess.run(
+            ["timeout", f"{limit_s}", "docker", *words],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
         if done.returncode:
-            raise HostFailed(f"docker {words[0]}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout.decode(errors="replace").strip()
+            raise HostFailed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
+        return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
         """Return whether a docker command ends well."""

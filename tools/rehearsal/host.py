@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -26,8 +26,8 @@ NEEDS: dict[tuple[str, ...], str] = {
     ("curl",): "the package curl",
     ("nginx",): "the package nginx",
     ("openssl",): "the package openssl",
+    CHROMIUM: "the package chromium",
 }
-BROWSER: dict[tuple[str, ...], str] = {CHROMIUM: "the package chromium"}
 START_S, STOP_S, POLL_S = 60.0, 30.0, 0.1
 SHOWN_LINES = 10
 
@@ -42,11 +42,10 @@ def find(*names: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
 
-def missing(needs: Mapping[tuple[str, ...], str]) -> list[str]:
+def missing() -> list[str]:
     """Return a sentence for each program that is not installed."""
-    return [
-        f"{names[0]} is missing: {source}" for names, source in needs.items() if not find(*names)
-    ]
+    lacking = {names[0]: source for names, source in NEEDS.items() if not find(*names)}
+    return [f"{name} is missing: {source}" for name, source in lacking.items()]
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:

@@ -17,7 +17,6 @@ from tools.rehearsal.store import Json
 POLL_S = 0.2
 LAST_LINES = 10
 SUCCESS = range(200, 400)
-OUT_OF_MEMORY = 137  # 128 + SIGKILL
 
 
 class InstanceFailed(Exception):
@@ -81,10 +80,7 @@ class Instance:
 
     def _how_it_ended(self) -> str:
         """Return its exit status and its last words."""
-        code = self._process.returncode
-        how = f"Container called exit({code})."
-        if code == OUT_OF_MEMORY:
-            how = "The container was killed: it may have used more memory than its limit."
+        how = f"Container called exit({self._process.returncode})."  # 137: killed, or out of memory
         lines = self._log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
         said = "".join(f"\n  {line}" for line in lines) or "\n  (it printed nothing)"
         return f"{how}\nThe last lines of its log:{said}\nLogs: {self._log}"

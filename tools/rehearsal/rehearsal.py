@@ -109,7 +109,6 @@ def cloud(
         try:
             yield
         finally:
-            builder.stop()
             server.shutdown()
             server.server_close()
             run.stop()
@@ -144,6 +143,7 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
         "CLOUDSDK_CONFIG": str(folder),
         "CLOUDSDK_CORE_PROJECT": store.project,
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_HTTP_TIMEOUT": "3600",  # a build is answered once it is over
         "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
         "CLOUDSDK_CORE_SHOW_STRUCTURED_LOGS": "never",
         "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",

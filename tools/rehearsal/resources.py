@@ -28,17 +28,15 @@ BUCKETS = "/storage/v1/b"
 REPOSITORY_TYPE = "google.devtools.artifactregistry.v1.Repository"
 READ_SECRETS = {"roles/secretmanager.secretAccessor"}
 
-web.add_reading(services, f"{SERVICES}/<name>", ENABLED, "services")
-web.add_reading(storage, f"{BUCKETS}/<_bucket>/o/<path:name>", "objects", "items")
-web.add_deleting(storage, f"{BUCKETS}/<_bucket>/o/<path:name>", "objects")
+web.add_documents(services, f"{SERVICES}/<name>", ENABLED, "services")
+web.add_documents(storage, f"{BUCKETS}/<_bucket>/o/<path:name>", "objects", "items")
 for blueprint, collection, kind, listed in (
     (repositories, REPOSITORIES, "repositories", "repositories"),
     (accounts, ACCOUNTS, "accounts", "accounts"),
     (secrets, SECRETS, "secrets", "secrets"),
     (storage, BUCKETS, "buckets", "items"),
 ):
-    web.add_reading(blueprint, f"{collection}/<name>", kind, listed)
-    web.add_deleting(blueprint, f"{collection}/<name>", kind)
+    web.add_documents(blueprint, f"{collection}/<name>", kind, listed)
     web.add_policy(blueprint, f"{collection}/<name>", kind)
 
 

@@ -19,8 +19,6 @@ from tools.rehearsal.report import Build, by_purpose, layers
 LIMIT_S = 3600
 # Their trained weights are packages, so that no model hub is needed; two are enough to choose from.
 MODELS = ("efficientnet_lite0", "efficientnet_lite1")
-# gcloud takes a second of a CPU, which the build that it asks about could use.
-BUILD_PAUSE_S = "4"
 
 
 class Scripts:
@@ -84,25 +82,20 @@ class Stage:
         Raises:
             StepFailed: it failed.
         """
-        status, lines = self._run(step, [script, *words], variables)
-        if status:
-            raise StepFailed(f"{script} ended with exit status {status}")
-        return lines
+        return self._run(step, [script, *words], variables, fails=False)
 
-    def run_failing(self, step: Step, script: str, **variables: str) -> str:
-        """Return the last line that a script said when it failed, as it should.
+    def run_failing(self, step: Step, script: str, **variables: str) -> None:
+        """Note the last line that a script says when it fails, as it should.
 
         Raises:
             StepFailed: it did not fail.
         """
-        status, _ = self._run(step, [script], variables)
-        if not status:
-            raise StepFailed(f"{script} should have failed and did not")
-        return step.log.read_text("utf-8", "replace").splitlines()[-1]
+        self._run(step, [script], variables, fails=True)
+        step.note(step.log.read_text("utf-8", "replace").splitlines()[-1])
 
     def _run(
-        self, step: Step, words: Sequence[str], variables: dict[str, str]
-    ) -> tuple[int, list[str]]:
+        self, step: Step, words: list[str], variables: dict[str, str], *, fails: bool
+    ) -> list[str]:
         with step.log.open("ab") as log:
             settings = [f"{name}={value}" for name, value in variables.items()]
             log.write(f"$ {' '.join([*settings, f'deployment/{words[0]}', *words[1:]])}\n".encode())
@@ -114,7 +107,10 @@ class Stage:
                 stderr=log,
             )
             log.write(printed)
-        return status, printed.decode().splitlines()
+        if bool(status) != fails:
+            should = " but should have failed" if fails else ""
+            raise StepFailed(f"{words[0]} ended with exit status {status}{should}")
+        return printed.decode().splitlines()
 
     def picture(self, name: str) -> Path:
         """Return a sample picture."""
@@ -129,8 +125,7 @@ class Stage:
     def build(self, component: str, name: str = "") -> list[Build]:
         """Submit a component's build in a step of its own; return what was built."""
         with self.progress.step(name or f"build {component}") as step:
-            variables = {**limits(component), "PAUSE_S": BUILD_PAUSE_S}
-            ids = self.run(step, f"submit_build_{component}.sh", **variables)
+            ids = self.run(step, f"submit_build_{component}.sh", **limits(component))
             made = [self._built(build_id) for build_id in ids]
             self.builds += made
             for build in made:

@@ -38,11 +38,6 @@ class Store:
         with self._lock:
             self._documents[kind, name] = copy.deepcopy(value)
 
-    def update(self, kind: str, name: str, **values: object) -> None:
-        """Set some values of a document."""
-        with self._lock:
-            self._documents[kind, name] |= copy.deepcopy(values)
-
     def delete(self, kind: str, name: str) -> None:
         """Remove the document and what is kept about it by the name `<kind>/<name>`."""
         with self._lock:

@@ -1,7 +1,7 @@
 """How the stand-ins answer: one app for all of Google's hosts, errors in Google's form."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -81,14 +81,21 @@ def make(kind: str, name: str, document: Json) -> Json:
     return document
 
 
-def add_reading(blueprint: Blueprint, rule: str, kind: str, listed: str) -> None:
-    """Add the requests by which documents are listed, all or those with some labels, and read.
+def add_documents(
+    blueprint: Blueprint,
+    rule: str,
+    kind: str,
+    listed: str,
+    after_delete: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Add the requests by which documents are listed (all, or by labels), read and deleted.
 
     Args:
         blueprint: of their API.
         rule: one document's address, which ends in `<name>`.
         kind: under which the store keeps them.
         listed: what their list is called in an answer.
+        after_delete: told the name of one that was deleted.
     """
 
     def listing(**_: str) -> Json:
@@ -99,20 +106,16 @@ def add_reading(blueprint: Blueprint, rule: str, kind: str, listed: str) -> None
             found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
         return {listed: found, "metadata": {}}  # gcloud looks there for more revisions
 
-    rules = blueprint.add_url_rule
-    rules(rule[: rule.rindex("/")], f"list_{kind}", listing)
-    rules(rule, f"get_{kind}", lambda name, **_: existing(kind, name))
-
-
-def add_deleting(blueprint: Blueprint, rule: str, kind: str) -> None:
-    """Add the request by which a document is deleted."""
-
     def delete(name: str, **_: str) -> Json:
         existing(kind, name)
         part(Store).delete(kind, name)
+        after_delete(name)
         return finished({})
 
-    blueprint.add_url_rule(rule, f"delete_{kind}", delete, methods=["DELETE"])
+    rules = blueprint.add_url_rule
+    rules(rule[: rule.rindex("/")], f"list_{kind}", listing)
+    rules(rule, f"delete_{kind}", delete, methods=["DELETE"])
+    rules(rule, f"get_{kind}", lambda name, **_: existing(kind, name))
 
 
 def add_policy(blueprint: Blueprint, rule: str, kind: str) -> None:
