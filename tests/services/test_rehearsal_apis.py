@@ -259,7 +259,9 @@ def test_an_upgraded_connection_passes_bytes_both_ways(url: str, instances: list
             )
             container, _ = server.accept()
             with container:
-                assert b"Connection: upgrade\r\n" in container.recv(9999)
+                arrived = container.recv(9999)
+                assert b"Upgrade: w\r\n" in arrived
+                assert b"Connection: upgrade\r\n" in arrived
                 container.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: w\r\n\r\n")
                 assert b" 101 " in caller.recv(9999)
                 for text in (b"one", b"two"):

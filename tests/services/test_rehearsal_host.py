@@ -12,7 +12,7 @@ import requests
 
 from tests.unit.waiting import wait_until
 from tools.rehearsal import host
-from tools.rehearsal.base_image import pip_configuration
+from tools.rehearsal.docker import pip_configuration
 from tools.rehearsal.host import HostFailed, copy_source, free_ports, listens, registry, running
 
 

@@ -19,6 +19,7 @@ SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Any of these names, and where to get it.
 NEEDS: dict[tuple[str, ...], str] = {
+    ("docker",): "the package docker.io, or docker-cli where that is one of its own",
     ("dockerd",): "the package docker.io of Debian and Ubuntu, or docs.docker.com/engine/install",
     ("docker-registry",): "the package docker-registry",
     ("gcloud",): "the Google Cloud CLI, cloud.google.com/sdk/docs/install (it is not in Debian)",

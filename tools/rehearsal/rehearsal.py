@@ -13,9 +13,8 @@ from pathlib import Path
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tools.rehearsal import cloud_run, cloudbuild, resources, tokens
-from tools.rehearsal.base_image import python_image
 from tools.rehearsal.builder import Builder
-from tools.rehearsal.docker import ContainerLauncher, Docker, daemon
+from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, python_image
 from tools.rehearsal.front_door import front_door
 from tools.rehearsal.host import LOOPBACK, free_ports, registry
 from tools.rehearsal.instance import Launcher
