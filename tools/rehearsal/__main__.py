@@ -33,6 +33,7 @@ See what runs:     gcloud run services list
 
 `exit` or Ctrl-D leaves, and removes all of it.
 """
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,8 +59,8 @@ def main(words: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         say("\nInterrupted.")
-        status = 130
-    shutil.rmtree(folder, ignore_errors=True)
+        status = INTERRUPTED
+    shutil.rmtree(folder, ignore_errors=status == INTERRUPTED)  # else nothing writes there now
     return status
 
 

@@ -94,7 +94,16 @@ def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
         with running(_command(folder), folder / "dockerd.log", lambda: docker.succeeds(*ready)):
             yield docker
     finally:
+        _unmount(folder)
         shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    """Undo what a daemon leaves mounted: a network namespace, and more when it ends by force."""
+    lines = Path("/proc/self/mounts").read_text("utf-8").splitlines()
+    for point in sorted((line.split(" ")[1] for line in lines), reverse=True):  # inner ones first
+        if Path(point).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
 
 
 def _command(folder: Path) -> list[str]:
