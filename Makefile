@@ -6,7 +6,7 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh tools/benchmarks/peers/*.sh) .ci/run
+SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh tools/benchmarks/peers/*.sh tools/rehearsal/*.sh) .ci/run
 # All CPUs; the tests of one file stay together, for what they share is made once.
 PARALLEL := -n auto --dist loadfile
 LOCKS := $(addprefix requirements/,backend.txt frontend.txt compile.txt torch.txt)
@@ -23,7 +23,7 @@ check: lint  ## the answer in minutes: lint, and the tests that import no torch 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"; FULL=1 adds large models and coverage
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL) $(if $(FULL),--cov,-m "not large"))
 
-rehearse: .venv/dev.stamp  ## run deployment/ against stand-ins for Google Cloud: ARGS="v1 --keep"
+rehearse: .venv/dev.stamp  ## run deployment/ against stand-ins for Google Cloud: ARGS=v1
 	@exec $(BIN)/python -m tools.rehearsal $(ARGS)
 
 rehearse-shell: .venv/dev.stamp  ## a shell in which to try deployment/ by hand, on the stand-ins

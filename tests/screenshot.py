@@ -25,7 +25,7 @@ from playwright.sync_api import (
 )
 
 from tools.run.services import services
-from tools.run.settings import RunSettings, next_free, url
+from tools.run.settings import RunSettings, is_free, url
 from tools.run.supervisor import Child, running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +48,8 @@ def running_page() -> Iterator[str]:
     Raises:
         TimeoutError: it did not become ready.
     """
-    backend = next_free(20_000, set())
-    settings = RunSettings(backend_port=backend, frontend_port=next_free(backend, set()))
+    free = filter(is_free, range(20_000, 30_000))
+    settings = RunSettings(backend_port=next(free), frontend_port=next(free))
     environ = {**os.environ, "MODEL_NAME": "efficientnet_lite0"}
     with running(services(settings, environ), ROOT) as children:
         _wait_until_ready(children)

@@ -15,7 +15,6 @@ from tests.conventions.documents import sections
 from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost, free_port
 from tests.services.repository_copy import copy_repository
 from tests.services.test_supervisor import finish, read_until
-from tools.run.settings import next_free
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT = re.compile("Egyptian cat|tabby|tiger cat")
@@ -102,7 +101,7 @@ def test_example_answer_of_the_readme_has_the_fields_of_a_real_one(backend_v1: B
 def made(weights_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Return a running `make run` as the README calls it, on free ports, and its backend's URL."""
     backend = free_port()
-    ports = [f"BACKEND_PORT={backend}", f"FRONTEND_PORT={next_free(backend, set())}"]
+    ports = [f"BACKEND_PORT={backend}", f"FRONTEND_PORT={free_port()}"]
     process = subprocess.Popen(
         [*MAKE, "run", "ALLOWED_ADDRESSES=127.0.0.1/32", *ports],
         cwd=ROOT,

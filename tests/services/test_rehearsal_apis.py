@@ -1,34 +1,42 @@
 """The stand-ins for Google's APIs, asked as gcloud asks them; containers are processes here."""
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+import requests
 
 from tests.unit.waiting import wait_until
-from tools.rehearsal.cloud_run import CloudRun
-from tools.rehearsal.front_door import FrontDoor
+from tools.rehearsal.builder import Builder
+from tools.rehearsal.host import free_ports
 from tools.rehearsal.instance import Instance, container_of, limits_of
-from tools.rehearsal.rehearsal import BLUEPRINTS
-from tools.rehearsal.resources import secret_value
-from tools.rehearsal.storage import Objects, parts
+from tools.rehearsal.rehearsal import cloud
+from tools.rehearsal.resources import multipart, secret_value
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ApiError, create_app
+from tools.rehearsal.tokens import entry_status, id_token
+from tools.rehearsal.web import ApiError
 
 PROJECT = "a-project"
 HERE = f"/v1/projects/{PROJECT}"
 SERVICES = f"/apis/serving.knative.dev/v1/namespaces/{PROJECT}/services"
 RUNNER = f"runner@{PROJECT}.iam.gserviceaccount.com"
-# Answers 200, or ends at once where it is told to.
+EVERYONE = {"role": "roles/run.invoker", "members": ["allUsers"]}
+# Answers with its name and what arrived, or ends at once where it is told to.
 SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = f"{sys.argv[2]} {self.path} {len(body)}\\n{self.headers}".encode()
         self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
+    do_POST = do_GET
 if sys.argv[2] == "broken": sys.exit("it is broken")
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -53,32 +61,25 @@ def instances() -> list[Instance]:
 
 
 @pytest.fixture
-def app(store: Store, tmp_path: Path, instances: list[Instance]) -> Iterator[Flask]:
+def ask(store: Store, tmp_path: Path, instances: list[Instance]) -> Iterator[Ask]:
+    """Return what asks an API and returns what it answers, which must have a status."""
+    (cloud_port,) = free_ports(1)
+
     def launch(revision: Json, port: int) -> Instance:
         command = [sys.executable, "-c", SERVER, str(port), container_of(revision)["image"]]
-        instance = Instance(command, {}, tmp_path / "log")
-        instances.append(instance)
-        return instance
-
-    door = FrontDoor(lambda *_: 200)
-    run = CloudRun(store, door, launch)
-    yield create_app(BLUEPRINTS, (store, run, Objects()))
-    run.stop()
-    door.close()
-
-
-@pytest.fixture
-def ask(app: Flask) -> Ask:
-    """Return what asks an API and returns what it answers, which must have a status."""
+        instances.append(Instance(command, {}, tmp_path / "log", port))
+        return instances[-1]
 
     def send(method: str, api: str, path: str, body: Json | None = None, status: int = 200) -> Any:
-        answer = app.test_client().open(
-            path, method=method, json=body, headers={"Host": f"{api}.test"}
-        )
+        url, host = f"http://127.0.0.1:{cloud_port}{path}", {"Host": f"{api}.test"}
+        answer = requests.request(method, url, json=body, headers=host, timeout=30)
         assert answer.status_code == status, answer.text
-        return answer.get_json()
+        return (
+            answer.json() if answer.headers["Content-Type"] == "application/json" else answer.text
+        )
 
-    return send
+    with cloud(tmp_path, cloud_port, store, Builder(tmp_path / "b", store, {}, ""), launch):
+        yield send
 
 
 def test_a_request_that_is_not_known_is_named(ask: Ask) -> None:
@@ -94,155 +95,100 @@ def test_another_project_and_an_api_that_is_not_enabled_are_refused(ask: Ask, st
     assert "gcloud services enable iam.googleapis.com" in told["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("api", "rule", "query", "body", "name"),
-    [
-        ("artifactregistry", f"{HERE}/locations/r/repositories", "?repositoryId=a", {}, "a"),
-        ("secretmanager", f"{HERE}/secrets", "?secretId=a", {}, "a"),
-        ("iam", f"{HERE}/serviceAccounts", "", {"accountId": "writer"}, f"writer@{PROJECT}.iam"),
-        ("storage", "/storage/v1/b", f"?project={PROJECT}", {"name": "a"}, "a"),
-    ],
-)
-def test_a_thing_is_made_once_and_found_until_it_is_removed(
-    ask: Ask, api: str, rule: str, query: str, body: Json, name: str
-) -> None:
-    one = f"{rule}/{name}{'.gserviceaccount.com' if api == 'iam' else ''}"
-    ask("GET", api, one, status=404)
-    ask("POST", api, rule + query, body)
-    ask("POST", api, rule + query, body, status=409)
-    ask("GET", api, one)
-    assert any(ask("GET", api, rule).values())
-    ask("DELETE", api, one, status=204 if api == "storage" else 200)
-    ask("GET", api, one, status=404)
-
-
-def test_a_new_member_of_the_project_must_exist(ask: Ask, store: Store) -> None:
-    rule = f"{HERE}:setIamPolicy"
-    for email, status in ((RUNNER, 200), (f"other@{PROJECT}.iam.gserviceaccount.com", 400)):
-        binding = {"role": "roles/viewer", "members": [f"serviceAccount:{email}"]}
-        policy = {"bindings": [*store.policy("project")["bindings"], binding]}
-        ask("POST", "cloudresourcemanager", rule, {"policy": policy}, status)
-
-
 def test_a_secret_is_read_by_whom_its_policy_names_until_it_is_removed(
     ask: Ask, store: Store
 ) -> None:
     ask("POST", "secretmanager", f"{HERE}/secrets?secretId=key", {})
-    for data in ("b25l", "dHdv"):  # "one" and "two"
-        rule = f"{HERE}/secrets/key:addVersion"
-        ask("POST", "secretmanager", rule, {"payload": {"data": data}})
+    rule = f"{HERE}/secrets/key"
+    ask("POST", "secretmanager", f"{rule}:addVersion", {"payload": {"data": "b25l"}})  # "one"
     with pytest.raises(ApiError, match="Permission denied on secret key"):
-        secret_value(store, "key", "latest", RUNNER)
+        secret_value(store, "key", RUNNER)
     reader = {"role": "roles/secretmanager.secretAccessor", "members": [f"serviceAccount:{RUNNER}"]}
-    policy = {"policy": {"bindings": [reader]}}
-    ask("POST", "secretmanager", f"{HERE}/secrets/key:setIamPolicy", policy)
-    assert [secret_value(store, "key", text, RUNNER) for text in ("1", "latest")] == ["one", "two"]
-    ask("DELETE", "secretmanager", f"{HERE}/secrets/key")
+    ask("POST", "secretmanager", f"{rule}:setIamPolicy", {"policy": {"bindings": [reader]}})
+    assert secret_value(store, "key", RUNNER) == "one"
+    ask("DELETE", "secretmanager", rule)
     assert store.policy("secrets/key")["bindings"] == []
     with pytest.raises(ApiError, match="was not found"):
-        secret_value(store, "key", "latest", RUNNER)
+        secret_value(store, "key", RUNNER)
 
 
-@pytest.mark.parametrize("quote", ["'", '"', ""])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_an_upload_is_kept_to_the_byte(quote: str, end: str) -> None:
+def test_an_upload_is_kept_to_the_byte() -> None:
     data = b"\r\n\x00--not the boundary\n\n"
-    head = ["--==", "Content-Type: application/json", "", '{"name": "a"}', "--=="]
-    head += ["Content-Type: application/gzip", "", ""]
-    body = end.join(head).encode() + data + f"{end}--==--".encode()
-    content_type = f"multipart/related; boundary={quote}=={quote}"
-    assert parts(content_type, body) == ({"name": "a"}, data)
+    head = b'--==\nContent-Type: application/json\n\n{"name": "a"}\n--==\nContent-Type: x/y\n\n'
+    body = head + data + b"\n--==--"
+    assert multipart("multipart/related; boundary='=='", body) == ({"name": "a"}, data)
 
 
 # --- Cloud Run -----------------------------------------------------------------------------------
 
 
-def service(image: str, traffic: list[Json] | None = None, **spec: object) -> Json:
-    container = {
-        "image": image,
-        "resources": {"limits": {"cpu": "1", "memory": "512Mi"}},
-        "startupProbe": {"httpGet": {"path": "/ready"}, "periodSeconds": 0.05},
-    }
-    container["startupProbe"]["failureThreshold"] = 600  # type: ignore[index]
-    template = {"containers": [container], "serviceAccountName": RUNNER, **spec}
+def service(image: str, traffic: list[Json] | None = None, name: str = "") -> Json:
+    """Return what gcloud sends of a service, with a name for its new revision if it has one."""
+    container = {"image": image, "startupProbe": {"httpGet": {"path": "/ready"}}}
+    template = {"spec": {"containers": [container], "serviceAccountName": RUNNER}}
     return {
         "metadata": {"name": "hello", "namespace": PROJECT},
-        "spec": {"template": {"spec": template}, **({"traffic": traffic} if traffic else {})},
+        "spec": {"template": {"metadata": {"name": name}, **template}, "traffic": traffic or []},
     }
 
 
 @pytest.fixture
-def settled(ask: Ask) -> Callable[..., Json]:
-    """Return what applies a service and returns it once it is ready or has failed."""
+def apply(ask: Ask) -> Callable[..., Json]:
+    """Return what makes or changes a service that everybody may call, and returns it."""
 
-    def apply(wanted: Json) -> Json:
+    def apply(*arguments: Any) -> Json:
         method, path = ("PUT", "/hello") if ask("GET", "r-run", SERVICES)["items"] else ("POST", "")
-        ask(method, "r-run", SERVICES + path, wanted)
-        wait_until(lambda: ready(ask("GET", "r-run", f"{SERVICES}/hello")) != "Unknown")
-        found: Json = ask("GET", "r-run", f"{SERVICES}/hello")
+        found: Json = ask(method, "r-run", SERVICES + path, service(*arguments))
+        policy = f"{HERE}/locations/r/services/hello:setIamPolicy"
+        ask("POST", "run", policy, {"policy": {"bindings": [EVERYONE]}})
         return found
 
     return apply
 
 
 def ready(document: Json) -> str:
-    statuses = {each["type"]: each["status"] for each in document["status"]["conditions"]}
+    statuses = {one["type"]: one["status"] for one in document["status"]["conditions"]}
     return str(statuses["Ready"])
 
 
 def serving(document: Json) -> str:
-    (name,) = (
-        each["revisionName"] for each in document["status"]["traffic"] if each.get("percent")
-    )
+    (name,) = (one["revisionName"] for one in document["status"]["traffic"] if one.get("percent"))
     return str(name)
 
 
-def test_a_candidate_gets_no_traffic_until_it_is_told_to(settled: Callable[..., Json]) -> None:
-    first = settled(service("one"))
-    old = serving(first)
-    assert (ready(first), first["metadata"]["labels"]) == (
-        "True",
-        {"cloud.googleapis.com/location": "r"},
-    )
-    held = [{"revisionName": old, "percent": 100}, {"revisionName": "new", "tag": "candidate"}]
-    candidate = service("two", held)
-    candidate["spec"]["template"]["metadata"] = {"name": "new"}  # as gcloud names it
-    second = settled(candidate)
-    assert (ready(second), serving(second)) == ("True", old)
-    assert (
-        second["status"]["url"] == first["status"]["url"] != second["status"]["traffic"][1]["url"]
-    )
-    third = settled(service("two", [{"latestRevision": True, "percent": 100}]))
-    assert serving(third) == second["status"]["latestReadyRevisionName"] == "new"
+def answer(url: str) -> str:
+    return requests.get(url, timeout=30).text.partition(" ")[0]
 
 
 def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
-    settled: Callable[..., Json], ask: Ask, instances: list[Instance]
+    apply: Callable[..., Json], ask: Ask, instances: list[Instance]
 ) -> None:
-    old = serving(settled(service("one")))
+    old = serving(first := apply("one"))
     held = [{"revisionName": old, "percent": 100}, {"revisionName": "new", "tag": "candidate"}]
-    broken = service("broken", held)
-    broken["spec"]["template"]["metadata"] = {"name": "new"}
-    failed = settled(broken)
+    failed = apply("broken", held, "new")
     assert (ready(failed), serving(failed)) == ("False", old)
-    (why,) = (each for each in failed["status"]["conditions"] if each["type"] == "Ready")
-    assert "Container called exit(1)" in why["message"]
-    assert "it is broken" in why["message"]
-    back = settled(service("broken", [{"revisionName": old, "percent": 100}]))
+    why = failed["status"]["conditions"][0]["message"]
+    assert "Container called exit(1)" in why
+    assert "it is broken" in why
+    tagged = apply("broken", held)  # its tag alone is enough for a change of traffic to fail
+    assert ready(tagged) == "False"
+    back = apply("broken", [{"revisionName": old, "percent": 100}])
     assert (ready(back), serving(back)) == ("True", old)
-    gone = settled(service("broken", [{"revisionName": "hello-none", "percent": 100}]))
+    gone = apply("broken", [{"revisionName": "hello-none", "percent": 100}])
     assert (ready(gone), serving(gone)) == ("False", old)
+    assert answer(first["status"]["url"]) == "one"
     ask("DELETE", "r-run", f"{SERVICES}/hello")
     wait_until(lambda: not any(instance.runs for instance in instances))
 
 
-def test_a_container_that_ends_is_started_again(
-    settled: Callable[..., Json], instances: list[Instance], monkeypatch: pytest.MonkeyPatch
+def test_a_container_that_was_ended_is_started_again_for_traffic(
+    apply: Callable[..., Json], instances: list[Instance]
 ) -> None:
-    monkeypatch.setattr("tools.rehearsal.instance.RESTART_S", 0.01)
-    settled(service("one"))
-    instances[0]._process.kill()
-    wait_until(lambda: len(instances) == 2)
+    old = serving(first := apply("one"))
+    apply("two", [{"latestRevision": True, "percent": 100}], "new")
+    wait_until(lambda: not instances[0].runs)
+    apply("two", [{"revisionName": old, "percent": 100}])
+    assert answer(first["status"]["url"]) == "one"
 
 
 @pytest.mark.parametrize(
@@ -250,18 +196,13 @@ def test_a_container_that_ends_is_started_again(
     [
         ({"serviceAccountName": "nobody"}, 403, "actAs' denied on service account nobody"),
         ({"traffic": [{"latestRevision": True, "percent": 50}]}, 501, "to one revision"),
-        ({"memory": "8Gi"}, 400, "8Gi of memory is more than 1 CPU may have"),
-        ({"startupProbe": None}, 501, "an HTTP startup probe"),
     ],
 )
 def test_a_service_that_cannot_be_is_refused(
     ask: Ask, change: Json, status: int, message: str
 ) -> None:
-    account = {name: change[name] for name in change if name == "serviceAccountName"}
-    wanted = service("one", change.get("traffic"), **account)
-    container = wanted["spec"]["template"]["spec"]["containers"][0]
-    container["resources"]["limits"]["memory"] = change.get("memory", "512Mi")
-    container["startupProbe"] = change.get("startupProbe", container["startupProbe"])
+    wanted = service("one")
+    (wanted["spec"] if "traffic" in change else wanted["spec"]["template"]["spec"]).update(change)
     told = ask("POST", "r-run", SERVICES, wanted, status)
     assert message in told["error"]["message"]
 
@@ -272,3 +213,80 @@ def test_limits_leave_no_swap_and_ask_for_no_more_cpus_than_there_are(
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     container = {"resources": {"limits": {"cpu": "4", "memory": "2Gi"}}}
     assert limits_of(container) == ["--memory=2g", "--memory-swap=2g", "--cpus=2"]
+
+
+# --- the addresses of services -------------------------------------------------------------------
+
+
+@pytest.fixture
+def url(apply: Callable[..., Json]) -> str:
+    """Return the address of a service that everybody may call."""
+    return str(apply("one")["status"]["url"])
+
+
+def test_a_request_arrives_whole_and_says_who_asked(url: str) -> None:
+    asked = {"X-Forwarded-For": "192.0.2.1"}
+    got = requests.post(f"{url}/a?b=c", bytes(3_000_000), headers=asked, timeout=30)
+    assert got.text.startswith("one /a?b=c 3000000\n")
+    assert "X-Forwarded-For: 192.0.2.1, 127.0.0.1\n" in got.text
+    assert "X-Forwarded-Proto: http\n" in got.text
+    assert "X-Cloud-Trace-Context: " in got.text
+    assert f"Host: {url.removeprefix('http://')}\n" in got.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/_ah/x", "/eventlog"])
+def test_what_google_would_not_pass_on_is_not_found(url: str, path: str) -> None:
+    assert requests.get(url + path, timeout=30).status_code == 404
+
+
+def test_a_body_over_the_limit_is_refused(url: str) -> None:
+    assert requests.post(url, bytes(32 * 2**20 + 1), timeout=30).status_code == 413
+
+
+def test_whom_a_service_keeps_out_is_answered_even_with_a_large_body(
+    url: str, store: Store
+) -> None:
+    store.set_policy("services/hello", {})
+    assert requests.post(url, bytes(1_000_000), timeout=30).status_code == 403
+
+
+def test_an_upgraded_connection_passes_bytes_both_ways(url: str, instances: list[Instance]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        instances[0].port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as caller:
+            caller.sendall(
+                b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n"
+            )
+            container, _ = server.accept()
+            with container:
+                arrived = container.recv(9999)
+                assert b"Upgrade: w\r\n" in arrived
+                assert b"Connection: upgrade\r\n" in arrived
+                container.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: w\r\n\r\n")
+                assert b" 101 " in caller.recv(9999)
+                for text in (b"one", b"two"):
+                    container.sendall(text)
+                    assert caller.recv(9) == text
+                    caller.sendall(text)
+                    assert container.recv(9) == text
+
+
+def test_a_token_of_somebody_invited_opens_its_own_service_alone(store: Store) -> None:
+    url = "http://127.0.0.1:1"
+    store.put("services", "hello", {"status": {"url": url}})
+    mine = f"Bearer {id_token(store, RUNNER, url)}"
+    assert entry_status(store, "hello", "") == entry_status(store, "hello", mine) == 403
+    invited = {"role": "roles/run.invoker", "members": [f"serviceAccount:{RUNNER}"]}
+    store.set_policy("services/hello", {"bindings": [invited]})
+    assert entry_status(store, "hello", mine) == 200
+    for wrong in (id_token(store, RUNNER, "https://b"), f"{mine[7:]}x", "é.é.é"):
+        assert entry_status(store, "hello", f"Bearer {wrong}") == 401
+    store.set_policy("services/hello", {"bindings": [EVERYONE]})
+    assert entry_status(store, "hello", "") == 200
+
+
+def test_the_metadata_server_tells_a_container_who_it_is(ask: Ask, store: Store) -> None:
+    path = "/computeMetadata/v1/instance/service-accounts/default/identity?audience=https://a"
+    token = ask("GET", "runner.metadata", path)
+    assert (claims := store.get("id-tokens", token))
+    assert (claims["aud"], claims["email"]) == ("https://a", RUNNER)

@@ -1,72 +1,85 @@
 """The command behind `make rehearse`, as far as it is quick; the rest is `make rehearse` itself."""
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import requests
 
-from tools.rehearsal.host import find, listens, registry
+from tools.rehearsal.host import NEEDS
 
 
-def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def start(root: Path, *words: str, **variables: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tools.rehearsal", *words]
     environ = {**os.environ, **variables}
-    return subprocess.run(
-        command, cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=60
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=root, env=environ, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(root: Path, *words: str, **variables: str) -> tuple[int, str, str]:
+    process = start(root, *words, **variables)
+    printed, said = process.communicate(timeout=60)
+    return process.returncode, printed, said
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """Return a folder of programs that stand for those a rehearsal needs, and only fail."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, *_ in NEEDS:
+        (folder / name).write_text("#!/bin/sh\nexit 1\n")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def test_help_says_what_can_be_rehearsed(root: Path) -> None:
-    told = run(root, "-h")
-    assert told.returncode == 0
-    assert "v1, v2 or v3 (default: all)" in told.stdout
-    assert "REHEARSE_MODELS" in told.stdout
+    status, printed, _ = run(root, "-h")
+    assert status == 0
+    assert "v1, v2 or v3 (default: all)" in printed
 
 
 def test_an_unknown_version_is_refused(root: Path) -> None:
-    told = run(root, "v4")
-    assert told.returncode == 2
-    assert "'v4' is none of v1, v2, v3" in told.stderr
+    status, _, said = run(root, "v4")
+    assert status == 2
+    assert "'v4' is none of v1, v2, v3" in said
 
 
-def test_folder_that_is_kept_is_named_with_the_command_that_removes_it(
-    root: Path, tmp_path: Path
+def test_a_failure_is_said_with_where_its_logs_are(
+    root: Path, programs: Path, tmp_path: Path
 ) -> None:
-    """Here git fails, so that nothing is begun."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name in ("chromium", "curl", "docker", "docker-registry", "gcloud", "git", "openssl"):
-        (programs / name).write_text("#!/bin/sh\nexit 1\n")
-        (programs / name).chmod(0o755)
-    folder = tmp_path / "my rehearsal"
-    words = ("v1", "--keep", "--folder", str(folder))
-    told = run(root, *words, PATH=str(programs), REHEARSE_MODELS="vgg16")
-    assert told.returncode == 1
-    *_, kept, remove = told.stderr.splitlines()
-    assert kept == f"Everything is in {folder}. Nothing of it runs any more; this removes it:"
-    assert any(folder.iterdir())
-    subprocess.run(["sh", "-c", remove], check=True)
-    assert not folder.exists()
+    path = f"{programs}:{os.environ['PATH']}"
+    status, _, said = run(root, "v1", PATH=path, TMPDIR=str(tmp_path))
+    assert status == 1
+    assert "dockerd ended by itself" in said
+    found = re.search(r"^FAIL: .*\nThe logs are in (\S+): rm -rf \1$", said, re.MULTILINE)
+    assert found, said
+    shutil.rmtree(found[1])
 
 
 def test_without_gcloud_it_says_so_and_does_nothing(root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "rehearsal"
-    told = run(root, "--folder", str(folder), PATH=str(tmp_path))
-    assert told.returncode == 1
-    assert "gcloud is missing: the Google Cloud CLI" in told.stderr
-    assert told.stdout == ""
-    assert not folder.exists()
+    status, printed, said = run(root, PATH=str(tmp_path), TMPDIR=str(tmp_path))
+    assert (status, printed) == (1, "")
+    assert "gcloud is missing: the Google Cloud CLI" in said
+    assert not any(tmp_path.iterdir())
 
 
-def test_the_registry_answers_until_the_rehearsal_is_over(tmp_path: Path) -> None:
-    if not find("docker-registry"):
-        pytest.skip("no docker-registry: install Debian's package of that name")
-    with registry(tmp_path / "registry") as address:
-        with requests.Session() as http:
-            http.trust_env = False
-            answer = http.get(f"http://{address}/v2/_catalog", timeout=30)
-        assert answer.json() == {"repositories": []}
-    assert not listens(int(address.rpartition(":")[2]))
+@pytest.mark.parametrize("_", range(3))
+def test_signals_at_once_end_it_and_leave_nothing(
+    root: Path, programs: Path, tmp_path: Path, _: int
+) -> None:
+    """Here the daemon never answers."""
+    (programs / "dockerd").write_text("#!/bin/sh\necho begun >&2\nexec sleep 60\n")
+    path = f"{programs}:{os.environ['PATH']}"
+    process = start(root, "v1", PATH=path, TMPDIR=str(tmp_path))
+    while not list(tmp_path.glob("rehearsal-*/docker/dockerd.log")):
+        assert process.poll() is None
+    for _again in range(2):
+        process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "\nInterrupted.\n")
+    assert list(tmp_path.iterdir()) == [programs]

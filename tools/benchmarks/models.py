@@ -18,6 +18,7 @@ from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
 from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
+from imgserve.settings import BackendSettings
 from tools.benchmarks.paths import ROOT, WEIGHTS, sample_photograph
 from tools.benchmarks.process import Failed, say
 
@@ -50,15 +51,12 @@ def available(model: str) -> tuple[str, ...]:
     return tuple(precision for precision in PRECISIONS if info(model, precision))
 
 
-def load(model: str, precision: str, threads: int, folder: Path = COMPILED) -> Classifier:
+def load(model: str, precision: str, threads: int, weights: Path = WEIGHTS) -> Classifier:
     """Return a compiled model as a backend's worker runs it, warm."""
-    from imgserve.models.openvino_engine import OpenVinoEngine  # here: a report needs no OpenVINO
+    from imgserve.models import openvino_engine  # here: a report needs no OpenVINO
 
-    found = read_info(folder, model, precision)
-    engine = OpenVinoEngine(folder / found.graph.name, threads=threads)
-    classifier = Classifier(found.model, found.categories, found.transform, engine)
-    classifier.warm_up()
-    return classifier
+    settings = BackendSettings(weights_dir=weights, precision=precision, threads=threads)
+    return openvino_engine.load(settings, model)
 
 
 def category(classifier: Classifier, data: bytes) -> str:

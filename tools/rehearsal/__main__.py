@@ -1,29 +1,27 @@
 """Rehearse the cloud on this machine: ``python -m tools.rehearsal``."""
 
 import argparse
-import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from tools.rehearsal.asking import browser
-from tools.rehearsal.host import BROWSER, NEEDS, HostFailed, missing
+from tools.rehearsal.host import LOOPBACK, HostFailed, copy_source, missing
 from tools.rehearsal.progress import Progress, StepFailed, say
-from tools.rehearsal.rehearsal import PROJECT, rehearsal
-from tools.rehearsal.report import document, table
+from tools.rehearsal.rehearsal import PROJECT, Rehearsal, rehearsal
+from tools.rehearsal.report import document
 from tools.rehearsal.scenario import VERSIONS, play
-from tools.rehearsal.stage import REGION, VARIABLE, Stage, models_here
+from tools.rehearsal.stage import MODELS, Scripts, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = Path("/var/tmp")  # noqa: S108  images take gigabytes, and /tmp may be memory
-CACHE = Path("imgserve", "rehearsal")
+REGION = "northamerica-northeast1"  # the scripts' default
+CACHE = Path.home() / ".cache" / "imgserve" / "rehearsal"
 WELCOME = """
 This is a shell in {source}, a copy of the repository: your own
 files stay as they are. Login, project ({project}) and region are set and setup.sh has run, all on
@@ -35,29 +33,35 @@ See what runs:     gcloud run services list
 
 `exit` or Ctrl-D leaves, and removes all of it.
 """
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Rehearse; return the exit status."""
-    options = _parser().parse_args()
-    versions = sorted(set(options.versions)) or list(VERSIONS)
-    if lacks := missing(NEEDS if options.shell else {**NEEDS, **BROWSER}):
+    options = _parser().parse_args(words)
+    if lacks := missing():
         say("\n".join(lacks))
         return 1
     for number in SIGNALS:
         signal.signal(number, _interrupt)
-    with _folder(options) as folder:
-        try:
-            return _rehearse(folder, options, versions)
-        except HostFailed as exc:
-            say(str(exc))
-            return 1
-        except StepFailed:
-            return 1  # it has said why
-        except KeyboardInterrupt:
-            say("\nInterrupted.")
-            return 130
+    os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), LOOPBACK)  # all that we ask is here
+    folder = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=os.environ.get("TMPDIR") or TEMPORARY))
+    try:
+        progress = Progress(folder / "logs")
+        with rehearsal(folder, CACHE, say, is_measured=bool(options.json)) as own:
+            if options.shell:
+                status = shell(_stage("source", folder, own, progress, Scripts()))
+            else:
+                status = _play(folder, own, progress, options)
+    except (HostFailed, StepFailed) as exc:
+        say(f"FAIL: {exc}\nThe logs are in {folder}: rm -rf {folder}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nInterrupted.")
+        status = INTERRUPTED
+    shutil.rmtree(folder, ignore_errors=status == INTERRUPTED)  # else nothing writes there now
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,17 +69,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tools.rehearsal",
         description="Run the scripts of deployment/, with the real gcloud, against stand-ins for"
         " Google Cloud on this machine. Nothing outside of it is changed.",
-        epilog=f"{VARIABLE} limits the models (MODEL,MODEL,...); without it, they are those whose"
-        " weights can be had here.",
     )
     parser.add_argument(
         "versions", nargs="*", metavar="VERSION", help="v1, v2 or v3 (default: all)", type=_version
     )
     parser.add_argument("--shell", action="store_true", help="set up, then leave the rest to you")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
-    parser.add_argument("--keep", action="store_true", help="leave the folder with all logs")
-    parser.add_argument("--folder", type=Path, help="where to do it (default: a new one)")
-    parser.add_argument("--cache", type=Path, default=_cache(), help="kept for the next time")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write how long everything took, one version after the other",
+    )
     return parser
 
 
@@ -85,11 +89,6 @@ def _version(word: str) -> str:
     return word
 
 
-def _cache() -> Path:
-    """Return our folder in the user's cache (XDG base directory specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / CACHE
-
-
 def _interrupt(*_: object) -> None:
     """End what is going on; what cleans up after it is not to be interrupted again."""
     for number in SIGNALS:
@@ -97,49 +96,21 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@contextlib.contextmanager
-def _folder(options: argparse.Namespace) -> Iterator[Path]:
-    """Have an empty folder until the end of the block, or for good."""
-    if options.folder:
-        options.folder.mkdir(parents=True)
-        folder = options.folder.resolve()
-    else:
-        parent = os.environ.get("TMPDIR") or TEMPORARY
-        folder = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=parent))
-    try:
-        yield folder
-    finally:
-        if options.keep:
-            say(f"Everything is in {folder}. Nothing of it runs any more; this removes it:")
-            say(f"  rm -rf {shlex.quote(str(folder))}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+def _stage(name: str, folder: Path, own: Rehearsal, progress: Progress, scripts: Scripts) -> Stage:
+    copy_source(ROOT, folder / name)
+    return Stage(own, folder / name, progress, scripts)
 
 
-def _rehearse(folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
-    progress = Progress(folder / "logs")
-    models = models_here(ROOT)
-    with contextlib.ExitStack() as stack:
-        with progress.step("start"):
-            own = stack.enter_context(rehearsal(folder, ROOT, options.cache, say))
-            person = None if options.shell else stack.enter_context(browser())
-        stage = Stage(own, progress, person, models)
-        return shell(stage) if options.shell else _play(stage, folder, options, versions)
-
-
-def _play(stage: Stage, folder: Path, options: argparse.Namespace, versions: list[str]) -> int:
-    passed, steps = False, stage.progress.steps
-    try:
-        play(stage, versions)
-        passed = True
-    except StepFailed:
-        options.keep = True  # the logs say why
-    finally:
-        found = document(steps, stage.builds, stage.models, passed=passed)
-        for file in filter(None, (folder / "rehearsal.json", options.json)):
-            file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        print(table(steps, stage.builds, passed=passed), flush=True)
-    return 0 if passed else 1
+def _play(folder: Path, own: Rehearsal, progress: Progress, options: argparse.Namespace) -> int:
+    scripts, versions = Scripts(), sorted(set(options.versions)) or list(VERSIONS)
+    stages = {version: _stage(version, folder, own, progress, scripts) for version in versions}
+    play(stages, at_once=1 if options.json else len(stages))
+    builds = [build for stage in stages.values() for build in stage.builds]
+    if options.json:
+        found = document(progress.steps, builds)
+        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    say(f"PASS: {len(progress.steps)} steps and {len(builds)} builds")
+    return 0
 
 
 def shell(stage: Stage) -> int:
@@ -148,20 +119,19 @@ def shell(stage: Stage) -> int:
     Where nobody is at a terminal, it takes its commands from standard input, and its exit status
     is what is returned.
     """
-    source, models = stage.rehearsal.source, stage.models
     with stage.progress.step("setup.sh") as step:
         stage.run(step, "setup.sh")
     program = os.environ.get("SHELL") or "/bin/sh"
-    limits = {"MODEL_NAME": models[0], "MODELS": ",".join(models)} if models else {}
+    limits = {"MODEL_NAME": MODELS[0], "MODELS": ",".join(MODELS)}
     environ = {**stage.rehearsal.environ, **limits, "CLOUDSDK_RUN_REGION": REGION}
-    (source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
-    say(WELCOME.format(source=source, project=PROJECT))
+    (stage.source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
+    say(WELCOME.format(source=stage.source, project=PROJECT))
     with_person = sys.stdin.isatty()
     # Ctrl-C is for what runs in the shell.
     before = signal.signal(signal.SIGINT, _leave_alone)
     try:
         command = [program, "-i" if with_person else "-s"]
-        status = subprocess.call(command, cwd=source, env=environ)
+        status = subprocess.call(command, cwd=stage.source, env=environ)
     finally:
         signal.signal(signal.SIGINT, before)
     return 0 if with_person else status  # of a person's last command, whatever it was
@@ -172,4 +142,4 @@ def _leave_alone(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

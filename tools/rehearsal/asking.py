@@ -1,19 +1,18 @@
 """Questions to what was deployed: as curl asks a backend, and as a person with a browser a page."""
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import requests
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as BrowserFailed
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tools.rehearsal.host import CHROMIUM, find
 from tools.rehearsal.progress import Step, StepFailed
-from tools.rehearsal.report import LIMIT_S, http
+from tools.rehearsal.report import LIMIT_S
 
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
@@ -26,8 +25,8 @@ def predicted(url: str, picture: Path) -> str:
     Raises:
         StepFailed: it does not answer with one.
     """
-    with http() as session, picture.open("rb") as file:
-        answer = session.post(url, files={"image": file}, timeout=LIMIT_S)
+    with picture.open("rb") as file:
+        answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
         raise StepFailed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
     category: str = answer.json()["predictions"][0]["category"]
@@ -65,25 +64,10 @@ def asking(step: Step, url: str, picture: Path) -> Iterator[None]:
     step.note(f"{asked} questions were asked meanwhile, and all were answered")
 
 
-@contextlib.contextmanager
-def browser() -> Iterator[Browser]:
-    """Have Chromium until the end of the block."""
-    # As root, Chromium's own sandbox does not work.
-    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=find(*CHROMIUM), args=flags)
-        try:
-            yield launched
-        finally:
-            with contextlib.suppress(BrowserFailed):  # Ctrl-C has reached it, too
-                launched.close()
-
-
-def ask_page(browser: Browser, url: str, picture: Path, model: str = "", title: str = "") -> str:
-    """Return the sentence that a page answers to an uploaded picture.
+def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
+    """Return the sentence that a page answers to an uploaded picture, in Chromium.
 
     Args:
-        browser: the person's.
         url: of the page.
         picture: what is uploaded.
         model: the id of the model to choose; empty to choose none.
@@ -92,22 +76,20 @@ def ask_page(browser: Browser, url: str, picture: Path, model: str = "", title: 
     Raises:
         StepFailed: the page does not answer.
     """
-    page = browser.new_context().new_page()
-    try:
-        page.goto(url, timeout=LIMIT_MS)
-        if model:
-            _choose(page, title)
-        return _answer(page, picture, model)
-    except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
-        shown = page.locator("body").inner_text()
-        raise StepFailed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
-    finally:
-        page.context.close()
-
-
-def _choose(page: Page, title: str) -> None:
-    picker = page.get_by_test_id("stRadio").get_by_text(title, exact=True)
-    picker.click(timeout=LIMIT_MS)
+    with sync_playwright() as playwright:
+        # As root, Chromium's own sandbox does not work.
+        flags = ["--no-sandbox"]
+        browser = playwright.chromium.launch(executable_path=find(*CHROMIUM), args=flags)
+        page = browser.new_page()
+        try:
+            page.goto(url, timeout=LIMIT_MS)
+            if model:
+                choice = page.get_by_test_id("stRadio").get_by_text(title, exact=True)
+                choice.click(timeout=LIMIT_MS)
+            return _answer(page, picture, model)
+        except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
+            shown = page.locator("body").inner_text()
+            raise StepFailed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
 
 
 def _answer(page: Page, picture: Path, model: str) -> str:

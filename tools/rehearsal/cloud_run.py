@@ -1,231 +1,245 @@
-"""Cloud Run: brings containers and addresses in line with what services ask for.
+"""Cloud Run: brings containers in line with what services ask for, in Knative's documents.
 
-`_settle` is the whole of it: it starts what a service lacks, sends the traffic where it should go
-once containers answer there, and stops what nobody needs. It is called after each change: of a
-service by gcloud, of a container by its supervisor.
+A request that changes a service is answered once that is done or has failed. Google answers it at
+once, and gcloud then asks until it is done.
+
+https://cloud.google.com/run/docs/reference/rest/v1/namespaces.services
 """
 
-import threading
-from collections.abc import Mapping
+import random
+import string
+import time
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from uuid import uuid4
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
-from tools.rehearsal import knative
-from tools.rehearsal.front_door import FrontDoor
-from tools.rehearsal.instance import Launcher, Supervisor
-from tools.rehearsal.knative import FALSE, TRUE, UNKNOWN, condition, set_condition
-from tools.rehearsal.resources import add_policy, existing
+from tools.rehearsal.front_door import Addresses
+from tools.rehearsal.host import LOOPBACK, free_ports
+from tools.rehearsal.instance import Instance, InstanceFailed, Launcher, container_of
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import body, part
+from tools.rehearsal.tokens import entry_status
+from tools.rehearsal.web import ApiError, add_documents, add_policy, body, now, part
 
 api = Blueprint("run", __name__)
+entry = Blueprint("entry", __name__)
 
-NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
+API = "serving.knative.dev/v1"
+NAMESPACE = f"/apis/{API}/namespaces/<_project>"
 SERVICE = "/v1/projects/<_project>/locations/<_region>/services/<name>"
-STOP_S = 40.0
+SERVICE_LABEL = "serving.knative.dev/service"
+LOCATION = "cloud.googleapis.com/location"
+NONCE = "client.knative.dev/nonce"
+CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
+LINGER_S = 0.5  # a request that was let in just before still finds its container
 
 
 class CloudRun:
-    """Services, their revisions' containers and their addresses."""
+    """Services and their revisions' containers."""
 
-    def __init__(self, store: Store, door: FrontDoor, launch: Launcher) -> None:
-        self._store, self._door, self._launch = store, door, launch
-        self._lock = threading.RLock()
-        self._supervisors: dict[str, Supervisor] = {}
-        self._retired: list[Supervisor] = []
+    def __init__(self, store: Store, addresses: Addresses, launch: Launcher) -> None:
+        self._store, self._addresses, self._launch = store, addresses, launch
+        self._instances: dict[str, Instance] = {}  # by revision
+        self._stopping = ThreadPoolExecutor()
 
     def apply(self, wanted: Json) -> Json:
-        """Store what a service shall be, begin to bring it about, and return how it stands."""
-        name = wanted["metadata"]["name"]
-        with self._lock:
-            before = self._store.get("services", name)
-            service = knative.successor(wanted, before)
-            template = before["spec"]["template"] if before else None
-            if template is None or knative.differs(wanted["spec"]["template"], template):
-                revision = knative.new_revision(service)
-                self._store.put("revisions", revision["metadata"]["name"], revision)
-                service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
-            self._store.put("services", name, service)
-            self._settle(name)
-            return self._store.get("services", name) or {}
+        """Make a service as it shall be, as far as that works, and return how it stands.
 
-    def delete(self, name: str) -> None:
-        """Remove a service with its revisions, containers and addresses."""
-        with self._lock:
-            for revision in self._revisions(name):
-                self._store.delete("revisions", revision)
-                self._retire(revision)
-            self._store.delete("services", name)
-            self._door.close(name)
+        A service whose change has failed goes on serving what it served before.
+        """
+        name = wanted["metadata"]["name"]
+        before = self._store.get("services", name)
+        service = _successor(wanted, before)
+        status, failure = service["status"], ""
+        status["url"] = self._addresses.url(name)
+        status["address"] = {"url": status["url"]}
+        if before is None or _asks_for_revision(wanted, before):
+            revision = _new_revision(service)
+            status["latestCreatedRevisionName"] = revision["metadata"]["name"]
+            failure = self._start(revision)
+            if not failure:
+                status["latestReadyRevisionName"] = revision["metadata"]["name"]
+        traffic = self._traffic(service)
+        failure = failure or self._unreachable(traffic)
+        if not failure:
+            status["traffic"] = traffic
+        status["conditions"] = _conditions(failure)
+        self._store.put("services", name, service)
+        named = {target["revisionName"] for target in status["traffic"]}
+        self._retire(self._revisions(name) - named)
+        return service
+
+    def end(self, name: str) -> None:
+        """Remove the revisions and containers of a service."""
+        revisions = self._revisions(name)
+        for revision in revisions:
+            self._store.delete("revisions", revision)
+        self._retire(revisions)
 
     def stop(self) -> None:
         """End all containers; return when they are gone."""
-        with self._lock:
-            for revision in list(self._supervisors):
-                self._retire(revision)
-        for supervisor in self._retired:
-            supervisor.join(STOP_S)
+        self._retire(set(self._instances))
+        self._stopping.shutdown()
 
-    def _settle(self, name: str) -> None:
-        service, revisions = self._store.get("services", name), self._revisions(name)
-        if service is None:
-            return
-        status = service["status"]
-        created = revisions[status["latestCreatedRevisionName"]]
-        if condition(created)["status"] == TRUE:
-            status["latestReadyRevisionName"] = created["metadata"]["name"]
-        latest = status.get("latestReadyRevisionName", created["metadata"]["name"])
-        wanted = self._targets(service, latest)
-        self._start(wanted + status["traffic"], revisions)
-        routed, why = self._routed(wanted, status["traffic"], revisions, created)
-        if routed == TRUE:
-            status["traffic"] = wanted
-        self._lead(name, status["traffic"])
-        knative.conclude(service, created, routed, why)
-        self._store.put("services", name, service)
-        self._stop_unneeded(wanted + status["traffic"], revisions)
+    def port(self, service: str, tag: str) -> int | None:
+        """Return where the container listens that answers for a service or one of its tags."""
+        document = self._store.get("services", service) or {"status": {"traffic": []}}
+        for target in document["status"]["traffic"]:
+            if target.get("tag") == tag if tag else target.get("percent"):
+                instance = self._instances.get(target["revisionName"])
+                return instance.port if instance else None
+        return None
 
-    def _targets(self, service: Json, latest: str) -> list[Json]:
+    def _start(self, revision: Json) -> str:
+        """Start a revision's container; return why that failed, if it did."""
+        name, failure = revision["metadata"]["name"], ""
+        try:
+            self._instances[name] = self._launch(revision, free_ports(1)[0])
+            self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
+        except InstanceFailed as exc:
+            failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
+            self._retire({name})
+        revision["status"]["conditions"] = _conditions(failure)
+        self._store.put("revisions", name, revision)
+        return failure
+
+    def _traffic(self, service: Json) -> list[Json]:
         """Return where a service's traffic should go, each with its revision and address."""
-        name = service["metadata"]["name"]
+        name, status = service["metadata"]["name"], service["status"]
+        latest = status.get("latestReadyRevisionName") or status["latestCreatedRevisionName"]
         targets = []
         for target in service["spec"]["traffic"]:
             resolved = {**target, "revisionName": target.get("revisionName") or latest}
             if tag := target.get("tag"):
-                resolved["url"] = self._door.url(name, tag)
+                resolved["url"] = self._addresses.url(name, tag)
             targets.append(resolved)
-        service["status"]["url"] = self._door.url(name)
-        service["status"]["address"] = {"url": self._door.url(name)}
         return targets
 
-    def _needed(self, targets: list[Json], revisions: Mapping[str, Json]) -> set[str]:
-        """Return the revisions that must have a container: for requests, or their first test."""
-        states = {name: condition(revision)["status"] for name, revision in revisions.items()}
-        named = {target["revisionName"] for target in targets}
-        return {
-            name
-            for name, state in states.items()
-            if state == UNKNOWN or (state == TRUE and name in named)
-        }
-
-    def _start(self, targets: list[Json], revisions: Mapping[str, Json]) -> None:
-        for name in self._needed(targets, revisions) - self._supervisors.keys():
-            self._supervisors[name] = Supervisor(
-                revisions[name], self._launch, self._changed, self._door.drain
-            )
-
-    def _stop_unneeded(self, targets: list[Json], revisions: Mapping[str, Json]) -> None:
-        for name in revisions.keys() - self._needed(targets, revisions):
-            self._retire(name)
-
-    def _retire(self, revision: str) -> None:
-        if supervisor := self._supervisors.pop(revision, None):
-            supervisor.stop()
-            self._retired.append(supervisor)
-
-    def _routed(
-        self, wanted: list[Json], served: list[Json], revisions: Mapping[str, Json], created: Json
-    ) -> tuple[str, str]:
-        """Return whether traffic can go where it should, and why not."""
-        newest_is_wanted = any(target.get("latestRevision") for target in wanted)
-        if newest_is_wanted and condition(created)["status"] == UNKNOWN:
-            return UNKNOWN, "Deploying."
-        if wanted == served:
-            return TRUE, ""
-        for name in (target["revisionName"] for target in wanted):
-            if name not in revisions:
-                return FALSE, f"Revision '{name}' does not exist."
-            ready, supervisor = condition(revisions[name]), self._supervisors.get(name)
-            if ready["status"] == FALSE or (supervisor and supervisor.failure):
-                return FALSE, ready.get("message") or f"Revision '{name}' does not answer."
-            if not (supervisor and supervisor.up):
-                return UNKNOWN, f"Waiting for a container of '{name}'."
-        return TRUE, ""
-
-    def _lead(self, service: str, traffic: list[Json]) -> None:
-        ports = {}
-        for target in traffic:
-            if supervisor := self._supervisors.get(target["revisionName"]):
-                # A target may have a tag and the traffic, too.
-                tags = {target.get("tag", ""), "" if target.get("percent") else target.get("tag")}
-                ports.update(
-                    dict.fromkeys((tag for tag in tags if tag is not None), supervisor.port)
-                )
-        self._door.lead(service, ports)
-
-    def _revisions(self, service: str) -> dict[str, Json]:
-        found = self._store.all("revisions")
-        owned = (each for each in found if each["metadata"]["labels"][knative.SERVICE] == service)
-        return {revision["metadata"]["name"]: revision for revision in owned}
-
-    def _changed(self, supervisor: Supervisor) -> None:
-        """Note what became of a container; its supervisor calls this."""
-        name = supervisor.revision["metadata"]["name"]
-        with self._lock:
+    def _unreachable(self, traffic: list[Json]) -> str:
+        """Start the containers that traffic lacks; return why it cannot go there, if so."""
+        for name in (target["revisionName"] for target in traffic):
             revision = self._store.get("revisions", name)
-            if revision is None or self._supervisors.get(name) is not supervisor:
-                return  # it was told to stop in the meantime
-            if condition(revision)["status"] == UNKNOWN:  # one that was ready once stays so
-                status = FALSE if supervisor.failure else TRUE
-                message = f"Revision '{name}' is not ready and cannot serve traffic. "
-                set_condition(revision, "Ready", status, message + supervisor.failure)
-                self._store.put("revisions", name, revision)
-            self._settle(revision["metadata"]["labels"][knative.SERVICE])
+            if revision is None:
+                return f"Revision '{name}' does not exist."
+            if failure := revision["status"]["conditions"][0].get("message"):
+                return str(failure)
+            if name not in self._instances and (failure := self._start(revision)):
+                return failure
+        return ""
+
+    def _retire(self, revisions: set[str]) -> None:
+        for revision in revisions:
+            if instance := self._instances.pop(revision, None):
+                self._stopping.submit(_stop_later, instance)
+
+    def _revisions(self, service: str) -> set[str]:
+        found = (one["metadata"] for one in self._store.all("revisions"))
+        return {about["name"] for about in found if about["labels"][SERVICE_LABEL] == service}
 
 
-# --- requests: https://cloud.google.com/run/docs/reference/rest/v1 -------------------------------
+def _stop_later(instance: Instance) -> None:
+    time.sleep(LINGER_S)
+    instance.stop()
 
+
+# --- documents -----------------------------------------------------------------------------------
+
+
+def _checked(wanted: Json, store: Store, region: str) -> Json:
+    """Return what a caller wants of a service, with its place.
+
+    Raises:
+        ApiError: 403 for an account that is not there, 501 for what the rehearsal lacks.
+    """
+    wanted.setdefault("metadata", {}).setdefault("labels", {})[LOCATION] = region
+    spec = wanted["spec"]["template"]["spec"]
+    email = spec.get("serviceAccountName", "")
+    if store.get("accounts", email) is None:
+        message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
+        raise ApiError(403, f"{message}(or it may not exist).")
+    traffic = wanted["spec"].setdefault("traffic", [])
+    traffic[:] = traffic or [{"latestRevision": True, "percent": 100}]
+    if [target["percent"] for target in traffic if target.get("percent")] != [100]:
+        raise ApiError(501, "The rehearsal sends all of a service's traffic to one revision.")
+    return wanted
+
+
+def _successor(wanted: Json, before: Json | None) -> Json:
+    """Return a service's next document, which still says of its traffic what it said before."""
+    service = deepcopy(wanted)
+    fresh = {"generation": 0, "uid": str(uuid4()), "creationTimestamp": now()}
+    known = before["metadata"] if before else fresh
+    service["metadata"] |= {name: known[name] for name in fresh} | {"resourceVersion": "1"}
+    service["metadata"]["generation"] += 1
+    service |= {"apiVersion": API, "kind": "Service"}
+    service["status"] = deepcopy(before["status"]) if before else {"traffic": []}
+    service["status"]["observedGeneration"] = service["metadata"]["generation"]
+    return service
+
+
+def _asks_for_revision(wanted: Json, before: Json) -> bool:
+    """Return whether gcloud wants a new revision: it gives it a name, or a nonce of its own."""
+    new, old = (one["spec"]["template"].get("metadata", {}) for one in (wanted, before))
+    nonce, last = ((one.get("labels") or {}).get(NONCE) for one in (new, old))
+    return bool(new.get("name") or (nonce and nonce != last))
+
+
+def _new_revision(service: Json) -> Json:
+    """Return a revision of a service's template, named as asked or as Cloud Run names them.
+
+    gcloud asks for a name where the new revision gets a tag but no traffic; once the revision is
+    made, the service's template has it no longer.
+    """
+    metadata, asked = service["metadata"], service["spec"]["template"].get("metadata", {})
+    suffix = "".join(random.choices(string.ascii_lowercase, k=3))  # noqa: S311  not a secret
+    name = asked.pop("name", None) or f"{metadata['name']}-{metadata['generation']:05}-{suffix}"
+    template = deepcopy(service["spec"]["template"])
+    labels = template.get("metadata", {}).get("labels") or {}
+    own = {SERVICE_LABEL: metadata["name"], LOCATION: metadata["labels"][LOCATION]}
+    about = {"name": name, "namespace": metadata["namespace"], "creationTimestamp": now()}
+    return {
+        "apiVersion": API,
+        "kind": "Revision",
+        "metadata": {**about, "generation": 1, "labels": {**labels, **own}},
+        "spec": template["spec"],
+        "status": {"observedGeneration": 1},
+    }
+
+
+def _conditions(failure: str) -> list[Json]:
+    """Return the conditions of a service or a revision: all good, or all failed for a reason."""
+    bad = {"status": "False", "message": failure, "reason": "Failed"}
+    how = {**(bad if failure else {"status": "True"}), "lastTransitionTime": now()}
+    return [{"type": kind, **how} for kind in CONDITIONS]
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+add_documents(
+    api,
+    f"{NAMESPACE}/services/<name>",
+    "services",
+    "items",
+    after_delete=lambda name: part(CloudRun).end(name),
+)
+add_documents(api, f"{NAMESPACE}/revisions/<name>", "revisions", "items")
 add_policy(api, SERVICE, "services")
-
-
-@api.get(f"{NAMESPACE}/services")
-def list_services(_project: str) -> Json:
-    return _listed("Service", part(Store).all("services"))
-
-
-@api.get(f"{NAMESPACE}/services/<name>")
-def get_service(_project: str, name: str) -> Json:
-    return existing("services", name)
 
 
 @api.post(f"{NAMESPACE}/services")
 @api.put(f"{NAMESPACE}/services/<_name>")
 def apply_service(**_: str) -> Json:
-    """Make or change a service; with `dryRun`, only say whether it would be taken."""
+    """Make or change a service."""
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
-    wanted = knative.checked(body(), part(Store), region)
-    if request.args.get("dryRun") == "all":
-        return wanted
-    return part(CloudRun).apply(wanted)
+    return part(CloudRun).apply(_checked(body(), part(Store), region))
 
 
-@api.delete(f"{NAMESPACE}/services/<name>")
-def delete_service(_project: str, name: str) -> Json:
-    existing("services", name)
-    part(CloudRun).delete(name)
-    return {"kind": "Status", "status": "Success"}
-
-
-@api.get(f"{NAMESPACE}/revisions")
-def list_revisions(_project: str) -> Json:
-    """Answer the revisions whose labels are as asked: `name = value`, with commas between."""
-    terms = request.args.get("labelSelector", "").split(",")
-    wanted = dict(term.replace(" ", "").split("=", 1) for term in terms if term)
-    found = part(Store).all("revisions")
-    return _listed(
-        "Revision", [each for each in found if wanted.items() <= each["metadata"]["labels"].items()]
-    )
-
-
-@api.get(f"{NAMESPACE}/revisions/<name>")
-def get_revision(_project: str, name: str) -> Json:
-    return existing("revisions", name)
-
-
-@api.post(f"{SERVICE}:testIamPermissions")
-def permissions(**_: str) -> Json:
-    return {"permissions": body().get("permissions", [])}
-
-
-def _listed(kind: str, items: list[Json]) -> Json:
-    return {"apiVersion": knative.API, "kind": f"{kind}List", "metadata": {}, "items": items}
+@entry.get("/<int:port>")
+def enter(port: int) -> Response:
+    """Tell the front door whether a caller may come in at a port, and who answers there."""
+    service, tag = part(Addresses).owner(port)
+    authorization = request.headers.get("Authorization", "")
+    status = entry_status(part(Store), service, authorization)
+    container = part(CloudRun).port(service, tag) or 0  # nobody listens at port 0: nginx says 502
+    return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container}"})

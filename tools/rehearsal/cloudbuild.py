@@ -1,16 +1,20 @@
-"""Cloud Build: what it refuses at once, substitutions, and what is known of builds; their log."""
+"""Cloud Build: what it refuses at once, substitutions, and what is known of builds; their log.
 
+A build is answered once it is over. Google answers at once, and gcloud then asks until it is.
+"""
+
+import base64
+import json
 import re
 import uuid
 from collections.abc import Mapping
+from string import Template
 
 from flask import Blueprint
 
 from tools.rehearsal.builder import Builder
-from tools.rehearsal.resources import existing
-from tools.rehearsal.storage import Objects
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ApiError, body, now, part
+from tools.rehearsal.web import ApiError, add_documents, body, existing, now, part
 
 api = Blueprint("cloudbuild", __name__)
 logging = Blueprint("logging", __name__)
@@ -23,44 +27,29 @@ FIELDS |= {"queueTtl", "tags"}
 STEP_FIELDS = {"args", "entrypoint", "id", "name", "waitFor"}
 # The roles that have storage.objects.get (IAM's reference of roles and permissions).
 READ_OBJECTS = {f"roles/storage.{name}" for name in ("admin", "objectAdmin", "objectViewer")}
-USER_KEY = re.compile(r"_[A-Z0-9_]+")
-VARIABLE = re.compile(r"\$(?:(\$)|([A-Z_][A-Z0-9_]*)|\{([A-Z_][A-Z0-9_]*)\})")
 
 
 @api.post(BUILDS)
 def create_build(_project: str, location: str) -> Json:
-    """Take a build: refuse what Google would refuse at once, queue the rest."""
+    """Refuse a build that Google would refuse at once, carry any other out, and return it."""
     store, wanted = part(Store), body()
     check(wanted)
     source = _source(wanted)
     build_id = str(uuid.uuid4())
     builtin = {"PROJECT_ID": store.project, "BUILD_ID": build_id, "LOCATION": location}
-    build = substituted(wanted, {**builtin, "PROJECT_NUMBER": store.project_number}) | {
+    build = substituted(wanted, builtin) | {
         "id": build_id,
         "name": f"projects/{store.project_number}/locations/{location}/builds/{build_id}",
         "projectId": store.project,
-        "status": "QUEUED",
         "createTime": now(),
         "logUrl": f"https://console.cloud.google.com/cloud-build/builds/{build_id}",
-        "results": {},
     }
+    build = part(Builder).run(build, source)
     store.put("builds", build_id, build)
-    part(Builder).submit(build, source)
     return {"name": f"operations/build/{build_id}", "metadata": {"@type": METADATA, "build": build}}
 
 
-@api.get(BUILDS)
-def list_builds(**_: str) -> Json:
-    return {"builds": sorted(part(Store).all("builds"), key=_created, reverse=True)}
-
-
-def _created(build: Json) -> str:
-    return str(build["createTime"])
-
-
-@api.get(f"{BUILDS}/<build_id>")
-def get_build(build_id: str, **_: str) -> Json:
-    return existing("builds", build_id)
+add_documents(api, f"{BUILDS}/<name>", "builds", "builds")
 
 
 @logging.post("/v2/entries:list")
@@ -69,11 +58,10 @@ def list_log() -> Json:
     found = re.search(r'resource\.labels\.build_id="?([\w-]+)', body().get("filter", ""))
     if found is None:
         raise ApiError(501, f"The rehearsal has no log for {body().get('filter')!r}")
-    lines = part(Builder).log(found[1]).splitlines()
     resource = {"type": "build", "labels": {"build_id": found[1]}}
     entries = [
         {"textPayload": line, "insertId": str(number), "resource": resource, "timestamp": now()}
-        for number, line in enumerate(lines)
+        for number, line in enumerate(part(Builder).log(found[1]).read_text().splitlines())
     ]
     newest_first = "desc" in body().get("orderBy", "")
     return {"entries": entries[::-1] if newest_first else entries}
@@ -86,17 +74,12 @@ def check(build: Json) -> None:
         ApiError: 400 for what Cloud Build would refuse, 501 for what the rehearsal lacks.
     """
     _refuse_unknown(build, FIELDS, "build")
-    names = {step.get("id", "") for step in build.get("steps", [])}
-    for number, step in enumerate(build.get("steps", [])):
+    earlier = {"-"}
+    for number, step in enumerate(build["steps"]):
         _refuse_unknown(step, STEP_FIELDS, f"build.steps[{number}]")
-        earlier = {each.get("id", "") for each in build["steps"][:number]}
-        for name in step.get("waitFor", []):
-            if name != "-" and name not in earlier:
-                raise ApiError(
-                    400, f"build step #{number} depends on {name!r}, which is not before"
-                )
-    if not names or len(names) < len(build["steps"]):
-        raise ApiError(400, "invalid .steps field: there are none, or two of one id")
+        if later := set(step.get("waitFor", [])) - earlier:
+            raise ApiError(400, f"build step #{number} depends on {later}, which is not before")
+        earlier.add(step.get("id", ""))
     if build.get("options", {}).get("logging") != "CLOUD_LOGGING_ONLY":
         # Google demands it, or a bucket for the log, of a build with a service account.
         raise ApiError(400, "build.options.logging must be CLOUD_LOGGING_ONLY")
@@ -121,50 +104,37 @@ def _source(build: Json) -> bytes:
     where = "invalid build: could not resolve source"
     if f"serviceAccount:{email}" not in store.members(READ_OBJECTS, f"buckets/{bucket}"):
         raise ApiError(400, f"{where}: {email} does not have storage.objects.get access")
-    if (bucket, name) not in part(Objects).content:
+    kept = store.get("object-bytes", f"objects/{name}")
+    if kept is None:
         raise ApiError(400, f"{where}: No such object: {bucket}/{name}")
-    return part(Objects).content[bucket, name]
+    return base64.b64decode(kept["bytes"])
+
+
+class _Variables(Template):
+    """A text with Cloud Build's variables: ``$NAME``, ``${NAME}``, and ``$$`` for a dollar."""
+
+    idpattern = "[A-Z_][A-Z0-9_]*"
+    flags = re.NOFLAG
 
 
 def substituted(build: Json, builtin: Mapping[str, str]) -> Json:
-    """Return the build with ``$NAME`` and ``${NAME}`` replaced as Cloud Build replaces them.
+    """Return the build with its variables filled in.
 
     Raises:
-        ApiError: 400 for a key of the wrong form, one that is not used, or one not declared.
+        ApiError: 400 for a variable that is given and not used, or the other way round.
     """
     given: dict[str, str] = build.get("substitutions", {})
-    values, asked = {**given, **builtin}, set[str]()
-
-    def value(found: re.Match[str]) -> str:
-        if found[1]:
-            return "$"
-        asked.add(name := found[2] or found[3])
-        return values.get(name, "")
-
-    def fill(template: object) -> object:
-        if isinstance(template, str):
-            return VARIABLE.sub(value, template)
-        if isinstance(template, list):
-            return [fill(part) for part in template]
-        if isinstance(template, dict):
-            return {name: fill(part) for name, part in template.items()}
-        return template
-
-    filled = {name: fill(build[name]) for name in build if name != "substitutions"}
-    _refuse_mismatch(given, asked, asked - values.keys())
+    values = {**given, **builtin}
+    text = _Variables(json.dumps({name: build[name] for name in build if name != "substitutions"}))
+    used = set(text.get_identifiers())
+    if unused := sorted(given.keys() - used):
+        raise _mismatch(f"keys {unused} in the substitution data are not matched in the template")
+    if unknown := sorted(used - values.keys()):
+        raise _mismatch(f"keys {unknown} in the template are not matched in the substitution data")
+    quoted = {name: json.dumps(value)[1:-1] for name, value in values.items()}
+    filled: Json = json.loads(text.safe_substitute(quoted))
     return {**build, **filled}
 
 
-def _refuse_mismatch(given: Mapping[str, str], asked: set[str], unknown: set[str]) -> None:
-    words = [f'key "{name}" does not respect format "^_[A-Z0-9_]+$"' for name in given]
-    words = [text for name, text in zip(given, words, strict=True) if not USER_KEY.fullmatch(name)]
-    words += [
-        f'key "{name}" in the substitution data is not matched in the template'
-        for name in sorted(given.keys() - asked)
-    ]
-    words += [
-        f'key in the template "{name}" is not matched in the substitution data'
-        for name in sorted(unknown)
-    ]
-    if words:
-        raise ApiError(400, f"invalid value for 'build.substitutions': {'; '.join(words)}")
+def _mismatch(how: str) -> ApiError:
+    return ApiError(400, f"invalid value for 'build.substitutions': {how}")

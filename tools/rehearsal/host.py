@@ -1,43 +1,36 @@
-"""What a rehearsal needs of this machine: programs, processes, a registry, a copy of the code."""
+"""What a rehearsal needs of this machine: programs, processes, ports, a registry, the code."""
 
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools.rehearsal.instance import free_port
-
 LOOPBACK = "127.0.0.1"
+PORTS = range(16_000, 32_000)  # Linux gives connections those from 32768 on
 # Daemons are not on everybody's PATH.
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Any of these names, and where to get it.
 NEEDS: dict[tuple[str, ...], str] = {
-    ("docker",): "the package docker.io of Debian and Ubuntu, or docs.docker.com/engine/install",
+    ("docker",): "the package docker.io, or docker-cli where that is one of its own",
+    ("dockerd",): "the package docker.io of Debian and Ubuntu, or docs.docker.com/engine/install",
     ("docker-registry",): "the package docker-registry",
     ("gcloud",): "the Google Cloud CLI, cloud.google.com/sdk/docs/install (it is not in Debian)",
     ("git",): "the package git",
     ("curl",): "the package curl",
+    ("nginx",): "the package nginx",
     ("openssl",): "the package openssl",
+    CHROMIUM: "the package chromium",
 }
-BROWSER: dict[tuple[str, ...], str] = {CHROMIUM: "the package chromium"}
 START_S, STOP_S, POLL_S = 60.0, 30.0, 0.1
 SHOWN_LINES = 10
-# For the copy: the user's own name and settings are not read.
-ANONYMOUS = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "rehearsal",
-    "GIT_AUTHOR_EMAIL": "rehearsal@localhost",
-    "GIT_COMMITTER_NAME": "rehearsal",
-    "GIT_COMMITTER_EMAIL": "rehearsal@localhost",
-}
 
 
 class HostFailed(Exception):
@@ -50,11 +43,15 @@ def find(*names: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
 
-def missing(needs: Mapping[tuple[str, ...], str]) -> list[str]:
+def missing() -> list[str]:
     """Return a sentence for each program that is not installed."""
-    return [
-        f"{names[0]} is missing: {source}" for names, source in needs.items() if not find(*names)
-    ]
+    lacking = {names[0]: source for names, source in NEEDS.items() if not find(*names)}
+    return [f"{name} is missing: {source}" for name, source in lacking.items()]
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -80,8 +77,7 @@ def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Ite
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_S)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # and all that it started
+        _kill_group(process)  # and all that it started
         process.wait()
 
 
@@ -104,11 +100,21 @@ def listens(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, and that no outgoing connection is given meanwhile."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.choice(PORTS)  # noqa: S311  not a secret
+        with contextlib.suppress(OSError), socket.create_server((LOOPBACK, port)):
+            found.add(port)
+    return sorted(found)
+
+
 @contextlib.contextmanager
 def registry(folder: Path) -> Iterator[str]:
     """Run a registry of images until the end of the block; yield its host and port."""
     folder.mkdir(parents=True)
-    port = free_port()
+    (port,) = free_ports(1)
     images = {"filesystem": {"rootdirectory": str(folder / "images")}, "delete": {"enabled": True}}
     log = {"level": "warn", "accesslog": {"disabled": True}}
     http = {"addr": f"{LOOPBACK}:{port}"}
@@ -121,29 +127,17 @@ def registry(folder: Path) -> Iterator[str]:
 
 
 def copy_source(root: Path, copy: Path) -> None:
-    """Copy what git knows or would know of, as it is in the working tree, into a new repository.
+    """Copy what git knows or would know of, as it is in the working tree.
 
     Raises:
         HostFailed: the root is no git repository.
     """
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in listed.split("\0"):
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others"]
+    command += ["--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        raise HostFailed(f"git ls-files in {root}: {listed.stderr.strip()}")
+    for name in listed.stdout.split("\0"):
         if name and (root / name).is_file():  # a deleted file is listed until it is committed
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, copy / name, follow_symlinks=False)
-    _git(copy, "init", "--quiet")
-    _git(copy, "add", "--all")
-    _git(copy, "commit", "--quiet", "--no-verify", "--message=As it was when the rehearsal began")
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *words],
-        env={**os.environ, **ANONYMOUS},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise HostFailed(f"git {words[0]} in {folder}: {done.stderr.strip()}")
-    return done.stdout

@@ -1,4 +1,4 @@
-"""The steps of a rehearsal: each timed, each with a log, the first failure ends it."""
+"""The steps of a rehearsal: each timed, each with a log."""
 
 import subprocess
 import sys
@@ -23,23 +23,21 @@ class Step:
 
     Attributes:
         log: what the programs it ran have said.
-        notes: what it found, in words.
-        failure: why it failed; empty where it did not.
+        notes: what it found, in words, shown when it is over.
     """
 
     name: str
     log: Path
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
-    failure: str = ""
 
     def note(self, text: str) -> None:
-        """Keep a finding, and show it when the step is over."""
+        """Keep a finding."""
         self.notes.append(text)
 
 
 class Progress:
-    """The steps so far."""
+    """The steps so far; threads may share them."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -53,37 +51,26 @@ class Progress:
             StepFailed: it failed; all there is to say has been shown.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
-        step = Step(name, self._logs / f"{len(self.steps) + 1:02}-{name.replace(' ', '-')}.log")
+        step = Step(name, self._logs / f"{name.replace(' ', '-')}.log")
         self.steps.append(step)
-        say(f"{name} ... ", end="")
+        say(f"{name} ...")
         began = time.monotonic()
         try:
             yield step
         except (StepFailed, HostFailed, OSError, subprocess.SubprocessError) as exc:
-            _end(step, began, str(exc))
-            _show_log(step)
+            shown = f"The end of {step.log}:\n{_end_of(step.log)}" if step.log.exists() else ""
+            say(f"{name}: FAILED: {exc}\n{shown}")
             raise StepFailed(f"{name}: {exc}") from exc
-        except BaseException as exc:  # Ctrl-C, or a fault of ours, whose traceback comes
-            _end(step, began, type(exc).__name__)
-            raise
-        _end(step, began)
+        step.seconds = time.monotonic() - began
+        say("\n    ".join([f"{name}: {step.seconds:.1f} s", *step.notes]))
 
 
-def say(text: str, end: str = "\n") -> None:
-    """Show a line to the person who waits."""
-    print(text, end=end, file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """Show a text to the person who waits."""
+    sys.stderr.write(f"{text}\n")  # in one piece: several threads write
+    sys.stderr.flush()
 
 
-def _end(step: Step, began: float, failure: str = "") -> None:
-    step.seconds = time.monotonic() - began
-    step.failure = failure
-    say(f"{step.seconds:.1f} s{', FAILED' if failure else ''}")
-    for line in [*step.notes, *failure.splitlines()]:
-        say(f"    {line}")
-
-
-def _show_log(step: Step) -> None:
-    if step.log.exists():
-        say(f"The end of {step.log}:")
-        for line in step.log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]:
-            say(f"  | {line}")
+def _end_of(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+    return "\n".join(f"  | {line}" for line in lines)

@@ -8,27 +8,26 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tools.rehearsal import cloud_run, cloudbuild, resources, storage, tokens
-from tools.rehearsal.base_image import python_image
+from tools.rehearsal import cloud_run, cloudbuild, resources, tokens
 from tools.rehearsal.builder import Builder
-from tools.rehearsal.docker import Docker, Launcher, daemon
-from tools.rehearsal.front_door import FrontDoor
-from tools.rehearsal.host import copy_source, registry
-from tools.rehearsal.instance import Launcher as AnyLauncher
+from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, python_image
+from tools.rehearsal.front_door import front_door
+from tools.rehearsal.host import LOOPBACK, free_ports, registry
+from tools.rehearsal.instance import Launcher
 from tools.rehearsal.store import Store
 from tools.rehearsal.web import create_app
 
 PROJECT = "rehearsal"
-BLUEPRINTS = (*resources.BLUEPRINTS, storage.api, cloudbuild.api, cloudbuild.logging, cloud_run.api)
+REPOSITORY = "imgserve"  # the scripts' default
+BLUEPRINTS = (*resources.BLUEPRINTS, cloudbuild.api, cloudbuild.logging, cloud_run.api)
 # Each API that gcloud is sent to, and the path of its endpoint: storage has a version in it.
 ENDPOINTS = {blueprint.name: "" for blueprint in BLUEPRINTS} | {"storage": "storage/v1/"}
 # Another gcloud's settings must not reach ours, nor a person's own values the scripts.
-FOREIGN = ("CLOUDSDK_", "GOOGLE_", "GCLOUD_")
+FOREIGN = ("CLOUDSDK_", "DOCKER_", "GOOGLE_", "GCLOUD_")
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 SETTINGS = {
     *("REGION", "REPO_NAME", "MODELS", "MODEL_NAME", "PRECISION", "TAG", "PRIVATE", "YES"),
@@ -41,14 +40,12 @@ class Rehearsal:
     """Where everything is.
 
     Attributes:
-        source: the copy of the repository.
         registry: host and port.
         docker: the daemon that builds and runs.
         store: all that the stand-ins know.
         environ: what the scripts are to see.
     """
 
-    source: Path
     registry: str
     docker: Docker
     store: Store
@@ -57,79 +54,65 @@ class Rehearsal:
 
 @contextmanager
 def rehearsal(
-    folder: Path, root: Path, cache: Path, say: Callable[[str], None]
+    folder: Path, cache: Path, say: Callable[[str], None], *, is_measured: bool
 ) -> Iterator[Rehearsal]:
     """Have a cloud until the end of the block.
 
     Args:
         folder: an empty one.
-        root: of the repository.
         cache: what is kept for the next rehearsal.
         say: tells the person who waits.
+        is_measured: whether no build may use what another component's has made.
 
     Raises:
         HostFailed: something is missing or does not work.
     """
-    copy_source(root, folder / "source")
-    store, clean = Store(PROJECT), clean_environ()
+    store, (port,) = Store(PROJECT), free_ports(1)
     with (
-        daemon(folder / "docker", clean) as docker,
+        daemon(folder / "docker", clean_environ()) as docker,
         registry(folder / "registry") as address,
         python_image(docker, folder, cache, say),
-        _metadata_servers() as (known, metadata),
-        _builder(folder, store, docker, address) as builder,
         cloud(
-            folder, store, known, builder, Launcher(docker, store, metadata, folder / "run")
-        ) as port,
+            folder,
+            port,
+            store,
+            Builder(
+                folder / "builds",
+                store,
+                docker.environ,
+                address,
+                cache_from="" if is_measured else f"{address}/{PROJECT}/{REPOSITORY}/backend_v1",
+            ),
+            ContainerLauncher(docker, store, port, folder / "run"),
+        ),
     ):
         own = {"PROJECT_ID": PROJECT, "REGISTRY": address, "PAUSE_S": "1"}
         environ = {**docker.environ, **gcloud_environ(folder / "gcloud", port, store), **own}
-        yield Rehearsal(folder / "source", address, docker, store, environ)
-
-
-@contextmanager
-def _metadata_servers() -> Iterator[tuple[tokens.Tokens, tokens.MetadataServers]]:
-    known = tokens.Tokens()
-    servers = tokens.MetadataServers(known)
-    try:
-        yield known, servers
-    finally:
-        servers.close()
-
-
-@contextmanager
-def _builder(folder: Path, store: Store, docker: Docker, address: str) -> Iterator[Builder]:
-    builder = Builder(folder / "builds", store, docker.environ, address)
-    try:
-        yield builder
-    finally:
-        builder.stop()
-        if not docker.is_private:
-            docker.remove_images(address)
+        yield Rehearsal(address, docker, store, environ)
 
 
 @contextmanager
 def cloud(
-    folder: Path, store: Store, known: tokens.Tokens, builder: Builder, launch: AnyLauncher
-) -> Iterator[int]:
-    """Run the stand-ins until the end of the block; yield their port. Their containers end, too."""
-    door = FrontDoor(partial(tokens.entry_status, store, known))
-    run = cloud_run.CloudRun(store, door, launch)
-    parts = (store, known, builder, run, storage.Objects())
-    app = create_app((*BLUEPRINTS, tokens.oauth), parts)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    folder: Path, port: int, store: Store, builder: Builder, launch: Launcher
+) -> Iterator[None]:
+    """Run the stand-ins until the end of the block. Their builds and containers end, too."""
     log = logging.FileHandler(folder / "cloud.log")
     logging.getLogger().addHandler(log)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.port
-    finally:
-        server.shutdown()
-        server.server_close()
-        run.stop()
-        door.close()
-        logging.getLogger().removeHandler(log)
-        log.close()
+    with front_door(folder / "front_door", port) as addresses:
+        run = cloud_run.CloudRun(store, addresses, launch)
+        parts = (store, builder, addresses, run)
+        own = (cloud_run.entry, tokens.oauth, tokens.metadata)
+        app = create_app((*BLUEPRINTS, *own), parts)
+        server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Quiet)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            run.stop()
+            logging.getLogger().removeHandler(log)
+            log.close()
 
 
 class _Quiet(WSGIRequestHandler):
@@ -159,12 +142,13 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
         "CLOUDSDK_CONFIG": str(folder),
         "CLOUDSDK_CORE_PROJECT": store.project,
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_HTTP_TIMEOUT": "3600",  # a build is answered once it is over
         "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
         "CLOUDSDK_CORE_SHOW_STRUCTURED_LOGS": "never",
         "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
         "CLOUDSDK_SURVEY_DISABLE_PROMPTS": "true",
         "CLOUDSDK_PROXY_TYPE": "http",
-        "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
+        "CLOUDSDK_PROXY_ADDRESS": LOOPBACK,
         "CLOUDSDK_PROXY_PORT": str(port),
     }
     _sign_in(folder, store, clean_environ() | environ)

@@ -1,12 +1,14 @@
-"""What setup.sh makes, but for the bucket: APIs, repositories, accounts and secrets."""
+"""What setup.sh makes: APIs, repositories, accounts, secrets, and the bucket for source code."""
 
 import base64
+import json
 import re
 
 from flask import Blueprint, request
 
+from tools.rehearsal import web
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ENABLED, ApiError, body, finished, now, part
+from tools.rehearsal.web import ENABLED, ApiError, body, existing, finished, make, now, part
 
 projects = Blueprint("cloudresourcemanager", __name__)
 billing = Blueprint("cloudbilling", __name__)
@@ -14,155 +16,64 @@ services = Blueprint("serviceusage", __name__)
 repositories = Blueprint("artifactregistry", __name__)
 accounts = Blueprint("iam", __name__)
 secrets = Blueprint("secretmanager", __name__)
-BLUEPRINTS = (projects, billing, services, repositories, accounts, secrets)
+storage = Blueprint("storage", __name__)
+BLUEPRINTS = (projects, billing, services, repositories, accounts, secrets, storage)
 
-REPOSITORIES = "/v1/projects/<_project>/locations/<location>/repositories"
-ACCOUNTS = "/v1/projects/<_project>/serviceAccounts"
-SECRETS = "/v1/projects/<_project>/secrets"
+PROJECT = "/v1/projects/<_project>"
+SERVICES = f"{PROJECT}/services"
+REPOSITORIES = f"{PROJECT}/locations/<location>/repositories"
+ACCOUNTS = f"{PROJECT}/serviceAccounts"
+SECRETS = f"{PROJECT}/secrets"
+BUCKETS = "/storage/v1/b"
 REPOSITORY_TYPE = "google.devtools.artifactregistry.v1.Repository"
 READ_SECRETS = {"roles/secretmanager.secretAccessor"}
-# The form that Google asks for: 6 to 30 characters (IAM, "Create service accounts").
-ACCOUNT_ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+
+web.add_documents(services, f"{SERVICES}/<name>", ENABLED, "services")
+web.add_documents(storage, f"{BUCKETS}/<_bucket>/o/<path:name>", "objects", "items")
+for blueprint, collection, kind, listed in (
+    (repositories, REPOSITORIES, "repositories", "repositories"),
+    (accounts, ACCOUNTS, "accounts", "accounts"),
+    (secrets, SECRETS, "secrets", "secrets"),
+    (storage, BUCKETS, "buckets", "items"),
+):
+    web.add_documents(blueprint, f"{collection}/<name>", kind, listed)
+    web.add_policy(blueprint, f"{collection}/<name>", kind)
 
 
-def existing(kind: str, name: str) -> Json:
-    """Return a document.
-
-    Raises:
-        ApiError: 404, there is none of that name.
-    """
-    found = part(Store).get(kind, name)
-    if found is None:
-        raise ApiError(404, f"{kind}: {name!r} was not found.")
-    return found
+# --- the project and its APIs --------------------------------------------------------------------
 
 
-def make(kind: str, name: str, document: Json) -> Json:
-    """Keep a new document and return it.
-
-    Raises:
-        ApiError: 409, there is one of that name.
-    """
-    if part(Store).get(kind, name) is not None:
-        raise ApiError(409, f"{kind}: {name!r} already exists.")
-    part(Store).put(kind, name, document)
-    return document
-
-
-def add_resource(blueprint: Blueprint, rule: str, kind: str) -> None:
-    """Add what all resources have: they are listed, described and deleted, and have a policy.
-
-    Args:
-        blueprint: of their API.
-        rule: one resource's address, which ends in `/<name>`.
-        kind: under which the store keeps them; also the name of the list.
-    """
-
-    def delete(name: str, **_: str) -> Json:
-        existing(kind, name)
-        part(Store).delete(kind, name)
-        return finished({})
-
-    rules = blueprint.add_url_rule
-    rules(rule.removesuffix("/<name>"), f"list_{kind}", lambda **_: {kind: part(Store).all(kind)})
-    rules(rule, f"get_{kind}", lambda name, **_: existing(kind, name))
-    rules(rule, f"delete_{kind}", delete, methods=["DELETE"])
-    add_policy(blueprint, rule, kind)
-
-
-def add_policy(blueprint: Blueprint, rule: str, kind: str) -> None:
-    """Add the two requests by which a resource's policy is read and written."""
-
-    def get_policy(name: str, **_: str) -> Json:
-        existing(kind, name)
-        return part(Store).policy(f"{kind}/{name}")
-
-    def set_policy(name: str, **_: str) -> Json:
-        existing(kind, name)
-        return part(Store).set_policy(f"{kind}/{name}", body()["policy"])
-
-    rules = blueprint.add_url_rule
-    rules(f"{rule}:getIamPolicy", f"get_{kind}_policy", get_policy)
-    rules(f"{rule}:setIamPolicy", f"set_{kind}_policy", set_policy, methods=["POST"])
-
-
-# --- the project ---------------------------------------------------------------------------------
-
-
-@projects.get("/v1/projects/<_project>")
+@projects.get(PROJECT)
 def get_project(_project: str) -> Json:
     store = part(Store)
-    number = store.project_number
-    about = {"projectId": store.project, "projectNumber": number, "name": store.project}
+    about = {"projectId": store.project, "projectNumber": store.project_number}
     return {**about, "lifecycleState": "ACTIVE"}
 
 
-@projects.post("/v1/projects/<_project>:getIamPolicy")
+@projects.post(f"{PROJECT}:getIamPolicy")
 def get_project_policy(_project: str) -> Json:
     return part(Store).policy("project")
 
 
-@projects.post("/v1/projects/<_project>:setIamPolicy")
+@projects.post(f"{PROJECT}:setIamPolicy")
 def set_project_policy(_project: str) -> Json:
-    """Keep the project's policy; a service account that is new in it must exist."""
-    store, wanted = part(Store), body()["policy"]
-    new = _members(wanted) - _members(store.policy("project"))
-    for email in (member.removeprefix("serviceAccount:") for member in sorted(new)):
-        if store.get("accounts", email) is None:
-            raise ApiError(400, f"Service account {email} does not exist.")
-    return store.set_policy("project", wanted)
+    return part(Store).set_policy("project", body()["policy"])
 
 
-def _members(policy: Json) -> set[str]:
-    return {member for binding in policy.get("bindings", []) for member in binding["members"]}
-
-
-@billing.get("/v1/projects/<_project>/billingInfo")
+@billing.get(f"{PROJECT}/billingInfo")
 def billing_info(_project: str) -> Json:
     """Answer that billing is enabled; nothing is ever charged."""
     return {"projectId": part(Store).project, "billingEnabled": True}
 
 
-# --- APIs ----------------------------------------------------------------------------------------
-
-
-@services.post("/v1/projects/<_project>/services:batchEnable")
+@services.post(f"{SERVICES}:batchEnable")
 def enable_services(_project: str) -> Json:
     for name in body()["serviceIds"]:
         part(Store).put(ENABLED, name, {"config": {"name": name}, "state": "ENABLED"})
     return finished({}, "google.api.serviceusage.v1.BatchEnableServicesResponse")
 
 
-@services.get("/v1/projects/<_project>/services/<name>")
-def get_service(_project: str, name: str) -> Json:
-    disabled = {"config": {"name": name}, "state": "DISABLED"}
-    return part(Store).get(ENABLED, name) or disabled
-
-
-@services.post("/v1/projects/<_project>/services/<name>:enable")
-def enable_service(_project: str, name: str) -> Json:
-    part(Store).put(ENABLED, name, {"config": {"name": name}, "state": "ENABLED"})
-    return finished({}, "google.api.serviceusage.v1.EnableServiceResponse")
-
-
-@services.get("/v1/projects/<_project>/services")
-def list_services(_project: str) -> Json:
-    return {"services": part(Store).all(ENABLED)}
-
-
-@services.get("/v1/operations/<name>")
-def get_operation(name: str) -> Json:
-    """Answer that an operation is over: enabling takes no time here."""
-    return finished({}) | {"name": f"operations/{name}"}
-
-
-# --- repositories --------------------------------------------------------------------------------
-
-
-@repositories.get("/v1/projects/<project>/locations/<location>")
-def get_location(project: str, location: str) -> Json:
-    """Answer that the place exists: gcloud asks before it makes a repository."""
-    return {"name": f"projects/{project}/locations/{location}", "locationId": location}
+# --- repositories and accounts -------------------------------------------------------------------
 
 
 @repositories.post(REPOSITORIES)
@@ -174,24 +85,12 @@ def create_repository(_project: str, location: str) -> Json:
     return finished(made, REPOSITORY_TYPE)
 
 
-add_resource(repositories, f"{REPOSITORIES}/<name>", "repositories")
-
-
-# --- accounts ------------------------------------------------------------------------------------
-
-
 @accounts.post(ACCOUNTS)
 def create_account(_project: str) -> Json:
-    store, account_id = part(Store), body().get("accountId", "")
-    if not ACCOUNT_ID.fullmatch(account_id):
-        raise ApiError(400, f"The account ID {account_id!r} is not 6 to 30 letters and digits.")
-    email = store.account(account_id)
+    store = part(Store)
+    email = store.account(body()["accountId"])
     name = f"projects/{store.project}/serviceAccounts/{email}"
-    made = {"name": name, "projectId": store.project, "uniqueId": "1", "email": email}
-    return make("accounts", email, made | body().get("serviceAccount", {}))
-
-
-add_resource(accounts, f"{ACCOUNTS}/<name>", "accounts")
+    return make("accounts", email, {"name": name, "projectId": store.project, "email": email})
 
 
 # --- secrets -------------------------------------------------------------------------------------
@@ -206,42 +105,75 @@ def create_secret(_project: str) -> Json:
 
 @secrets.post(f"{SECRETS}/<name>:addVersion")
 def add_secret_version(_project: str, name: str) -> Json:
-    full, data = existing("secrets", name)["name"], body()["payload"]["data"]
-    kept = _values(part(Store), name)
-    # Clients send either alphabet of base64.
-    value = base64.b64decode(data.replace("-", "+").replace("_", "/")).decode()
-    part(Store).put("secret-values", f"secrets/{name}", {"values": [*kept, value]})
-    return {"name": f"{full}/versions/{len(kept) + 1}", "createTime": now(), "state": "ENABLED"}
-
-
-def secret_value(store: Store, name: str, version: str, email: str) -> str:
-    """Return a version's value for a service account.
-
-    Raises:
-        ApiError: 404, there is no such version; 403, the account may not read it.
-    """
-    values = _values(store, name)
-    number = len(values) if version == "latest" else int(version)
-    if not 0 < number <= len(values):
-        raise ApiError(404, f"Secret {name}/versions/{version} was not found")
-    if f"serviceAccount:{email}" not in store.members(READ_SECRETS, f"secrets/{name}"):
-        needed = "roles/secretmanager.secretAccessor"
-        raise ApiError(403, f"Permission denied on secret {name} for {email}: it needs {needed}")
-    return values[number - 1]
-
-
-def _values(store: Store, name: str) -> list[str]:
-    kept: Json = store.get("secret-values", f"secrets/{name}") or {"values": []}
-    return list(kept["values"])
-
-
-add_resource(secrets, f"{SECRETS}/<name>", "secrets")
+    """Keep a secret's value in place of the one before."""
+    data = base64.b64decode(body()["payload"]["data"], altchars=b"-_").decode()
+    part(Store).put("secret-values", f"secrets/{name}", {"latest": data})
+    return {"name": f"{existing('secrets', name)['name']}/versions/1", "state": "ENABLED"}
 
 
 @secrets.get(f"{SECRETS}/<name>/versions")
 def list_secret_versions(_project: str, name: str) -> Json:
     """Answer what is known of a secret's versions: gcloud asks before it deletes one."""
-    full, count = existing("secrets", name)["name"], len(_values(part(Store), name))
-    names = [f"{full}/versions/{number + 1}" for number in range(count)]
-    versions = [{"name": version, "state": "ENABLED"} for version in names]
-    return {"versions": versions, "totalSize": count}
+    full = existing("secrets", name)["name"]
+    return {"versions": [{"name": f"{full}/versions/1", "state": "ENABLED"}]}
+
+
+def secret_value(store: Store, name: str, email: str) -> str:
+    """Return a secret's latest value for a service account.
+
+    Raises:
+        ApiError: 404, there is none; 403, the account may not read it.
+    """
+    kept = store.get("secret-values", f"secrets/{name}")
+    if kept is None:
+        raise ApiError(404, f"Secret {name}/versions/latest was not found")
+    if f"serviceAccount:{email}" not in store.members(READ_SECRETS, f"secrets/{name}"):
+        needed = "roles/secretmanager.secretAccessor"
+        raise ApiError(403, f"Permission denied on secret {name} for {email}: it needs {needed}")
+    return str(kept["latest"])
+
+
+# --- the bucket ----------------------------------------------------------------------------------
+
+
+@storage.post(BUCKETS)
+def create_bucket() -> Json:
+    name = body()["name"]
+    return make("buckets", name, {**body(), "kind": "storage#bucket", "id": name})
+
+
+@storage.get(f"{BUCKETS}/<bucket>/storageLayout")
+def get_layout(bucket: str) -> Json:
+    """Answer that the bucket has no real folders: gcloud asks before it removes one."""
+    return {"bucket": bucket, "hierarchicalNamespace": {"enabled": False}}
+
+
+@storage.get(f"{BUCKETS}/<_bucket>/managedFolders")
+def list_folders(_bucket: str) -> Json:
+    return {"kind": "storage#managedFolders", "items": []}
+
+
+@storage.post("/upload/storage/v1/b/<bucket>/o")
+@storage.post("/resumable/upload/storage/v1/b/<bucket>/o")
+def upload(bucket: str) -> Json:
+    """Keep an object that comes in one request, as gcloud sends what has less than 5 MiB."""
+    existing("buckets", bucket)
+    if request.args.get("uploadType") != "multipart":
+        raise ApiError(501, "The rehearsal takes uploads in one piece: is the source over 5 MiB?")
+    metadata, data = multipart(request.content_type or "", request.get_data())
+    name = metadata.get("name") or request.args["name"]
+    known = {"kind": "storage#object", "bucket": bucket, "name": name, "generation": "1"}
+    part(Store).put("objects", name, {**metadata, **known, "size": str(len(data))})
+    part(Store).put("object-bytes", f"objects/{name}", {"bytes": base64.b64encode(data).decode()})
+    return existing("objects", name)
+
+
+def multipart(content_type: str, content: bytes) -> tuple[Json, bytes]:
+    """Return an object's metadata and bytes from a ``multipart/related`` body.
+
+    gcloud ends lines in LF and puts the boundary in single quotes: readers of mail trip over both.
+    """
+    boundary = content_type.partition("boundary=")[2].strip("'\"").encode()
+    _, metadata, data, _ = content.split(b"--" + boundary)
+    head, file = (re.split(rb"\r?\n\r?\n", piece, maxsplit=1)[1] for piece in (metadata, data))
+    return json.loads(head), re.sub(rb"\r?\n\Z", b"", file)

@@ -1,24 +1,27 @@
 """The whole rehearsal, in order: what is done, and what must be seen."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
 from imgserve.models.catalogue import entry
 from tools.rehearsal.asking import ask_page, asking, predicted
 from tools.rehearsal.progress import Step, StepFailed
-from tools.rehearsal.report import LIMIT_S, Build, Purpose, http
-from tools.rehearsal.stage import REGION, Stage
+from tools.rehearsal.report import LIMIT_S, Build, Purpose
+from tools.rehearsal.stage import Stage
 
 VERSIONS = {
     "v1": ("backend_v1", "frontend_v1"),
     "v2": ("backend_v2", "frontend_v2"),
     "v3": ("v3_backend", "v3_gateway", "v3_frontend"),
 }
+# What each version builds first: no two of them are on the same base image, so none is built twice.
+FIRST = {"v1": "backend_v1", "v2": "frontend_v2", "v3": "v3_gateway"}
 # The component whose code is changed and broken, its service, and the files.
 COMPONENT, SERVICE, APP = "backend_v1", "backend-v1", "backend_v1/app.py"
 CHANGED = (APP, "imgserve/backend/app.py")
@@ -29,23 +32,41 @@ FAULTS = {
     "fails its smoke test": ("", "app.view_functions['predict'] = lambda: 1 / 0\n"),
 }
 OK, FORBIDDEN = 200, 403
+# What the scripts make.
+MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services", "revisions")
 
 
-def play(stage: Stage, versions: Collection[str]) -> None:
-    """Do everything.
+def play(stages: Mapping[str, Stage], at_once: int) -> None:
+    """Do everything, each version on its own stage.
+
+    Args:
+        stages: by version.
+        at_once: how many versions are rolled out side by side.
 
     Raises:
         StepFailed: something is not as it should be.
     """
-    prepare(stage)
-    for version in versions:
-        roll_out(stage, version)
-        if version == "v1":
-            changed = next(build for build in reversed(stage.builds) if build.image == COMPONENT)
-            go_wrong_and_back(stage)
-            go_private(stage, changed.id)
-    read_deliverables(stage, versions)
-    tear_down(stage)
+    any_stage = next(iter(stages.values()))
+    prepare(any_stage)
+    together(build_first, stages, at_once)
+    together(roll_out, stages, at_once)
+    for version, stage in stages.items():
+        read_deliverables(stage, version)
+    tear_down(any_stage)
+
+
+def together(work: Callable[[Stage, str], None], stages: Mapping[str, Stage], at_once: int) -> None:
+    """Do the same for several versions; the first failure ends all of it."""
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = [pool.submit(work, stage, version) for version, stage in stages.items()]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for stage in stages.values():
+                stage.scripts.end()
+            raise
 
 
 # --- setup ---------------------------------------------------------------------------------------
@@ -54,7 +75,7 @@ def play(stage: Stage, versions: Collection[str]) -> None:
 def prepare(stage: Stage) -> None:
     """Set up a new project twice, of which the second time changes nothing; check it."""
     with stage.progress.step("check.sh of an empty project") as step:
-        step.note(stage.run_failing(step, "check.sh"))
+        stage.run_failing(step, "check.sh")
     with stage.progress.step("setup.sh") as step:
         stage.run(step, "setup.sh")
     with stage.progress.step("setup.sh again") as step:
@@ -70,19 +91,28 @@ def prepare(stage: Stage) -> None:
 # --- each version --------------------------------------------------------------------------------
 
 
+def build_first(stage: Stage, version: str) -> None:
+    """Build the component that a version builds first; one build is made twice."""
+    stage.build(FIRST[version])
+    if version == "v1":
+        change_code(stage)
+
+
 def roll_out(stage: Stage, version: str) -> None:
-    """Build and deploy a version, ask its backend and its page; one build is made twice."""
+    """Build what is not built yet, deploy a version, ask its backend and its page."""
     for component in VERSIONS[version]:
-        first, *_ = stage.build(component)
-        variables = {}
-        if component == COMPONENT:
-            change_code(stage, first)
-            variables["TAG"] = first.id
+        if component != FIRST[version]:
+            stage.build(component)
+        variables = {"TAG": stage.builds[0].id} if component == COMPONENT else {}
         with stage.progress.step(f"deploy {component}") as step:
             stage.deploy(step, component, **variables)
     with stage.progress.step(f"ask {version}") as step:
         _ask_backend(step, stage, version)
         _ask_page(step, stage, version)
+    if version == "v1":
+        changed = stage.builds[1].id
+        go_wrong_and_back(stage)
+        go_private(stage, changed)
 
 
 def _ask_backend(step: Step, stage: Stage, version: str) -> None:
@@ -100,8 +130,7 @@ def _ask_page(step: Step, stage: Stage, version: str) -> None:
     page_url = stage.urls[VERSIONS[version][-1]]
     for model in ["", *_models(stage, version)[1:2]]:
         title = entry(model).title if model else ""
-        assert stage.browser, "pages are asked by a browser"  # noqa: S101  for the type checker
-        said = ask_page(stage.browser, page_url, stage.picture(PICTURE), model, title)
+        said = ask_page(page_url, stage.picture(PICTURE), model, title)
         if ANSWER not in said:
             raise StepFailed(f"{page_url} says: {said}")
         step.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
@@ -111,26 +140,27 @@ def _models(stage: Stage, version: str) -> list[str]:
     """Return the ids of the models that there are to choose from, the default first."""
     if version == "v1":
         return []
-    with http() as session:
-        answer = session.get(f"{stage.urls[VERSIONS[version][-2]]}/models", timeout=LIMIT_S)
-    models: list[str] = answer.json()
+    url = f"{stage.urls[VERSIONS[version][-2]]}/models"
+    models: list[str] = requests.get(url, timeout=LIMIT_S).json()
     return models
 
 
 # --- a change of code ----------------------------------------------------------------------------
 
 
-def change_code(stage: Stage, first: Build) -> None:
+def change_code(stage: Stage) -> None:
     """Change two files, build again, and see that neither base nor models were made anew.
 
-    Nothing runs from the first build's images yet, so the second one pulls all it takes from them.
+    The second build is like one on another machine: it pulls all it takes from the first one.
     """
     for name in CHANGED:
-        with (stage.rehearsal.source / name).open("a", encoding="utf-8") as file:
+        with (stage.source / name).open("a", encoding="utf-8") as file:
             file.write("# A line that changes nothing but the file.\n")
-    (second,) = stage.build(COMPONENT, f"build {COMPONENT} after a change of code")
+    for name in (COMPONENT, "backend_base"):
+        stage.rehearsal.docker.forget(stage.image(name))
+    stage.build(COMPONENT, f"build {COMPONENT} after a change of code")
     with stage.progress.step("compare the two builds") as step:
-        compare(step, first, second)
+        compare(step, *stage.builds)
 
 
 def compare(step: Step, first: Build, second: Build) -> None:
@@ -146,18 +176,11 @@ def compare(step: Step, first: Build, second: Build) -> None:
         step.note(f"{purpose}: the same {len(first.layers[purpose])} layers")
     if _digests(first, "code") == _digests(second, "code"):
         raise StepFailed("the code that was changed is not in the image")
-    step.note(_in_words("all", first.seconds, second.seconds))
-    for name, seconds in first.steps.items():
-        step.note(_in_words(name, seconds, second.steps.get(name, 0.0)))
+    step.note(f"{first.seconds:.1f} s, then {second.seconds:.1f} s")
 
 
 def _digests(build: Build, purpose: Purpose) -> list[str]:
     return [layer.digest for layer in build.layers[purpose]]
-
-
-def _in_words(name: str, first: float, second: float) -> str:
-    ratio = f", {first / second:.1f} times as fast" if first > second >= 1 else ""
-    return f"{name}: {first:.1f} s, then {second:.1f} s{ratio}"
 
 
 # --- broken revisions ----------------------------------------------------------------------------
@@ -179,16 +202,14 @@ def go_wrong_and_back(stage: Stage) -> None:
 
 
 def _try_broken(stage: Stage, kind: str, fault: tuple[str, str], good: str) -> None:
-    app = stage.rehearsal.source / APP
+    app = stage.source / APP
     whole = app.read_text("utf-8")
     before, after = fault
     app.write_text(f"{before}{whole}{after}", "utf-8")
-    try:
-        stage.build(COMPONENT, f"build one that {kind}")
-    finally:
-        app.write_text(whole, "utf-8")
+    stage.build(COMPONENT, f"build one that {kind}")
+    app.write_text(whole, "utf-8")
     with stage.progress.step(f"deploy one that {kind}") as step, _all_along(step, stage):
-        step.note(stage.run_failing(step, f"deploy_{COMPONENT}.sh"))
+        stage.run_failing(step, f"deploy_{COMPONENT}.sh")
         _expect_serving(stage, good)
         step.note(f"{good} serves as before")
 
@@ -215,7 +236,7 @@ def go_private(stage: Stage, tag: str) -> None:
         _expect_without_token(step, stage, FORBIDDEN)
         _ask_page(step, stage, "v1")
     with stage.progress.step("deploys and rollback.sh of a private backend") as step:
-        step.note(stage.run_failing(step, f"deploy_{COMPONENT}.sh", TAG="no-such-build"))
+        stage.run_failing(step, f"deploy_{COMPONENT}.sh", TAG="no-such-build")
         _expect_without_token(step, stage, FORBIDDEN)
         stage.deploy(step, COMPONENT, TAG=tag)
         stage.run(step, "rollback.sh", COMPONENT)
@@ -227,8 +248,7 @@ def go_private(stage: Stage, tag: str) -> None:
 
 def _expect_without_token(step: Step, stage: Stage, status: int) -> None:
     url = f"{stage.urls[COMPONENT]}/hello"
-    with http() as session:
-        found = session.get(url, timeout=LIMIT_S).status_code
+    found = requests.get(url, timeout=LIMIT_S).status_code
     if found != status:
         raise StepFailed(f"{url} answered {found} to somebody without a token")
     step.note(f"{url} without a token: {found}")
@@ -237,51 +257,34 @@ def _expect_without_token(step: Step, stage: Stage, status: int) -> None:
 # --- the end -------------------------------------------------------------------------------------
 
 
-def read_deliverables(stage: Stage, versions: Collection[str]) -> None:
+def read_deliverables(stage: Stage, version: str) -> None:
     """See that deliverables.yaml has the ids and addresses of all that was rolled out."""
-    with stage.progress.step("read deliverables.yaml") as step:
-        services = yaml.safe_load(Path(stage.rehearsal.source, "deliverables.yaml").read_text())
-        sides = dict(pair for v in versions for pair in sides_of(services["services"][v], v))
-        # Of v3's backends, those of models that are not rehearsed were not rolled out.
-        ours = {
-            name: side
-            for name, side in sides.items()
-            if "back_ends." not in name or f"v3_backend_{name.split('.')[-1]}" in stage.urls
-        }
-        known = {build.id for build in stage.builds}, set(stage.urls.values())
-        for name, side in ours.items():
-            if side["build_id"] not in known[0] or side["service_url"] not in known[1]:
-                raise StepFailed(f"{name} is {side}")
-        if len(ours) != len(stage.urls):
-            raise StepFailed(f"it has {', '.join(ours)}, but {', '.join(stage.urls)} were made")
-        step.note(f"the ids and addresses of {', '.join(ours)}")
+    with stage.progress.step(f"read deliverables.yaml of {version}") as step:
+        services = yaml.safe_load((stage.source / "deliverables.yaml").read_text())["services"]
+        newest = {build.image: build.id for build in stage.builds}
+        expected = {*newest.values(), *stage.urls.values()}
+        if (found := set(values_of(services[version])) - {""}) != expected:
+            raise StepFailed(f"it has {found}, not {expected}")
+        step.note(f"the ids and addresses of {', '.join(stage.urls)}")
 
 
-def sides_of(version: dict[str, Any], name: str) -> list[tuple[str, dict[str, str]]]:
-    """Return what a version is made of, by names like v1.back_end and v3.back_ends.vgg16."""
-    if "build_id" in version:
-        return [(name, version)]
-    return [pair for side, value in version.items() for pair in sides_of(value, f"{name}.{side}")]
+def values_of(entry: Any) -> list[str]:
+    """Return all values in a part of deliverables.yaml."""
+    if isinstance(entry, dict):
+        return [value for inner in entry.values() for value in values_of(inner)]
+    return [entry]
 
 
 def tear_down(stage: Stage) -> None:
     """Delete everything, and see that nothing is left."""
     with stage.progress.step("teardown.sh") as step:
         stage.run(step, "teardown.sh", YES="1")
-        listed = {
-            "repository": ("artifacts", "repositories", "list", f"--location={REGION}"),
-            "bucket": ("storage", "buckets", "list"),
-            "account": ("iam", "service-accounts", "list"),
-            "secret": ("secrets", "list"),
-            "service": ("run", "services", "list", f"--region={REGION}"),
-        }
-        if remains := {
-            kind: left for kind, words in listed.items() if (left := stage.gcloud(*words))
-        }:
+        store, docker = stage.rehearsal.store, stage.rehearsal.docker
+        if remains := {kind: left for kind in MADE if (left := store.all(kind))}:
             raise StepFailed(f"it left {remains}")
         end = time.monotonic() + LIMIT_S  # containers have ten seconds to end
-        while running := stage.rehearsal.docker.containers():
+        while running := docker.run("ps", "--all", "--quiet"):
             if time.monotonic() > end:
                 raise StepFailed(f"containers still run: {running}")
             time.sleep(0.5)
-        step.note("no service, container, repository, bucket, account or secret is left")
+        step.note(f"no containers are left, nor {', '.join(MADE)}")

@@ -1,10 +1,8 @@
 """The stand-ins' memory: JSON documents by kind and name, and who may do what with them."""
 
 import copy
-import hashlib
 import json
 import threading
-from collections.abc import Callable
 from typing import Any
 
 Json = dict[str, Any]
@@ -16,10 +14,10 @@ ETAG = "BwAAAAAAAAA="  # gcloud wants one and has no more than one caller to pro
 class Store:
     """Documents of one project; threads may share them, and nobody holds the stored object."""
 
+    project_number = "100000000001"
+
     def __init__(self, project: str) -> None:
         self.project = project
-        digest = hashlib.sha256(project.encode()).digest()
-        self.project_number = str(10**11 + int.from_bytes(digest[:8]) % (9 * 10**11))
         self.operator = self.account("operator")  # whom gcloud works as
         self._lock = threading.RLock()
         self._documents: dict[tuple[str, str], Json] = {}
@@ -40,30 +38,18 @@ class Store:
         with self._lock:
             self._documents[kind, name] = copy.deepcopy(value)
 
-    def update(self, kind: str, name: str, change: Callable[[Json], None]) -> None:
-        """Change the document as one act, if it is there."""
-        with self._lock:
-            if (kind, name) in self._documents:
-                change(self._documents[kind, name])
-
     def delete(self, kind: str, name: str) -> None:
         """Remove the document and what is kept about it by the name `<kind>/<name>`."""
         with self._lock:
-            about = {
-                (found, named) for found, named in self._documents if named == f"{kind}/{name}"
-            }
-            for key in about | {(kind, name)}:
-                self._documents.pop(key, None)
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of this kind's documents, in order."""
-        with self._lock:
-            return sorted(name for found, name in self._documents if found == kind)
+            for key in list(self._documents):
+                if key == (kind, name) or key[1] == f"{kind}/{name}":
+                    del self._documents[key]
 
     def all(self, kind: str) -> list[Json]:
         """Return copies of this kind's documents, in the order of their names."""
         with self._lock:
-            return [copy.deepcopy(self._documents[kind, name]) for name in self.names(kind)]
+            found = sorted(name for of, name in self._documents if of == kind)
+            return [copy.deepcopy(self._documents[kind, name]) for name in found]
 
     def snapshot(self) -> dict[str, str]:
         """Return everything that is known, as text, to compare or to read."""

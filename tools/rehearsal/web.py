@@ -1,7 +1,7 @@
 """How the stand-ins answer: one app for all of Google's hosts, errors in Google's form."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,15 +12,6 @@ from tools.rehearsal.store import Json, Store
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Google's canonical codes, by HTTP status (google/rpc/code.proto).
-STATUS_NAMES = {
-    400: "INVALID_ARGUMENT",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ALREADY_EXISTS",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-}
 # The APIs that a new project has not enabled and whose calls Google then refuses.
 ASKED_FIRST = {"artifactregistry", "cloudbuild", "iam", "run", "secretmanager"}
 ENABLED = "enabled-apis"
@@ -36,8 +27,7 @@ class ApiError(Exception):
 
     def answer(self) -> tuple[Json, int]:
         """Return the error as gcloud reads it."""
-        error = {"code": self.code, "message": str(self), "status": STATUS_NAMES[self.code]}
-        return {"error": error}, self.code
+        return {"error": {"code": self.code, "message": str(self)}}, self.code
 
 
 def body() -> Json:
@@ -64,15 +54,101 @@ def part(kind: type[Part]) -> Part:
     return found
 
 
+# --- documents -----------------------------------------------------------------------------------
+
+
+def existing(kind: str, name: str) -> Json:
+    """Return a document.
+
+    Raises:
+        ApiError: 404, there is none of that name.
+    """
+    found = part(Store).get(kind, name)
+    if found is None:
+        raise ApiError(404, f"{kind}: {name!r} was not found.")
+    return found
+
+
+def make(kind: str, name: str, document: Json) -> Json:
+    """Keep a new document and return it.
+
+    Raises:
+        ApiError: 409, there is one of that name.
+    """
+    if part(Store).get(kind, name) is not None:
+        raise ApiError(409, f"{kind}: {name!r} already exists.")
+    part(Store).put(kind, name, document)
+    return document
+
+
+def add_documents(
+    blueprint: Blueprint,
+    rule: str,
+    kind: str,
+    listed: str,
+    after_delete: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Add the requests by which documents are listed (all, or by labels), read and deleted.
+
+    Args:
+        blueprint: of their API.
+        rule: one document's address, which ends in `<name>`.
+        kind: under which the store keeps them.
+        listed: what their list is called in an answer.
+        after_delete: told the name of one that was deleted.
+    """
+
+    def listing(**_: str) -> Json:
+        terms = request.args.get("labelSelector", "").split(",")  # name = value, name = value
+        labels = dict(term.replace(" ", "").split("=", 1) for term in terms if term)
+        found = part(Store).all(kind)
+        if labels:
+            found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
+        return {listed: found, "metadata": {}}  # gcloud looks there for more revisions
+
+    def delete(name: str, **_: str) -> Json:
+        existing(kind, name)
+        part(Store).delete(kind, name)
+        after_delete(name)
+        return finished({})
+
+    rules = blueprint.add_url_rule
+    rules(rule[: rule.rindex("/")], f"list_{kind}", listing)
+    rules(rule, f"delete_{kind}", delete, methods=["DELETE"])
+    rules(rule, f"get_{kind}", lambda name, **_: existing(kind, name))
+
+
+def add_policy(blueprint: Blueprint, rule: str, kind: str) -> None:
+    """Add the two requests by which a document's policy is read and written."""
+
+    def get_policy(name: str, **_: str) -> Json:
+        existing(kind, name)
+        return part(Store).policy(f"{kind}/{name}")
+
+    def set_policy(name: str, **_: str) -> Json:
+        existing(kind, name)
+        return part(Store).set_policy(f"{kind}/{name}", body().get("policy") or body())
+
+    rules = blueprint.add_url_rule
+    if kind == "buckets":
+        rules(f"{rule}/iam", f"get_{kind}_policy", get_policy)
+        rules(f"{rule}/iam", f"set_{kind}_policy", set_policy, methods=["PUT"])
+    else:
+        rules(f"{rule}:getIamPolicy", f"get_{kind}_policy", get_policy, methods=["GET", "POST"])
+        rules(f"{rule}:setIamPolicy", f"set_{kind}_policy", set_policy, methods=["POST"])
+
+
+# --- the app -------------------------------------------------------------------------------------
+
+
 def create_app(blueprints: Iterable[Blueprint], parts: Iterable[object]) -> Flask:
     """Return the app that answers every host: `run.test/v1/...` is its path `/run/v1/...`."""
     app = Flask("rehearsal")
-    app.extensions.update({type(each).__name__: each for each in parts})
+    app.extensions.update({type(one).__name__: one for one in parts})
     app.before_request(_refuse_project)
     app.register_error_handler(ApiError, ApiError.answer)
     app.register_error_handler(404, _unknown)
     app.register_error_handler(405, _unknown)
-    app.register_error_handler(Exception, _broken)
     for blueprint in blueprints:
         app.register_blueprint(blueprint, url_prefix=f"/{blueprint.name}")
     app.wsgi_app = _by_host(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's documented way
@@ -81,7 +157,7 @@ def create_app(blueprints: Iterable[Blueprint], parts: Iterable[object]) -> Flas
 
 def _by_host(app: "WSGIApplication") -> "WSGIApplication":
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        label = environ.get("HTTP_HOST", "").partition(".")[0]
+        label = environ.get("HTTP_HOST", "").partition(".test")[0].rpartition(".")[2]
         api = label.rpartition("-")[2]  # "us-central1-run" is Cloud Run of one region
         environ["PATH_INFO"] = f"/{api}{environ['PATH_INFO']}"
         return app(environ, start_response)
@@ -110,9 +186,3 @@ def _unknown(_: Exception) -> tuple[Json, int]:
     message = f"The rehearsal does not answer {request.method} {request.host}: {request.path}"
     current_app.logger.warning(message)
     return ApiError(501, message).answer()
-
-
-def _broken(error: Exception) -> tuple[Json, int]:
-    where = f"{request.method} {request.path}"
-    current_app.logger.error(where, exc_info=error)
-    return ApiError(500, f"The rehearsal failed at {where}: {error}").answer()

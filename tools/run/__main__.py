@@ -20,19 +20,14 @@ SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"
 
 def announcement(settings: RunSettings, models: Sequence[str]) -> str:
     """Return where the page is, and a command that sends the first of these models a picture."""
+    predict = contract.MODEL_PREDICT.format(model=models[0])
+    asked = url(settings.backend_port) + (contract.PREDICT if settings.version == "v1" else predict)
     lines = [f"  page     {url(settings.frontend_port)}"]
     if settings.has_gateway:
+        asked = url(settings.gateway_port) + predict
         lines.append(f"  gateway  {url(settings.gateway_port)}{contract.MODELS}")
-    upload = shlex.quote(f"{contract.IMAGE_FIELD}=@{SAMPLE}")
-    lines.append(f"  curl     curl -F {upload} {_predict_url(settings, models[0])}")
+    lines.append(f"  curl     curl -F {shlex.quote(f'{contract.IMAGE_FIELD}=@{SAMPLE}')} {asked}")
     return "\n".join([*lines, "Ctrl-C stops everything.\n"])
-
-
-def _predict_url(settings: RunSettings, model: str) -> str:
-    if settings.version == "v1":
-        return url(settings.backend_port) + contract.PREDICT
-    port = settings.gateway_port if settings.has_gateway else settings.backend_port
-    return url(port) + contract.MODEL_PREDICT.format(model=model)
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -44,7 +39,7 @@ def main(environ: Mapping[str, str]) -> int:
     except ImgserveError as exc:
         say(str(exc))
         return 2
-    if complaint := port_complaint(settings, environ):
+    if complaint := port_complaint(settings):
         say(complaint)
         return 2
     return supervise(services(settings, environ), ROOT, partial(announcement, settings))

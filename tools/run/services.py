@@ -18,11 +18,10 @@ def services(settings: RunSettings, environ: Environ) -> list[Service]:
         page = _frontend(settings, {**environ, "API_GATEWAY": url(settings.gateway_port)})
         return [*_backend_per_model(settings, environ), _gateway(settings, environ), page]
     named = environ.get("MODEL_NAME", "")
+    models: tuple[str, ...] = (named or EMBEDDED[0],)
+    choice = {"MODEL_NAME": models[0]}
     if settings.version == "v2":
         models, choice = choices(settings.models, named), {"MODELS": ",".join(settings.models)}
-    else:
-        models = (named or EMBEDDED[0],)
-        choice = {"MODEL_NAME": models[0]}
     app = f"backend_{settings.version}.app:app"
     backend = _backend("backend", app, settings.backend_port, {**environ, **choice}, models)
     return [backend, _frontend(settings, {**environ, "SERVING_URL": url(settings.backend_port)})]
@@ -55,24 +54,22 @@ def _backend_per_model(settings: RunSettings, environ: Environ) -> list[Service]
 
 def _gateway(settings: RunSettings, environ: Environ) -> Service:
     ports = enumerate(settings.models, start=settings.backend_port)
-    backends = ",".join(f"{model}={url(port)}" for port, model in ports)
-    # The page sends no key, and a variable of this name may be meant for something else.
-    passed_on = {name: value for name, value in environ.items() if name != "API_KEY"}
-    address = {"HOST": LOOPBACK, "PORT": str(settings.gateway_port)}
+    own = {"HOST": LOOPBACK, "PORT": str(settings.gateway_port)}
+    own["BACKENDS"] = ",".join(f"{model}={url(port)}" for port, model in ports)
+    own["API_KEY"] = ""  # the page sends none, and the variable may be meant for something else
     return Service(
         name="gateway",
         command=(sys.executable, "-m", "v3.gateway", "serve"),
-        environ={**passed_on, **address, "BACKENDS": backends},
+        environ={**environ, **own},
         ready_url=url(settings.gateway_port) + contract.READY,
     )
 
 
 def _frontend(settings: RunSettings, environ: Environ) -> Service:
     folder = "v3/frontend" if settings.has_gateway else f"frontend_{settings.version}"
-    address = {"HOST": LOOPBACK, "PORT": str(settings.frontend_port)}
     return Service(
         name="frontend",
         command=(sys.executable, "-m", "imgserve.frontend", f"{folder}/app.py"),
-        environ={**environ, **address},
+        environ={**environ, "HOST": LOOPBACK, "PORT": str(settings.frontend_port)},
         ready_url=f"{url(settings.frontend_port)}/_stcore/health",
     )

@@ -1,7 +1,7 @@
 """Run several services side by side: show their output, see them ready, end them all together.
 
 Each service is a process group of its own. Whatever ends the run, Ctrl-C, SIGTERM, a closed
-terminal or a service that the others need, every group is told to stop and, if it does not, killed.
+terminal or a service that ends, every group is told to stop and, if it does not, killed.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,8 @@ from imgserve.errors import ModelUnavailable
 STOP_TIMEOUT_S = 12.0  # a backend finishes the requests it has within 10 s
 ANSWER_TIMEOUT_S = 2  # a backend answers at once, but may share the machine with what loads models
 POLL_S = 0.25
-REMIND_S = 10.0
+OUTPUT_POLL_S = 0.05
+READ_BYTES = 2**20  # of a service's output at once; no line is longer
 USER_AGENT = "imgserve-run"
 
 
@@ -34,11 +36,8 @@ class Service:
 
     Attributes:
         name: shown before each line of its output.
-        command: the program and its arguments.
-        environ: all of its environment.
         ready_url: answers 200 once it can be used, or why its first model cannot be loaded.
-        models: those that answer there, the default first. If a service with models ends, the rest
-            goes on as long as there are other models; if one without ends, the run does too.
+        models: those that answer there, the default first.
     """
 
     name: str
@@ -52,25 +51,24 @@ class Child:
     """A running service; its output is shown line by line under its name.
 
     Attributes:
-        ready: whether it can be used.
         absent: why its first model cannot be loaded; empty while it can.
     """
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
-        self.ready = False
         self.absent = ""
+        # No pipe: were this process killed, whoever writes on stopping would fail, and not stop.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as this process
         self.process = subprocess.Popen(
             service.command,
             cwd=folder,
             env={**service.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
+        self._is_ready = self._has_ended = False
         self._http = requests.Session()
         self._http.headers["User-Agent"] = USER_AGENT
         self._http.trust_env = False  # a proxy has no business on the way to this machine
@@ -78,9 +76,16 @@ class Child:
         self._output.start()
 
     def _show_output(self) -> None:
-        for line in self.process.stdout or ():
-            if (shown := readable(line.rstrip())) is not None:
-                say(f"{self.service.name:8} | {shown}")
+        position, has_ended = 0, False
+        while not has_ended:
+            time.sleep(OUTPUT_POLL_S)
+            has_ended = self._has_ended
+            new = os.pread(self._log.fileno(), READ_BYTES, position)
+            end = len(new) if has_ended else new.rfind(b"\n") + 1
+            position += end
+            for line in new[:end].decode(errors="replace").splitlines():
+                if (shown := readable(line)) is not None:
+                    say(f"{self.service.name:8} | {shown}")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -89,43 +94,41 @@ class Child:
 
     def is_settled(self) -> bool:
         """Return whether the service can be used or never will; then it is not asked again."""
-        if not self.ready and not self.absent:
-            with contextlib.suppress(requests.RequestException):
+        if not self._is_ready and not self.absent:
+            with contextlib.suppress(requests.RequestException, msgspec.MsgspecError):
                 answer = self._http.get(self.service.ready_url, timeout=ANSWER_TIMEOUT_S)
-                self.ready = answer.ok
-                self.absent = _why_absent(answer)
-        return self.ready or bool(self.absent)
+                self._is_ready = answer.ok
+                problem = msgspec.json.decode(answer.content, type=Problem)
+                if problem.type.endswith(f":{ModelUnavailable.slug}"):
+                    self.absent = problem.detail
+        return self._is_ready or bool(self.absent)
+
+    def stop(self, limit_s: float) -> None:
+        """Wait until it has ended, kill it where it takes too long, and what it left behind."""
+        try:
+            self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            say(f"{self.service.name} does not stop: killing it")
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+        self._has_ended = True
+        self._output.join()
 
     def signal(self, number: int) -> None:
         """Send a signal to all processes of the service, if any are left."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS
             os.killpg(self.process.pid, number)
 
-    def clear_up(self) -> None:
-        """End what the service left behind and wait until its last line is shown."""
-        self.signal(signal.SIGKILL)
-        self.process.wait()
-        self._output.join(timeout=1)
-
-
-def _why_absent(answer: requests.Response) -> str:
-    """Return why a model cannot be loaded; nothing while it is loading, or ready."""
-    try:
-        problem = msgspec.json.decode(answer.content, type=Problem)
-    except msgspec.MsgspecError:
-        return ""
-    return problem.detail if problem.type.endswith(f":{ModelUnavailable.slug}") else ""
-
 
 def supervise(
     services: Sequence[Service], folder: Path, announcement: Callable[[Sequence[str]], str]
 ) -> int:
-    """Run services in a folder until told to stop, or until what is left is of no use.
+    """Run services in a folder until told to stop, or until one ends.
 
     Args:
         services: what to run.
         folder: where.
-        announcement: given the models that answer, what to say once no service is waited for.
+        announcement: given the models that answer, what to say once all services are ready.
 
     Returns:
         The exit status: 0 when told to stop.
@@ -134,21 +137,25 @@ def supervise(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # No lock, such as an Event has: the next signal may interrupt this very handler.
         signal.signal(number, lambda number, _: received.append(number))
-    progress = Progress(announcement)
+    announced = False
     with running(services, folder) as children:
         while not received:
-            waiting = [child.service.name for child in children if not child.is_settled()]
-            if reason := _reason_to_stop(children):
+            settled = [child.is_settled() for child in children]
+            models = [model for child in children for model in child.models]
+            absent = [child.absent for child in children if child.absent]
+            if reason := _reason_to_stop(children, models, absent):
                 say(f"{reason}: stopping the rest")
                 return 1
-            progress.show(children, waiting)
+            if all(settled) and not announced:
+                announced = True
+                say("\n".join(["", *absent, announcement(models)]))
             time.sleep(POLL_S)
     return 0
 
 
 @contextlib.contextmanager
 def running(services: Sequence[Service], folder: Path) -> Iterator[list[Child]]:
-    """Run services until the end of the block; those taken from the list have ended before."""
+    """Run services until the end of the block; then all of them end."""
     children: list[Child] = []
     try:
         for service in services:
@@ -157,65 +164,22 @@ def running(services: Sequence[Service], folder: Path) -> Iterator[list[Child]]:
         yield children
     finally:
         say("stopping")
-        _stop(children)
+        for child in children:
+            child.signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for child in children:
+            child.stop(max(0.0, deadline - time.monotonic()))
 
 
-def _stop(children: Sequence[Child]) -> None:
-    """End all processes of all services, by force those that have not ended in time."""
-    deadline = time.monotonic() + STOP_TIMEOUT_S
+def _reason_to_stop(children: Sequence[Child], models: list[str], absent: list[str]) -> str:
+    """Return why the services are of no use any more; nothing while they are."""
     for child in children:
-        child.signal(signal.SIGTERM)
-    for child in children:
-        try:
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            say(f"{child.service.name} does not stop: killing it")
-        child.clear_up()
-
-
-def _reason_to_stop(children: list[Child]) -> str:
-    """Take out what ended by itself; return why the rest is of no use, if that is so."""
-    for gone in [child for child in children if child.process.poll() is not None]:
-        children.remove(gone)
-        gone.clear_up()
-        news = f"{gone.service.name} ended by itself ({_how_ended(gone.process.returncode)})"
-        if not gone.service.models or not _models(children):
-            return news
-        say(f"{news}: the rest goes on without it")
-    absent = [child.absent for child in children if child.absent]
-    if absent and not _models(children):
+        if (code := child.process.poll()) is not None:
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+            return f"{child.service.name} ended by itself ({how})"
+    if absent and not models:
         return "\n".join(["", *absent, "there is no other model to answer"])
     return ""
-
-
-def _models(children: Sequence[Child]) -> list[str]:
-    return [model for child in children for model in child.models]
-
-
-def _how_ended(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-
-
-class Progress:
-    """Says once that no service is waited for, and until then now and then which are."""
-
-    def __init__(self, announcement: Callable[[Sequence[str]], str]) -> None:
-        self._announcement = announcement
-        self._announced = False
-        self._started = self._reminded = time.monotonic()
-
-    def show(self, children: Sequence[Child], waiting: Sequence[str]) -> None:
-        """Say what is new, given the names of those that are waited for."""
-        now = time.monotonic()
-        if not waiting and not self._announced:
-            self._announced = True
-            say(f"\nReady after {now - self._started:.0f} s.")
-            for reason in [child.absent for child in children if child.absent]:
-                say(reason)
-            say(self._announcement(_models(children)))
-        elif waiting and not self._announced and now - self._reminded >= REMIND_S:
-            self._reminded = now
-            say(f"waiting for {' and '.join(waiting)} ({now - self._started:.0f} s)")
 
 
 def say(text: str) -> None:

@@ -29,7 +29,7 @@ def fetched(url: str) -> bytes:
 def _ours(model: str, weights: Path, threads: int) -> Classify:
     from tools.benchmarks import models  # here, as torch below: each engine brings only its own
 
-    loaded = models.load(model, models.FP32, threads, weights / "compiled")
+    loaded = models.load(model, models.FP32, threads, weights)
     return lambda pictures: [models.category(loaded, data) for data in pictures]
 
 
