@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.services.test_supervisor import is_alive
+from tests.unit.waiting import wait_until
 from tools.rehearsal.host import NEEDS
 
 
@@ -37,12 +40,6 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_help_says_what_can_be_rehearsed(root: Path) -> None:
-    status, printed, _ = run(root, "-h")
-    assert status == 0
-    assert "v1, v2 or v3 (default: all)" in printed
-
-
 def test_an_unknown_version_is_refused(root: Path) -> None:
     status, _, said = run(root, "v4")
     assert status == 2
@@ -68,18 +65,27 @@ def test_without_gcloud_it_says_so_and_does_nothing(root: Path, tmp_path: Path) 
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("_", range(3))
-def test_signals_at_once_end_it_and_leave_nothing(
-    root: Path, programs: Path, tmp_path: Path, _: int
+STUBBORN = """\
+#!/bin/sh
+trap 'sleep 1; exit' TERM
+echo $$ >"$0.pid"
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.3])
+def test_two_signals_end_it_and_leave_nothing(
+    root: Path, programs: Path, tmp_path: Path, pause_s: float
 ) -> None:
-    """Here the daemon never answers."""
-    (programs / "dockerd").write_text("#!/bin/sh\necho begun >&2\nexec sleep 60\n")
+    """Here the daemon never answers, and takes a while to end."""
+    (programs / "dockerd").write_text(STUBBORN)
     path = f"{programs}:{os.environ['PATH']}"
     process = start(root, "v1", PATH=path, TMPDIR=str(tmp_path))
-    while not list(tmp_path.glob("rehearsal-*/docker/dockerd.log")):
-        assert process.poll() is None
-    for _again in range(2):
-        process.send_signal(signal.SIGTERM)
+    wait_until((programs / "dockerd.pid").exists)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(pause_s)
+    process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "\nInterrupted.\n")
     assert list(tmp_path.iterdir()) == [programs]
+    assert not is_alive(int((programs / "dockerd.pid").read_text()))
