@@ -14,7 +14,14 @@ from imgserve.frontend.comparison import (
     offer_another_try,
     show_comparison,
 )
-from imgserve.frontend.messages import Failure, answer_sentence, duration, percent, plain
+from imgserve.frontend.messages import (
+    INCOMPLETE,
+    Failure,
+    answer_sentence,
+    duration,
+    percent,
+    plain,
+)
 from imgserve.frontend.model_list import Status, expire_models
 from imgserve.frontend.model_picker import Choice, models_to_ask
 from imgserve.frontend.predict import Answered, Patience, explained, predict
@@ -22,8 +29,6 @@ from imgserve.frontend.session import Batch, Question, current_question
 
 LOOKING = "Looking at the picture …"
 WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
-
-INCOMPLETE = "The end of this picture's file is missing. The answer is about the part above."
 
 Outcome = Answered | Comparison | Table | Failure
 

@@ -38,7 +38,12 @@ class Row:
     model: str = ""
     milliseconds: int | None = None
     problem: str = ""
+    incomplete: bool = False
     thumbnail: str | None = None
+
+    def words(self) -> str:
+        """Return what the table says of it."""
+        return self.answer + " (incomplete)" * self.incomplete or f"⚠ {self.problem}"
 
     @classmethod
     def of(cls, url: str, outcome: Answered | Failure) -> Self:
@@ -52,6 +57,7 @@ class Row:
             probability=best.probability,
             model=outcome.answer.model,
             milliseconds=round(outcome.round_trip_ms),
+            incomplete=outcome.answer.incomplete,
             thumbnail=outcome.thumbnail,
         )
 
@@ -134,7 +140,7 @@ def show_table(table: Table) -> None:
     count, failed = len(table.rows), table.failed
     st.subheader(f"{count - failed} of {count} pictures classified", anchor=False)
     st.dataframe(
-        [{**asdict(row), "answer": row.answer or f"⚠ {row.problem}"} for row in table.rows],
+        [{**asdict(row), "answer": row.words()} for row in table.rows],
         hide_index=True,
         row_height=48,
         placeholder="",

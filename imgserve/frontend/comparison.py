@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError
 from imgserve.frontend.client import BackendClient, retry_while_waking
-from imgserve.frontend.messages import Failure, duration, joined, percent, plain
+from imgserve.frontend.messages import INCOMPLETE, Failure, duration, joined, percent, plain
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered, explained, predict
 from imgserve.frontend.session import LinkedPicture, Picture, forget_outcome
@@ -173,6 +173,8 @@ def show_comparison(comparison: Comparison) -> None:
     slots = _grid(len(comparison.outcomes))
     for slot, (model, outcome) in zip(slots, comparison.outcomes.items(), strict=True):
         _card(slot, model.title, outcome)
+    if any(outcome.answer.incomplete for outcome in answered.values()):
+        st.info(INCOMPLETE)
     if comparison.linked and answered:
         st.caption(FETCHED_EACH)
     outcomes = comparison.outcomes.values()

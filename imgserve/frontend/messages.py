@@ -20,6 +20,7 @@ from imgserve.errors import (
 # Below this the sentence says that it is a guess. Where to draw the line is a choice of wording:
 # how often such answers are right was not measured.
 SURE_FROM = 0.3
+INCOMPLETE = "The end of this picture's file is missing. The answer is about the part above."
 
 _VOWEL_SOUND = re.compile(r"[aio]|e(?!u)|u(?!ni)|hour", re.IGNORECASE)
 # ImageNet's classes that are plural, or a mass rather than a thing.

@@ -24,11 +24,12 @@ from imgserve.errors import (
     RequestRefused,
 )
 from imgserve.frontend import predict
-from imgserve.frontend.answer import INCOMPLETE, times
+from imgserve.frontend.answer import times
 from imgserve.frontend.batch import Table, classify_batch
 from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.messages import (
+    INCOMPLETE,
     answer_sentence,
     duration,
     failure,
@@ -183,6 +184,8 @@ def test_a_picture_that_lacks_its_end_is_called_incomplete(app: AppTest, backend
     assert app.info[0].value == INCOMPLETE
     submit(app, "https://pictures.test/whole.png")
     assert not app.info
+    submit_batch(app, URL)
+    assert list(app.dataframe[0].value["answer"]) == ["tabby (incomplete)"]
 
 
 def test_removing_an_upload_leaves_another_answer_alone(app: AppTest, backend: Backend) -> None:
@@ -330,7 +333,8 @@ def test_the_download_has_every_column_and_no_formula(backend: Backend) -> None:
     first, second = csv.DictReader(io.StringIO(table.csv().decode()))
     assert (first["url"], first["problem"]) == ("'=cmd()", "'@bad.")
     assert (second["url"], second["answer"], second["probability"]) == (URL, "tabby", "0.75")
-    assert list(first) == ["url", "answer", "probability", "model", "milliseconds", "problem"]
+    columns = ["url", "answer", "probability", "model", "milliseconds", "problem", "incomplete"]
+    assert list(first) == columns
 
 
 class _Place:

@@ -14,7 +14,7 @@ from imgserve.errors import BackendNotReady, BackendUnreachable
 from imgserve.frontend import comparison
 from imgserve.frontend.charts import ROWS, TURNED_FROM, class_rows, heat_map
 from imgserve.frontend.comparison import WAKING, Comparison, Stages, compare
-from imgserve.frontend.messages import Failure
+from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered
 from imgserve.frontend.session import LinkedPicture
@@ -60,6 +60,14 @@ def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Backe
     assert "4 ms inference" in words
     assert "fetched from its address once for each model" in words
     assert (app.query_params["url"], app.query_params["model"]) == (URL, "all")
+
+
+def test_a_picture_that_lacks_its_end_is_called_incomplete_once(
+    app: AppTest, backend: Backend
+) -> None:
+    backend.usual = answer(incomplete=True)
+    submit(app, URL)
+    assert [element.value for element in app.info] == [INCOMPLETE]
 
 
 def test_an_upload_is_not_said_to_be_fetched(app: AppTest) -> None:
