@@ -76,6 +76,8 @@ def test_a_message_of_every_kind_arrives_as_it_was_sent(message: Message) -> Non
 class ModelStandIn:
     """A model that answers what its test says."""
 
+    precision = "bf16"
+
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
@@ -121,7 +123,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Return a function that starts a worker whose process is a thread."""
     processes: list[ProcessStandIn] = []
     monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
-    for name in ("_be_first_to_go", "limit_growth"):  # they would be this process's
+    for name in ("_silence_libraries", "_be_first_to_go", "limit_growth"):  # they would be this process's
         monkeypatch.setattr(worker_process, name, lambda *_: None)
 
     def popen(*args: Any, **how: Any) -> ProcessStandIn:
@@ -166,6 +168,7 @@ def test_the_picture_and_the_options_are_handed_on(start: Start) -> None:
     worker = start(answer)
     assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
     assert given == [(b"picture", OPTIONS), (b"", OPTIONS)]
+    assert worker.precision == "bf16"
     assert not worker.has_exited
 
 
