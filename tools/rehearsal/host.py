@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -62,23 +63,26 @@ def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Ite
         HostFailed: it ended, or was not ready in time; the message has its last lines.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
+    with log.open("ab") as output, ThreadPoolExecutor(1) as pool:
+        # Started by another thread, since a signal interrupts this one: the process is never lost.
+        started = pool.submit(
+            subprocess.Popen[bytes],
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    try:
-        _wait_until_ready(process, Path(command[0]).name, log, ready)
-        yield
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-        _kill_group(process)  # and all that it started
-        process.wait()
+        try:
+            _wait_until_ready(started.result(), Path(command[0]).name, log, ready)
+            yield
+        finally:
+            process = started.result()
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
+            _kill_group(process)  # and all that it started
+            process.wait()
 
 
 def _wait_until_ready(
