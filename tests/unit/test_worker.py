@@ -123,7 +123,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Return a function that starts a worker whose process is a thread."""
     processes: list[ProcessStandIn] = []
     monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
-    for name in ("_silence_libraries", "_be_first_to_go", "limit_growth"):  # they would be this process's
+    # They would be this process's.
+    for name in ("_silence_libraries", "_be_first_to_go", "limit_growth"):
         monkeypatch.setattr(worker_process, name, lambda *_: None)
 
     def popen(*args: Any, **how: Any) -> ProcessStandIn:
