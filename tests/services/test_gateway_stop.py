@@ -19,6 +19,8 @@ import signal, sys
 from pathlib import Path
 from v3.gateway.serve import serve
 
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell ignores it for what it starts behind
+
 def interrupted(handler):
     def handle(number, frame):
         def again(*_):

@@ -124,7 +124,8 @@ def test_check_says_what_setup_has_made(
 ) -> None:
     done = run(str(root / "deployment" / "check.sh"), environ=environ)
     assert "Nothing is missing." in done.stderr
-    other = run(str(root / "deployment" / "check.sh"), environ=environ | {"PROJECT_ID": "other"})
+    elsewhere = environ | {"PROJECT_ID": "other-project"}
+    other = run(str(root / "deployment" / "check.sh"), environ=elsewhere)
     assert "missing  the project" in other.stderr
     assert "missing  the API run.googleapis.com" in other.stderr
 
