@@ -132,6 +132,7 @@ def _radio(models: tuple[KnownModel, ...], chosen: str) -> None:
 def _choose() -> None:
     chosen = st.session_state.model
     st.session_state.chosen = st.session_state.linked_model = st.query_params["model"] = chosen
+    st.session_state.answering = chosen  # a question may come before the page is drawn again
     forget_outcome()
 
 

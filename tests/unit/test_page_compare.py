@@ -70,6 +70,14 @@ def test_a_picture_that_lacks_its_end_is_called_incomplete_once(
     assert [element.value for element in app.info] == [INCOMPLETE]
 
 
+def test_a_question_right_behind_a_choice_is_linked_with_it(backend: Backend, root: Path) -> None:
+    page = new_page(root).run()
+    page.radio(key="model").set_value("all")  # and the page is not drawn in between
+    submit(page, URL)
+    assert page.header[0].value == "3 of 3 models agree\\: tabby"
+    assert page.query_params["model"] == "all"
+
+
 def test_an_upload_is_not_said_to_be_fetched(app: AppTest) -> None:
     assert "fetched" not in shown(button(app, "Cat").click().run())
 
