@@ -1,6 +1,5 @@
 """Real services on loopback for the tests of this folder."""
 
-import http.server
 import os
 import shutil
 import subprocess
@@ -12,12 +11,13 @@ from dataclasses import fields
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
 
 from imgserve.settings import BackendSettings
+from tests.servers import Files, served
 from tests.services.compiled_models import compiled
 from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
@@ -36,36 +36,21 @@ SETTINGS = {field.name.upper() for field in fields(BackendSettings)}
 CLEAN = {name: value for name, value in os.environ.items() if name not in SETTINGS}
 
 
-class PictureHost:
+class PictureHost(NamedTuple):
     """A real web server on loopback with real pictures."""
 
-    def __init__(self) -> None:
-        class Quiet(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        handler = partial(Quiet, directory=str(pictures.FOLDER))
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+    origin: str
 
     def url(self, name: str) -> str:
         """Return the address of a picture."""
-        return f"http://127.0.0.1:{self._server.server_port}/{name}"
-
-    def close(self) -> None:
-        """Stop the server."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"{self.origin}/{name}"
 
 
 @pytest.fixture(scope="session")
 def picture_host() -> Iterator[PictureHost]:
     """Return a host of pictures that is not public."""
-    host = PictureHost()
-    yield host
-    host.close()
+    with served(partial(Files, directory=str(pictures.FOLDER))) as origin:
+        yield PictureHost(origin)
 
 
 def free_port() -> int:

@@ -1,14 +1,11 @@
 """The README's steps for a new model, followed in a copy of everything."""
 
 import hashlib
-import http.server
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import torch
 
 from imgserve.compile.torchvision_import import IMAGENET_CATEGORIES, torchvision
 from tests.conventions.documents import section
+from tests.servers import Files, served
 from tests.services.conftest import CLEAN, Backend, free_port
 from tests.services.deployment.project import git
 from tests.services.repository_copy import copy_repository
@@ -85,31 +83,6 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
 
-@pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[Callable[[str], tuple[str, str]]]:
-    """Return a function that serves random weights of a model and returns where: URL and file."""
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(Quiet, directory=str(folder))
-    )
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-
-    def serve(model: str) -> tuple[str, str]:
-        return f"http://127.0.0.1:{server.server_port}", random_weights(model, folder)
-
-    yield serve
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 def random_weights(model: str, folder: Path) -> str:
     """Write weights that find some class likely; return the file's name, with its hash in it."""
     torch.manual_seed(0)
@@ -138,40 +111,21 @@ def test_a_model_added_as_the_readme_says_passes_the_tests_about_models(
     assert done.returncode == 0, done.stdout[-5000:]
 
 
-def test_a_wrong_figure_is_shown_with_the_right_one(
-    copy: Path, model: str, environ: dict[str, str], tmp_path: Path
-) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(copy, folder)
-    catalogue = folder / "imgserve/models/catalogue.py"
-    catalogue.write_text(catalogue.read_text().replace("2_542_856", "2_542_857"))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/torch/test_catalogue.py", "-k", model],
-        cwd=folder,
-        env=environ,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
-    assert done.returncode == 1
-    assert "2542857 == 2542856" in done.stdout
-
-
 def test_a_model_added_as_the_readme_says_is_compiled_and_answers(
     copy: Path,
     model: str,
-    mirror: Callable[[str], tuple[str, str]],
     weights_dir: Path,
     environ: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    base, file = mirror(model)
+    file = random_weights(model, tmp_path)
     weights = tmp_path / "weights"
     shutil.copytree(weights_dir, weights)
     places = ["--out", str(weights / "compiled"), "--checkpoints", str(weights / "checkpoints")]
-    command = [sys.executable, "-c", COMPILE, file, model, *places, "--weights-url-base", base]
-    subprocess.run(command, cwd=copy, env=environ, check=True, timeout=LIMIT_S)
+    with served(partial(Files, directory=str(tmp_path))) as mirror:
+        command = [sys.executable, "-c", COMPILE, file, model, *places]
+        command += ["--weights-url-base", mirror]
+        subprocess.run(command, cwd=copy, env=environ, check=True, timeout=LIMIT_S)
     asked_as_v2(copy, model, weights)
 
 

@@ -1,8 +1,7 @@
+import contextlib
 import hashlib
 import io
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,48 +10,45 @@ import torch
 from imgserve.compile import weights
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import UnknownModel, WeightsUnavailable
-
-
-def _state_dict_file() -> bytes:
-    buffer = io.BytesIO()
-    torch.save({"layer.weight": torch.arange(6.0)}, buffer)
-    return buffer.getvalue()
+from tests.servers import Quiet, served
 
 
 class Mirror:
-    """A real HTTP server on loopback that serves one file as it is told to."""
+    """What a server on loopback serves: one file, as it is told to."""
 
-    def __init__(self) -> None:
-        self.content = _state_dict_file()
-        self.name = f"tiny-{hashlib.sha256(self.content).hexdigest()[:8]}.pth"
-        self.status, self.sent, self.requests = 200, len(self.content), 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.requests += 1
-                self.send_response(outer.status if self.path == f"/{outer.name}" else 404)
-                self.send_header("Content-Length", str(len(outer.content)))
-                self.end_headers()
-                self.wfile.write(outer.content[: outer.sent])
-
-            def log_message(self, *_args: object) -> None:
-                """Keep quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def __init__(self, content: bytes, stem: str) -> None:
+        self.content, self.status, self.sent, self.requests = content, 200, len(content), 0
+        self.name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+        self.base = ""
 
 
 @pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    served = Mirror()
-    yield served
-    served.close()
+def serve() -> Iterator[Callable[..., Mirror]]:
+    """Return a function that serves a state, by default a small one, as a file with its hash."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(state: object = None, stem: str = "tiny") -> Mirror:
+            buffer = io.BytesIO()
+            torch.save(state or {"layer.weight": torch.arange(6.0)}, buffer)
+            mirror = Mirror(buffer.getvalue(), stem)
+
+            class Handler(Quiet):
+                def respond(self) -> None:
+                    mirror.requests += 1
+                    self.send_response(mirror.status if self.path == f"/{mirror.name}" else 404)
+                    self.send_header("Content-Length", str(len(mirror.content)))
+                    self.end_headers()
+                    self.wfile.write(mirror.content[: mirror.sent])
+
+            mirror.base = stack.enter_context(served(Handler))
+            return mirror
+
+        yield serve
+
+
+@pytest.fixture
+def mirror(serve: Callable[..., Mirror]) -> Mirror:
+    return serve()
 
 
 class Entry:
@@ -163,16 +159,12 @@ def test_a_file_without_a_hash_in_its_name_is_kept_as_it_is(mirror: Mirror, tmp_
     assert "layer.weight" in weights.state_dict(entry, folder=tmp_path)
 
 
-def test_pickled_code_is_not_run(mirror: Mirror, tmp_path: Path) -> None:
+def test_pickled_code_is_not_run(serve: Callable[..., Mirror], tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Callable[..., int], tuple[str]]:
             return exec, ("raise SystemExit('ran')",)
 
-    buffer = io.BytesIO()
-    torch.save({"layer.weight": Evil()}, buffer)
-    mirror.content = buffer.getvalue()
-    mirror.sent = len(mirror.content)
-    mirror.name = f"evil-{hashlib.sha256(mirror.content).hexdigest()[:8]}.pth"
+    mirror = serve({"layer.weight": Evil()})
     with pytest.raises(WeightsUnavailable):
         weights.state_dict(Entry(mirror.name), folder=tmp_path, url_base=mirror.base)
 
@@ -189,14 +181,10 @@ def test_unknown_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_models_weights_are_loaded_into_its_architecture(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = torchvision.models.get_model("squeezenet1_1")
-    buffer = io.BytesIO()
-    torch.save(small.state_dict(), buffer)
-    mirror.content = buffer.getvalue()
-    mirror.sent = len(mirror.content)
-    mirror.name = f"squeezenet1_1-{hashlib.sha256(mirror.content).hexdigest()[:8]}.pth"
+    mirror = serve(small.state_dict(), "squeezenet1_1")
     monkeypatch.setattr(weights, "default_weights", lambda _: Entry(mirror.name))
     loaded = weights.trained("squeezenet1_1", folder=tmp_path, url_base=mirror.base)
     for ours, theirs in zip(loaded.parameters(), small.parameters(), strict=True):

@@ -1,12 +1,15 @@
 """A metadata server on a loopback address that gives unsigned ID tokens."""
 
 import base64
-import http.server
 import json
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers import Quiet, served
 
 PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
@@ -25,10 +28,12 @@ def claims_of(header: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
+@dataclass
 class MetadataServer:
     """The part of a metadata server that gives ID tokens.
 
     Attributes:
+        host: its address.
         audiences: of every token that was asked for.
         lifetime_s: of the tokens from now on.
         delay_s: before each answer.
@@ -36,22 +41,12 @@ class MetadataServer:
         instead: answered in the place of a token, if not empty.
     """
 
-    def __init__(self) -> None:
-        self.audiences: list[str] = []
-        self.lifetime_s = 3600.0
-        self.delay_s = 0.0
-        self.status = 200
-        self.instead = ""
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop the server."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    host: str = ""
+    audiences: list[str] = field(default_factory=list)
+    lifetime_s: float = 3600.0
+    delay_s: float = 0.0
+    status: int = 200
+    instead: str = ""
 
     def answer(self, path: str, flavor: str | None) -> tuple[int, str]:
         """Return the status and body for a request."""
@@ -65,20 +60,18 @@ class MetadataServer:
         number, expires = len(self.audiences), int(time.time() + self.lifetime_s)
         return self.status, self.instead or token(aud=query["audience"][0], exp=expires, jti=number)
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        answer = self.answer
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = answer(self.path, self.headers["Metadata-Flavor"])
-                self.send_response(status)
-                self.send_header("Metadata-Flavor", "Google")
-                self.send_header("Content-Type", "text/plain")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
+@contextmanager
+def metadata_server() -> Iterator[MetadataServer]:
+    """Have a metadata server until the end of the block."""
+    made = MetadataServer()
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
+    class Handler(Quiet):
+        def respond(self) -> None:
+            status, body = made.answer(self.path, self.headers["Metadata-Flavor"])
+            google = {"Metadata_Flavor": "Google", "Content_Type": "text/plain"}
+            self.answer(status, body.encode(), **google)
 
-        return Handler
+    with served(Handler) as origin:
+        made.host = origin.removeprefix("http://")
+        yield made

@@ -17,7 +17,7 @@ from imgserve.frontend import identity
 from imgserve.frontend.client import BackendClient, connect, may_wake
 from imgserve.frontend.identity import IdTokenAuth, IdTokens
 from imgserve.settings import FrontendSettings
-from tests.unit.metadata_server import MetadataServer, claims_of, token
+from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
 
 Connect = Callable[..., BackendClient]
 AUDIENCE = "https://backend.test"
@@ -48,13 +48,12 @@ def backend() -> Backend:
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
-    server = MetadataServer()
     # google-auth's pauses between tries take no time.
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.host)
     monkeypatch.setattr(identity, "_SHARED", {})
-    yield server
-    server.close()
+    with metadata_server() as server:
+        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.host)
+        yield server
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """How many CPUs and how much memory a container may use, in both versions of cgroups."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from imgserve.machine import cpu_quota, memory_bytes
+from imgserve.machine import cpu_quota, memory_bytes, process_bytes
 
 MORE_THAN_ANY_MEMORY = "9223372036854771712"  # what version 1 writes where there is no limit
 
@@ -92,3 +93,8 @@ def test_memory_is_the_containers(name: str, tmp_path: Path) -> None:
 )
 def test_without_a_limit_memory_is_the_machines(files: dict[str, str], tmp_path: Path) -> None:
     assert memory_bytes(write(tmp_path, files)) == memory_bytes(tmp_path / "none") > 1048576
+
+
+def test_a_process_takes_its_memory_while_it_runs() -> None:
+    assert process_bytes(os.getpid()) > 10_000_000
+    assert process_bytes(2**22 + 1) == 0  # no system has so many

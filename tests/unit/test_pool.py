@@ -14,7 +14,6 @@ import pytest
 from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import (
     Busy,
-    InvalidSetting,
     ModelError,
     ModelUnavailable,
     NotReady,
@@ -193,15 +192,6 @@ def test_the_least_recently_used_leaves_first(workshop: Workshop) -> None:
     assert ready(pool) == ["b", "c"]
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(2 * SIZE, ["a", "b"]), (2 * SIZE - 1, ["b"])])
-def test_exactly_the_limit_fits_and_one_byte_less_does_not(
-    workshop: Workshop, limit: int, kept: list[str]
-) -> None:
-    pool = workshop.pool(limit)
-    use(pool, "a", "b")
-    wait_until(lambda: ready(pool) == kept)
-
-
 def test_what_a_model_really_takes_counts_once_it_is_loaded(workshop: Workshop) -> None:
     workshop.weights_bytes = -pool_module.PROCESS_BYTES  # it promises to take nothing
     pool = workshop.pool(limit_bytes=2 * SIZE - 1)
@@ -216,13 +206,6 @@ def test_a_model_larger_than_the_limit_is_served_alone(
     use(pool, "a", "b")
     assert ready(pool) == ["b"]
     assert "model b alone takes more than MODEL_MEMORY_MB" in caplog.text
-
-
-def test_without_a_limit_all_models_stay(workshop: Workshop) -> None:
-    workshop.size_bytes = 2**50
-    pool = workshop.pool()
-    use(pool, *IDS)
-    assert ready(pool) == list(IDS)
 
 
 def test_many_who_ask_at_once_cause_one_load(
@@ -343,15 +326,6 @@ def test_a_failed_model_says_why_but_not_what_only_the_log_may_and_is_tried_agai
     monkeypatch.setattr(pool_module.time, "monotonic", lambda: later_s)
     use(pool, "a")
     assert pool.state("a")[:2] == ("ready", None)
-
-
-def test_a_failed_model_takes_no_memory(workshop: Workshop) -> None:
-    workshop.errors = [ModelError("no weights")]
-    pool = workshop.pool(2 * SIZE)
-    with pytest.raises(NotReady):
-        ask(pool, "a")
-    use(pool, "b", "c")
-    assert ready(pool) == ["b", "c"]
 
 
 def test_those_who_wait_too_long_are_told_to_come_again_and_find_it_loaded(
@@ -502,12 +476,6 @@ def test_a_worker_that_was_loading_when_its_pool_closed_ends_as_well(workshop: W
     workshop.may_load.set()
     wait_until(workshop.workers[-1].over.is_set)
     assert len(workshop.workers) == 3
-
-
-def test_more_workers_than_threads_are_refused_by_both_names() -> None:
-    with pytest.raises(InvalidSetting, match=r"COPIES=3 .* THREADS=2: each copy needs a thread"):
-        BackendSettings.from_environ({"COPIES": "3", "THREADS": "2"})
-    assert BackendSettings.from_environ({"COPIES": "2", "THREADS": "2"}).copies == 2
 
 
 # --- the queue ---------------------------------------------------------------------------------

@@ -163,9 +163,18 @@ def test_a_precision_is_that_of_the_files_or_of_the_cpu(precision: str, files: s
     assert (given.precision, given.compiled_precision) == (precision, files)
 
 
-def test_torch_runs_no_int8() -> None:
-    with pytest.raises(InvalidSetting, match="PRECISION='int8' cannot be used with ENGINE='torch'"):
-        BackendSettings.from_environ({"PRECISION": "int8", "ENGINE": "torch"})
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"PRECISION": "int8", "ENGINE": "torch"}, "PRECISION='int8' .* with ENGINE='torch'"),
+        ({"COPIES": "3", "THREADS": "2"}, "COPIES=3 .* THREADS=2: each copy needs a thread"),
+    ],
+)
+def test_two_values_that_exclude_each_other_are_both_named(
+    environ: dict[str, str], said: str
+) -> None:
+    with pytest.raises(InvalidSetting, match=said):
+        BackendSettings.from_environ(environ)
 
 
 def test_a_mirror_is_kept_without_the_slash_at_its_end() -> None:

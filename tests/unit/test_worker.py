@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -49,6 +50,7 @@ SETTINGS = BackendSettings(
     log_level="DEBUG",
 )
 OPTIONS = PredictOptions(top_k=2)
+LIMIT_PIXELS = 1000
 Answer = Callable[[bytes, PredictOptions], Result]
 
 
@@ -82,7 +84,7 @@ class ModelStandIn:
         self.answer = answer
 
     def classify(self, data: bytes, options: PredictOptions, *, limit_pixels: int) -> Result:
-        assert limit_pixels > 0
+        assert limit_pixels == LIMIT_PIXELS
         return self.answer(data, options)
 
 
@@ -140,7 +142,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         load: Callable[..., Any] | None = None,
         **more: Any,
     ) -> Worker:
-        worker = Worker(BackendSettings(**more), "small", slots=slots)
+        settings = BackendSettings(max_image_pixels=LIMIT_PIXELS, **more)
+        worker = Worker(settings, "small", slots=slots)
         processes[-1].load = load or (lambda *_: ModelStandIn(answer))
         monkeypatch.setattr(sys, "argv", processes[-1].argv)
         processes[-1].thread.start()
@@ -173,17 +176,15 @@ def test_the_picture_and_the_options_are_handed_on(start: Start) -> None:
     assert not worker.has_exited
 
 
-def test_a_worker_reads_no_terminal_has_one_heap_and_is_not_interrupted(start: Start) -> None:
-    process = start()._process
-    assert process.how["stdin"] == subprocess.DEVNULL  # type: ignore[attr-defined]
-    assert process.how["process_group"] == 0  # type: ignore[attr-defined]
-    assert process.how["env"] == {**os.environ, "MALLOC_ARENA_MAX": "1"}  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("engine", worker_module.PROGRAMS)
-def test_the_engine_decides_which_program_runs(start: Start, engine: str) -> None:
-    command = start(engine=engine)._process.command  # type: ignore[attr-defined]
-    assert command[:3] == [sys.executable, "-m", worker_module.PROGRAMS[engine]]
+def test_a_worker_runs_its_engine_reads_no_terminal_has_one_heap_and_is_not_interrupted(
+    start: Start, engine: str
+) -> None:
+    process: Any = start(engine=engine)._process
+    assert process.command[:3] == [sys.executable, "-m", worker_module.PROGRAMS[engine]]
+    assert process.how["stdin"] == subprocess.DEVNULL
+    assert process.how["process_group"] == 0
+    assert process.how["env"] == {**os.environ, "MALLOC_ARENA_MAX": "1"}
 
 
 def test_the_program_loads_what_it_is_told_and_logs_as_it_is_told(
@@ -197,12 +198,23 @@ def test_the_program_loads_what_it_is_told_and_logs_as_it_is_told(
 
     monkeypatch.setattr(logging.config, "dictConfig", told.append)
     monkeypatch.setattr(worker_process, "limit_growth", told.append)
-    worker = start(load=load, slots=2, log_level="DEBUG", max_image_pixels=1000)
-    settings = BackendSettings(log_level="DEBUG", max_image_pixels=1000)
-    growth_bytes = 2 * (worker_process.BYTES_A_SLOT + 1000 * worker_process.BYTES_A_PIXEL)
+    worker = start(load=load, slots=2, log_level="DEBUG")
+    settings = BackendSettings(log_level="DEBUG", max_image_pixels=LIMIT_PIXELS)
+    growth_bytes = 2 * (worker_process.BYTES_A_SLOT + LIMIT_PIXELS * worker_process.BYTES_A_PIXEL)
     assert told == [logging_config("DEBUG"), settings, "small", growth_bytes]
     worker.end()
     assert worker._process.wait() == 0
+
+
+def failing_for_bad(error: Exception) -> Answer:
+    """Return a model's answer that is an error for one picture."""
+
+    def answer(data: bytes, _: PredictOptions) -> Result:
+        if data == b"bad":
+            raise error
+        return CAT
+
+    return answer
 
 
 REJECTIONS = [errors.DamagedPicture, errors.TooManyPixels, errors.UnsupportedFormat]
@@ -212,12 +224,7 @@ REJECTIONS = [errors.DamagedPicture, errors.TooManyPixels, errors.UnsupportedFor
 def test_a_picture_that_cannot_be_used_is_refused_as_the_error_it_is_and_the_next_computed(
     start: Start, error: type[errors.HttpError]
 ) -> None:
-    def answer(data: bytes, _: PredictOptions) -> Result:
-        if data == b"bad":
-            raise error("use another picture")
-        return CAT
-
-    worker = start(answer)
+    worker = start(failing_for_bad(error("use another picture")))
     with pytest.raises(error, match=r"^use another picture$"):
         classify(worker, b"bad")
     assert classify(worker) == CAT
@@ -226,12 +233,7 @@ def test_a_picture_that_cannot_be_used_is_refused_as_the_error_it_is_and_the_nex
 def test_an_error_that_nobody_foresaw_is_logged_and_the_next_picture_is_computed(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def answer(data: bytes, _: PredictOptions) -> Result:
-        if data == b"bad":
-            raise ZeroDivisionError("of a picture without rows")
-        return CAT
-
-    worker = start(answer)
+    worker = start(failing_for_bad(ZeroDivisionError("of a picture without rows")))
     with pytest.raises(RuntimeError, match="an entry above says why"):
         classify(worker, b"bad")
     assert classify(worker) == CAT
@@ -243,35 +245,24 @@ def test_an_error_that_nobody_foresaw_is_logged_and_the_next_picture_is_computed
 def test_a_picture_that_needs_too_much_memory_is_told_so_and_ends_its_worker(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(*_: Any) -> Result:
-        raise MemoryError
-
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
     with pytest.raises(errors.WorkerLost, match="needs more memory than a worker may use"):
-        classify(start(answer))
+        classify(start(failing_for_bad(MemoryError())), b"bad")
     wait_until(lambda: ended == [worker_process.OUT_OF_MEMORY])
 
 
 def test_several_slots_are_computed_at_once(start: Start) -> None:
-    together = threading.Barrier(3)
+    together = threading.Barrier(3)  # breaks unless all three come
+    worker = start(lambda data, _: together.wait(10) < 3 and answer_of(data), slots=3)
+    pictures = [b"one", b"two", b"three"]
+    with ThreadPoolExecutor(3) as callers:
+        answers = list(callers.map(classify, [worker] * 3, pictures, range(3)))
+    assert answers == [answer_of(picture) for picture in pictures]
 
-    def answer(data: bytes, _: PredictOptions) -> Result:
-        together.wait(10)  # breaks unless all three come
-        return Result([Prediction(data.decode(), 0, 1.0)], 0.0, 0.0, 0.0)
 
-    worker = start(answer, slots=3)
-    answers: dict[int, str] = {}
-
-    def ask(slot: int) -> None:
-        answers[slot] = classify(worker, b"%d" % slot, slot).predictions[0].category
-
-    threads = [threading.Thread(target=ask, args=(slot,)) for slot in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert answers == {0: "0", 1: "1", 2: "2"}
+def answer_of(picture: bytes) -> Result:
+    return Result([Prediction(picture.decode(), 0, 1.0)], 0.0, 0.0, 0.0)
 
 
 # --- workers that fail ---------------------------------------------------------------------------
