@@ -7,6 +7,7 @@ import pytest
 TESTS = {
     "test_mark": "@pytest.mark.skip(reason='no chromium')\ndef test_it(): pass",
     "test_body": "def test_it(): pytest.skip('no docker')",
+    "test_extra": "@pytest.mark.extra\n@pytest.mark.skip(reason='no photos')\ndef test_it(): pass",
     "test_module": "pytest.skip('no nginx', allow_module_level=True)",
     "test_xfail": "@pytest.mark.xfail\ndef test_it(): assert False",
     "test_passes": "def test_it(): pass",
@@ -16,6 +17,7 @@ TESTS = {
 @pytest.fixture
 def project(pytester: pytest.Pytester, root: Path) -> pytest.Pytester:
     """Return a project with this one's conftest and a test of each kind."""
+    pytester.makeini("[pytest]\nmarkers = extra")
     pytester.makeconftest((root / "tests" / "conftest.py").read_text())
     pytester.makepyfile(**{name: f"import pytest\n{body}" for name, body in TESTS.items()})
     return pytester
@@ -26,7 +28,7 @@ def test_skip_in_ci_is_a_failure_with_its_reason(
 ) -> None:
     monkeypatch.setenv("CI", "true")
     result = project.runpytest_inprocess("--continue-on-collection-errors")
-    result.assert_outcomes(passed=1, failed=1, errors=2, xfailed=1)
+    result.assert_outcomes(passed=1, skipped=1, failed=1, errors=2, xfailed=1)
     output = result.stdout.str()
     assert all(reason in output for reason in ("no chromium", "no docker", "no nginx"))
     assert "because CI=true" in output
@@ -37,6 +39,6 @@ def test_skip_elsewhere_is_no_failure_and_says_why(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     result = project.runpytest_inprocess("-ra")
-    result.assert_outcomes(passed=1, skipped=3, xfailed=1)
+    result.assert_outcomes(passed=1, skipped=4, xfailed=1)
     for reason in ("no chromium", "no docker", "no nginx"):
         result.stdout.fnmatch_lines([f"SKIPPED*{reason}"])

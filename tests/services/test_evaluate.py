@@ -88,6 +88,7 @@ def test_mistakes_are_drawn_in_rows_of_the_true_class() -> None:
     ]
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the folder of labelled photographs is not here")
 def test_the_embedded_model_is_as_right_as_published_in_every_precision(
     root: Path, weights_dir: Path

@@ -106,6 +106,7 @@ def test_an_upload_over_the_limit_is_refused_in_a_sentence(
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not CASES.is_dir(), reason="the folder of cases is not here")
 def test_what_people_sent_is_answered_or_named_on_the_page(
     open_page: OpenPage, page_url: str

@@ -898,6 +898,7 @@ CASES = Path(__file__).parents[3] / "shared" / "cases"
 INCOMPLETE = {"jpeg_no_eoi.jpg", "png_idat_cut_20.png", "progressive_minus_30pct.jpg"}
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not CASES.is_dir(), reason="the folder of cases is not here")
 def test_files_that_people_sent_are_decoded_or_named() -> None:
     whole, refused = set(), {}

@@ -59,6 +59,7 @@ def test_the_precision_is_the_one_asked_for_or_the_machines(
     assert used.to_string() == ("bf16" if computed == "bf16" else "f32")
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no instructions for bf16")
 def test_bf16_answers_nearly_as_fp32(graph: Path) -> None:
     exact, near = (OpenVinoEngine(graph, threads=1, precision=name) for name in ("fp32", "bf16"))
