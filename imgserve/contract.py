@@ -27,6 +27,7 @@ REQUEST_ID_HEADER = "X-Request-Id"
 
 CLASSES = 1000
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF", "TIFF")
+FORMATS_IN_WORDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 TopK = Annotated[
     int,

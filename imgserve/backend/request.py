@@ -19,7 +19,7 @@ from imgserve.contract import (
     PredictRequest,
 )
 from imgserve.errors import InvalidRequest, PictureTooLarge
-from imgserve.pictures.data_url import data_in, is_data_url
+from imgserve.pictures.data_url import data_in
 from imgserve.units import mebibytes
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ def _by_url(body: bytes, types: RequestTypes, limit_bytes: int) -> PredictionReq
         request = msgspec.json.decode(body.removeprefix(BOM_UTF8), type=types.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
-    if is_data_url(request.url):
-        return PredictionRequest(request, data=_within(data_in(request.url), limit_bytes))
-    return PredictionRequest(request, url=request.url)
+    if (data := data_in(request.url)) is None:
+        return PredictionRequest(request, url=request.url)
+    return PredictionRequest(request, data=_within(data, limit_bytes))
 
 
 def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from imgserve.contract import FORMATS
+from imgserve.contract import FORMATS_IN_WORDS
 from imgserve.frontend.session import (
     Batch,
     LinkedPicture,
@@ -34,7 +34,7 @@ ANYTHING = (".*", "")
 def choose_picture(limit_bytes: int) -> None:
     """Draw the ways to name a picture, of at most this size, and remember what was asked."""
     follow_link()
-    limits = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}, up to {mebibytes(limit_bytes)}."
+    limits = f"{FORMATS_IN_WORDS}, up to {mebibytes(limit_bytes)}."
     link, upload, batch = st.tabs(["Paste a link", "Upload", "Many links"])
     with link:
         _link_form()

@@ -70,7 +70,7 @@ def host_in(url: str) -> str:
 
 
 def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
-    """Return the request for a picture's URL.
+    """Return the request for a picture's URL, which is ``cleaned``.
 
     The checks look at the URL as it will be sent, not at the text that came in, so no second
     parser can read a different host out of it.
@@ -79,7 +79,6 @@ def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
         InvalidUrl: the URL is malformed, too long, is not http or https, or holds a user name or
             password.
     """
-    url = cleaned(url)
     if len(url) > LIMIT_URL_CHARS:
         raise InvalidUrl(
             f"The picture's address is longer than {LIMIT_URL_CHARS} characters: "

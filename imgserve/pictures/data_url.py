@@ -9,18 +9,16 @@ from imgserve.pictures.address import cleaned
 SCHEME = "data:"
 
 
-def is_data_url(url: str) -> bool:
-    """Return whether an address holds the picture itself."""
-    return cleaned(url)[: len(SCHEME)].lower() == SCHEME
-
-
-def data_in(url: str) -> bytes:
-    """Return the bytes that a data URL holds.
+def data_in(url: str) -> bytes | None:
+    """Return the bytes that a data URL holds; None where the address is another one.
 
     Raises:
-        InvalidUrl: it holds none, or they are cut off.
+        InvalidUrl: it holds none, or they are cut off; or it is no web address at all.
     """
-    kind, _, text = cleaned(url).partition(",")
+    url = cleaned(url)
+    if url[: len(SCHEME)].lower() != SCHEME:
+        return None
+    kind, _, text = url.partition(",")
     data = unquote_to_bytes(text.partition("#")[0])
     if kind.lower().rstrip().endswith(";base64"):
         try:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageFile
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
+from imgserve.pictures.bands import bands
 from imgserve.pictures.decode_limits import (
     LIMIT_EXIF_BYTES,
     LIMIT_READS,
@@ -58,8 +59,6 @@ LEAST_SHARE: Final = 0.5
 
 # From 16 bits to 8, rounded. Pillow's own conversion would clip at 255.
 EIGHT_BITS: Final = [(value + 128) // 257 for value in range(65536)]
-
-BAND_PIXELS: Final = 2**20
 
 
 class Decoded(NamedTuple):
@@ -252,9 +251,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
     took 561 MiB at the peak; in bands they take 386.
     """
     white = Image.new("RGB", picture.size, "white")
-    rows = max(1, BAND_PIXELS // picture.width)
-    for top in range(0, picture.height, rows):
-        box = (0, top, picture.width, min(top + rows, picture.height))
+    for box in bands(picture):
         band = picture.crop(box).convert("RGBA")
         white.paste(band, box, band)
     return white

@@ -119,8 +119,9 @@ class Fetcher:
             answer.set_result(data)
 
     def _follow(self, url: str, attempt: Attempt) -> bytes:
+        url = cleaned(url)
         request = request_for(url, self._headers)
-        attempt.host = host_in(cleaned(url))
+        attempt.host = host_in(url)
         visited = []
         for _ in range(1 + LIMIT_REDIRECTS):
             visited.append(request.url)
@@ -185,7 +186,8 @@ class Fetcher:
             # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
             text = location.encode("latin-1").decode("utf-8", "replace")
             # Joining an empty location would lead back to the same address.
-            return request_for(urljoin(str(request.url), text) if text else "", self._headers)
+            target = cleaned(urljoin(str(request.url), text)) if text else ""
+            return request_for(target, self._headers)
         except (InvalidUrl, ValueError) as exc:
             raise PictureHostRefused(
                 f"The picture's host redirects to something that is not a web address: {UPLOAD}"

@@ -14,7 +14,7 @@ from PIL import (
 )
 from PIL import WebPImagePlugin as WebpImagePlugin
 
-from imgserve.contract import FORMATS
+from imgserve.contract import FORMATS, FORMATS_IN_WORDS
 from imgserve.errors import UnsupportedFormat
 
 # Importing these registers them. Pillow would import forty other plugins to find WebP by itself.
@@ -25,7 +25,6 @@ PLUGINS: Final = (
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
 
 PREFIX_BYTES: Final = 16  # as many as Pillow's plugins need to recognise a format
-ACCEPTED: Final = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 # How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
 # specifications.
@@ -89,5 +88,5 @@ def _looks_like(data: bytes) -> str:
         return "This is a web page (HTML), not a picture: paste the address of the picture itself."
     kind = kind or next((name for begin, name in SIGNATURES if start.startswith(begin)), "")
     if kind:
-        return f"This looks like {kind}: send a {ACCEPTED} picture."
-    return f"This is not a picture of an accepted format: send a {ACCEPTED} picture."
+        return f"This looks like {kind}: send a {FORMATS_IN_WORDS} picture."
+    return f"This is not a picture of an accepted format: send a {FORMATS_IN_WORDS} picture."

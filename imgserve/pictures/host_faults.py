@@ -60,12 +60,14 @@ def refusal(response: BaseHTTPResponse) -> PictureHostFailed:
 def _retry_after_s(response: BaseHTTPResponse) -> int:
     """Return the seconds that the host asks to wait, from 1 to the limit (RFC 9110, 10.2.3)."""
     text = response.headers.get("Retry-After", "")
-    try:
-        until_s = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp()
-        seconds = until_s if text.isdecimal() else until_s - time.time()
-    except ValueError:
-        seconds = 1.0
-    return round(min(max(1.0, seconds), LIMIT_RETRY_AFTER_S))
+    if text.isdecimal():
+        wait_s = float(text)
+    else:
+        try:
+            wait_s = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            wait_s = 1.0
+    return round(min(max(1.0, wait_s), LIMIT_RETRY_AFTER_S))
 
 
 def _status_text(status: int) -> str:

@@ -9,19 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from imgserve.errors import HttpError
+from imgserve.pictures.bands import bands
 
 BLOCK: Final = 8  # the step in which interlaced GIF and PNG send a picture first
 GREY: Final = 127
-BAND_PIXELS: Final = 2**20  # compared at once: whole pictures in arrays take too much memory
 
 Known = NDArray[np.bool_]
 # Returns a picture with only its header read, and with more bytes at its end.
 Open = Callable[[bytes], ImageFile.ImageFile]
 
 
-def known_pixels(
-    opened: Callable[[bytes], ImageFile.ImageFile],
-) -> tuple[ImageFile.ImageFile, Known]:
+def known_pixels(opened: Open) -> tuple[ImageFile.ImageFile, Known]:
     """Return a picture decoded as far as its data goes, and which pixels that gave.
 
     It is decoded on a dark and on a light ground: what is the same both times was in the data.
@@ -30,16 +28,14 @@ def known_pixels(
         opened: returns the picture.
 
     Returns:
-        The picture, and (height, width) of its first frame, all within it.
+        The picture, and (height, width) of bools, one a pixel.
     """
     dark, light = _on_ground(opened(b""), 0), _on_ground(opened(b""), 255)
     known = np.empty(light.size[::-1], np.bool_)
-    rows = max(1, BAND_PIXELS // light.width)
-    for top in range(0, light.height, rows):
-        box = (0, top, light.width, min(top + rows, light.height))
+    for box in bands(light):  # whole pictures in arrays take too much memory
         same = np.asarray(dark.crop(box)) == np.asarray(light.crop(box))
-        bands = np.moveaxis(same, -1, 0) if same.ndim > 2 else [same]  # noqa: PLR2004  channels
-        known[top : box[3]] = reduce(np.logical_and, bands)
+        channels = np.moveaxis(same, -1, 0) if same.ndim > 2 else [same]  # noqa: PLR2004
+        known[box[1] : box[3]] = reduce(np.logical_and, channels)
     return light, known
 
 
@@ -48,8 +44,8 @@ def _on_ground(picture: ImageFile.ImageFile, ground: int) -> ImageFile.ImageFile
 
     def prepare_ground() -> None:
         prepare()
-        bands = len(picture.getbands())
-        colour = ground if bands == 1 else (ground,) * bands
+        count = len(picture.getbands())
+        colour = ground if count == 1 else (ground,) * count
         picture.im.paste(colour, (0, 0, *picture.im.size))
 
     picture.load_prepare = prepare_ground  # type: ignore[method-assign]

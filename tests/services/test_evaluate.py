@@ -11,9 +11,9 @@ from PIL import Image
 
 from imgserve.evaluate.__main__ import confusion_picture, most_confused
 from tests.services.conftest import MODELS
+from tests.shared import PHOTOS, needs
 
 SAMPLES = Path("imgserve/samples")
-PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 LINE = re.compile(r"^(fp32|bf16|int8) +(\d+) +([\d.]+)% +([\d.]+)% +[\d.]+$", re.MULTILINE)
 
 
@@ -88,8 +88,7 @@ def test_mistakes_are_drawn_in_rows_of_the_true_class() -> None:
     ]
 
 
-@pytest.mark.extra
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the folder of labelled photographs is not here")
+@needs(PHOTOS)
 def test_the_embedded_model_is_as_right_as_published_in_every_precision(
     root: Path, weights_dir: Path
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.shared import CASES, needs
 from tests.unit import pictures
 
 SENTENCE = re.compile("I think this is an image of an? ")
@@ -103,11 +104,7 @@ def test_an_upload_over_the_limit_is_refused_in_a_sentence(
     expect(page.get_by_text("This file has 10.1 MiB; at most 10 MiB are accepted.")).to_be_visible()
 
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
-
-
-@pytest.mark.extra
-@pytest.mark.skipif(not CASES.is_dir(), reason="the folder of cases is not here")
+@needs(CASES)
 def test_what_people_sent_is_answered_or_named_on_the_page(
     open_page: OpenPage, page_url: str
 ) -> None:

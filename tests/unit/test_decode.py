@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
+from imgserve.pictures import bands as banding
 from imgserve.pictures import decode as decoding
 from imgserve.pictures import decode_limits
 from imgserve.pictures.decode import decode
+from tests.shared import CASES, needs
 
 LIMIT = 1_000_000
 WHITE = (255, 255, 255)
@@ -380,7 +382,7 @@ def with_clear_parts(mode: str) -> bytes:
 def test_a_transparent_picture_is_the_same_in_bands_as_at_once(
     monkeypatch: pytest.MonkeyPatch, mode: str, band_pixels: int
 ) -> None:
-    monkeypatch.setattr(decoding, "BAND_PIXELS", band_pixels)
+    monkeypatch.setattr(banding, "BAND_PIXELS", band_pixels)
     data = with_clear_parts(mode)
     whole = Image.open(io.BytesIO(data)).convert("RGBA")
     white = Image.new("RGB", SIZE, "white")
@@ -393,7 +395,7 @@ def test_a_transparent_picture_is_the_same_in_bands_as_at_once(
 def test_no_copy_of_a_transparent_picture_is_larger_than_a_band(
     monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(decoding, "BAND_PIXELS", SIZE[0] * 5)
+    monkeypatch.setattr(banding, "BAND_PIXELS", SIZE[0] * 5)
     sizes: list[tuple[int, int]] = []
     genuine = Image.Image.convert
 
@@ -894,12 +896,10 @@ def test_other_formats_are_decoded_whole(kind: str) -> None:
     assert decoded(data, least_side=180).size == (960, 721)
 
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
 INCOMPLETE = {"jpeg_no_eoi.jpg", "png_idat_cut_20.png", "progressive_minus_30pct.jpg"}
 
 
-@pytest.mark.extra
-@pytest.mark.skipif(not CASES.is_dir(), reason="the folder of cases is not here")
+@needs(CASES)
 def test_files_that_people_sent_are_decoded_or_named() -> None:
     whole, refused = set(), {}
     for path in CASES.iterdir():
