@@ -109,7 +109,7 @@ def _decoded(name: str, opened: Open) -> Decoded:
         picture = rgb(source)
     else:
         del source  # completing the picture needs the memory
-        source, picture = _incomplete(name, opened)
+        source, picture = _incomplete(name, opened, frame)
     turn = UPRIGHT.get(_orientation(source))
     del source  # turning the picture needs the memory
     if frame and frame != (0, 0, *picture.size):
@@ -157,8 +157,15 @@ def _loads(source: ImageFile.ImageFile, name: str) -> bool:
     return True
 
 
-def _incomplete(name: str, opened: Open) -> tuple[ImageFile.ImageFile, Image.Image]:
+def _incomplete(
+    name: str, opened: Open, frame: tuple[int, int, int, int] | None
+) -> tuple[ImageFile.ImageFile, Image.Image]:
     """Return the picture as far as its data goes: as Pillow has it, and in RGB.
+
+    Args:
+        name: of the format.
+        opened: returns the picture.
+        frame: the part of it that the data is about; None for all.
 
     Raises:
         DamagedPicture: that is too little of it.
@@ -171,7 +178,8 @@ def _incomplete(name: str, opened: Open) -> tuple[ImageFile.ImageFile, Image.Ima
         ended.load()
         return ended, rgb(ended)
     source, known = known_pixels(opened)
-    _require_share(known, name)
+    left, top, right, bottom = frame or (0, 0, *source.size)
+    _require_share(known[top:bottom, left:right], name)
     picture = rgb(source)
     fill(picture, known)
     return source, picture

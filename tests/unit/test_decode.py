@@ -138,16 +138,19 @@ def test_an_animated_png_gives_its_first_frame_not_the_picture_before_it() -> No
     assert decoded(data).getpixel((5, 5)) == (0, 255, 0)
 
 
+def placed(frame: Image.Image, canvas: tuple[int, int], at: tuple[int, int]) -> bytes:
+    """Return a GIF with a frame somewhere on a larger canvas, whose background is not white."""
+    whole = saved(frame, "GIF", interlace=0)
+    picture = 13 + 3 * 2 ** ((whole[10] & 7) + 1)  # behind the header and the palette
+    header = whole[:6] + struct.pack("<HHBB", *canvas, whole[10], 1) + whole[12:picture]
+    return header + b"," + struct.pack("<HH", *at) + whole[picture + 5 :]
+
+
 def test_the_first_frame_of_a_gif_lies_on_white() -> None:
-    whole = saved(Image.new("L", (8, 8), 0), "GIF")
-    header, frame = whole[:6], whole[whole.index(b",", 13 + 3 * 2) :]
-    palette = bytes([0, 0, 200, 200, 0, 0])
-    screen = struct.pack("<HHBBB", 20, 10, 0x80, 1, 0) + palette
-    placed = frame[:1] + struct.pack("<HH", 4, 2) + frame[5:]
-    found = decoded(header + screen + placed)
+    found = decoded(placed(Image.new("RGB", (8, 8), (0, 0, 204)).convert("P"), (20, 10), (4, 2)))
     assert found.size == (20, 10)
     assert [found.getpixel(at) for at in ((3, 2), (4, 2), (11, 9), (12, 9), (4, 1))] == [
-        WHITE, (0, 0, 200), (0, 0, 200), WHITE, WHITE,
+        WHITE, (0, 0, 204), (0, 0, 204), WHITE, WHITE,
     ]  # fmt: skip
 
 
@@ -604,6 +607,15 @@ def test_a_picture_that_breaks_off_is_completed_where_half_of_it_is_there(kind: 
     assert 0.6 <= same.mean() < 0.9
     assert same[-1 if name == "BMP" else 0]
     with pytest.raises(DamagedPicture, match=f"Too little of this {name} picture is there"):
+        decode(whole[: int(len(whole) * 0.35)], limit_pixels=LIMIT)
+
+
+def test_of_a_frame_on_a_larger_canvas_half_of_the_frame_is_enough() -> None:
+    whole = placed(NOISE.convert("P"), (3 * NOISE.width, NOISE.height), (NOISE.width, 0))
+    found, incomplete = decode(whole[: int(len(whole) * 0.7)], limit_pixels=LIMIT)
+    assert incomplete
+    assert (pixels(found)[:, : NOISE.width] == 255).all()
+    with pytest.raises(DamagedPicture, match="Too little"):
         decode(whole[: int(len(whole) * 0.35)], limit_pixels=LIMIT)
 
 
