@@ -1,43 +1,4 @@
-"""Every deliberate error of this package.
-
-::
-
-    ImgserveError
-    ├── InvalidSetting            stops the start of a service
-    ├── ModelError                a model cannot be downloaded, compiled or read
-    │   ├── WeightsUnavailable        the download failed or was damaged
-    │   ├── CompileMismatch           the compiled model disagrees with the original
-    │   └── CompiledModelInvalid           files of a compiled model do not belong together
-    ├── EvaluationFailed          there are no labelled pictures to evaluate a model with
-    ├── HttpError                 answered to an HTTP caller, with its status
-    │   ├── InvalidRequest        400  the body cannot be understood
-    │   ├── InvalidUrl            400  the picture's address is malformed or not allowed
-    │   ├── AddressNotAllowed     400  the picture's host is not a public address
-    │   ├── UnknownModel          404
-    │   ├── UnknownRoute          404
-    │   ├── MethodNotAllowed      405
-    │   ├── PictureTooLarge       413  over the byte limit
-    │   ├── TooManyPixels         413  over the pixel limit
-    │   ├── UnsupportedFormat     415  not one of the accepted picture formats
-    │   ├── DamagedPicture        422  the format is right, the data is not
-    │   ├── InternalError         500  a fault of ours; the log has the traceback
-    │   ├── PictureHostFailed     502  the picture's host failed or answered an error
-    │   │   ├── PictureHostRefused    502  and asking again does not help
-    │   │   └── PictureHostBusy       502  it says when to ask again
-    │   ├── Busy                  503  the queue is full
-    │   ├── NotReady              503  the model is not loaded
-    │   │   ├── ModelUnavailable  503  and could not be: waiting does not help
-    │   │   └── WorkerLost        503  what computed the picture ended or took too long
-    │   └── PictureHostTimeout    504  the picture's host took too long
-    └── BackendError              a frontend got no usable answer from its backend
-        ├── BackendUnreachable        nobody answers at that address
-        ├── BackendTimeout            the answer took too long
-        ├── BackendNotReady           it answers, but its model is not loaded yet
-        ├── BackendBusy               its queue is full
-        ├── IdentityUnavailable       the frontend has no token to show it
-        ├── CallerNotAllowed          its platform does not let the frontend call it
-        └── RequestRefused            it says what is wrong with the request
-"""
+"""Every deliberate error of this package."""
 
 from typing import ClassVar
 
@@ -77,6 +38,10 @@ class HttpError(ImgserveError):
     title: ClassVar[str] = "Error"
     slug: ClassVar[str] = "error"
     retry_after_s: int | None = None
+
+    def __init__(self, detail: str, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s or self.retry_after_s
 
     @property
     def type_uri(self) -> str:
@@ -129,6 +94,8 @@ class DamagedPicture(HttpError):
 
 
 class InternalError(HttpError):
+    """A fault of ours; the log has the traceback."""
+
     status, title, slug = 500, "Internal error", "internal-error"
 
 
@@ -137,38 +104,37 @@ class PictureHostFailed(HttpError):
 
 
 class PictureHostRefused(PictureHostFailed):
+    """Asking again does not help."""
+
     status, title, slug = 502, "Picture host refused", "picture-host-refused"
 
 
 class PictureHostBusy(PictureHostFailed):
-    status, title, slug = 502, "Picture host busy", "picture-host-busy"
+    """It says when to ask again."""
 
-    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
-        super().__init__(detail)
-        self.retry_after_s: int = retry_after_s
+    status, title, slug = 502, "Picture host busy", "picture-host-busy"
+    retry_after_s: int = 1
 
 
 class Busy(HttpError):
     status, title, slug = 503, "Busy", "busy"
-
-    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
-        super().__init__(detail)
-        self.retry_after_s = retry_after_s
+    retry_after_s = 1
 
 
 class NotReady(HttpError):
     status, title, slug = 503, "Model not ready", "not-ready"
-
-    def __init__(self, detail: str, retry_after_s: int = 2) -> None:
-        super().__init__(detail)
-        self.retry_after_s = retry_after_s
+    retry_after_s = 2
 
 
 class ModelUnavailable(NotReady):
+    """The model could not be loaded: waiting does not help."""
+
     status, title, slug = 503, "Model unavailable", "model-unavailable"
 
 
 class WorkerLost(NotReady):
+    """What computed the picture ended or took too long."""
+
     status, title, slug = 503, "Worker lost", "worker-lost"
 
 
@@ -215,9 +181,7 @@ class CallerNotAllowed(BackendError):
 class RequestRefused(BackendError):
     """The backend says what is wrong with the request; the message is its ``detail``.
 
-    Attributes:
-        slug: the last part of the problem's ``type``, one of the slugs of ``HttpError``.
-        status: the HTTP status.
+    ``slug`` is the last part of the problem's ``type``, one of the slugs of ``HttpError``.
     """
 
     def __init__(self, detail: str, slug: str, status: int) -> None:

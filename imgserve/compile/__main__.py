@@ -53,9 +53,7 @@ def compile_model(
 
     Raises:
         UnknownModel: the catalogue has no such model.
-        WeightsUnavailable: the weights could not be downloaded completely.
-        CompileMismatch: the compiled model answers differently from the original.
-        ModelError: int8 needs packages that are not installed.
+        ModelError: it cannot be downloaded or compiled; int8 needs packages that are missing.
     """
     catalogue.entry(model_id)
     _require_packages(precision)

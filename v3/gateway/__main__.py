@@ -9,8 +9,8 @@ from pathlib import Path
 
 from imgserve.errors import ImgserveError
 from v3.gateway import serve
-from v3.gateway.backends import Backend, read_backends, read_models
-from v3.gateway.google import Access, api_document
+from v3.gateway.backends import Backend, read_backends
+from v3.gateway.google import api_document
 from v3.gateway.nginx import configuration
 from v3.gateway.settings import LIST, GatewaySettings
 from v3.gateway.system import find_nginx
@@ -23,7 +23,6 @@ def _parser() -> argparse.ArgumentParser:
         "there are; the README has its other settings.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("models", help="print the ids of v3/gateway/backends.toml, one a line")
     document = commands.add_parser("openapi", help="print the document of Google's API Gateway")
     document.add_argument(
         "--private", action="store_true", help="backends ask for the gateway's ID token"
@@ -39,13 +38,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the arguments say; return the exit status."""
     given = _parser().parse_args(arguments)
     try:
-        if given.command == "models":
-            return _print("\n".join(read_models(LIST)))
         settings = GatewaySettings.from_environ(environ)
         backends = read_backends(LIST, settings.backends)
         if given.command == "openapi":
-            access = Access(private=given.private, api_key=given.api_key)
-            document = api_document(backends, access, settings.backend_timeout_s)
+            document = api_document(
+                backends, settings.backend_timeout_s, private=given.private, api_key=given.api_key
+            )
             return _print(json.dumps(document, indent=2))
         if given.command == "nginx":
             return _print(configuration(settings, backends, given.folder))

@@ -24,18 +24,11 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a model is served.
-
-    Attributes:
-        model: its id.
-        scheme: ``http`` or ``https``.
-        host: a name, or an IP address, version 6 without brackets.
-        port: always said.
-    """
+    """Where a model is served."""
 
     model: str
     scheme: str
-    host: str
+    host: str  # a name or an IP address, version 6 without brackets
     port: int
 
     @property
@@ -65,14 +58,11 @@ def bracketed(host: str) -> str:
 
 
 def read_backends(path: Path, given: str) -> tuple[Backend, ...]:
-    """Return the backends, the default first.
+    """Return the backends, the default first; InvalidSetting where an entry cannot be used.
 
     Args:
         path: the list as a file.
         given: the variable ``BACKENDS``; where not empty, it is the whole list.
-
-    Raises:
-        InvalidSetting: an entry cannot be used; the message names it.
     """
     pairs = _pairs(given) if given.strip() else _file(path)
     backends = tuple(_backend(model, url) for model, url in pairs)
@@ -82,19 +72,9 @@ def read_backends(path: Path, given: str) -> tuple[Backend, ...]:
     return backends
 
 
-def read_models(path: Path) -> tuple[str, ...]:
-    """Return the ids of the models in the file, the default first; addresses may be missing.
-
-    Raises:
-        InvalidSetting: the file cannot be read, or the catalogue has no such model.
-    """
-    return tuple(_known(model) for model, _ in _file(path))
-
-
 def _pairs(text: str) -> list[tuple[str, str]]:
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    wrong = [entry for entry in entries if "=" not in entry]
-    if wrong:
+    if wrong := [entry for entry in entries if "=" not in entry]:
         raise InvalidSetting(f"BACKENDS has {wrong[0]!r}: each entry is MODEL=URL")
     split = (entry.partition("=") for entry in entries)
     return [(model.strip(), url.strip()) for model, _, url in split]
@@ -110,25 +90,21 @@ def _file(path: Path) -> list[tuple[str, str]]:
     return list(table.items())
 
 
-def _known(model: str) -> str:
+def _backend(model: str, url: str) -> Backend:
     try:
-        return catalogue.entry(model).id
+        catalogue.entry(model)
     except UnknownModel as exc:
         raise InvalidSetting(f"the list of backends is wrong: {exc}") from exc
-
-
-def _backend(model: str, url: str) -> Backend:
-    known = _known(model)
     if not url:
-        raise InvalidSetting(f"the address of {known}'s backend is not known: say it in BACKENDS")
+        raise InvalidSetting(f"the address of {model}'s backend is not known: say it in BACKENDS")
     match = ADDRESS.fullmatch(url)
     if not match or not _valid(match):
         raise InvalidSetting(
-            f"{known}'s backend {url!r} cannot be used: an address is http://HOST, https://HOST "
+            f"{model}'s backend {url!r} cannot be used: an address is http://HOST, https://HOST "
             "or either with :PORT, and nothing after it"
         )
     scheme, host = match["scheme"].lower(), match["host"].lower().strip("[]")
-    return Backend(known, scheme, host, int(match["port"] or DEFAULT_PORTS[scheme]))
+    return Backend(model, scheme, host, int(match["port"] or DEFAULT_PORTS[scheme]))
 
 
 def _valid(match: re.Match[str]) -> bool:
@@ -143,14 +119,12 @@ def _valid(match: re.Match[str]) -> bool:
 
 
 def _refuse_twins(backends: Iterable[Backend]) -> None:
-    models: set[str] = set()
     urls: dict[str, str] = {}
     for backend in backends:
         model, url = backend.model, backend.url
-        if model in models:
+        if model in urls.values():
             raise InvalidSetting(f"BACKENDS names {model} twice: each model has one backend")
         if url in urls:
             twins = f"{urls[url]} and {model}"
             raise InvalidSetting(f"{twins} have one backend, {url}: each needs its own")
-        models.add(model)
         urls[url] = model

@@ -6,7 +6,6 @@ left to the backends' own documents: this gateway checks none, whatever is said 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import imgserve
@@ -16,45 +15,38 @@ from v3.gateway.backends import Backend
 
 JSON = "application/json"
 BODIES = [JSON, "multipart/form-data", "image/*"]
-KEY = "api_key"
+SECURITY = {
+    "securityDefinitions": {"api_key": {"type": "apiKey", "name": "x-api-key", "in": "header"}},
+    "security": [{"api_key": []}],
+}
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True)
-class Access:
-    """Who may call whom.
-
-    Attributes:
-        private: whether backends ask the gateway for an ID token of its service account.
-        api_key: whether the gateway asks callers for an API key.
-    """
-
-    private: bool = False
-    api_key: bool = False
-
-
-def api_document(backends: Sequence[Backend], access: Access, deadline_s: float) -> dict[str, Any]:
+def api_document(
+    backends: Sequence[Backend], deadline_s: float, *, private: bool = False, api_key: bool = False
+) -> dict[str, Any]:
     """Return the document.
 
     Args:
         backends: the default first; its backend also answers which models there are.
-        access: who may call whom.
         deadline_s: how long a backend may take. Google's default, 15 s, is less than a cold start:
             a container's start, the model's loading, then the fetching of the picture.
+        private: whether backends ask the gateway for an ID token of its service account.
+        api_key: whether the gateway asks callers for an API key.
 
     Raises:
         InvalidSetting: Google could not reach a backend, or not prove itself to it.
     """
     for backend in backends:
-        _require_reachable(backend, access)
-    rules = [_rule(backend, access, deadline_s) for backend in backends]
+        _require_reachable(backend, private=private)
+    rules = [_rule(backend, deadline_s, private=private) for backend in backends]
     paths = {MODELS: {"get": _operation("list_models", "List the models", rules[0])}}
     for model, rule in zip((backend.model for backend in backends), rules, strict=True):
         state = _operation(f"describe_{model}", f"Say what {model} is", rule)
         predict = _operation(f"predict_{model}", f"Say what {model} sees on a picture", rule)
         paths[MODEL.format(model=model)] = {"get": state}
         paths[MODEL_PREDICT.format(model=model)] = {"post": predict | {"consumes": BODIES}}
-    return _head() | {"paths": paths} | _security(access)
+    return _head() | {"paths": paths} | (SECURITY if api_key else {})
 
 
 def _head() -> dict[str, Any]:
@@ -82,7 +74,7 @@ def _operation(operation_id: str, summary: str, rule: dict[str, Any]) -> dict[st
     }
 
 
-def _rule(backend: Backend, access: Access, deadline_s: float) -> dict[str, Any]:
+def _rule(backend: Backend, deadline_s: float, *, private: bool) -> dict[str, Any]:
     """Return how a backend is called.
 
     Without ``jwt_audience`` or ``disable_auth``, Google sends a token for ``address`` in the place
@@ -92,26 +84,17 @@ def _rule(backend: Backend, access: Access, deadline_s: float) -> dict[str, Any]
         "address": backend.url,
         "path_translation": "APPEND_PATH_TO_ADDRESS",
         "deadline": deadline_s,
-        **({"jwt_audience": backend.url} if access.private else {"disable_auth": True}),
+        **({"jwt_audience": backend.url} if private else {"disable_auth": True}),
     }
 
 
-def _security(access: Access) -> dict[str, Any]:
-    if not access.api_key:
-        return {}
-    return {
-        "securityDefinitions": {KEY: {"type": "apiKey", "name": "x-api-key", "in": "header"}},
-        "security": [{KEY: []}],
-    }
-
-
-def _require_reachable(backend: Backend, access: Access) -> None:
+def _require_reachable(backend: Backend, *, private: bool) -> None:
     if backend.host in LOCAL_NAMES:
         raise InvalidSetting(
             f"{backend.model}'s backend {backend.url} is this machine, which Google cannot reach: "
             "deploy it and say its address in BACKENDS"
         )
-    if access.private and backend.scheme != "https":
+    if private and backend.scheme != "https":
         raise InvalidSetting(
             f"{backend.model}'s backend {backend.url} is private, and a token must not travel "
             "unencrypted: use https"

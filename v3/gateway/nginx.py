@@ -9,6 +9,7 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 
 import msgspec
@@ -33,33 +34,30 @@ KEY_CHECK = "if ($secure_link != 1) { return 401; }"
 
 
 def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder: Path) -> str:
-    """Return nginx's configuration.
-
-    Args:
-        settings: what the gateway was told.
-        backends: the default first.
-        folder: where nginx may write.
+    """Return the configuration of nginx, which writes into this folder; the default comes first.
 
     Raises:
         InvalidSetting: something that is needed is missing or cannot be written down.
     """
     models = tuple(backend.model for backend in backends)
+    errors = problems(models, settings.max_image_bytes, settings.backend_timeout_s)
     limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES
+    project = settings.google_cloud_project
     values = {
         "FOLDER": _path(folder),
         "LISTEN": f"{bracketed(settings.host)}:{settings.port}",
         "TIMEOUT_MS": str(max(1, round(settings.backend_timeout_s * 1000))),
         "LIMIT_BYTES": str(limit_bytes),
         "BUFFER_BYTES": str(limit_bytes + limit_bytes // 16),
-        "TRACE_PREFIX": _trace_prefix(settings.google_cloud_project),
+        "TRACE_PREFIX": f"projects/{project}/traces/" if project else "",
         "MODELS": msgspec.json.encode(models).decode(),
         "RESOLVER": _resolver(settings.resolver, backends),
         "PROXY_SSL": _proxy_ssl(settings.ssl_cert_file, backends),
-        "UPSTREAMS": "\n".join(map(_upstream, filter(_keeps_connections, backends))),
+        "UPSTREAMS": "\n".join(map(_upstream, filterfalse(_needs_look_up, backends))),
         "LOCATIONS": "\n".join(_locations(one, bool(settings.api_key)) for one in backends),
         "KEY": _key(settings.api_key),
         "KEY_CHECK": KEY_CHECK if settings.api_key else "",
-        **_problem_bodies(settings, models),
+        **{name: _quoted(body(error, "$id")) for name, error in errors.items()},
     }
     return filled(TEMPLATE.read_text(encoding="utf-8"), values)
 
@@ -78,15 +76,6 @@ def _path(path: Path) -> str:
             f"the path {text!r} cannot be used: nginx gives its characters a sense"
         )
     return text
-
-
-def _trace_prefix(project: str) -> str:
-    return f"projects/{project}/traces/" if project else ""
-
-
-def _problem_bodies(settings: GatewaySettings, models: tuple[str, ...]) -> dict[str, str]:
-    errors = problems(models, settings.max_image_bytes, settings.backend_timeout_s)
-    return {name: _quoted(body(error, "$id")) for name, error in errors.items()}
 
 
 def _quoted(text: str) -> str:
@@ -122,6 +111,11 @@ def _resolver(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
 
 
 def _needs_look_up(backend: Backend) -> bool:
+    """Return whether a name server is asked for a backend; connections to it are then not kept.
+
+    Before nginx 1.27.3 that takes an ``upstream``, and its names are looked up only at the start:
+    https://nginx.org/en/docs/http/ngx_http_upstream_module.html#resolve
+    """
     return not backend.is_ip_address and backend.host not in LOCALHOST
 
 
@@ -134,15 +128,6 @@ def _proxy_ssl(given: Path | None, backends: Sequence[Backend]) -> str:
         "    proxy_ssl_verify_depth 4;\n"
         f'    proxy_ssl_trusted_certificate "{_path(authorities(given))}";'
     )
-
-
-def _keeps_connections(backend: Backend) -> bool:
-    """Return whether connections to a backend are kept.
-
-    Before nginx 1.27.3 that takes an ``upstream``, and its names are looked up only at the start:
-    https://nginx.org/en/docs/http/ngx_http_upstream_module.html#resolve
-    """
-    return not _needs_look_up(backend)
 
 
 def _upstream(backend: Backend) -> str:
@@ -161,7 +146,7 @@ def _locations(backend: Backend, has_key: bool) -> str:
     The path that is passed on is written out, so that both sides agree on what it means; a
     variable in it makes nginx look names up when a request comes.
     """
-    target = backend.model if _keeps_connections(backend) else f"{backend.host}:{backend.port}"
+    target = f"{backend.host}:{backend.port}" if _needs_look_up(backend) else backend.model
     paths = (path.format(model=backend.model) for path in (MODEL, MODEL_PREDICT))
     return "\n".join(
         f"        location = {path} {{\n"

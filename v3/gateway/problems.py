@@ -39,11 +39,6 @@ def problems(models: tuple[str, ...], limit_bytes: int, timeout_s: float) -> dic
     """Return every problem by the name it has in ``nginx.conf.in``.
 
     A word such as ``$model`` in a message is a variable of that file.
-
-    Args:
-        models: ids of the models there are.
-        limit_bytes: largest picture.
-        timeout_s: how long a backend may take.
     """
     routes = ", ".join((contract.MODELS, *(path.format(model="<id>") for path in MODEL_ROUTES)))
     return {

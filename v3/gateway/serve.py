@@ -9,6 +9,7 @@ from types import FrameType
 from imgserve.errors import ImgserveError
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ConfigurationRefused(ImgserveError):
@@ -16,11 +17,7 @@ class ConfigurationRefused(ImgserveError):
 
 
 def check(nginx: str, config: Path) -> None:
-    """Ask nginx whether it can start with a configuration.
-
-    Raises:
-        ConfigurationRefused: it cannot; the message is what it says.
-    """
+    """Ask nginx whether it can start so; else ConfigurationRefused, with what it says."""
     command = [*_command(nginx, config), "-t", "-q"]
     tested = subprocess.run(command, capture_output=True, text=True, check=False)
     if tested.returncode:
@@ -44,12 +41,14 @@ def serve(nginx: str, config: Path) -> int:
         for process in running:
             process.send_signal(signal.SIGQUIT)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, drain)
     running.append(subprocess.Popen(_command(nginx, config)))
     if is_stopped:  # between the two lines above
         running[0].send_signal(signal.SIGQUIT)
     status = running[0].wait()
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # as Python ends, it gives up our handler
     return 0 if is_stopped else status or 1
 
 

@@ -90,11 +90,7 @@ class GatewaySettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse a key that no caller could send, without showing it.
-
-        Raises:
-            InvalidSetting: it has other characters or another length.
-        """
+        """Refuse a key that no caller could send, without showing it."""
         key = self.api_key
         printable = all("!" <= character <= "~" for character in key)
         if key and not (printable and len(key) in API_KEY_LENGTHS):

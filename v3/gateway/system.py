@@ -1,23 +1,20 @@
 """What nginx needs from the system it runs on."""
 
-import ipaddress
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from imgserve.errors import ImgserveError, InvalidSetting
+from v3.gateway.backends import bracketed
+from v3.gateway.settings import ip_address
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 # Debian and Alpine; Fedora; macOS and the BSDs.
-AUTHORITIES = tuple(
-    map(
-        Path,
-        (
-            "/etc/ssl/certs/ca-certificates.crt",
-            "/etc/pki/tls/certs/ca-bundle.crt",
-            "/etc/ssl/cert.pem",
-        ),
-    )
+AUTHORITIES = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/cert.pem"),
 )
 # Where Debian has it, which is not in everybody's PATH.
 PROGRAM_FOLDERS = ("/usr/sbin",)
@@ -28,14 +25,7 @@ class NginxMissing(ImgserveError):
 
 
 def find_nginx(path: str) -> str:
-    """Return where the program is.
-
-    Args:
-        path: folders to look into first, as ``PATH`` has them.
-
-    Raises:
-        NginxMissing: it is not installed; the message says how to install it.
-    """
+    """Return where the program is, looked for in ``path`` first, or NginxMissing."""
     found = shutil.which("nginx", path=os.pathsep.join((path, *PROGRAM_FOLDERS)))
     if not found:
         raise NginxMissing(
@@ -51,27 +41,16 @@ def system_name_servers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
         lines = [line.split() for line in resolv_conf.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError):
         return ()
-    found = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
-    return tuple(address for text in found if (address := _as_nginx_writes(text)))
-
-
-def _as_nginx_writes(text: str) -> str:
-    """Return a name server's address; nothing for one that nginx cannot use."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return ""
-    if isinstance(address, ipaddress.IPv6Address):
-        return "" if address.scope_id else f"[{address}]"  # nginx knows no scopes
-    return str(address)
+    found = []
+    for words in lines:
+        if len(words) > 1 and words[0] == "nameserver":
+            with suppress(ValueError):  # an address that nginx cannot use
+                found.append(bracketed(ip_address(words[1])))
+    return tuple(found)
 
 
 def authorities(given: Path | None) -> Path:
-    """Return the file with the certificates of the authorities to trust.
-
-    Raises:
-        InvalidSetting: there is none.
-    """
+    """Return the file of the authorities to trust: the given one, else the system's."""
     candidates = AUTHORITIES if given is None else (given,)
     for file in candidates:
         if file.is_file():
