@@ -40,6 +40,7 @@ def compile_model(
     precision: str = FP32,
     url_base: str = "",
     force: bool = False,
+    photos: Path | None = None,
 ) -> ModelInfo:
     """Compile a model into a folder, unless it is there already; return its description.
 
@@ -50,6 +51,7 @@ def compile_model(
         precision: ``fp32`` or ``int8``.
         url_base: a mirror to download weights from; empty for the weights' own host.
         force: compile again even if the same versions have compiled it.
+        photos: labelled pictures to calibrate int8 with and to judge it by; see ``export``.
 
     Raises:
         UnknownModel: the catalogue has no such model.
@@ -59,14 +61,14 @@ def compile_model(
     _require_packages(precision)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(model_id, out):
-        present = None if force else up_to_date(out, model_id, precision)
+        present = None if force or photos else up_to_date(out, model_id, precision)
         if present:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
         original = servable(model_id, folder=checkpoints, url_base=url_base)
         transform = transform_of(weights.default_weights(model_id))
-        return export(model_id, original, transform, out, precision=precision)
+        return export(model_id, original, transform, out, precision=precision, photos=photos)
 
 
 def _require_packages(precision: str) -> None:
@@ -127,12 +129,22 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=FP32,
         help="int8 is faster; it is refused where it finds other classes (default: %(default)s)",
     )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one half "
+        "and must be right about as many of the other as fp32, less one percent",
+    )
     _add_places(parser)
     parser.add_argument(
         "--force", action="store_true", help="compile also what is compiled already"
     )
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    if given.photos and given.precision != INT8:
+        parser.error("--photos is for --precision int8")
+    return given
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -168,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 precision=given.precision,
                 url_base=given.weights_url_base or "",
                 force=given.force,
+                photos=given.photos,
             )
         except KeyboardInterrupt:
             say(model_id, "interrupted; nothing was changed")

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.jit._trace import TracerWarning
 
 from imgserve import __version__
-from imgserve.compile import weights
+from imgserve.compile import calibrate, weights
 from imgserve.compile.quantize import LEAST_AGREEMENT, quantize
 from imgserve.compile.torch_engine import Servable, TorchEngine
 from imgserve.errors import CompileMismatch
@@ -53,12 +53,25 @@ def export(
     *,
     precision: str = FP32,
     least_agreement: float = LEAST_AGREEMENT,
+    photos: Path | None = None,
 ) -> ModelInfo:
     """Compile a model that is in memory into the folder ``out``; return its description.
 
+    Args:
+        model_id: a name of the catalogue.
+        original: the model.
+        transform: how pictures are prepared for it.
+        out: the folder of compiled models.
+        precision: ``fp32`` or ``int8``.
+        least_agreement: the share of pictures in which int8 must find fp32's class.
+        photos: labelled pictures to judge int8 by instead; see ``imgserve.evaluate``.
+
     Raises:
         CompileMismatch: the compiled model answers differently from the original.
+        EvaluationFailed: the photos cannot be used.
     """
+    categories = weights.default_weights(model_id).meta["categories"]
+    sample = calibrate.labelled(photos, categories, transform) if photos else None
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft) / "model.xml"
         say(model_id, "exporting")
@@ -67,8 +80,9 @@ def export(
         quantization = None
         if precision == INT8:
             fp32_graph, graph = graph, Path(draft) / "int8.xml"
+            sample = sample or calibrate.bundled(transform)
             quantization = quantize(
-                fp32_graph, transform, graph, least_agreement, partial(say, model_id)
+                fp32_graph, sample, graph, least_agreement, partial(say, model_id)
             )
         info = describe(model_id, transform, graph, difference, quantization)
         put_in_place(graph, info, out)

@@ -58,6 +58,8 @@ class Quantization(msgspec.Struct, frozen=True):
         same_class: the share without those near ties.
         pictures: how many were checked, none of them used for calibration.
         largest_difference: of any probability.
+        right: the share about which int8 was right, where the pictures' classes are known.
+        right_in_fp32: likewise.
     """
 
     floating: str
@@ -65,6 +67,8 @@ class Quantization(msgspec.Struct, frozen=True):
     same_class: float
     pictures: int
     largest_difference: float
+    right: float | None = None
+    right_in_fp32: float | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
