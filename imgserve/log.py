@@ -24,10 +24,8 @@ CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?")
 def trace_fields(traceparent: str, cloud_trace: str, project: str) -> dict[str, Any]:
     """Return the log fields that tie an entry to the caller's trace; none without a trace.
 
-    Args:
-        traceparent: the request's header of that name; it goes before the other.
-        cloud_trace: the request's header ``X-Cloud-Trace-Context``.
-        project: Google Cloud project id; empty where there is none.
+    The request's header ``traceparent`` goes before the other, ``X-Cloud-Trace-Context``;
+    ``project`` is empty where there is none.
     """
     if match := TRACEPARENT.fullmatch(traceparent):
         trace, span, flags = match.groups()
@@ -71,14 +69,8 @@ def logging_config(level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"cloud": {"()": CloudFormatter}},
         "handlers": {
-            "stdout": {
-                "class": "logging.StreamHandler",
-                "formatter": "cloud",
-                "stream": sys.stdout,
-            }
+            "stdout": {"class": "logging.StreamHandler", "formatter": "cloud", "stream": sys.stdout}
         },
         "root": {"level": level, "handlers": ["stdout"]},
-        "loggers": {
-            "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
-        },
+        "loggers": {"gunicorn.error": {"level": level, "handlers": [], "propagate": True}},
     }

@@ -19,22 +19,13 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108  a container has one even where all els
 
 
 def command(app: str, settings: FrontendSettings) -> list[str]:
-    """Return what serves this page; the working directory's ``.streamlit`` has the other options.
-
-    Args:
-        app: path of the page's script.
-        settings: where to listen.
-    """
+    """Return what serves this page; the folder's ``.streamlit`` has the other options."""
     listen = ("--server.address", settings.host, "--server.port", str(settings.port))
     return [sys.executable, "-m", "streamlit", "run", app, *listen]
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> NoReturn:
-    """Become Streamlit.
-
-    Raises:
-        SystemExit: there is no such page, or a setting cannot be used; standard error says so.
-    """
+    """Become Streamlit; or say on standard error what is wrong, and exit."""
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
         _end(f"{USAGE}; {' '.join(arguments) or 'nothing'} is no such file")
     try:

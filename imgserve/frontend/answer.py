@@ -42,11 +42,9 @@ def show_answer(
 ) -> None:
     """Draw the answer to what was asked, asking the backend first where that was not done yet.
 
-    Args:
-        placeholder: an ``st.empty()``; draw the rest of the page before, as this may take long.
-        backend: who is asked.
-        choice: which of its models, where it has several.
-        wake_timeout_s: how long to wait for a backend that is waking up.
+    Draw the rest of the page before, as this may take long; ``placeholder`` is an ``st.empty()``.
+    The backend has ``wake_timeout_s`` to wake up; ``choice`` says which of its models, where it has
+    several.
     """
     question = current_question()
     if question is None:

@@ -101,8 +101,7 @@ def classify_batch(
 ) -> Table:
     """Return a row for each picture, showing progress in ``placeholder``.
 
-    Raises:
-        BackendError: there is no backend, as the first picture found out.
+    BackendError where there is no backend, as the first picture found out.
     """
     pictures = [LinkedPicture(url) for url in batch.urls]
     rows: list[Row] = []

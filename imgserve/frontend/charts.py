@@ -79,8 +79,7 @@ def _label_axis(side: Literal["left", "right"], cut: str, offset_px: int) -> alt
 def heat_map(predictions: Mapping[str, Sequence[Prediction]]) -> alt.LayerChart | alt.FacetChart:
     """Return a cell for each class and model, so that a row dark from side to side is agreement.
 
-    Args:
-        predictions: each model's classes by its title, the most probable first.
+    ``predictions`` has each model's classes by its title, the most probable first.
     """
     rows = class_rows(predictions)
     turned = len(predictions) >= TURNED_FROM

@@ -63,10 +63,7 @@ class BackendClient:
     def predict_url(self, url: str, *, model: str | None = None, top_k: int = 5) -> PredictAnswer:
         """Return what the picture at ``url`` shows, with a thumbnail; the backend fetches it.
 
-        Args:
-            url: public address of the picture.
-            model: who predicts; without it, the backend's own.
-            top_k: how many classes to answer with.
+        Without ``model``, the backend's own answers, with ``top_k`` classes.
         """
         body = {"url": url, "top_k": top_k, "thumbnail": True}
         return self._call("POST", _predict_path(model), PredictAnswer, json=body)
@@ -119,9 +116,6 @@ def retry_while_waking(
         call: raises a ``BackendError`` when it has no answer.
         timeout_s: start no attempt later than this after the first.
         on_wait: called before each pause, to tell the person.
-
-    Raises:
-        BackendError: the last attempt's, or the first that waiting cannot mend.
     """
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_wake),
@@ -150,8 +144,7 @@ def _predict_path(model: str | None) -> str:
 def _model_path(path: str, model: str) -> str:
     """Return the path of this model; an id from outside stays one segment of it.
 
-    Raises:
-        RequestRefused: the id cannot be one, as "." and ".." mean other paths, however written.
+    RequestRefused where the id cannot be one, as "." and ".." mean other paths, however written.
     """
     if not model.strip("."):
         raise RequestRefused(f"there is no model {model!r}", UnknownModel.slug, UnknownModel.status)
@@ -159,12 +152,10 @@ def _model_path(path: str, model: str) -> str:
 
 
 def _decoded(response: requests.Response, answer: type[T]) -> T:
-    """Return the body as the type the contract promises.
+    """Return the body as the type the contract promises, or raise what it is instead.
 
-    Raises:
-        BackendError: it is a problem document.
-        requests.HTTPError: it has a status that no backend gives without one.
-        msgspec.MsgspecError: it is something else.
+    That is a BackendError for a problem document, and requests.HTTPError for a status that no
+    backend gives without one.
     """
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type == contract.PROBLEM_TYPE:

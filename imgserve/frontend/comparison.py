@@ -32,15 +32,10 @@ Show = Callable[[Stages], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What every model said.
-
-    Attributes:
-        outcomes: in the order of the list.
-        linked: whether each model's backend had to fetch the picture.
-    """
+    """What every model said, in the order of the list."""
 
     outcomes: Mapping[KnownModel, Answered | Failure]
-    linked: bool
+    linked: bool  # each model's backend had to fetch the picture
 
     @property
     def answered(self) -> dict[str, Answered]:
@@ -81,13 +76,8 @@ def compare(
 ) -> Comparison:
     """Return what every model says; one that fails spoils only its own answer.
 
-    Args:
-        picture: what to classify.
-        backend: who is asked for each model.
-        models: which of them.
-        show: called with every model's stage, in this thread, every now and then; it draws on the
-            page, so this is where a newer run of it ends this one.
-        wake_timeout_s: how long to go on asking for models that are not there yet.
+    ``show`` is called with every model's stage, in this thread, every now and then; it draws on the
+    page, so this is where a newer run of it ends this one.
     """
     questioning = _Questioning(picture, backend, models, wake_timeout_s)
     pool = ThreadPoolExecutor(AT_ONCE)

@@ -41,11 +41,7 @@ class IdTokens:
         self._next_try_s = float("-inf")
 
     def current(self) -> str:
-        """Return a token that is valid now.
-
-        Raises:
-            IdentityUnavailable: there is none; the message says why.
-        """
+        """Return a token that is valid now; IdentityUnavailable says why there is none."""
         with self._lock:
             fresh = self._credentials.token_state is TokenState.FRESH
             if not fresh and time.monotonic() >= self._next_try_s:

@@ -34,17 +34,11 @@ PASSING = {Status.LOADING, Status.AWAY}
 
 @dataclass(frozen=True)
 class KnownModel:
-    """One model.
+    """One model."""
 
-    Attributes:
-        id: the backend's name of it.
-        facts: what its backend said, last time it did.
-        away: why its backend does not answer, if it does not.
-    """
-
-    id: str
-    facts: ModelState | None = None
-    away: str = ""
+    id: str  # the backend's name of it
+    facts: ModelState | None = None  # what its backend said, last time it did
+    away: str = ""  # why its backend does not answer, if it does not
 
     @property
     def title(self) -> str:
@@ -68,19 +62,12 @@ class KnownModel:
 
 @dataclass(frozen=True)
 class KnownModels:
-    """All of them, the default first; with a problem, as they were when there was none.
+    """All of them, the default first; with a problem, as they were when there was none."""
 
-    Attributes:
-        models: may be empty while there is a problem.
-        problem: why the list could not be loaded this time.
-        looked_at_s: when, on the clock of ``time.monotonic``.
-        unchanged: how many looks in a row have found nothing new.
-    """
-
-    models: tuple[KnownModel, ...] = ()
-    problem: str = ""
-    looked_at_s: float = 0.0
-    unchanged: int = 0
+    models: tuple[KnownModel, ...] = ()  # may be empty while there is a problem
+    problem: str = ""  # why the list could not be loaded this time
+    looked_at_s: float = 0.0  # on the clock of time.monotonic
+    unchanged: int = 0  # how many looks in a row have found nothing new
 
     @property
     def unsettled(self) -> bool:
@@ -121,12 +108,9 @@ def watch_models(backend: BackendClient) -> None:
 def _look(
     backend: BackendClient, before: KnownModels, *, kept: Sequence[KnownModel] = ()
 ) -> KnownModels:
-    """Return the models as they are now.
+    """Return the models as they are now, without asking about those that are ``kept``.
 
-    Args:
-        backend: who is asked.
-        before: what was known, which stays known of a model that does not answer.
-        kept: models that are not asked about again.
+    What was known before stays known of a model that does not answer.
     """
     models, problem = before.models, ""
     last = {model.id: model for model in models}

@@ -41,15 +41,10 @@ EXPLANATIONS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What the person chose.
+    """What the person chose."""
 
-    Attributes:
-        models: the models as far as they are known, the default first.
-        model: whom to ask: an id, ``ALL``, or None while nothing is known or chosen.
-    """
-
-    models: tuple[KnownModel, ...]
-    model: str | None
+    models: tuple[KnownModel, ...]  # as far as they are known, the default first
+    model: str | None  # whom to ask: an id, ALL, or None while nothing is known or chosen
 
     @property
     def compares(self) -> bool:
@@ -86,10 +81,8 @@ def models_to_ask(
 ) -> list[KnownModel]:
     """Return the models to ask, none where the backend has only one.
 
-    The first is the one for a question that goes to one model.
-
-    Raises:
-        BackendError: it is not known yet which models there are, and the backend does not say.
+    The first is the one for a question that goes to one model. BackendError where it is not known
+    yet which models there are, and the backend does not say.
     """
     if choice is None:
         return []

@@ -42,22 +42,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on asking a backend that is not there yet.
+    """How long to go on asking a backend that is not there yet."""
 
-    Attributes:
-        timeout_s: start no attempt later than this after the first.
-        on_wait: called, in this thread, whenever the wait turns out to be a long one.
-    """
-
-    timeout_s: float
-    on_wait: Callable[[], None]
+    timeout_s: float  # no attempt starts later than this after the first
+    on_wait: Callable[[], None]  # called in this thread whenever the wait turns out to be long
 
     def call(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` asks of a backend, giving that time to wake up.
-
-        Raises:
-            BackendError: there is no answer.
-        """
+        """Return what ``call`` asks of a backend, giving that time to wake up."""
         return retry_while_waking(
             lambda: self._watched(call), timeout_s=self.timeout_s, on_wait=self.on_wait
         )
@@ -81,11 +72,7 @@ class Patience:
 def predict(
     picture: Picture, backend: BackendClient, model: str | None, top_k: int = TOP_K
 ) -> Answered:
-    """Return the answer of a model, without it of the backend's own; try once.
-
-    Raises:
-        BackendError: there is none.
-    """
+    """Return the answer of a model, without it of the backend's own, or BackendError; try once."""
     started = time.perf_counter()
     answer = picture.classify(backend, model, top_k)
     return Answered(answer, (time.perf_counter() - started) * 1000)

@@ -12,21 +12,13 @@ from imgserve.errors import UnknownModel
 
 @dataclass(frozen=True)
 class Entry:
-    """One model that can be served.
+    """One model that can be served."""
 
-    Attributes:
-        id: torchvision's name of it.
-        title: how a person calls it.
-        parameters: number of trained weights.
-        top1: published top-1 accuracy on ImageNet-1K, percent.
-        input_size: height and width of the picture it sees, pixels.
-    """
-
-    id: str
-    title: str
-    parameters: int
-    top1: float
-    input_size: int
+    id: str  # torchvision's name of it
+    title: str  # how a person calls it
+    parameters: int  # number of trained weights
+    top1: float  # published top-1 accuracy on ImageNet-1K, percent
+    input_size: int  # height and width of the picture it sees, pixels
 
 
 def _by_id(entries: Iterable[Entry]) -> dict[str, Entry]:
@@ -52,11 +44,7 @@ CATALOGUE = _by_id(
 
 
 def entry(model_id: str) -> Entry:
-    """Return the catalogue's entry of a model.
-
-    Raises:
-        UnknownModel: the catalogue has no such model; the message lists those it has.
-    """
+    """Return the catalogue's entry of a model, or UnknownModel with a list of those it has."""
     if model_id not in CATALOGUE:
         known = ", ".join(CATALOGUE)
         raise UnknownModel(f"there is no model {model_id!r}: choose one of {known}")
@@ -66,9 +54,7 @@ def entry(model_id: str) -> Entry:
 def choices(listed: Sequence[str], default: str) -> tuple[str, ...]:
     """Return the models that callers may choose from, the default first.
 
-    Args:
-        listed: their ids; empty for all of the catalogue.
-        default: one of them; empty for the first.
+    All of the catalogue where none are listed; the first is the default where none is said.
     """
     ids = listed or tuple(CATALOGUE)
     first = default or ids[0]

@@ -23,20 +23,12 @@ FP32, INT8 = PRECISIONS = ("fp32", "int8")
 
 
 class Transform(msgspec.Struct, frozen=True):
-    """How a picture becomes the model's input; the numbers are those of torchvision's weights.
+    """How a picture becomes the model's input; the numbers are those of torchvision's weights."""
 
-    Attributes:
-        resize_size: pixels the shorter side is resized to.
-        crop_size: side of the square then cut from the middle, pixels.
-        interpolation: ``bilinear`` or ``bicubic``, both with antialiasing.
-        mean: per channel (red, green, blue), of values from 0 to 1.
-        std: per channel, likewise.
-    """
-
-    resize_size: int
-    crop_size: int
-    interpolation: str
-    mean: tuple[float, float, float]
+    resize_size: int  # pixels the shorter side is resized to
+    crop_size: int  # side of the square then cut from the middle, pixels
+    interpolation: str  # bilinear or bicubic, both with antialiasing
+    mean: tuple[float, float, float]  # per channel (red, green, blue), of values from 0 to 1
     std: tuple[float, float, float]
 
 
@@ -51,47 +43,31 @@ class File(msgspec.Struct, frozen=True):
 class Quantization(msgspec.Struct, frozen=True):
     """How an int8 model was made, and checked against the same model in fp32.
 
-    Attributes:
-        floating: which layers stayed in float32.
-        agreement: of the pictures checked, the share that showed both the same class, or one that
-            is as good as equally probable in fp32.
-        same_class: the share without those near ties.
-        pictures: how many were checked, none of them used for calibration.
-        largest_difference: of any probability.
-        right: the share about which int8 was right, where the pictures' classes are known.
-        right_in_fp32: likewise.
+    ``agreement`` is the share of the pictures checked that showed both the same class, or one that
+    is as good as equally probable in fp32; ``same_class`` is the share without those near ties.
     """
 
-    floating: str
+    floating: str  # which layers stayed in float32
     agreement: float
     same_class: float
-    pictures: int
-    largest_difference: float
-    right: float | None = None
+    pictures: int  # how many were checked, none of them used for calibration
+    largest_difference: float  # of any probability
+    right: float | None = None  # the share int8 was right about, where classes are known
     right_in_fp32: float | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """What a compiled model is and how it was checked.
-
-    Attributes:
-        categories: the classes' names, in the order of the output.
-        precision: of its numbers, ``fp32`` or ``int8``.
-        largest_difference: of any probability in fp32 from the original's, over all pictures
-            checked.
-        versions: of the packages that compiled it.
-        quantization: of a model in int8.
-    """
+    """What a compiled model is and how it was checked."""
 
     format: int
     model: str
-    precision: str
+    precision: str  # of its numbers, fp32 or int8
     parameters: int
     top1: float
     transform: Transform
-    categories: list[str]
-    largest_difference: float
-    versions: dict[str, str]
+    categories: list[str]  # the classes' names, in the order of the output
+    largest_difference: float  # of any probability in fp32 from the original's
+    versions: dict[str, str]  # of the packages that compiled it
     graph: File
     weights: File
     quantization: Quantization | None = None

@@ -29,9 +29,7 @@ def checkpoints_folder(settings: BackendSettings) -> Path:
 def prepare(settings: BackendSettings, model_id: str) -> int:
     """Compile a model if that has not been done; return the size of its weights in bytes.
 
-    Raises:
-        UnknownModel: the catalogue has no such model.
-        ModelError: it could not be compiled.
+    UnknownModel where the catalogue has no such model, ModelError where it could not be compiled.
     """
     entry = catalogue.entry(model_id)
     if settings.engine == "torch":
@@ -51,8 +49,7 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
 def compile_apart(settings: BackendSettings, model_id: str) -> None:
     """Compile a model in a process of its own, so that torch does not stay in this one's memory.
 
-    Raises:
-        ModelError: compiling failed; the message is the compiler's last line.
+    ModelError has the compiler's last line where that failed.
     """
     log.info("model %s is compiled once for this machine; this takes a minute or more", model_id)
     command = [sys.executable, "-m", "imgserve.compile", model_id]

@@ -12,23 +12,15 @@ from imgserve.models.worker import Slot, Worker
 
 @dataclass(eq=False)
 class Model:
-    """One model of the pool, from the moment it begins to load until it is closed.
-
-    Attributes:
-        workers: those that are loaded and run.
-        idle: free slots, of all its workers.
-        users: requests that wait for it or are computed by it.
-        is_open: whether it was loaded once; workers that end are replaced from then on.
-        failure: why it could not be loaded.
-    """
+    """One model of the pool, from the moment it begins to load until it is closed."""
 
     id: str
-    workers: list[Worker] = field(default_factory=list)
-    idle: list[Slot] = field(default_factory=list)
-    users: int = 0
-    is_open: bool = False
+    workers: list[Worker] = field(default_factory=list)  # those that are loaded and run
+    idle: list[Slot] = field(default_factory=list)  # free ones, of all its workers
+    users: int = 0  # requests that wait for it or are computed by it
+    is_open: bool = False  # was loaded once; workers that end are replaced from then on
     is_closed: bool = False
-    failure: str | None = None
+    failure: str | None = None  # why it could not be loaded
     retry_at_s: float = 0.0
 
     @property
@@ -44,11 +36,7 @@ class Model:
         return self.workers[0].precision if self.workers else ""
 
     def require_loadable(self) -> None:
-        """Refuse a model that could not be loaded.
-
-        Raises:
-            ModelUnavailable: it could not; the message says why.
-        """
+        """Raise ModelUnavailable, which says why, where it could not be loaded."""
         if self.failure is not None:
             again_s = max(1, math.ceil(self.retry_at_s - time.monotonic()))
             raise ModelUnavailable(f"model {self.id} could not be loaded: {self.failure}", again_s)

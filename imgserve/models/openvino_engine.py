@@ -19,23 +19,12 @@ class OpenVinoEngine:
 
     One picture uses all threads (one stream): alone it is answered soonest, and while one is
     inferred the next is decoded. Threads are not bound to cores: a bound one waits for the core
-    that decodes a picture while another is free.
-
-    Attributes:
-        precision: what it computes in, ``fp32``, ``bf16`` or ``int8``.
+    that decodes a picture while another is free. ``precision`` is what it computes in, ``fp32``,
+    ``bf16`` or ``int8``.
     """
 
     def __init__(self, graph: Path, *, threads: int, precision: str = FP32) -> None:
-        """Compile a graph for this machine.
-
-        Args:
-            graph: of a compiled model.
-            threads: that compute one inference.
-            precision: as the setting ``PRECISION``.
-
-        Raises:
-            ModelError: this CPU has no instructions for that.
-        """
+        """Compile a graph; ModelError where this CPU has no instructions for this precision."""
         core = openvino.Core()
         self.precision = _computed(core, precision)
         options = {
@@ -72,11 +61,9 @@ def _computed(core: Any, precision: str) -> str:
 
 
 def load(settings: BackendSettings, model_id: str) -> Classifier:
-    """Return a compiled model, warm.
+    """Return a compiled model, warm; FileNotFoundError where it is not compiled for these settings.
 
-    Raises:
-        FileNotFoundError: the model has not been compiled for these settings.
-        ModelError: its files are damaged or of another version, or this CPU cannot compute so.
+    ModelError where its files are damaged or of another version, or this CPU cannot compute so.
     """
     folder = compiled_folder(settings)
     info = read_info(folder, model_id, settings.compiled_precision)

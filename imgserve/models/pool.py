@@ -16,12 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from imgserve.contract import PredictOptions, State
-from imgserve.errors import (
-    ImgserveError,
-    ModelError,
-    NotReady,
-    UnknownModel,
-)
+from imgserve.errors import ImgserveError, ModelError, NotReady, UnknownModel
 from imgserve.models.loading import prepare
 from imgserve.models.model import Model
 from imgserve.models.slot_queue import SlotQueue
@@ -92,11 +87,7 @@ class WorkerPool:
             self._used(model_id)
 
     def state(self, model_id: str) -> tuple[State, str | None, str]:
-        """Return a model's state, why it could not be loaded, and what it computes in.
-
-        Raises:
-            UnknownModel: it is none of ``ids``.
-        """
+        """Return a model's state, why it could not be loaded, and what it computes in."""
         self.require(model_id)
         with self._changed:
             model = self._models.get(model_id)
@@ -107,8 +98,7 @@ class WorkerPool:
     def ready_id(self) -> str:
         """Return a model that can classify now, the default if it can.
 
-        Raises:
-            NotReady: none can; the default is being loaded, if it can be.
+        NotReady where none can; the default is being loaded then, if it can be.
         """
         for model_id in self.ids:
             if self.state(model_id)[0] == "ready":
@@ -119,11 +109,7 @@ class WorkerPool:
             raise model.not_ready()
 
     def require(self, model_id: str) -> None:
-        """Refuse a model that is none of ``ids``.
-
-        Raises:
-            UnknownModel: it is none of them; the message lists them.
-        """
+        """Raise UnknownModel, with a list of ``ids``, for a model that is none of them."""
         if model_id not in self.ids:
             known = ", ".join(self.ids)
             raise UnknownModel(f"there is no model {model_id!r} here: choose one of {known}")
@@ -189,11 +175,7 @@ class WorkerPool:
         return 1 + min(count - 1, max(0, left) // max(1, model.bytes()))
 
     def _start(self, model: Model, number: int, count: int) -> Worker:
-        """Return a loaded worker, whose slots are free from now on.
-
-        Raises:
-            ModelError: it could not be loaded.
-        """
+        """Return a loaded worker, whose slots are free from now on; else ModelError."""
         threads = self._settings.threads
         settings = replace(
             self._settings, threads=threads if number == 0 else threads // count, copies=None
@@ -253,8 +235,7 @@ class WorkerPool:
     def _make_room(self, model: Model, size_bytes: int) -> None:
         """Close models until so much more fits, the least recently used first.
 
-        Raises:
-            NotReady: requests use those that must be closed for too long.
+        NotReady where requests use those that must be closed for too long.
         """
         if self._limit_bytes is None:
             return

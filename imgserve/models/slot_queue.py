@@ -30,15 +30,11 @@ class Waiter:
 
 
 class SlotQueue:
-    """Gives free slots to those who waited longest, at most ``THREADS`` at once.
-
-    Attributes:
-        computing: slots that are in use.
-    """
+    """Gives free slots to those who waited longest, at most ``THREADS`` at once."""
 
     def __init__(self, settings: BackendSettings, changed: threading.Condition) -> None:
         """Start empty; ``changed`` guards this queue, its models, and tells of their users."""
-        self.computing = 0
+        self.computing = 0  # slots in use
         self._settings = settings
         self._changed = changed
         self._waiting: list[Waiter] = []
@@ -46,8 +42,7 @@ class SlotQueue:
     def join(self, model: Model) -> Waiter:
         """Return a place in the queue for a model's slot; ``changed`` is held.
 
-        Raises:
-            ModelUnavailable: the model could not be loaded.
+        ModelUnavailable where the model could not be loaded.
         """
         model.require_loadable()
         model.users += 1

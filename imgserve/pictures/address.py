@@ -46,10 +46,8 @@ WITHOUT_BREAKS: Final = str.maketrans("", "", "\t\n\r")
 def cleaned(url: str) -> str:
     """Return an address as browsers read it (URL standard, 4.4).
 
-    Tabs and line breaks go, and a backslash before the query is a slash.
-
-    Raises:
-        InvalidUrl: it is no web address; the message says what else it is.
+    Tabs and line breaks go, and a backslash before the query is a slash. InvalidUrl says what it is
+    where it is no web address.
     """
     url = url.strip(EDGES).translate(WITHOUT_BREAKS)
     scheme = url.partition(":")[0].lower()
@@ -73,11 +71,8 @@ def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
     """Return the request for a picture's URL, which is ``cleaned``.
 
     The checks look at the URL as it will be sent, not at the text that came in, so no second
-    parser can read a different host out of it.
-
-    Raises:
-        InvalidUrl: the URL is malformed, too long, is not http or https, or holds a user name or
-            password.
+    parser can read a different host out of it. InvalidUrl where it is malformed, too long, is not
+    http or https, or holds a user name or password.
     """
     if len(url) > LIMIT_URL_CHARS:
         raise InvalidUrl(
@@ -106,11 +101,7 @@ class AddressRules:
     """Allows public addresses on the usual ports, and ``allowed`` addresses on any port."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
-        """Set the rules.
-
-        Args:
-            allowed: addresses or CIDR ranges that need not be public.
-        """
+        """Set the rules; the ``allowed`` addresses or CIDR ranges need not be public."""
         self._allowed = tuple(ip_network(block) for block in allowed)
 
     def addresses_of(self, host: str, port: int, shown: str) -> list[Address]:
@@ -118,12 +109,7 @@ class AddressRules:
 
         Within each family the order is the system's, and so is the family to begin with (RFC 8305,
         4). Who connects to one of these connects to what was checked, whatever the name means a
-        moment later.
-
-        Args:
-            host: a name or an address.
-            port: of the connection.
-            shown: what messages call the host.
+        moment later. Messages call the host as ``shown``.
 
         Raises:
             AddressNotAllowed: one of them is neither public nor allowed.

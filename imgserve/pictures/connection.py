@@ -64,24 +64,17 @@ class Attempt:
         )
 
     def remaining_s(self) -> float:
-        """Return the seconds that are left.
-
-        Raises:
-            PictureHostTimeout: none are left.
-        """
+        """Return the seconds that are left, or PictureHostTimeout."""
         remaining_s = self._ends_at_s - time.monotonic()
         if remaining_s <= 0:
             raise self.too_slow()
         return remaining_s
 
     def adopt(self, sock: socket.socket) -> None:
-        """Remember a socket that this fetch is about to use.
+        """Remember a socket that this fetch, if it is not over, is about to use.
 
         A duplicate is kept: TLS takes over the original, whose number may belong to another file
         by the time it would be shut down.
-
-        Raises:
-            PictureHostTimeout: the fetch is over already.
         """
         with self._lock:
             if self._is_over:
@@ -100,8 +93,7 @@ class Attempt:
     def connect(self, host: str, port: int, socket_options: Any) -> socket.socket:
         """Return a connection to the first address of a host that takes one.
 
-        Raises:
-            HttpError: the host is not allowed, not found or cannot be reached, or no time is left.
+        HttpError where the host is not allowed, not found or cannot be reached, or no time is left.
         """
         failure: OSError | None = None
         addresses = self.rules.addresses_of(host, port, self.host)
@@ -174,8 +166,7 @@ class SecurePicturePool(HTTPSConnectionPool):
 def picture_hosts(certificates: Path | None = None) -> PoolManager:
     """Return the connections to all hosts; threads may share it. Proxies are left aside.
 
-    Args:
-        certificates: a file of authorities to trust beside the usual ones.
+    ``certificates`` are authorities to trust beside the usual ones.
     """
     context: ssl.SSLContext = create_urllib3_context()
     context.load_verify_locations(certifi.where())

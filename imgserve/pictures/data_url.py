@@ -12,8 +12,7 @@ SCHEME = "data:"
 def data_in(url: str) -> bytes | None:
     """Return the bytes that a data URL holds; None where the address is another one.
 
-    Raises:
-        InvalidUrl: it holds none, or they are cut off; or it is no web address at all.
+    InvalidUrl where it holds none, or they are cut off; or it is no web address at all.
     """
     url = cleaned(url)
     if url[: len(SCHEME)].lower() != SCHEME:

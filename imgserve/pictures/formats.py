@@ -56,8 +56,7 @@ HEIC: Final = (
 def format_of(data: bytes) -> str:
     """Return the accepted format whose signature the data begins with.
 
-    Raises:
-        UnsupportedFormat: there is none; the message says what the data is, where that is known.
+    UnsupportedFormat says what the data is instead, where that is known.
     """
     prefix = data[:PREFIX_BYTES]
     if data[4:8] == b"ftyp" and not AVIF_BRANDS & _brands(data):

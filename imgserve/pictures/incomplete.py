@@ -20,15 +20,9 @@ Open = Callable[[bytes], ImageFile.ImageFile]
 
 
 def known_pixels(opened: Open) -> tuple[ImageFile.ImageFile, Known]:
-    """Return a picture decoded as far as its data goes, and which pixels that gave.
+    """Return a picture decoded as far as its data goes, and which pixels (height, width) that gave.
 
     It is decoded on a dark and on a light ground: what is the same both times was in the data.
-
-    Args:
-        opened: returns the picture.
-
-    Returns:
-        The picture, and (height, width) of bools, one a pixel.
     """
     dark, light = _on_ground(opened(b""), 0), _on_ground(opened(b""), 255)
     known = np.empty(light.size[::-1], np.bool_)
@@ -65,12 +59,7 @@ def share(known: Known) -> float:
 
 
 def fill(picture: Image.Image, known: Known) -> None:
-    """Give each missing pixel the value of the one on its left or above, else grey.
-
-    Args:
-        picture: RGB.
-        known: (height, width), whether a pixel was in the data.
-    """
+    """Give each missing pixel the value of the one on its left or above, else grey."""
     columns = np.arange(picture.width)
     last, row = -BLOCK, None
     for y, here in enumerate(known):

@@ -145,12 +145,7 @@ class BackendSettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other.
-
-        Raises:
-            InvalidSetting: torch is asked to run what is only made for OpenVINO; there are more
-                copies than threads to run them.
-        """
+        """Refuse settings that contradict each other."""
         if self.engine == "torch" and self.precision not in {"auto", "fp32"}:
             raise InvalidSetting(
                 f"PRECISION={self.precision!r} cannot be used with ENGINE='torch': "

@@ -38,8 +38,7 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Return the settings of this environment; an unset or empty variable has its default.
 
-        Raises:
-            InvalidSetting: a variable's value cannot be used; the message names it.
+        InvalidSetting names a variable whose value cannot be used.
         """
         values = {}
         for field_ in fields(cls):

@@ -49,11 +49,7 @@ class FrontendSettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse to send a token where others could read it.
-
-        Raises:
-            InvalidSetting: a backend is reached by http, and over a network.
-        """
+        """Refuse to send a token where others could read it: by http over a network."""
         if self.serving_auth != ID_TOKEN:
             return
         for name, url in (("SERVING_URL", self.backend_url), ("API_GATEWAY", self.api_gateway)):

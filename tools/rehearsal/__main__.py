@@ -74,12 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         "versions", nargs="*", metavar="VERSION", help="v1, v2 or v3 (default: all)", type=_version
     )
     parser.add_argument("--shell", action="store_true", help="set up, then leave the rest to you")
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help="write how long everything took, one version after the other",
-    )
+    says = "write how long everything took, one version after the other"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=says)
     return parser
 
 

@@ -20,11 +20,7 @@ PAUSE_S = 0.5
 
 
 def predicted(url: str, picture: Path) -> str:
-    """Return the category that a backend gives a picture.
-
-    Raises:
-        StepFailed: it does not answer with one.
-    """
+    """Return the category that a backend gives a picture, or StepFailed."""
     with picture.open("rb") as file:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
@@ -35,11 +31,7 @@ def predicted(url: str, picture: Path) -> str:
 
 @contextlib.contextmanager
 def asking(step: Step, url: str, picture: Path) -> Iterator[None]:
-    """Keep asking a backend until the end of the block.
-
-    Raises:
-        StepFailed: a question was not answered, or none was asked.
-    """
+    """Keep asking a backend until the end of the block; StepFailed unless all is answered."""
     answers, failures, stopped = list[str](), list[str](), threading.Event()
 
     def ask() -> None:
@@ -65,16 +57,9 @@ def asking(step: Step, url: str, picture: Path) -> Iterator[None]:
 
 
 def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
-    """Return the sentence that a page answers to an uploaded picture, in Chromium.
+    """Return the sentence that a page answers to an uploaded picture, in Chromium, or StepFailed.
 
-    Args:
-        url: of the page.
-        picture: what is uploaded.
-        model: the id of the model to choose; empty to choose none.
-        title: how the page calls it.
-
-    Raises:
-        StepFailed: the page does not answer.
+    ``model`` is the id of the model to choose, ``title`` how the page calls it; both may be empty.
     """
     with sync_playwright() as playwright:
         # As root, Chromium's own sandbox does not work.

@@ -35,14 +35,10 @@ class BuildFailed(Exception):
 
 
 class Builder:
-    """Carries builds out.
+    """Carries builds out in a folder, where their logs stay.
 
-    Args:
-        folder: where builds are carried out and their logs stay.
-        store: knows the repositories, and who may push to them.
-        environ: of the docker command.
-        registry: host and port.
-        cache_from: an image whose layers each build may take, beside those that it names.
+    The store knows who may push images. Each build may take the layers of the image ``cache_from``,
+    beside those of the images that it names.
     """
 
     def __init__(
@@ -142,11 +138,7 @@ class _Build:
             self._process(["docker", "push", image], "push")
 
     def _process(self, command: list[str], name: str) -> None:
-        """Run a command to its end, with what it says in the log.
-
-        Raises:
-            BuildFailed: it failed.
-        """
+        """Run a command to its end, with what it says in the log; BuildFailed if it fails."""
         process = subprocess.Popen(
             command,
             cwd=self._workspace,

@@ -149,8 +149,7 @@ def _stop_later(instance: Instance) -> None:
 def _checked(wanted: Json, store: Store, region: str) -> Json:
     """Return what a caller wants of a service, with its place.
 
-    Raises:
-        ApiError: 403 for an account that is not there, 501 for what the rehearsal lacks.
+    ApiError 403 for an account that is not there, 501 for what the rehearsal lacks.
     """
     wanted.setdefault("metadata", {}).setdefault("labels", {})[LOCATION] = region
     spec = wanted["spec"]["template"]["spec"]

@@ -68,11 +68,7 @@ def list_log() -> Json:
 
 
 def check(build: Json) -> None:
-    """Refuse a build that could not run.
-
-    Raises:
-        ApiError: 400 for what Cloud Build would refuse, 501 for what the rehearsal lacks.
-    """
+    """Raise ApiError: 400 for what Cloud Build would refuse, 501 for what the rehearsal lacks."""
     _refuse_unknown(build, FIELDS, "build")
     earlier = {"-"}
     for number, step in enumerate(build["steps"]):
@@ -94,8 +90,7 @@ def _refuse_unknown(value: Json, known: set[str], where: str) -> None:
 def _source(build: Json) -> bytes:
     """Return the uploaded source.
 
-    Raises:
-        ApiError: 400 or 404, it is not there, or the build's account is not or may not read it.
+    ApiError where it is not there, or the build's account is not or may not read it.
     """
     store, email = part(Store), build.get("serviceAccount", "").rpartition("/")[2]
     existing("accounts", email)
@@ -120,8 +115,7 @@ class _Variables(Template):
 def substituted(build: Json, builtin: Mapping[str, str]) -> Json:
     """Return the build with its variables filled in.
 
-    Raises:
-        ApiError: 400 for a variable that is given and not used, or the other way round.
+    ApiError 400 for a variable that is given and not used, or the other way round.
     """
     given: dict[str, str] = build.get("substitutions", {})
     values = {**given, **builtin}

@@ -40,11 +40,7 @@ class Docker:
     environ: Mapping[str, str]
 
     def run(self, *words: str, limit_s: float = LIMIT_S) -> str:
-        """Return what a docker command prints.
-
-        Raises:
-            HostFailed: it failed; the message is what it said.
-        """
+        """Return what a docker command prints; HostFailed with what it said where it fails."""
         done = subprocess.run(
             ["timeout", f"{limit_s}", "docker", *words],
             env=self.environ,
@@ -77,8 +73,7 @@ class Docker:
 def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
     """Have a daemon until the end of the block; nothing in it is shared with another one.
 
-    Raises:
-        HostFailed: it may not be started, or does not start.
+    HostFailed where it may not be started, or does not start.
     """
     if platform.system() != "Linux" or os.geteuid():
         raise HostFailed(
@@ -133,8 +128,7 @@ def python_image(
 ) -> Iterator[None]:
     """Have the image until the end of the block.
 
-    Raises:
-        HostFailed: it cannot be pulled, and there can be no stand-in.
+    HostFailed where it cannot be pulled, and there can be no stand-in.
     """
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         yield
@@ -211,11 +205,7 @@ class ContainerLauncher:
         self._cloud_port = cloud_port
 
     def __call__(self, revision: Json, port: int) -> Instance:
-        """Start a container.
-
-        Raises:
-            InstanceFailed: its image or its secret does not exist.
-        """
+        """Start a container; InstanceFailed where its image or its secret does not exist."""
         name, container = f"{revision['metadata']['name']}-{port}", container_of(revision)
         metadata = metadata_host(revision["spec"]["serviceAccountName"])
         environ = self._environ(revision, port, f"{metadata}:{self._cloud_port}")

@@ -13,11 +13,7 @@ COUNT = 64  # of ports: v3 with all its models takes 13, and as many again for e
 
 
 class Addresses:
-    """Which port is whose.
-
-    Args:
-        ports: where nginx listens; each is given away once.
-    """
+    """Which port is whose, of those where nginx listens; each is given away once."""
 
     def __init__(self, ports: list[int]) -> None:
         self._lock = threading.Lock()
@@ -40,14 +36,9 @@ class Addresses:
 
 @contextmanager
 def front_door(folder: Path, cloud_port: int) -> Iterator[Addresses]:
-    """Have nginx listen until the end of the block.
+    """Have nginx, which may write into a folder, listen until the end of the block.
 
-    Args:
-        folder: where nginx may write.
-        cloud_port: where the stand-ins answer, which nginx asks about each request.
-
-    Raises:
-        HostFailed: nginx does not start.
+    It asks the stand-ins, which answer at ``cloud_port``, about each request.
     """
     ports = free_ports(COUNT)
     config = folder / "nginx.conf"

@@ -59,8 +59,7 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
     """Have a process in the background until the end of the block; Ctrl-C does not reach it.
 
-    Raises:
-        HostFailed: it ended, or was not ready in time; the message has its last lines.
+    HostFailed, with its last lines, where it ended or was not ready in time.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, ThreadPoolExecutor(1) as pool:
@@ -131,11 +130,7 @@ def registry(folder: Path) -> Iterator[str]:
 
 
 def copy_source(root: Path, copy: Path) -> None:
-    """Copy what git knows or would know of, as it is in the working tree.
-
-    Raises:
-        HostFailed: the root is no git repository.
-    """
+    """Copy what git knows or would know of, as it is in the working tree of a repository."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others"]
     command += ["--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -24,14 +24,9 @@ class InstanceFailed(Exception):
 
 
 class Instance:
-    """A container as the process that runs it, with its output in a log.
+    """A container as the process that runs it in the foreground, with its output in a log.
 
-    Args:
-        command: runs it in the foreground.
-        environ: of the command.
-        log: of the container; written anew.
-        port: where it listens.
-        stop: a command that ends it; without one, SIGTERM does.
+    The command ``stop`` ends it; without one, SIGTERM does.
     """
 
     def __init__(
@@ -61,12 +56,9 @@ class Instance:
         return self._process.poll() is None
 
     def wait_until_ready(self, probe: Json) -> None:
-        """Ask its startup probe until it succeeds.
+        """Ask its startup probe until it succeeds; InstanceFailed if it ends first or never does.
 
         https://cloud.google.com/run/docs/configuring/healthchecks
-
-        Raises:
-            InstanceFailed: it ended first, or never succeeded.
         """
         path = probe["httpGet"]["path"]
         limit_s = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)

@@ -19,17 +19,12 @@ class StepFailed(Exception):
 
 @dataclass
 class Step:
-    """One step.
-
-    Attributes:
-        log: what the programs it ran have said.
-        notes: what it found, in words, shown when it is over.
-    """
+    """One step."""
 
     name: str
-    log: Path
+    log: Path  # what the programs it ran have said
     seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what it found, shown when it is over
 
     def note(self, text: str) -> None:
         """Keep a finding."""
@@ -45,11 +40,7 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Time a step and show how it ends.
-
-        Raises:
-            StepFailed: it failed; all there is to say has been shown.
-        """
+        """Time a step and show how it ends; StepFailed, with all said, where it fails."""
         self._logs.mkdir(parents=True, exist_ok=True)
         step = Step(name, self._logs / f"{name.replace(' ', '-')}.log")
         self.steps.append(step)

@@ -37,35 +37,22 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Where everything is.
+    """Where everything is."""
 
-    Attributes:
-        registry: host and port.
-        docker: the daemon that builds and runs.
-        store: all that the stand-ins know.
-        environ: what the scripts are to see.
-    """
-
-    registry: str
-    docker: Docker
-    store: Store
-    environ: Mapping[str, str]
+    registry: str  # host and port
+    docker: Docker  # the daemon that builds and runs
+    store: Store  # all that the stand-ins know
+    environ: Mapping[str, str]  # what the scripts are to see
 
 
 @contextmanager
 def rehearsal(
     folder: Path, cache: Path, say: Callable[[str], None], *, is_measured: bool
 ) -> Iterator[Rehearsal]:
-    """Have a cloud until the end of the block.
+    """Have a cloud in an empty folder until the end of the block.
 
-    Args:
-        folder: an empty one.
-        cache: what is kept for the next rehearsal.
-        say: tells the person who waits.
-        is_measured: whether no build may use what another component's has made.
-
-    Raises:
-        HostFailed: something is missing or does not work.
+    ``cache`` is kept for the next rehearsal. One that is measured lets no build use what another
+    component's has made. HostFailed where something is missing or does not work.
     """
     store, (port,) = Store(PROJECT), free_ports(1)
     with (

@@ -22,34 +22,22 @@ Purpose = Literal["base", "models", "code"]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an image.
+    """One layer of an image."""
 
-    Attributes:
-        digest: of its compressed content.
-        size_bytes: compressed, as it is stored and pulled.
-        made_by: the step of the Dockerfile.
-    """
-
-    digest: str
-    size_bytes: int
-    made_by: str
+    digest: str  # of its compressed content
+    size_bytes: int  # compressed, as it is stored and pulled
+    made_by: str  # the step of the Dockerfile
 
 
 @dataclass(frozen=True)
 class Build:
-    """A build that ended well.
-
-    Attributes:
-        image: its app image's short name.
-        steps: the seconds that each step took, and `push`.
-        layers: of its app image, by what they are for.
-    """
+    """A build that ended well."""
 
     id: str
-    image: str
+    image: str  # its app image's short name
     seconds: float
-    steps: dict[str, float]
-    layers: dict[Purpose, list[Layer]]
+    steps: dict[str, float]  # the seconds that each took, and `push`
+    layers: dict[Purpose, list[Layer]]  # of its app image, by what they are for
 
     @property
     def megabytes(self) -> dict[str, float]:
@@ -99,12 +87,7 @@ def document(steps: Sequence[Step], builds: Sequence[Build]) -> dict[str, Any]:
             for step in steps
         ],
         "builds": [
-            {
-                "image": build.image,
-                "seconds": build.seconds,
-                "steps": build.steps,
-                "megabytes": build.megabytes,
-            }
+            {name: getattr(build, name) for name in ("image", "seconds", "steps", "megabytes")}
             for build in builds
         ],
     }

@@ -119,11 +119,7 @@ def list_secret_versions(_project: str, name: str) -> Json:
 
 
 def secret_value(store: Store, name: str, email: str) -> str:
-    """Return a secret's latest value for a service account.
-
-    Raises:
-        ApiError: 404, there is none; 403, the account may not read it.
-    """
+    """Return a secret's latest value for a service account that may read it, or ApiError."""
     kept = store.get("secret-values", f"secrets/{name}")
     if kept is None:
         raise ApiError(404, f"Secret {name}/versions/latest was not found")

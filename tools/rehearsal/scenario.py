@@ -37,14 +37,9 @@ MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services",
 
 
 def play(stages: Mapping[str, Stage], at_once: int) -> None:
-    """Do everything, each version on its own stage.
+    """Do everything, each version on its own stage; so many are rolled out at once.
 
-    Args:
-        stages: by version.
-        at_once: how many versions are rolled out side by side.
-
-    Raises:
-        StepFailed: something is not as it should be.
+    StepFailed where something is not as it should be.
     """
     any_stage = next(iter(stages.values()))
     prepare(any_stage)
@@ -164,11 +159,7 @@ def change_code(stage: Stage) -> None:
 
 
 def compare(step: Step, first: Build, second: Build) -> None:
-    """See that only the code differs between two builds.
-
-    Raises:
-        StepFailed: layers were made anew that should not be, or the other way round.
-    """
+    """See that only the code differs between two builds."""
     purposes: tuple[Purpose, ...] = ("base", "models")
     for purpose in purposes:
         if _digests(first, purpose) != _digests(second, purpose):

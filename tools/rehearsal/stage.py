@@ -30,11 +30,7 @@ class Scripts:
         self._ended = False
 
     def output(self, command: Sequence[str | Path], **options: Any) -> tuple[int, bytes]:
-        """Run a script to its end; return its exit status and what it printed.
-
-        Raises:
-            HostFailed: all have been ended.
-        """
+        """Run a script to its end; return its exit status and what it printed."""
         with self._lock:
             if self._ended:
                 raise HostFailed("the rehearsal is being ended")
@@ -61,35 +57,21 @@ class Scripts:
 
 @dataclass
 class Stage:
-    """Where the scenarios of one version take place.
-
-    Attributes:
-        source: a copy of the repository, whose deliverables.yaml nobody else writes.
-        builds: in the order they were made.
-        urls: of what was deployed, by the name of its image; the newest counts.
-    """
+    """Where the scenarios of one version take place."""
 
     rehearsal: Rehearsal
-    source: Path
+    source: Path  # a copy of the repository, whose deliverables.yaml nobody else writes
     progress: Progress
     scripts: Scripts
-    builds: list[Build] = field(default_factory=list)
-    urls: dict[str, str] = field(default_factory=dict)
+    builds: list[Build] = field(default_factory=list)  # in the order they were made
+    urls: dict[str, str] = field(default_factory=dict)  # the newest of each image by its name
 
     def run(self, step: Step, script: str, *words: str, **variables: str) -> list[str]:
-        """Return the lines that a script prints; what it says goes to the step's log.
-
-        Raises:
-            StepFailed: it failed.
-        """
+        """Return the lines that a script prints; what it says goes to the step's log."""
         return self._run(step, [script, *words], variables, fails=False)
 
     def run_failing(self, step: Step, script: str, **variables: str) -> None:
-        """Note the last line that a script says when it fails, as it should.
-
-        Raises:
-            StepFailed: it did not fail.
-        """
+        """Note the last line that a script says when it fails, as it should."""
         self._run(step, [script], variables, fails=True)
         step.note(step.log.read_text("utf-8", "replace").splitlines()[-1])
 

@@ -58,11 +58,7 @@ def part(kind: type[Part]) -> Part:
 
 
 def existing(kind: str, name: str) -> Json:
-    """Return a document.
-
-    Raises:
-        ApiError: 404, there is none of that name.
-    """
+    """Return a document; ApiError 404 where there is none of that name."""
     found = part(Store).get(kind, name)
     if found is None:
         raise ApiError(404, f"{kind}: {name!r} was not found.")
@@ -70,11 +66,7 @@ def existing(kind: str, name: str) -> Json:
 
 
 def make(kind: str, name: str, document: Json) -> Json:
-    """Keep a new document and return it.
-
-    Raises:
-        ApiError: 409, there is one of that name.
-    """
+    """Keep a new document and return it; ApiError 409 where there is one of that name."""
     if part(Store).get(kind, name) is not None:
         raise ApiError(409, f"{kind}: {name!r} already exists.")
     part(Store).put(kind, name, document)
@@ -90,12 +82,8 @@ def add_documents(
 ) -> None:
     """Add the requests by which documents are listed (all, or by labels), read and deleted.
 
-    Args:
-        blueprint: of their API.
-        rule: one document's address, which ends in `<name>`.
-        kind: under which the store keeps them.
-        listed: what their list is called in an answer.
-        after_delete: told the name of one that was deleted.
+    ``rule`` is one document's address, which ends in `<name>`, ``listed`` what their list is called
+    in an answer; ``after_delete`` is told the name of one that was deleted.
     """
 
     def listing(**_: str) -> Json:
