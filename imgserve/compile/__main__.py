@@ -123,6 +123,19 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     known = ", ".join(catalogue.CATALOGUE)
     parser.add_argument("models", nargs="+", metavar="MODEL", help=f"one of: {known}")
+    _add_precision(parser)
+    _add_places(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="compile also what is compiled already"
+    )
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.photos and given.precision != INT8:
+        parser.error("--photos is for --precision int8")
+    return given
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -136,15 +149,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one half "
         "and must be right about as many of the other as fp32, less one percent",
     )
-    _add_places(parser)
-    parser.add_argument(
-        "--force", action="store_true", help="compile also what is compiled already"
-    )
-    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(argv)
-    if given.photos and given.precision != INT8:
-        parser.error("--photos is for --precision int8")
-    return given
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -170,18 +174,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)
+    options = {
+        "checkpoints": given.checkpoints,
+        "precision": given.precision,
+        "url_base": given.weights_url_base or "",
+        "force": given.force,
+        "photos": given.photos,
+    }
     for model_id in given.models:
         started = perf_counter()
         try:
-            info = compile_model(
-                model_id,
-                given.out,
-                checkpoints=given.checkpoints,
-                precision=given.precision,
-                url_base=given.weights_url_base or "",
-                force=given.force,
-                photos=given.photos,
-            )
+            info = compile_model(model_id, given.out, **options)
         except KeyboardInterrupt:
             say(model_id, "interrupted; nothing was changed")
             return 130  # as a shell says it: 128 and the signal's number

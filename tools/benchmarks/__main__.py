@@ -71,6 +71,20 @@ def _changed(plan: Plan, given: argparse.Namespace) -> Plan:
     return replace(plan, name=f"changed {plan.name}", **made) if made else plan
 
 
+def _measure(plan: Plan, out: Path, parts: Sequence[str], photos: Path | None) -> None:
+    """Measure these parts, or all that can be, and keep what was found."""
+    wanted = [name for name in PARTS if name in (parts or PARTS)]
+    if not parts and not photos:
+        wanted.remove(ACCURACY)
+        say("accuracy is left out: it needs labelled photographs (--photos)")
+    if wanted:
+        require_programs()
+    for name in wanted:
+        started = time.monotonic()
+        path = keep(out, PARTS[name](plan, out, photos))
+        say(f"{name}: {time.monotonic() - started:.0f} s; {path}")
+
+
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what was asked; return the exit status."""
     given = arguments(argv, environ)
@@ -83,17 +97,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     # ignore Ctrl-C unless told otherwise.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    wanted = [name for name in PARTS if name in (given.parts or PARTS)]
-    if not given.parts and not given.photos:
-        wanted.remove(ACCURACY)
-        say("accuracy is left out: it needs labelled photographs (--photos)")
     try:
-        if wanted:
-            require_programs()
-        for name in wanted:
-            started = time.monotonic()
-            path = keep(out, PARTS[name](plan, out, given.photos))
-            say(f"{name}: {time.monotonic() - started:.0f} s; {path}")
+        _measure(plan, out, given.parts, given.photos)
     except (Failed, ImgserveError) as exc:
         say(str(exc))
         return 1
