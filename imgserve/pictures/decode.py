@@ -12,6 +12,7 @@ from imgserve.pictures.decode_limits import (
     LIMIT_READS,
     ReadLimitedFile,
     check_jpeg,
+    check_scanned,
     check_tiff,
     essential_png,
 )
@@ -124,9 +125,10 @@ def _opened(
 
     ``Image.open`` is not used: its pixel limit is one variable for the whole process.
     """
+    scans = 0
     match name:
         case "JPEG":
-            check_jpeg(data)
+            scans = check_jpeg(data)
         case "PNG":
             data = essential_png(data)
         case "TIFF":
@@ -135,6 +137,7 @@ def _opened(
     reads = LIMIT_RLE_READS if name == "BMP" else LIMIT_READS
     opened: ImageFile.ImageFile = factory(ReadLimitedFile(data, name, reads), "")
     _check_size(opened, limit_pixels)
+    check_scanned(scans, opened.width * opened.height)
     if any(tile.codec_name in Image.DECODERS for tile in opened.tile):  # the ones in Python
         _check_pixels(opened, LIMIT_RLE_PIXELS)
     if name == "TIFF":

@@ -709,6 +709,11 @@ def with_notes(number: int) -> bytes:
     return GREY[:2] + b"".join(app13) + GREY[2:]
 
 
+def with_exif(number: int) -> bytes:
+    segment = b"\xff\xe1" + struct.pack(">H", 22) + b"Exif\0\0II*\0\x08\0\0\0" + bytes(6)
+    return GREY[:2] + segment * number + GREY[2:]
+
+
 def with_chunks(number: int) -> bytes:
     return png(SIZE, 8, 0, ROWS, *[chunk(b"teXt")] * (number - 3))
 
@@ -721,6 +726,7 @@ SLOW: dict[str, tuple[Callable[[int], bytes], int]] = {
     "segments": (with_segments, decode_limits.LIMIT_SEGMENTS),
     "fill bytes": (with_fill, decode_limits.LIMIT_FILL_BYTES),
     "tables": (with_tables, 4),  # a JPEG has no more
+    "EXIF": (with_exif, decode_limits.LIMIT_EXIF_SEGMENTS),
     "notes": (with_notes, decode_limits.LIMIT_NOTES),
     "chunks": (with_chunks, decode_limits.LIMIT_CHUNKS),
 }
@@ -732,6 +738,21 @@ def test_as_many_parts_as_the_limit_pass_and_one_more_is_refused(part: str) -> N
     assert decoded(with_parts(most)).size == SIZE
     with pytest.raises(DamagedPicture, match=r"The (JPEG|PNG) data is cut into more parts"):
         decode(with_parts(most + 1), limit_pixels=LIMIT)
+
+
+def test_scans_times_pixels_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, area = with_scans(12), SIZE[0] * SIZE[1]
+    monkeypatch.setattr(decode_limits, "LIMIT_SCANNED_PIXELS", 12 * area)
+    assert decoded(data).size == SIZE
+    monkeypatch.setattr(decode_limits, "LIMIT_SCANNED_PIXELS", 12 * area - 1)
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(data, limit_pixels=LIMIT)
+
+
+def test_a_jpeg_that_ends_before_its_picture_is_refused_unread() -> None:
+    data = GREY[:2] + b"\xff\xd9" + with_exif(1000)[2:]
+    with pytest.raises(DamagedPicture, match="ends before its picture"):
+        decode(data, limit_pixels=LIMIT)
 
 
 USELESS = {
