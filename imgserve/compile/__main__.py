@@ -26,7 +26,14 @@ from imgserve.compile.torch_engine import servable, transform_of
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_weights_dir
 from imgserve.models import catalogue
-from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
+from imgserve.models.compiled_model import (
+    FP32,
+    INT8,
+    PRECISIONS,
+    ModelInfo,
+    check_content,
+    read_info,
+)
 from imgserve.settings.parsers import base_url
 
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
@@ -100,6 +107,7 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
     """Return the description of a model that is intact and compiled by these versions."""
     try:
         info = read_info(out, model_id, precision)
+        check_content(out, info)
     except (FileNotFoundError, CompiledModelInvalid):
         return None
     return info if info.versions == versions(precision) else None

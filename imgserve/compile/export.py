@@ -161,7 +161,7 @@ def describe(
     precision = INT8 if quantization else FP32
     paths = (graph, graph.with_suffix(".bin"))
     files = [compiled_model.described(path, "") for path in paths]
-    hashes = "".join(file.sha256[:8] for file in files)
+    hashes = "".join(f"{file.crc32:08x}" for file in files)
     stem = f"{compiled_model.stem(model_id, precision)}-{hashes}"
     named = [
         msgspec.structs.replace(file, name=stem + path.suffix)
