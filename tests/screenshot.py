@@ -58,7 +58,7 @@ def running_page() -> Iterator[str]:
 
 def _wait_until_ready(children: list[Child]) -> None:
     deadline = time.monotonic() + START_S
-    while not all(child.is_settled() for child in children):
+    while not all(child.is_ready() for child in children):
         if time.monotonic() > deadline:
             raise TimeoutError(f"v1 was not ready within {START_S:.0f} s")
         time.sleep(0.25)

@@ -51,14 +51,8 @@ def compile_model(
 ) -> ModelInfo:
     """Compile a model into a folder, unless it is there already; return its description.
 
-    Args:
-        model_id: a name of the catalogue.
-        out: the folder of compiled models; made if missing.
-        checkpoints: where downloaded weights are kept.
-        precision: ``fp32`` or ``int8``.
-        url_base: a mirror to download weights from; empty for the weights' own host.
-        force: compile again even if the same versions have compiled it.
-        photos: labelled pictures to calibrate int8 with and to judge it by; see ``export``.
+    ``checkpoints`` keeps downloaded weights; ``url_base`` is a mirror to download them from. With
+    ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled pictures to judge int8 by: see ``export``.
 
     Raises:
         UnknownModel: the catalogue has no such model.

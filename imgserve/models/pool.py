@@ -42,12 +42,9 @@ class WorkerPool:
     def __init__(
         self, settings: BackendSettings, ids: Sequence[str], *, limit_bytes: int | None = None
     ) -> None:
-        """Begin to load the default model.
+        """Begin to load the default model, the first.
 
-        Args:
-            settings: the backend's.
-            ids: the models that may be asked for, the default first.
-            limit_bytes: memory for all workers; one model alone may take more. None for no limit.
+        All workers together take ``limit_bytes`` of memory; one model alone may take more.
         """
         self.ids = tuple(ids)
         self._settings = settings
@@ -62,11 +59,9 @@ class WorkerPool:
     def classify(self, model_id: str, data: bytes, options: PredictOptions) -> Result:
         """Return what is on a picture's file.
 
-        Raises:
-            UnknownModel: the model is none of ``ids``.
-            NotReady: it is not loaded in time, or could not be.
-            Busy: no worker was free in time.
-            HttpError: the picture cannot be used, or its worker was lost.
+        UnknownModel where the model is none of ``ids``, NotReady where it is not loaded in time or
+        could not be, Busy where no worker was free in time; else HttpError where the picture cannot
+        be used or its worker was lost.
         """
         self.require(model_id)
         while True:

@@ -109,12 +109,8 @@ class AddressRules:
 
         Within each family the order is the system's, and so is the family to begin with (RFC 8305,
         4). Who connects to one of these connects to what was checked, whatever the name means a
-        moment later. Messages call the host as ``shown``.
-
-        Raises:
-            AddressNotAllowed: one of them is neither public nor allowed.
-            InvalidUrl: it is no host's name; or the port is unusual, and an address not allowed.
-            PictureHostRefused: the host is not found.
+        moment later. Messages call the host as ``shown``. HttpError where the host is not found, or
+        an address or the port is not allowed.
         """
         addresses = _looked_up(host, port, shown)
         others = [address for address in addresses if not self._is_allowed(address)]

@@ -54,12 +54,8 @@ class Fetcher:
     ) -> None:
         """Prepare the rules and the TLS context.
 
-        Args:
-            limit_bytes: size of the largest picture accepted.
-            timeout_s: time for the whole fetch, from looking up the host to the last byte.
-            allowed_addresses: addresses or CIDR ranges that need not be public, on any port.
-            contact: where a host's operator may learn who fetches, and complain.
-            certificates: a file of authorities to trust beside the usual ones.
+        A host's operator may learn at ``contact`` who fetches. ``certificates`` are authorities to
+        trust beside the usual ones; the ``allowed_addresses`` need not be public, on any port.
         """
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
@@ -77,18 +73,11 @@ class Fetcher:
         self._hosts.clear()
 
     def fetch(self, url: str) -> bytes:
-        """Return the bytes at this URL, 1 to ``limit_bytes`` of them.
+        """Return the bytes at this URL, 1 to ``limit_bytes`` of them, after ``timeout_s`` at most.
 
         Each fetch has its own thread, because looking up a host cannot be interrupted. The thread
-        may outlive the call until the system's resolver answers.
-
-        Raises:
-            InvalidUrl: it is malformed, or its scheme, port or credentials are not allowed.
-            AddressNotAllowed: its host, or one that it redirects to, is not public.
-            PictureTooLarge: there are more than ``limit_bytes``.
-            PictureHostFailed: the host gave no picture.
-            PictureHostTimeout: it took longer than ``timeout_s``.
-            Busy: the machine has no thread to spare.
+        may outlive the call until the system's resolver answers. HttpError where the address is
+        malformed or not allowed, the host gives no picture or takes too long, or no thread is free.
         """
         attempt = Attempt(self._rules, self._timeout_s)
         answer: Future[bytes] = Future()

@@ -17,7 +17,6 @@ from tools.rehearsal.rehearsal import cloud
 from tools.rehearsal.resources import multipart, secret_value
 from tools.rehearsal.store import Json, Store
 from tools.rehearsal.tokens import entry_status, id_token
-from tools.rehearsal.web import ApiError
 
 PROJECT = "a-project"
 HERE = f"/v1/projects/{PROJECT}"
@@ -101,15 +100,13 @@ def test_a_secret_is_read_by_whom_its_policy_names_until_it_is_removed(
     ask("POST", "secretmanager", f"{HERE}/secrets?secretId=key", {})
     rule = f"{HERE}/secrets/key"
     ask("POST", "secretmanager", f"{rule}:addVersion", {"payload": {"data": "b25l"}})  # "one"
-    with pytest.raises(ApiError, match="Permission denied on secret key"):
-        secret_value(store, "key", RUNNER)
+    assert secret_value(store, "key", RUNNER) is None
     reader = {"role": "roles/secretmanager.secretAccessor", "members": [f"serviceAccount:{RUNNER}"]}
     ask("POST", "secretmanager", f"{rule}:setIamPolicy", {"policy": {"bindings": [reader]}})
     assert secret_value(store, "key", RUNNER) == "one"
     ask("DELETE", "secretmanager", rule)
     assert store.policy("secrets/key")["bindings"] == []
-    with pytest.raises(ApiError, match="was not found"):
-        secret_value(store, "key", RUNNER)
+    assert secret_value(store, "key", RUNNER) is None
 
 
 def test_an_upload_is_kept_to_the_byte() -> None:

@@ -17,8 +17,8 @@ from tests.services.conftest import free_port
 Run = subprocess.Popen[str]
 Start = Callable[..., Run]
 
-# Runs stand-ins as `make run` runs its services. Each is given as its name, which after a ? is that
-# of its models, separated by commas, its port and its other arguments.
+# Runs stand-ins as `make run` runs its services. Each is given as its name, its port and its other
+# arguments.
 DRIVER = """
 import os, sys
 from pathlib import Path
@@ -28,15 +28,14 @@ supervisor.STOP_TIMEOUT_S = 1.5
 script, *plans = sys.argv[1:]
 services = [
     supervisor.Service(
-        name=name.lstrip("?"),
+        name=name,
         command=(sys.executable, script, port, *arguments),
         environ=os.environ,
         ready_url=f"http://127.0.0.1:{port}/ready",
-        models=tuple(name[1:].split(",")) if name.startswith("?") else (),
     )
     for name, port, *arguments in map(str.split, plans)
 ]
-sys.exit(supervisor.supervise(services, Path(), lambda models: f"GO {models}"))
+sys.exit(supervisor.supervise(services, Path(), "GO"))
 """
 # Gets a signal, and another at every call and return while it handles that one.
 INTERRUPTED = """
@@ -44,14 +43,14 @@ import os, signal, sys
 from pathlib import Path
 from tools.run import supervisor
 
-def announcement(_):
-    for _ in range(50):
+def say(text):
+    for _ in range(50 if "GO" in text else 0):
         sys.setprofile(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         signal.raise_signal(signal.SIGTERM)
         sys.setprofile(None)
-    return "GO"
 
-sys.exit(supervisor.supervise([], Path(), announcement))
+supervisor.say = say
+sys.exit(supervisor.supervise([], Path(), "GO"))
 """
 # A hundred runs, each a process of its own that gets two signals at once.
 SIGNALLED = """
@@ -63,8 +62,8 @@ supervisor.POLL_S = 0.01
 for _ in range(100):
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
-        ready = lambda _: os.write(writing, b".") and ""
-        os._exit(supervisor.supervise([], Path(), ready))
+        supervisor.say = lambda _: os.write(writing, b".")
+        os._exit(supervisor.supervise([], Path(), "GO"))
     os.read(reading, 1)
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
@@ -152,7 +151,7 @@ def test_services_are_announced_once_ready_and_all_end_on_a_signal(
     status, said = finish(run, said)
     assert status == 0
     assert said.endswith("stopping\n")
-    assert said.count("GO []") == 1
+    assert said.count("GO") == 1
     assert "GET" not in said  # the run's own questions are no news
     assert_none_left(said)
 
@@ -183,7 +182,7 @@ def test_services_end_also_when_nobody_reads_the_output(
 
 def test_a_model_that_still_loads_is_waited_for(start: Start, ports: tuple[int, int]) -> None:
     began = time.monotonic()
-    read_until(start(f"quick {ports[0]}", f"?slow {ports[1]} --loads-for-s 1"), "GO ['slow']")
+    read_until(start(f"quick {ports[0]}", f"slow {ports[1]} --loads-for-s 1"), "GO")
     assert time.monotonic() - began > 1
 
 
@@ -220,30 +219,13 @@ def test_service_that_does_not_stop_is_killed_with_its_children(
     assert_none_left(said)
 
 
-@pytest.mark.parametrize(
-    "services",
-    [
-        pytest.param(("?vgg16 {}", "?swin_b {} --absent no-network"), id="of another service"),
-        pytest.param(("page {}", "?swin_b,vgg16 {} --absent no-network"), id="of its own"),
-    ],
-)
-def test_model_that_cannot_be_loaded_is_not_waited_for_where_there_is_another(
-    start: Start, ports: tuple[int, int], services: tuple[str, str]
-) -> None:
-    run = start(*(service.format(port) for service, port in zip(services, ports, strict=True)))
-    said = read_until(run, "GO")
-    assert "\nno-network\nGO ['vgg16']" in said
-    run.send_signal(signal.SIGTERM)
-    assert finish(run)[0] == 0
-
-
-def test_run_ends_with_the_reason_once_no_model_can_be_loaded(
+def test_run_ends_with_the_reason_where_a_model_cannot_be_loaded(
     start: Start, ports: tuple[int, int]
 ) -> None:
-    run = start(f"page {ports[0]} --delay-s 9", f"?swin_b {ports[1]} --absent no-network")
+    run = start(f"page {ports[0]} --delay-s 9", f"swin_b {ports[1]} --absent no-network")
     status, said = finish(run)
     assert status == 1
     assert said.count("\nno-network\n") == 1
-    assert "there is no other model to answer: stopping the rest" in said
+    assert "swin_b cannot answer: stopping the rest" in said
     assert "GO" not in said
     assert_none_left(said)

@@ -59,7 +59,6 @@ def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
     assert (frontend.environ["HOST"], frontend.environ["PORT"]) == ("127.0.0.1", "9001")
     assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:9000"
     assert backend.environ["THREADS"] == frontend.environ["THREADS"] == "2"
-    assert frontend.models == ()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_model_of_v1_is_the_embedded_one_unless_told_otherwise(
     environ: dict[str, str], model: str
 ) -> None:
     backend = by_name(RunSettings(), environ)["backend"]
-    assert (backend.environ["MODEL_NAME"], backend.models) == (model, (model,))
+    assert backend.environ["MODEL_NAME"] == model
 
 
 def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
@@ -83,11 +82,8 @@ def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
     assert backend.command[-1] == "backend_v2.app:app"
     assert backend.environ["MODELS"] == "vgg16,swin_b"
     assert "MODEL_NAME" not in backend.environ
-    assert (backend.models, frontend.models) == (("vgg16", "swin_b"), ())
     assert "frontend_v2/app.py" in frontend.command
     assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:8000"
-    backend, _ = services(settings, {"MODEL_NAME": "swin_b"})
-    assert backend.models == ("swin_b", "vgg16")  # the default first
 
 
 def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() -> None:
@@ -99,8 +95,6 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
         assert backend.command[-1] == "v3.backend.app:app"
         assert (backend.environ["PORT"], backend.environ["MODEL_NAME"]) == (str(port), model)
         assert backend.environ["MODELS"] == "vgg16,swin_b"
-        assert backend.models == (model,)
-    assert found["gateway"].models == found["frontend"].models == ()
     assert "v3/frontend/app.py" in found["frontend"].command
     assert found["frontend"].environ["API_GATEWAY"] == "http://127.0.0.1:8080"
     gateway = found["gateway"].environ
@@ -180,17 +174,15 @@ def curl_target(announcement: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("version", "models", "target"),
+    ("version", "target"),
     [
-        ("v1", ["swin_b"], "http://127.0.0.1:8000/predict"),
-        ("v2", ["swin_b", "vgg16"], "http://127.0.0.1:8000/model/swin_b/predict"),
-        ("v3", ["vgg16"], "http://127.0.0.1:8080/model/vgg16/predict"),
+        ("v1", "http://127.0.0.1:8000/predict"),
+        ("v2", "http://127.0.0.1:8000/predict"),
+        ("v3", "http://127.0.0.1:8080/model/vgg16/predict"),
     ],
 )
-def test_announcement_asks_the_first_model_that_answers(
-    version: str, models: list[str], target: str
-) -> None:
-    text = run.announcement(RunSettings(version=version), models)
+def test_announcement_asks_the_default_model(version: str, target: str) -> None:
+    text = run.announcement(RunSettings(version=version, models=("vgg16", "swin_b")))
     assert "http://127.0.0.1:8501" in text
     assert curl_target(text) == target
     assert ("http://127.0.0.1:8080/models" in text) == (version == "v3")

@@ -27,10 +27,7 @@ This is a shell in {source}, a copy of the repository: your own
 files stay as they are. Login, project ({project}) and region are set and setup.sh has run, all on
 stand-ins for Google Cloud: leave out `gcloud auth login`, which would go to the real Google.
 
-Type first:        deployment/submit_build_backend_v1.sh && deployment/deploy_backend_v1.sh
-Change something:  edit backend_v1/app.py here, and type that again
-See what runs:     gcloud run services list
-
+Type first:  deployment/submit_build_backend_v1.sh && deployment/deploy_backend_v1.sh
 `exit` or Ctrl-D leaves, and removes all of it.
 """
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -110,31 +107,20 @@ def _play(folder: Path, own: Rehearsal, progress: Progress, options: argparse.Na
 
 
 def shell(stage: Stage) -> int:
-    """Set the project up and have the person's shell until it ends; return 0.
+    """Set the project up and run a shell until it ends: a person's, or of standard input.
 
-    Where nobody is at a terminal, it takes its commands from standard input, and its exit status
-    is what is returned.
+    Returns 0 to a person, whatever the last command returned; else the shell's exit status.
     """
     with stage.progress.step("setup.sh") as step:
         stage.run(step, "setup.sh")
-    program = os.environ.get("SHELL") or "/bin/sh"
     limits = {"MODEL_NAME": MODELS[0], "MODELS": ",".join(MODELS)}
     environ = {**stage.rehearsal.environ, **limits, "CLOUDSDK_RUN_REGION": REGION}
     (stage.source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
     say(WELCOME.format(source=stage.source, project=PROJECT))
-    with_person = sys.stdin.isatty()
-    # Ctrl-C is for what runs in the shell.
-    before = signal.signal(signal.SIGINT, _leave_alone)
-    try:
-        command = [program, "-i" if with_person else "-s"]
-        status = subprocess.call(command, cwd=stage.source, env=environ)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return 0 if with_person else status  # of a person's last command, whatever it was
-
-
-def _leave_alone(*_: object) -> None:
-    """Take a signal and do nothing: unlike an ignored one, it is not ignored in the shell."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for what runs in the shell
+    command = os.environ.get("SHELL") or "/bin/sh"
+    status = subprocess.call(command, cwd=stage.source, env=environ)
+    return 0 if sys.stdin.isatty() else status
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from tools.rehearsal.instance import Instance, InstanceFailed, container_of, lim
 from tools.rehearsal.resources import secret_value
 from tools.rehearsal.store import Json, Store
 from tools.rehearsal.tokens import metadata_host
-from tools.rehearsal.web import ApiError
 
 LIMIT_S = 60
 LONG_S = 1800  # a pull over a slow line
@@ -238,7 +237,10 @@ class ContainerLauncher:
         for variable in container_of(revision).get("env", []):
             value = variable.get("value", "")
             if source := variable.get("valueFrom"):
-                value = self._secret(source["secretKeyRef"]["name"], email)
+                secret = source["secretKeyRef"]["name"]
+                value = secret_value(self._store, secret, email)
+                if value is None:
+                    raise InstanceFailed(f"There is no secret {secret} that {email} may read.")
             given[variable["name"]] = value
         service = about["labels"]["serving.knative.dev/service"]
         contract = {"PORT": str(port), "K_SERVICE": service, "K_REVISION": about["name"]}
@@ -247,9 +249,3 @@ class ContainerLauncher:
         loopback = {"HOST": "127.0.0.1", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
         own = {"GCE_METADATA_HOST": metadata, "GCE_METADATA_IP": metadata}
         return {**given, **contract, **loopback, **own}
-
-    def _secret(self, name: str, email: str) -> str:
-        try:
-            return secret_value(self._store, name, email)
-        except ApiError as exc:
-            raise InstanceFailed(f"{exc}.") from exc

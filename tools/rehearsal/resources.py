@@ -118,15 +118,11 @@ def list_secret_versions(_project: str, name: str) -> Json:
     return {"versions": [{"name": f"{full}/versions/1", "state": "ENABLED"}]}
 
 
-def secret_value(store: Store, name: str, email: str) -> str:
-    """Return a secret's latest value for a service account that may read it, or ApiError."""
-    kept = store.get("secret-values", f"secrets/{name}")
-    if kept is None:
-        raise ApiError(404, f"Secret {name}/versions/latest was not found")
+def secret_value(store: Store, name: str, email: str) -> str | None:
+    """Return a secret's latest value; None where the service account may not read it."""
     if f"serviceAccount:{email}" not in store.members(READ_SECRETS, f"secrets/{name}"):
-        needed = "roles/secretmanager.secretAccessor"
-        raise ApiError(403, f"Permission denied on secret {name} for {email}: it needs {needed}")
-    return str(kept["latest"])
+        return None
+    return (store.get("secret-values", f"secrets/{name}") or {}).get("latest")
 
 
 # --- the bucket ----------------------------------------------------------------------------------

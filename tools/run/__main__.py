@@ -3,8 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
 from imgserve import contract
@@ -18,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"
 
 
-def announcement(settings: RunSettings, models: Sequence[str]) -> str:
-    """Return where the page is, and a command that sends the first of these models a picture."""
-    predict = contract.MODEL_PREDICT.format(model=models[0])
-    asked = url(settings.backend_port) + (contract.PREDICT if settings.version == "v1" else predict)
+def announcement(settings: RunSettings) -> str:
+    """Return where the page is, and a command that sends the default model a picture."""
+    asked = url(settings.backend_port) + contract.PREDICT
     lines = [f"  page     {url(settings.frontend_port)}"]
     if settings.has_gateway:
+        predict = contract.MODEL_PREDICT.format(model=settings.models[0])
         asked = url(settings.gateway_port) + predict
         lines.append(f"  gateway  {url(settings.gateway_port)}{contract.MODELS}")
     lines.append(f"  curl     curl -F {shlex.quote(f'{contract.IMAGE_FIELD}=@{SAMPLE}')} {asked}")
@@ -42,7 +41,7 @@ def main(environ: Mapping[str, str]) -> int:
     if complaint := port_complaint(settings):
         say(complaint)
         return 2
-    return supervise(services(settings, environ), ROOT, partial(announcement, settings))
+    return supervise(services(settings, environ), ROOT, announcement(settings))
 
 
 if __name__ == "__main__":

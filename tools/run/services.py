@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from imgserve import contract
 from imgserve.machine import cpu_quota
-from imgserve.models.catalogue import choices
 from tools.run.settings import EMBEDDED, LOOPBACK, RunSettings, url
 from tools.run.supervisor import Service
 
@@ -17,24 +16,21 @@ def services(settings: RunSettings, environ: Environ) -> list[Service]:
     if settings.has_gateway:
         page = _frontend(settings, {**environ, "API_GATEWAY": url(settings.gateway_port)})
         return [*_backend_per_model(settings, environ), _gateway(settings, environ), page]
-    named = environ.get("MODEL_NAME", "")
-    models: tuple[str, ...] = (named or EMBEDDED[0],)
-    choice = {"MODEL_NAME": models[0]}
+    choice = {"MODEL_NAME": environ.get("MODEL_NAME") or EMBEDDED[0]}
     if settings.version == "v2":
-        models, choice = choices(settings.models, named), {"MODELS": ",".join(settings.models)}
+        choice = {"MODELS": ",".join(settings.models)}
     app = f"backend_{settings.version}.app:app"
-    backend = _backend("backend", app, settings.backend_port, {**environ, **choice}, models)
+    backend = _backend("backend", app, settings.backend_port, {**environ, **choice})
     return [backend, _frontend(settings, {**environ, "SERVING_URL": url(settings.backend_port)})]
 
 
-def _backend(name: str, app: str, port: int, environ: Environ, models: tuple[str, ...]) -> Service:
+def _backend(name: str, app: str, port: int, environ: Environ) -> Service:
     configuration = ("--config", "imgserve/backend/gunicorn.conf.py")
     return Service(
         name=name,
         command=(sys.executable, "-m", "gunicorn", *configuration, app),
         environ={**environ, "HOST": LOOPBACK, "PORT": str(port)},
         ready_url=url(port) + contract.READY,
-        models=models,
     )
 
 
@@ -47,7 +43,7 @@ def _backend_per_model(settings: RunSettings, environ: Environ) -> list[Service]
     share = max(1, cpu_quota() // len(settings.models))
     common = {"THREADS": str(share), **environ, "MODELS": ",".join(settings.models)}
     return [
-        _backend(model, "v3.backend.app:app", port, {**common, "MODEL_NAME": model}, (model,))
+        _backend(model, "v3.backend.app:app", port, {**common, "MODEL_NAME": model})
         for port, model in enumerate(settings.models, start=settings.backend_port)
     ]
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,31 +32,20 @@ USER_AGENT = "imgserve-run"
 
 @dataclass(frozen=True)
 class Service:
-    """A process to run.
+    """A process to run."""
 
-    Attributes:
-        name: shown before each line of its output.
-        ready_url: answers 200 once it can be used, or why its first model cannot be loaded.
-        models: those that answer there, the default first.
-    """
-
-    name: str
+    name: str  # shown before each line of its output
     command: tuple[str, ...]
     environ: Mapping[str, str]
-    ready_url: str
-    models: tuple[str, ...] = ()
+    ready_url: str  # answers 200 once it can be used, or why its model cannot be loaded
 
 
 class Child:
-    """A running service; its output is shown line by line under its name.
-
-    Attributes:
-        absent: why its first model cannot be loaded; empty while it can.
-    """
+    """A running service; its output is shown line by line under its name."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
-        self.absent = ""
+        self.absent = ""  # why its model cannot be loaded
         # No pipe: were this process killed, whoever writes on stopping would fail, and not stop.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as this process
         self.process = subprocess.Popen(
@@ -87,21 +76,16 @@ class Child:
                 if (shown := readable(line)) is not None:
                     say(f"{self.service.name:8} | {shown}")
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Return the models that answer, or may still do so."""
-        return self.service.models[1:] if self.absent else self.service.models
-
-    def is_settled(self) -> bool:
-        """Return whether the service can be used or never will; then it is not asked again."""
-        if not self._is_ready and not self.absent:
+    def is_ready(self) -> bool:
+        """Return whether the service can be used; once it can, it is not asked again."""
+        if not self._is_ready:
             with contextlib.suppress(requests.RequestException, msgspec.MsgspecError):
                 answer = self._http.get(self.service.ready_url, timeout=ANSWER_TIMEOUT_S)
                 self._is_ready = answer.ok
                 problem = msgspec.json.decode(answer.content, type=Problem)
                 if problem.type.endswith(f":{ModelUnavailable.slug}"):
                     self.absent = problem.detail
-        return self._is_ready or bool(self.absent)
+        return self._is_ready
 
     def stop(self, limit_s: float) -> None:
         """Wait until it has ended, kill it where it takes too long, and what it left behind."""
@@ -120,18 +104,10 @@ class Child:
             os.killpg(self.process.pid, number)
 
 
-def supervise(
-    services: Sequence[Service], folder: Path, announcement: Callable[[Sequence[str]], str]
-) -> int:
-    """Run services in a folder until told to stop, or until one ends.
+def supervise(services: Sequence[Service], folder: Path, announcement: str) -> int:
+    """Run services in a folder until told to stop, or until one ends; return the exit status.
 
-    Args:
-        services: what to run.
-        folder: where.
-        announcement: given the models that answer, what to say once all services are ready.
-
-    Returns:
-        The exit status: 0 when told to stop.
+    The announcement is made once all services are ready.
     """
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -140,15 +116,13 @@ def supervise(
     announced = False
     with running(services, folder) as children:
         while not received:
-            settled = [child.is_settled() for child in children]
-            models = [model for child in children for model in child.models]
-            absent = [child.absent for child in children if child.absent]
-            if reason := _reason_to_stop(children, models, absent):
+            are_ready = [child.is_ready() for child in children]
+            if reason := _reason_to_stop(children):
                 say(f"{reason}: stopping the rest")
                 return 1
-            if all(settled) and not announced:
+            if all(are_ready) and not announced:
                 announced = True
-                say("\n".join(["", *absent, announcement(models)]))
+                say(f"\n{announcement}")
             time.sleep(POLL_S)
     return 0
 
@@ -171,14 +145,14 @@ def running(services: Sequence[Service], folder: Path) -> Iterator[list[Child]]:
             child.stop(max(0.0, deadline - time.monotonic()))
 
 
-def _reason_to_stop(children: Sequence[Child], models: list[str], absent: list[str]) -> str:
+def _reason_to_stop(children: Sequence[Child]) -> str:
     """Return why the services are of no use any more; nothing while they are."""
     for child in children:
         if (code := child.process.poll()) is not None:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
             return f"{child.service.name} ended by itself ({how})"
-    if absent and not models:
-        return "\n".join(["", *absent, "there is no other model to answer"])
+        if child.absent:
+            return f"\n{child.absent}\n{child.service.name} cannot answer"
     return ""
 
 

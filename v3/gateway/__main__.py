@@ -60,7 +60,6 @@ def _serve(
     with serve.temporary_folder() as folder:
         config = Path(folder, "nginx.conf")
         config.write_text(configuration(settings, backends, config.parent), encoding="utf-8")
-        serve.check(nginx, config)
         models = ", ".join(backend.model for backend in backends)
         sys.stderr.write(f"gateway on {settings.host}, port {settings.port}: {models}\n")
         return serve.serve(nginx, config)

@@ -25,17 +25,11 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 def api_document(
     backends: Sequence[Backend], deadline_s: float, *, private: bool = False, api_key: bool = False
 ) -> dict[str, Any]:
-    """Return the document.
+    """Return the document; the first backend also answers which models there are.
 
-    Args:
-        backends: the default first; its backend also answers which models there are.
-        deadline_s: how long a backend may take. Google's default, 15 s, is less than a cold start:
-            a container's start, the model's loading, then the fetching of the picture.
-        private: whether backends ask the gateway for an ID token of its service account.
-        api_key: whether the gateway asks callers for an API key.
-
-    Raises:
-        InvalidSetting: Google could not reach a backend, or not prove itself to it.
+    A backend has ``deadline_s`` to answer. Google's default, 15 s, is less than a cold start: a
+    container's start, the model's loading, then the fetching of the picture. ``private`` backends
+    ask the gateway for an ID token of its service account; with ``api_key``, callers need a key.
     """
     for backend in backends:
         _require_reachable(backend, private=private)

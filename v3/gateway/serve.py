@@ -6,22 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from imgserve.errors import ImgserveError
-
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class ConfigurationRefused(ImgserveError):
-    """nginx does not take the configuration that was made for it."""
-
-
-def check(nginx: str, config: Path) -> None:
-    """Ask nginx whether it can start so; else ConfigurationRefused, with what it says."""
-    command = [*_command(nginx, config), "-t", "-q"]
-    tested = subprocess.run(command, capture_output=True, text=True, check=False)
-    if tested.returncode:
-        raise ConfigurationRefused(f"nginx does not take its configuration:\n{tested.stderr}")
 
 
 def serve(nginx: str, config: Path) -> int:
@@ -43,8 +29,10 @@ def serve(nginx: str, config: Path) -> int:
 
     for number in STOP_SIGNALS:
         signal.signal(number, drain)
-    running.append(subprocess.Popen(_command(nginx, config)))
-    if is_stopped:  # between the two lines above
+    # -e: what goes wrong before the configuration is read must not go to a file either.
+    command = [nginx, "-e", "stderr", "-p", str(config.parent), "-c", str(config)]
+    running.append(subprocess.Popen(command))
+    if is_stopped:  # before there was one to tell
         running[0].send_signal(signal.SIGQUIT)
     status = running[0].wait()
     for number in STOP_SIGNALS:
@@ -62,8 +50,3 @@ def temporary_folder() -> TemporaryDirectory[str]:
         return TemporaryDirectory(prefix=prefix)
     except FileNotFoundError:
         return TemporaryDirectory(prefix=prefix, dir=SHARED_MEMORY)
-
-
-def _command(nginx: str, config: Path) -> list[str]:
-    # -e: what goes wrong before the configuration is read must not go to a file either.
-    return [nginx, "-e", "stderr", "-p", str(config.parent), "-c", str(config)]
