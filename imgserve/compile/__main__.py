@@ -52,7 +52,8 @@ def compile_model(
     """Compile a model into a folder, unless it is there already; return its description.
 
     ``checkpoints`` keeps downloaded weights; ``url_base`` is a mirror to download them from. With
-    ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled pictures to judge int8 by: see ``export``.
+    ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled
+    pictures to judge int8 by: see ``export``.
 
     Raises:
         UnknownModel: the catalogue has no such model.
