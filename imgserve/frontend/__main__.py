@@ -1,6 +1,6 @@
 """Start a frontend as a container does: ``python -m imgserve.frontend frontend_v1/app.py``.
 
-Checks the settings, then becomes Streamlit, which so gets the container's signals itself.
+Checks the settings, then serves the page, in this process: it gets the container's signals.
 """
 
 import os
@@ -18,34 +18,27 @@ CANNOT_START = 2  # as a shell's word for wrong usage
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  a container has one even where all else is read-only
 
 
-def command(app: str, settings: FrontendSettings) -> list[str]:
-    """Return what serves this page; the folder's ``.streamlit`` has the other options."""
-    listen = ("--server.address", settings.host, "--server.port", str(settings.port))
-    return [sys.executable, "-m", "streamlit", "run", app, *listen]
-
-
-def main(arguments: list[str], environ: Mapping[str, str]) -> NoReturn:
-    """Become Streamlit; or say on standard error what is wrong, and exit."""
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Serve the page until stopped; or say on standard error what is wrong, and exit."""
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
         _end(f"{USAGE}; {' '.join(arguments) or 'nothing'} is no such file")
     try:
         settings = FrontendSettings.from_environ(environ)
     except InvalidSetting as exc:
         _end(f"imgserve cannot start: {exc}")
-    words = command(arguments[0], settings)
-    os.execve(words[0], words, {**environ, **temporary_folder()})
+    keep_uploads_in_memory()
+    from imgserve.frontend.server import serve  # Streamlit takes a second, a wrong setting none
+
+    serve(arguments[0], settings)
+    return 0
 
 
-def temporary_folder() -> dict[str, str]:
-    """Return the variable that lets Streamlit take uploads: what is over 1 MB waits in a file.
-
-    Nothing is needed where there is a folder for that; a read-only container may have none.
-    """
+def keep_uploads_in_memory() -> None:
+    """Let Streamlit take uploads where no folder can be written: over 1 MB, they wait in a file."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
-        return {"TMPDIR": SHARED_MEMORY}
-    return {}
+        tempfile.tempdir = SHARED_MEMORY
 
 
 def _end(sentence: str) -> NoReturn:
@@ -54,4 +47,4 @@ def _end(sentence: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:], os.environ)
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -17,6 +17,11 @@ from imgserve.errors import (
     RequestRefused,
 )
 
+TITLE = "Animal Classification"
+DESCRIPTION = (
+    "Show me a picture, by its address or from your device: I will tell you what is in it."
+)
+
 # Below this the sentence says that it is a guess. Where to draw the line is a choice of wording:
 # how often such answers are right was not measured.
 SURE_FROM = 0.3

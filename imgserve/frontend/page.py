@@ -10,6 +10,7 @@ import streamlit as st
 
 from imgserve.errors import InvalidSetting
 from imgserve.frontend.answer import show_answer
+from imgserve.frontend.messages import DESCRIPTION, TITLE
 from imgserve.frontend.model_picker import choose_model
 from imgserve.frontend.picture_input import choose_picture, offer_samples
 from imgserve.settings import FrontendSettings
@@ -23,8 +24,6 @@ __all__ = [
     "show_footer",
     "show_header",
 ]
-
-TITLE = "Animal Classification"
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,7 @@ def show_header() -> None:
     """Draw the title and what the page is for."""
     st.set_page_config(page_title=TITLE, page_icon="🐾", layout="centered")
     st.title(TITLE, anchor=False)
-    st.markdown(
-        "Show me a picture, by its address or from your device: I will tell you what is in it."
-    )
+    st.markdown(DESCRIPTION)
 
 
 def show_footer() -> None:

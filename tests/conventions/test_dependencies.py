@@ -12,6 +12,7 @@ DISTRIBUTIONS = {
     "AntiSSRF": "microsoft-antissrf",
     "PIL": "pillow",
     "google": "google-auth",
+    "starlette": "streamlit",  # its application is one of Starlette's
     "pandas": "streamlit",  # what it hands tables and charts on with; Streamlit's pin decides
     "werkzeug": "flask",  # Flask's other half; Flask's pin decides
 }

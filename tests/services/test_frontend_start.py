@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,27 @@ def handshake(port: int, **headers: str) -> http.client.HTTPConnection:
 def test_its_health_answers_ok(started: Frontend) -> None:
     health = requests.get(f"{started.url}/_stcore/health", timeout=20)
     assert (health.status_code, health.text) == (200, "ok")
+
+
+def test_files_are_compressed_once_and_the_page_has_a_head_and_headers_of_its_own(
+    started: Frontend,
+) -> None:
+    plain = {"Accept-Encoding": "identity"}
+    page = requests.get(started.url, timeout=20)
+    assert "<title>Animal Classification</title>" in page.text
+    assert 'property="og:description" content="Show me a picture' in page.text
+    script = re.findall(r'src="\./(static/[^"]+\.js)"', page.text)[0]
+    first, second = (requests.get(f"{started.url}/{script}", timeout=20) for _ in range(2))
+    whole = requests.get(f"{started.url}/{script}", timeout=20, headers=plain)
+    assert first.headers["Content-Encoding"] == second.headers["Content-Encoding"] == "gzip"
+    assert first.content == second.content == whole.content
+    assert int(first.headers["Content-Length"]) < len(whole.content) / 2
+    assert "immutable" in first.headers["Cache-Control"]
+    for answer in (page, first, whole, requests.get(f"{started.url}/_stcore/health", timeout=20)):
+        assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+    part = requests.get(f"{started.url}/{script}", timeout=20, headers={"Range": "bytes=0-9"})
+    assert part.status_code == 200 or len(part.content) == 10
 
 
 def test_it_writes_no_file(started: Frontend, tree: Path, tmp_path: Path, root: Path) -> None:

@@ -1,0 +1,103 @@
+"""The server of a page: Streamlit's own, with what that leaves to a proxy that may not be there.
+
+Streamlit sends its files uncompressed, 2.8 MB before anything is seen: to compress them for each
+visitor anew would cost more than it saves. Here each is compressed once.
+"""
+
+import gzip
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from streamlit.starlette import App
+
+from imgserve.frontend.messages import DESCRIPTION, TITLE
+from imgserve.settings import FrontendSettings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+ROOT: Final = "/"
+STATIC: Final = "/static/"  # their names change with their content, and there are about a hundred
+LEAST_BYTES: Final = 1000
+# Streamlit styles its elements in place, and shows pictures from memory.
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' "
+    "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: "
+    "wss:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+STREAMLIT_TITLE: Final = b"<title>Streamlit</title>"
+HEAD: Final = f"""<title>{escape(TITLE)}</title>
+    <meta name="description" content="{escape(DESCRIPTION)}" />
+    <meta property="og:title" content="{escape(TITLE)}" />
+    <meta property="og:description" content="{escape(DESCRIPTION)}" />
+    <meta property="og:type" content="website" />"""
+
+
+class PageServer:
+    """Around Streamlit's application: files compressed once, the page's own head, and headers."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+        self._kept: dict[str, tuple[Message, Message]] = {}
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        if not _is_file(scope):
+            await self._app(scope, receive, send_with_headers)
+            return
+        for message in self._kept.get(scope["path"]) or await self._file(scope, receive):
+            await send_with_headers(message)
+
+    async def _file(self, scope: "Scope", receive: "Receive") -> "tuple[Message, Message]":
+        """Return a file's answer, compressed; keep it where it is one."""
+        messages: list[Message] = []
+
+        async def collect(message: "Message") -> None:
+            messages.append(message)
+
+        await self._app(scope, receive, collect)
+        start, body = messages[0], b"".join(part.get("body", b"") for part in messages[1:])
+        if scope["path"] == ROOT:
+            body = body.replace(STREAMLIT_TITLE, HEAD.encode())
+        headers = MutableHeaders(raw=list(start["headers"]))
+        headers.add_vary_header("Accept-Encoding")
+        if len(body) >= LEAST_BYTES:
+            body = gzip.compress(body)
+            headers["Content-Encoding"] = "gzip"
+        headers["Content-Length"] = str(len(body))
+        found = {**start, "headers": headers.raw}, {"type": "http.response.body", "body": body}
+        if start["status"] == 200:  # noqa: PLR2004
+            self._kept[scope["path"]] = found
+        return found
+
+
+def _is_file(scope: "Scope") -> bool:
+    """Return whether a file is asked for, whole, by a browser that takes it compressed."""
+    headers = Headers(scope=scope)
+    is_there = scope["path"] == ROOT or scope["path"].startswith(STATIC)
+    asked_whole = scope["method"] == "GET" and "range" not in headers
+    is_known = "if-none-match" in headers or "if-modified-since" in headers
+    takes_gzip = "gzip" in headers.get("accept-encoding", "")
+    return is_there and asked_whole and not is_known and takes_gzip
+
+
+def serve(script: str, settings: FrontendSettings) -> None:
+    """Serve a page until stopped; the folder's ``.streamlit`` has the other options."""
+    listen: dict[str, Any] = {"server.address": settings.host, "server.port": settings.port}
+    App(Path(script).resolve(), middleware=[Middleware(PageServer)]).run(config=listen)
