@@ -56,8 +56,7 @@ def export(
 ) -> ModelInfo:
     """Compile a model that is in memory into the folder ``out``; return its description.
 
-    Raises:
-        CompileMismatch: the compiled model answers differently from the original.
+    CompileMismatch where the compiled model answers differently from the original.
     """
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft) / "model.xml"

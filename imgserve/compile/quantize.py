@@ -43,8 +43,7 @@ def quantize(
 ) -> Quantization:
     """Write a float32 graph in int8; return how it was made and how well it agrees.
 
-    Raises:
-        CompileMismatch: no choice of layers agrees often enough.
+    CompileMismatch where no choice of layers agrees often enough.
     """
     calibration = list(calibrate.crops(calibrate.CALIBRATION, transform))
     held_out = list(calibrate.crops(calibrate.HELD_OUT, transform))

@@ -100,11 +100,8 @@ def read_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
     """Return what a compiled model is, after checking that its files belong together.
 
     The graph's hash and the size of the weights are compared; hashing hundreds of megabytes of
-    weights at each start would cost more than reading them.
-
-    Raises:
-        FileNotFoundError: the model has not been compiled into this folder.
-        CompiledModelInvalid: files are missing, damaged, or of another version of this package.
+    weights at each start would cost more than reading them. FileNotFoundError where the model is
+    not in this folder, CompiledModelInvalid where its files are not as they were.
     """
     info = parse_info(folder, model_id, precision)
     if not _intact(folder, info):
