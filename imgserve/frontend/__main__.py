@@ -5,17 +5,16 @@ Checks the settings, then becomes Streamlit, which so gets the container's signa
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from imgserve.errors import InvalidSetting
+from imgserve.machine import temporary_folder
 from imgserve.settings import FrontendSettings
 
 USAGE = "usage: python -m imgserve.frontend FRONTEND/app.py"
 CANNOT_START = 2  # as a shell's word for wrong usage
-SHARED_MEMORY = "/dev/shm"  # noqa: S108  a container has one even where all else is read-only
 
 
 def command(app: str, settings: FrontendSettings) -> list[str]:
@@ -33,19 +32,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> NoReturn:
     except InvalidSetting as exc:
         _end(f"imgserve cannot start: {exc}")
     words = command(arguments[0], settings)
-    os.execve(words[0], words, {**environ, **temporary_folder()})
-
-
-def temporary_folder() -> dict[str, str]:
-    """Return the variable that lets Streamlit take uploads: what is over 1 MB waits in a file.
-
-    Nothing is needed where there is a folder for that; a read-only container may have none.
-    """
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        return {"TMPDIR": SHARED_MEMORY}
-    return {}
+    # Streamlit puts uploads of over 1 MB there.
+    os.execve(words[0], words, {**environ, "TMPDIR": str(temporary_folder())})
 
 
 def _end(sentence: str) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from imgserve.frontend import __main__ as frontend
+from imgserve.machine import SHARED_MEMORY
 
 APP = "frontend_v1/app.py"
 
@@ -44,7 +45,7 @@ def test_it_becomes_streamlit_that_listens_where_it_is_told(
     listen = ["--server.address", address, "--server.port", port]
     assert became[0] == sys.executable
     assert became[1] == [sys.executable, "-m", "streamlit", "run", APP, *listen]
-    assert became[2] == environ
+    assert became[2] == {**environ, "TMPDIR": tempfile.gettempdir()}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_uploads_wait_in_memory_where_no_folder_can_be_written(
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     with pytest.raises(SystemExit):
         frontend.main([APP], {"PORT": "8080"})
-    assert became[2] == {"PORT": "8080", "TMPDIR": frontend.SHARED_MEMORY}
+    assert became[2] == {"PORT": "8080", "TMPDIR": str(SHARED_MEMORY)}
 
 
 def test_streamlit_is_loaded_once_by_what_it_becomes(root: Path) -> None:
