@@ -101,7 +101,6 @@ def interrupt_when_closed(stream: IO[str]) -> None:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m imgserve.compile",
         description="Compile classifiers to the form they are served in, and check the result.",

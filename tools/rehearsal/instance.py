@@ -52,7 +52,6 @@ class Instance:
 
     @property
     def runs(self) -> bool:
-        """Return whether it still runs."""
         return self._process.poll() is None
 
     def wait_until_ready(self, probe: Json) -> None:
