@@ -1,6 +1,6 @@
 # `make` lists the targets. The environment is .venv, made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help run check test rehearse rehearse-shell lint format bench answers readme screenshot lock clean
+.PHONY: help run check test rehearse rehearse-shell lint format bench readme screenshot lock clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -39,12 +39,9 @@ format: .venv/dev.stamp  ## rewrite Python files in one style
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold"
+bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold", PHOTOS=folder, MATRIX_UNITS=0
 	@$(if $(QUICK),,tools/benchmarks/peers/install.sh original litserve bentoml)
-	@QUICK=$(QUICK) $(BIN)/python -m tools.benchmarks $(PARTS)
-
-answers: .venv/dev.stamp  ## write what was measured into SHORT_ANSWER.md and README.md
-	$(BIN)/python -m tools.benchmarks.answers
+	@QUICK=$(QUICK) PHOTOS=$(PHOTOS) MATRIX_UNITS=$(MATRIX_UNITS) $(BIN)/python -m tools.benchmarks $(PARTS)
 
 readme: .venv/run.stamp  ## write the tables of settings into README.md
 	$(BIN)/python -m tools.documents README.md

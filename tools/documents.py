@@ -1,11 +1,6 @@
-"""Rewrite the parts of Markdown texts that stand between marks: ``<!-- KIND:NAME -->``.
+"""Write the tables of environment variables into the README: ``make readme``."""
 
-Run as ``make readme``, it writes the tables of environment variables into the README.
-"""
-
-import re
 import sys
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,43 +15,6 @@ TABLES: dict[str, type[Settings]] = {
     "gateway": GatewaySettings,
     "frontend": FrontendSettings,
 }
-
-
-def names(text: str, kind: str) -> list[str]:
-    """Return the names of a text's marks of one kind, in their order."""
-    return re.findall(rf"<!-- {kind}:([\w-]+) -->", text)
-
-
-def filled(text: str, kind: str, contents: Mapping[str, str]) -> str:
-    """Return a text with these contents between its marks, in place of what stands there.
-
-    A mark that ends its line has its content on lines of its own; any other has it inline::
-
-        >>> filled("It took <!-- figures:s -->?<!-- /figures:s --> s.", "figures", {"s": "3"})
-        'It took <!-- figures:s -->3<!-- /figures:s --> s.'
-
-    Args:
-        text: the Markdown.
-        kind: the first word of the marks.
-        contents: by the name of the mark.
-
-    Raises:
-        ValueError: a mark is missing, there twice, out of order or unknown; the message names it.
-    """
-    if unknown := [name for name in names(text, kind) if name not in contents]:
-        raise ValueError(f"nothing is known to go after <!-- {kind}:{unknown[0]} -->")
-    for name, content in contents.items():
-        text = _replaced(text, f"<!-- {kind}:{name} -->", f"<!-- /{kind}:{name} -->", content)
-    return text
-
-
-def _replaced(text: str, start: str, end: str, content: str) -> str:
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):
-        raise ValueError(f"the text needs {start} and {end}, each once and in this order")
-    before, _, rest = text.partition(start)
-    after = rest.partition(end)[2]
-    between = f"\n{content}\n" if rest.startswith("\n") else content
-    return f"{before}{start}{between}{end}{after}"
 
 
 def markdown_table(settings: type[Settings]) -> str:
@@ -81,8 +39,14 @@ def with_tables(text: str) -> str:
     Raises:
         ValueError: a table has no pair of marks, or one too many; the message names it.
     """
-    tables = {name: markdown_table(settings) for name, settings in TABLES.items()}
-    return filled(text, "settings", tables)
+    for name, settings in TABLES.items():
+        start, end = f"<!-- settings:{name} -->\n", f"<!-- /settings:{name} -->\n"
+        if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):
+            raise ValueError(f"the text needs {start} and {end}, each once and in this order")
+        before, rest = text.split(start)
+        after = rest.split(end)[1]
+        text = f"{before}{start}{markdown_table(settings)}\n{end}{after}"
+    return text
 
 
 def main(path: Path) -> None:

@@ -26,7 +26,14 @@ from imgserve.compile.torch_engine import servable, transform_of
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_weights_dir
 from imgserve.models import catalogue
-from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
+from imgserve.models.compiled_model import (
+    FP32,
+    INT8,
+    PRECISIONS,
+    ModelInfo,
+    check_content,
+    read_info,
+)
 from imgserve.settings.parsers import base_url
 
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
@@ -40,25 +47,27 @@ def compile_model(
     precision: str = FP32,
     url_base: str = "",
     force: bool = False,
+    photos: Path | None = None,
 ) -> ModelInfo:
     """Compile a model into a folder, unless it is there already; return its description.
 
     ``checkpoints`` keeps downloaded weights; ``url_base`` is a mirror to download them from. With
-    ``force``, also what the same versions have compiled is compiled again. UnknownModel where the
-    catalogue has no such model, ModelError where it cannot be compiled.
+    ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled
+    pictures to judge int8 by: see ``export``. UnknownModel where the catalogue has no such model,
+    ModelError where it cannot be compiled.
     """
     catalogue.entry(model_id)
     _require_packages(precision)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(model_id, out):
-        present = None if force else up_to_date(out, model_id, precision)
+        present = None if force or photos else up_to_date(out, model_id, precision)
         if present:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
         original = servable(model_id, folder=checkpoints, url_base=url_base)
         transform = transform_of(weights.default_weights(model_id))
-        return export(model_id, original, transform, out, precision=precision)
+        return export(model_id, original, transform, out, precision=precision, photos=photos)
 
 
 def _require_packages(precision: str) -> None:
@@ -85,6 +94,7 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
     """Return the description of a model that is intact and compiled by these versions."""
     try:
         info = read_info(out, model_id, precision)
+        check_content(out, info)
     except (FileNotFoundError, CompiledModelInvalid):
         return None
     return info if info.versions == versions(precision) else None
@@ -107,18 +117,32 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     known = ", ".join(catalogue.CATALOGUE)
     parser.add_argument("models", nargs="+", metavar="MODEL", help=f"one of: {known}")
+    _add_precision(parser)
+    _add_places(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="compile also what is compiled already"
+    )
+    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.photos and given.precision != INT8:
+        parser.error("--photos is for --precision int8")
+    return given
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=FP32,
         help="int8 is faster; it is refused where it finds other classes (default: %(default)s)",
     )
-    _add_places(parser)
     parser.add_argument(
-        "--force", action="store_true", help="compile also what is compiled already"
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one half "
+        "and must be right about as many of the other as fp32, less one percent",
     )
-    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -144,17 +168,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)
+    options = {
+        "checkpoints": given.checkpoints,
+        "precision": given.precision,
+        "url_base": given.weights_url_base or "",
+        "force": given.force,
+        "photos": given.photos,
+    }
     for model_id in given.models:
         started = perf_counter()
         try:
-            info = compile_model(
-                model_id,
-                given.out,
-                checkpoints=given.checkpoints,
-                precision=given.precision,
-                url_base=given.weights_url_base or "",
-                force=given.force,
-            )
+            info = compile_model(model_id, given.out, **options)
         except KeyboardInterrupt:
             say(model_id, "interrupted; nothing was changed")
             return 130  # as a shell says it: 128 and the signal's number

@@ -1,7 +1,7 @@
 """Real pictures for quantizing: one set for calibration, another to check the result.
 
-Two packages that quantizing installs anyway contain them, so nothing has to be downloaded or kept
-in the repository. scikit-image's are in the public domain or CC0 (skimage/data/_fetchers.py),
+They are a person's own labelled ones, or parts of photographs in two packages that quantizing
+installs anyway. scikit-image's are in the public domain or CC0 (skimage/data/_fetchers.py),
 scikit-learn's are CC BY 2.0 (sklearn/datasets/images/README.txt). No picture is passed on, only
 ranges of numbers.
 """
@@ -15,11 +15,28 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from imgserve.errors import EvaluationFailed, HttpError
+from imgserve.evaluate.labels import labelled_pictures
 from imgserve.models.compiled_model import Transform
-from imgserve.models.transform import FILTERS, Crop
+from imgserve.models.transform import FILTERS, Crop, crop, least_side
+from imgserve.pictures.decode import decode
+from imgserve.settings import BackendSettings
 
 SKIMAGE = "skimage", "data"
 SKLEARN = "sklearn", "datasets/images"
+
+
+LEAST_PHOTOS = 50  # of fewer, a single one is more than the percent that is judged
+MOST_CALIBRATION = 300  # more change the ranges little
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Crops as a model sees them, each (1, H, W, 3) uint8."""
+
+    calibration: Sequence[Crop]
+    held_out: Sequence[Crop]
+    labels: Sequence[int] = ()  # the classes of those held out, where they are known
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,39 @@ HELD_OUT = Pictures(
     jitter=0.2,
     seed=2,
 )
+
+
+def bundled(transform: Transform) -> Sample:
+    """Return parts of the packages' photographs."""
+    return Sample([*crops(CALIBRATION, transform)], [*crops(HELD_OUT, transform)])
+
+
+def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
+    """Return a person's own pictures: every second one for calibration.
+
+    Raises:
+        EvaluationFailed: they are too few, or one has no class of the model's or cannot be read.
+    """
+    pictures = labelled_pictures(folder, categories)
+    if len(pictures) < LEAST_PHOTOS:
+        raise EvaluationFailed(
+            f"{folder} has {len(pictures)} pictures; int8 needs {LEAST_PHOTOS} to be judged by"
+        )
+    held_out = pictures[::2]
+    return Sample(
+        [_read(picture.path, transform) for picture in pictures[1::2][:MOST_CALIBRATION]],
+        [_read(picture.path, transform) for picture in held_out],
+        [picture.class_id for picture in held_out],
+    )
+
+
+def _read(path: Path, transform: Transform) -> Crop:
+    limit_pixels, side = BackendSettings().max_image_pixels, least_side(transform)
+    try:
+        decoded = decode(path.read_bytes(), limit_pixels=limit_pixels, least_side=side)
+    except HttpError as exc:
+        raise EvaluationFailed(f"{path}: {exc}") from exc
+    return crop(decoded.picture, transform)
 
 
 def crops(pictures: Pictures, transform: Transform) -> Iterator[Crop]:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.jit._trace import TracerWarning
 
 from imgserve import __version__
-from imgserve.compile import weights
+from imgserve.compile import calibrate, weights
 from imgserve.compile.quantize import LEAST_AGREEMENT, quantize
 from imgserve.compile.torch_engine import Servable, TorchEngine
 from imgserve.errors import CompileMismatch
@@ -53,11 +53,16 @@ def export(
     *,
     precision: str = FP32,
     least_agreement: float = LEAST_AGREEMENT,
+    photos: Path | None = None,
 ) -> ModelInfo:
     """Compile a model that is in memory into the folder ``out``; return its description.
 
-    CompileMismatch where the compiled model answers differently from the original.
+    Int8 must find fp32's class in a share of pictures, ``least_agreement``; or labelled ``photos``
+    judge it, see ``imgserve.evaluate``. CompileMismatch where the compiled model answers
+    differently from the original, EvaluationFailed where the photos cannot be used.
     """
+    categories = weights.default_weights(model_id).meta["categories"]
+    sample = calibrate.labelled(photos, categories, transform) if photos else None
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft) / "model.xml"
         say(model_id, "exporting")
@@ -66,8 +71,9 @@ def export(
         quantization = None
         if precision == INT8:
             fp32_graph, graph = graph, Path(draft) / "int8.xml"
+            sample = sample or calibrate.bundled(transform)
             quantization = quantize(
-                fp32_graph, transform, graph, least_agreement, partial(say, model_id)
+                fp32_graph, sample, graph, least_agreement, partial(say, model_id)
             )
         info = describe(model_id, transform, graph, difference, quantization)
         put_in_place(graph, info, out)
@@ -146,7 +152,7 @@ def describe(
     precision = INT8 if quantization else FP32
     paths = (graph, graph.with_suffix(".bin"))
     files = [compiled_model.described(path, "") for path in paths]
-    hashes = "".join(file.sha256[:8] for file in files)
+    hashes = "".join(f"{file.crc32:08x}" for file in files)
     stem = f"{compiled_model.stem(model_id, precision)}-{hashes}"
     named = [
         msgspec.structs.replace(file, name=stem + path.suffix)

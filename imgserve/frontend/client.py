@@ -3,6 +3,7 @@
 Every answer is a type of the contract, every failure one of the frontend's errors.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import requests
 import tenacity
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from imgserve import contract
 from imgserve.contract import ModelState, PredictAnswer
@@ -31,11 +32,18 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5.0
 # What is asked about models is answered from memory, and a page is drawn only after it.
 ABOUT_MODELS_TIMEOUT_S = 5.0
+# Some hundred times what a backend answers.
+LIMIT_ANSWER_BYTES = 4 * 1024 * 1024
+PIECE_BYTES = 65536
 # Cloud Run's own answers to a caller without a valid token, or whose account may not call.
 NOT_ALLOWED_STATUSES = frozenset({401, 403})
 # What a platform answers in the place of a container that is starting or gone; Cloud Run says 429
 # or 503 while no instance is free (run docs, troubleshooting), load balancers 502 or 504.
 WAKING_STATUSES = frozenset({429, 502, 503, 504})
+
+
+class AnswerTooLarge(requests.RequestException):
+    """An answer is longer than any of a backend's."""
 
 
 class BackendClient:
@@ -83,16 +91,19 @@ class BackendClient:
     def _call(
         self, method: str, path: str, answer: type[T], *, limit_s: float | None = None, **body: Any
     ) -> T:
+        timeout_s = min(self._timeout_s, limit_s or self._timeout_s)
+        deadline = time.monotonic() + timeout_s
         try:
-            response = self._session.request(
+            with self._session.request(
                 method,
                 self.base_url + path,
-                timeout=(CONNECT_TIMEOUT_S, min(self._timeout_s, limit_s or self._timeout_s)),
+                timeout=(CONNECT_TIMEOUT_S, timeout_s),
                 allow_redirects=False,  # following one turns a POST into a GET
+                stream=True,
                 **body,
-            )
-            return _decoded(response, answer)
-        except (requests.RequestException, msgspec.MsgspecError) as exc:
+            ) as response:
+                return _decoded(response, _content(response, deadline), answer)
+        except (requests.RequestException, HTTPError, msgspec.MsgspecError) as exc:
             raise _translated(exc, self.base_url) from exc
 
 
@@ -131,7 +142,9 @@ def may_wake(error: BaseException) -> bool:
         cause = error.__cause__
         if isinstance(cause, requests.HTTPError) and cause.response is not None:
             return cause.response.status_code in WAKING_STATUSES
-        return isinstance(cause, requests.RequestException)  # refused, unknown host, cut short
+        # Refused, an unknown host, cut short; nothing that was answered in full.
+        is_cut = isinstance(cause, (requests.RequestException, HTTPError))
+        return is_cut and not isinstance(cause, AnswerTooLarge)
     return isinstance(error, BackendNotReady)
 
 
@@ -149,7 +162,20 @@ def _model_path(path: str, model: str) -> str:
     return path.format(model=quote(model, safe=""))
 
 
-def _decoded(response: requests.Response, answer: type[T]) -> T:
+def _content(response: requests.Response, deadline: float) -> bytes:
+    """Return an answer's body; requests has a time limit for each read of it, not for all."""
+    pieces, size = [], 0
+    while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
+        size += len(piece)
+        if size > LIMIT_ANSWER_BYTES:
+            raise AnswerTooLarge
+        if time.monotonic() > deadline:
+            raise requests.ReadTimeout
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _decoded(response: requests.Response, content: bytes, answer: type[T]) -> T:
     """Return the body as the type the contract promises, or raise what it is instead.
 
     That is a BackendError for a problem document, and requests.HTTPError for a status that no
@@ -157,30 +183,32 @@ def _decoded(response: requests.Response, answer: type[T]) -> T:
     """
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type == contract.PROBLEM_TYPE:
-        raise _problem_error(response)
+        raise _problem_error(response.status_code, content)
     if response.status_code != requests.codes.ok:
         raise requests.HTTPError(response=response)
-    return msgspec.json.decode(response.content, type=answer)
+    return msgspec.json.decode(content, type=answer)
 
 
-def _problem_error(response: requests.Response) -> BackendError:
+def _problem_error(status: int, content: bytes) -> BackendError:
     """Return the error that a problem document stands for."""
-    problem = msgspec.json.decode(response.content, type=contract.Problem)
+    problem = msgspec.json.decode(content, type=contract.Problem)
     match slug := problem.type.rpartition(":")[2]:
         case "not-ready":
             return BackendNotReady(problem.detail)
         case "busy":
             return BackendBusy(problem.detail)
-    return RequestRefused(problem.detail, slug, response.status_code)
+    return RequestRefused(problem.detail, slug, status)
 
 
 def _translated(error: Exception, base_url: str) -> BackendError:
     """Return the error that says to a frontend what went wrong on the way to the backend."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return _platform_error(error.response, base_url)
+    if isinstance(error, AnswerTooLarge):
+        return BackendUnreachable(f"{base_url} answered more than this page reads")
     if isinstance(error, msgspec.MsgspecError):
         return BackendUnreachable(f"{base_url} answered something this page cannot read")
-    if isinstance(error, requests.ReadTimeout) or _timed_out_in_body(error):
+    if isinstance(error, (requests.ReadTimeout, ReadTimeoutError)):
         return BackendTimeout(f"{base_url} took too long to answer")
     return BackendUnreachable(f"{base_url} cannot be reached")
 
@@ -198,8 +226,3 @@ def _platform_error(response: requests.Response, base_url: str) -> BackendError:
     else:
         next_step = "where it is not public, set SERVING_AUTH=id-token"
     return CallerNotAllowed(f"{answered}, it does not let this frontend call it: {next_step}")
-
-
-def _timed_out_in_body(error: Exception) -> bool:
-    """Return whether the answer began and then stopped: requests calls that a ConnectionError."""
-    return bool(error.args) and isinstance(error.args[0], ReadTimeoutError)

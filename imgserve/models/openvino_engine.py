@@ -1,11 +1,12 @@
 """Run a compiled model with OpenVINO; imports neither torch nor torchvision."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from imgserve.errors import ModelError
 from imgserve.models.classifier import Classifier, Probabilities
-from imgserve.models.compiled_model import FP32, read_info
+from imgserve.models.compiled_model import FP32, check_content, read_info
 from imgserve.models.loading import compiled_folder
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop
@@ -68,9 +69,12 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
     folder = compiled_folder(settings)
     info = read_info(folder, model_id, settings.compiled_precision)
     graph = folder / info.graph.name
-    engine = OpenVinoEngine(graph, threads=settings.threads, precision=settings.precision)
-    classifier = Classifier(
-        info.model, info.categories, info.transform, engine, precision=engine.precision
-    )
-    classifier.warm_up()
+    with ThreadPoolExecutor(1) as beside:  # another core reads the files meanwhile
+        checked = beside.submit(check_content, folder, info)
+        engine = OpenVinoEngine(graph, threads=settings.threads, precision=settings.precision)
+        classifier = Classifier(
+            info.model, info.categories, info.transform, engine, precision=engine.precision
+        )
+        classifier.warm_up()
+        checked.result()
     return classifier

@@ -12,6 +12,7 @@ from imgserve.pictures.decode_limits import (
     LIMIT_READS,
     ReadLimitedFile,
     check_jpeg,
+    check_scanned,
     check_tiff,
     essential_png,
 )
@@ -109,7 +110,7 @@ def _decoded(name: str, opened: Open) -> Decoded:
         picture = rgb(source)
     else:
         del source  # completing the picture needs the memory
-        source, picture = _incomplete(name, opened)
+        source, picture = _incomplete(name, opened, frame)
     turn = UPRIGHT.get(_orientation(source))
     del source  # turning the picture needs the memory
     if frame and frame != (0, 0, *picture.size):
@@ -124,9 +125,10 @@ def _opened(
 
     ``Image.open`` is not used: its pixel limit is one variable for the whole process.
     """
+    scans = 0
     match name:
         case "JPEG":
-            check_jpeg(data)
+            scans = check_jpeg(data)
         case "PNG":
             data = essential_png(data)
         case "TIFF":
@@ -135,6 +137,7 @@ def _opened(
     reads = LIMIT_RLE_READS if name == "BMP" else LIMIT_READS
     opened: ImageFile.ImageFile = factory(ReadLimitedFile(data, name, reads), "")
     _check_size(opened, limit_pixels)
+    check_scanned(scans, opened.width * opened.height)
     if any(tile.codec_name in Image.DECODERS for tile in opened.tile):  # the ones in Python
         _check_pixels(opened, LIMIT_RLE_PIXELS)
     if name == "TIFF":
@@ -157,8 +160,15 @@ def _loads(source: ImageFile.ImageFile, name: str) -> bool:
     return True
 
 
-def _incomplete(name: str, opened: Open) -> tuple[ImageFile.ImageFile, Image.Image]:
+def _incomplete(
+    name: str, opened: Open, frame: tuple[int, int, int, int] | None
+) -> tuple[ImageFile.ImageFile, Image.Image]:
     """Return the picture as far as its data goes: as Pillow has it, and in RGB.
+
+    Args:
+        name: of the format.
+        opened: returns the picture.
+        frame: the part of it that the data is about; None for all.
 
     Raises:
         DamagedPicture: that is too little of it.
@@ -171,7 +181,8 @@ def _incomplete(name: str, opened: Open) -> tuple[ImageFile.ImageFile, Image.Ima
         ended.load()
         return ended, rgb(ended)
     source, known = known_pixels(opened)
-    _require_share(known, name)
+    left, top, right, bottom = frame or (0, 0, *source.size)
+    _require_share(known[top:bottom, left:right], name)
     picture = rgb(source)
     fill(picture, known)
     return source, picture

@@ -4,7 +4,7 @@
 
     ground <- pictures <- models <- backend <- backend_*/app.py, v3/backend/app.py
     ground <- frontend <- frontend_*/app.py, v3/frontend/app.py
-    models <- compile, evaluate, v3/gateway
+    models <- evaluate <- compile; models <- v3/gateway
     tools may import all of these; nobody imports tools, and one tool another only where it says so
 """
 
@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "log": {"imgserve", "errors", "settings", "contract"},
     "pictures": GROUND,
     "models": GROUND | {"pictures"},
-    "compile": MODELS,
+    "compile": MODELS | {"evaluate"},
     "evaluate": MODELS,
     "backend": MODELS,
     "frontend": GROUND,

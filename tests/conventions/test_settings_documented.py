@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.documents import TABLES, main, markdown_table, with_tables
+from tools.documents import TABLES, markdown_table, with_tables
 
 
 def test_readme_has_the_tables_of_the_code(root: Path) -> None:
@@ -13,7 +13,7 @@ def test_readme_has_the_tables_of_the_code(root: Path) -> None:
 
 
 def test_with_tables_replaces_what_is_between_the_marks() -> None:
-    marks = [f"<!-- settings:{name} -->\nold\n<!-- /settings:{name} -->" for name in TABLES]
+    marks = [f"<!-- settings:{name} -->\nold\n<!-- /settings:{name} -->\n" for name in TABLES]
     text = with_tables("\n\n".join(["# Title", *marks, "end"]))
     assert "old" not in text
     assert text.startswith("# Title")
@@ -24,11 +24,3 @@ def test_with_tables_replaces_what_is_between_the_marks() -> None:
 def test_with_tables_without_a_mark_names_it() -> None:
     with pytest.raises(ValueError, match="<!-- settings:run -->"):
         with_tables("# Title")
-
-
-def test_make_readme_leaves_an_up_to_date_readme_as_it_is(root: Path, tmp_path: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
-    copy = tmp_path / "README.md"
-    copy.write_text(text, encoding="utf-8")
-    main(copy)
-    assert copy.read_text(encoding="utf-8") == text

@@ -110,13 +110,21 @@ def test_what_people_sent_is_answered_or_named_on_the_page(
 ) -> None:
     page = open_page(page_url)
     page.get_by_role("tab", name="Upload").click()
+    answered, incomplete = (
+        "I think this is an image of",
+        "The end of this picture's file is missing.",
+    )
+    unusual = "coded in a way that browsers do not show"
     words = {
-        "cat.jfif": "I think this is an image of",
-        "photo.avif": "I think this is an image of",
-        "jpeg_no_eoi.jpg": "The end of this picture's file is missing.",
+        **dict.fromkeys(("cat.jfif", "exif_orientation_6.avif", "photo.avif"), answered),
+        **dict.fromkeys(("phone_8160x6144.jpg", "png_bad_crc_pHYs.png"), answered),
+        "png_iTXt_1_5MiB.png": answered,
+        **dict.fromkeys(("jpeg_no_eoi.jpg", "png_idat_cut_20.png"), incomplete),
+        "progressive_minus_30pct.jpg": incomplete,
         "page_comment_first.html": "This is a web page (HTML), not a picture",
-        "slow-50-kB.jpg": "coded in a way that browsers do not show",
+        **dict.fromkeys(("slow-50-kB.jpg", "slow-601-bytes.jpg"), unusual),
     }
+    assert {*words} == {path.name for path in CASES.iterdir()}
     for name, expected in words.items():
         page.locator("input[type=file]").set_input_files(CASES / name)
         expect(page.get_by_text(expected).first).to_be_visible()

@@ -6,7 +6,7 @@ import pytest
 
 from imgserve.compile import torch_engine
 from imgserve.contract import PredictOptions
-from imgserve.errors import ModelError, UnknownModel
+from imgserve.errors import CompiledModelInvalid, ModelError, UnknownModel
 from imgserve.models import loading, openvino_engine
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
@@ -30,6 +30,14 @@ def test_a_missing_model_is_compiled_once_with_progress_shown(
     classifier = openvino_engine.load(settings(tmp_path), EMBEDDED)
     result = classifier.classify(ESPRESSO, PredictOptions(), limit_pixels=10**7)
     assert result.predictions[0].category == "espresso"
+    (weights,) = (tmp_path / "compiled").glob("*.bin")
+    with weights.open("r+b") as file:
+        file.seek(weights_bytes // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(CompiledModelInvalid, match=rf"{weights.name} is damaged: compile it again"):
+        openvino_engine.load(settings(tmp_path), EMBEDDED)
 
 
 def test_torch_runs_the_plain_module_and_compiles_nothing(tmp_path: Path) -> None:

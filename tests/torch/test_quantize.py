@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
 from imgserve.compile import calibrate, export, quantize
 from imgserve.compile.torch_engine import Servable
 from imgserve.compile.torchvision_import import torchvision
-from imgserve.errors import CompileMismatch
+from imgserve.errors import CompileMismatch, EvaluationFailed
 from imgserve.models import compiled_model, loading, openvino_engine
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Transform
 from imgserve.models.openvino_import import openvino
@@ -51,9 +52,11 @@ def _colours(loud: float, before: int) -> nn.Module:
     )
 
 
-def _exported(folder: Path, precision: str, loud: float = 1, before: int = 0) -> ModelInfo:
+def _exported(
+    folder: Path, precision: str, loud: float = 1, before: int = 0, **more: Any
+) -> ModelInfo:
     servable = Servable(_colours(loud, before), SMALL).eval()
-    return export.export(EMBEDDED, servable, SMALL, folder, precision=precision)
+    return export.export(EMBEDDED, servable, SMALL, folder, precision=precision, **more)
 
 
 def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
@@ -84,6 +87,54 @@ def test_a_model_that_finds_other_classes_is_refused_and_leaves_nothing(tmp_path
         _exported(tmp_path, INT8, loud=100_000, before=3)
     assert list(tmp_path.iterdir()) == []
     assert _exported(tmp_path, FP32, loud=100_000, before=3).quantization is None
+
+
+def _photos(folder: Path, count: int) -> Path:
+    """Return pictures of nearly one grey, in a folder for each of the colours that leads."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        label = number % 3
+        colour = random.integers(200, 204, 3)
+        colour[label] += 8
+        path = folder / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), tuple(map(int, colour))).save(path)
+    return folder
+
+
+def test_photos_of_ones_own_judge_int8_by_what_is_right(tmp_path: Path) -> None:
+    photos = _photos(tmp_path / "photos", 60)
+    info = _exported(tmp_path, INT8, photos=photos)
+    found = info.quantization
+    assert found is not None
+    assert (found.pictures, found.right_in_fp32) == (30, 1)
+    assert found.right is not None
+    assert found.right >= 1 - quantize.MOST_LOST
+    with pytest.raises(CompileMismatch, match=r"int8 is right about .* of 30 pictures, fp32 about"):
+        _exported(tmp_path, INT8, loud=100_000, before=3, photos=photos)
+
+
+@pytest.mark.parametrize("fault", ["few", "damaged"])
+def test_photos_that_cannot_be_used_are_named_before_anything_is_compiled(
+    fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = _photos(tmp_path / "photos", calibrate.LEAST_PHOTOS - (fault == "few"))
+    if fault == "damaged":
+        (photos / "0" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(EvaluationFailed, match="49 pictures" if fault == "few" else r"0\.png: "):
+        _exported(tmp_path, INT8, photos=photos)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("lost", "is_enough"), [(0.01, True), (0.02, False)])
+def test_int8_may_lose_one_percent_of_what_fp32_is_right_about(
+    lost: float, is_enough: bool
+) -> None:
+    expected = _rows(*[[0.9, 0.1]] * 100)
+    actual = expected.copy()
+    actual[: round(100 * lost)] = [0.1, 0.9]
+    found = quantize.compare(expected, actual, "none", [0] * 100)
+    assert quantize._is_good_enough(found, 1.0) == is_enough
 
 
 def test_quantizing_keeps_quiet_and_leaves_the_handlers_of_others_alone(

@@ -23,6 +23,7 @@ from imgserve.errors import (
 )
 from imgserve.frontend import client as client_module
 from imgserve.frontend.client import (
+    LIMIT_ANSWER_BYTES,
     BackendClient,
     may_wake,
     retry_while_waking,
@@ -122,9 +123,10 @@ def raw_server() -> Iterator[Callable[[bytes], str]]:
         with listener, listener.accept()[0] as connection:
             connection.recv(65536)
             connection.sendall(answer)
-            if not answer.endswith(b"..."):
-                return
-            release.wait(10)
+            while answer.endswith(b"...") and not release.wait(10):
+                pass
+            while answer.endswith(b" ") and not release.wait(0.02):
+                connection.sendall(b" ")  # more and more
 
     def start(answer: bytes) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
@@ -269,8 +271,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"
         (HEAD, BackendUnreachable),
         (b"HTTP/1.1...", BackendTimeout),
         (HEAD + b"...", BackendTimeout),
+        (HEAD.replace(b"99", b"999999") + b" ", BackendTimeout),
     ],
-    ids=["nobody", "no-name", "hung-up", "hung-up-midway", "silent", "silent-midway"],
+    ids=["nobody", "no-name", "hung-up", "hung-up-midway", "silent", "silent-midway", "dripping"],
 )
 def test_nobody_or_a_lost_connection_may_wake_and_no_whole_answer_in_time_is_a_timeout(
     raw_server: Callable[[bytes], str], there: str | bytes, kind: type[BackendError]
@@ -280,6 +283,18 @@ def test_nobody_or_a_lost_connection_may_wake_and_no_whole_answer_in_time_is_a_t
         BackendClient(url, timeout_s=0.2, session=session).predict_url("http://x/y.png")
     assert type(caught.value) is kind
     assert may_wake(caught.value) == (kind is BackendUnreachable)
+
+
+@pytest.mark.parametrize("size", [0, LIMIT_ANSWER_BYTES, LIMIT_ANSWER_BYTES + 1])
+def test_an_empty_or_a_huge_answer_says_so(
+    size: int, client: BackendClient, backend: Backend
+) -> None:
+    backend.answers(lambda: Response(b" " * size, content_type="application/json"))
+    is_huge = size > LIMIT_ANSWER_BYTES
+    words = "answered more than this page reads" if is_huge else "something this page cannot read"
+    with pytest.raises(BackendUnreachable, match=words) as caught:
+        client.models()
+    assert not may_wake(caught.value)
 
 
 # --- waiting -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import requests
 from google.auth import _exponential_backoff
 from google.auth.compute_engine import _metadata
 from requests import Response
+from urllib3.response import HTTPResponse
 
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
 from imgserve.frontend import identity
@@ -34,7 +35,7 @@ class Backend(requests.adapters.BaseAdapter):
         self.seen.append(request.headers.get("Authorization"))
         response = requests.Response()
         response.status_code, response.request = self.status, request
-        response.raw = io.BytesIO(b'["resnet152"]')
+        response.raw = HTTPResponse(io.BytesIO(b'["resnet152"]'), preload_content=False)
         return response
 
     def close(self) -> None:

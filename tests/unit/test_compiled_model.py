@@ -73,9 +73,17 @@ def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
         compiled_model.read_info(tmp_path, "m")
 
 
-@pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "weight")])
+@pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "wEights")])
 def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
-    written_model(tmp_path)
+    info = written_model(tmp_path)
+    compiled_model.check_content(tmp_path, info)
     (tmp_path / name).write_text(text)
-    with pytest.raises(CompiledModelInvalid, match="damaged"):
+    with pytest.raises(CompiledModelInvalid, match=rf"{name} is damaged: .*imgserve\.compile m"):
+        compiled_model.check_content(tmp_path, compiled_model.read_info(tmp_path, "m"))
+
+
+def test_a_file_of_another_size_is_noticed_unread(tmp_path: Path) -> None:
+    written_model(tmp_path)
+    (tmp_path / "m-1.bin").write_text("weight")
+    with pytest.raises(CompiledModelInvalid, match=r"m-1\.bin is damaged"):
         compiled_model.read_info(tmp_path, "m")

@@ -138,16 +138,19 @@ def test_an_animated_png_gives_its_first_frame_not_the_picture_before_it() -> No
     assert decoded(data).getpixel((5, 5)) == (0, 255, 0)
 
 
+def placed(frame: Image.Image, canvas: tuple[int, int], at: tuple[int, int]) -> bytes:
+    """Return a GIF with a frame somewhere on a larger canvas, whose background is not white."""
+    whole = saved(frame, "GIF", interlace=0)
+    picture = 13 + 3 * 2 ** ((whole[10] & 7) + 1)  # behind the header and the palette
+    header = whole[:6] + struct.pack("<HHBB", *canvas, whole[10], 1) + whole[12:picture]
+    return header + b"," + struct.pack("<HH", *at) + whole[picture + 5 :]
+
+
 def test_the_first_frame_of_a_gif_lies_on_white() -> None:
-    whole = saved(Image.new("L", (8, 8), 0), "GIF")
-    header, frame = whole[:6], whole[whole.index(b",", 13 + 3 * 2) :]
-    palette = bytes([0, 0, 200, 200, 0, 0])
-    screen = struct.pack("<HHBBB", 20, 10, 0x80, 1, 0) + palette
-    placed = frame[:1] + struct.pack("<HH", 4, 2) + frame[5:]
-    found = decoded(header + screen + placed)
+    found = decoded(placed(Image.new("RGB", (8, 8), (0, 0, 204)).convert("P"), (20, 10), (4, 2)))
     assert found.size == (20, 10)
     assert [found.getpixel(at) for at in ((3, 2), (4, 2), (11, 9), (12, 9), (4, 1))] == [
-        WHITE, (0, 0, 200), (0, 0, 200), WHITE, WHITE,
+        WHITE, (0, 0, 204), (0, 0, 204), WHITE, WHITE,
     ]  # fmt: skip
 
 
@@ -607,6 +610,15 @@ def test_a_picture_that_breaks_off_is_completed_where_half_of_it_is_there(kind: 
         decode(whole[: int(len(whole) * 0.35)], limit_pixels=LIMIT)
 
 
+def test_of_a_frame_on_a_larger_canvas_half_of_the_frame_is_enough() -> None:
+    whole = placed(NOISE.convert("P"), (3 * NOISE.width, NOISE.height), (NOISE.width, 0))
+    found, incomplete = decode(whole[: int(len(whole) * 0.7)], limit_pixels=LIMIT)
+    assert incomplete
+    assert (pixels(found)[:, : NOISE.width] == 255).all()
+    with pytest.raises(DamagedPicture, match="Too little"):
+        decode(whole[: int(len(whole) * 0.35)], limit_pixels=LIMIT)
+
+
 def test_what_is_missing_is_grey() -> None:
     whole = saved(NOISE, "PNG")
     found, _ = decode(whole[: int(len(whole) * 0.7)], limit_pixels=LIMIT)
@@ -697,6 +709,11 @@ def with_notes(number: int) -> bytes:
     return GREY[:2] + b"".join(app13) + GREY[2:]
 
 
+def with_exif(number: int) -> bytes:
+    segment = b"\xff\xe1" + struct.pack(">H", 22) + b"Exif\0\0II*\0\x08\0\0\0" + bytes(6)
+    return GREY[:2] + segment * number + GREY[2:]
+
+
 def with_chunks(number: int) -> bytes:
     return png(SIZE, 8, 0, ROWS, *[chunk(b"teXt")] * (number - 3))
 
@@ -709,6 +726,7 @@ SLOW: dict[str, tuple[Callable[[int], bytes], int]] = {
     "segments": (with_segments, decode_limits.LIMIT_SEGMENTS),
     "fill bytes": (with_fill, decode_limits.LIMIT_FILL_BYTES),
     "tables": (with_tables, 4),  # a JPEG has no more
+    "EXIF": (with_exif, decode_limits.LIMIT_EXIF_SEGMENTS),
     "notes": (with_notes, decode_limits.LIMIT_NOTES),
     "chunks": (with_chunks, decode_limits.LIMIT_CHUNKS),
 }
@@ -720,6 +738,21 @@ def test_as_many_parts_as_the_limit_pass_and_one_more_is_refused(part: str) -> N
     assert decoded(with_parts(most)).size == SIZE
     with pytest.raises(DamagedPicture, match=r"The (JPEG|PNG) data is cut into more parts"):
         decode(with_parts(most + 1), limit_pixels=LIMIT)
+
+
+def test_scans_times_pixels_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, area = with_scans(12), SIZE[0] * SIZE[1]
+    monkeypatch.setattr(decode_limits, "LIMIT_SCANNED_PIXELS", 12 * area)
+    assert decoded(data).size == SIZE
+    monkeypatch.setattr(decode_limits, "LIMIT_SCANNED_PIXELS", 12 * area - 1)
+    with pytest.raises(DamagedPicture, match="cut into more parts"):
+        decode(data, limit_pixels=LIMIT)
+
+
+def test_a_jpeg_that_ends_before_its_picture_is_refused_unread() -> None:
+    data = GREY[:2] + b"\xff\xd9" + with_exif(1000)[2:]
+    with pytest.raises(DamagedPicture, match="ends before its picture"):
+        decode(data, limit_pixels=LIMIT)
 
 
 USELESS = {

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from imgserve.errors import ImgserveError
-from tools.benchmarks.parts import cold, inference, limit, servers
+from tools.benchmarks.machine import WITHOUT_MATRIX_UNITS, uses_matrix_units
+from tools.benchmarks.parts import accuracy, cold, inference, limit, servers
 from tools.benchmarks.paths import DRAFTS, RESULTS
 from tools.benchmarks.picture_host import require_programs
 from tools.benchmarks.plan import FULL, PLANS, QUICK, Plan
@@ -18,25 +19,36 @@ from tools.benchmarks.process import Failed, say
 from tools.benchmarks.records import Record, Results, keep
 from tools.benchmarks.report import page
 
-PARTS: Mapping[str, Callable[[Plan, Path], Record]] = {
-    "limit": lambda plan, _: limit.measure(plan),
-    "servers": lambda plan, out: servers.measure(plan, limit.best_arrangement(Results(out))),
-    "cold": lambda plan, _: cold.measure(plan),
-    "latency": lambda plan, _: inference.latency(plan),
-    "agreement": lambda plan, _: inference.agreement(plan),
+ACCURACY = "accuracy"
+# What measures each part: by the plan, the folder of results and the folder of photographs, if any.
+PARTS: Mapping[str, Callable[[Plan, Path, Path | None], Record]] = {
+    "limit": lambda plan, *_: limit.measure(plan),
+    "servers": lambda plan, out, _: servers.measure(plan, limit.best_arrangement(Results(out))),
+    "cold": lambda plan, *_: cold.measure(plan),
+    "latency": lambda plan, *_: inference.measure(plan),
+    ACCURACY: lambda plan, _, photos: accuracy.measure(plan, photos),
 }
+PHOTOS_HELP = f"labelled photographs for {ACCURACY}, as imgserve.evaluate takes them (also PHOTOS)"
 REPORT = "report"
 PAGE = "REPORT.md"
+WITH, WITHOUT = "with_matrix_units", "without_matrix_units"  # folders of results
 
 
 def arguments(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """Return the command's arguments; ``QUICK=1`` in the environment asks for the quick plan."""
+    """Return the command's arguments; the environment's QUICK, MATRIX_UNITS and PHOTOS count."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.benchmarks", description="Measure, and write the table."
     )
     known = (*PARTS, REPORT)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(known)}; default all")
     by_default = QUICK if environ.get("QUICK", "") not in {"", "0"} else FULL
+    parser.add_argument("--photos", type=Path, default=environ.get("PHOTOS"), help=PHOTOS_HELP)
+    parser.add_argument(
+        "--without-matrix-units",
+        action="store_true",
+        default=environ.get("MATRIX_UNITS") == "0",
+        help="compute as on a CPU that has none (also MATRIX_UNITS=0)",
+    )
     parser.add_argument("--plan", choices=PLANS, default=by_default, help="default: %(default)s")
     parser.add_argument(
         "--out", type=Path, help="folder of results; by default only the full plan's are committed"
@@ -59,31 +71,43 @@ def _changed(plan: Plan, given: argparse.Namespace) -> Plan:
     return replace(plan, name=f"changed {plan.name}", **made) if made else plan
 
 
+def _measure(plan: Plan, out: Path, parts: Sequence[str], photos: Path | None) -> None:
+    """Measure these parts, or all that can be, and keep what was found."""
+    wanted = [name for name in PARTS if name in (parts or PARTS)]
+    if not parts and not photos:
+        wanted.remove(ACCURACY)
+        say("accuracy is left out: it needs labelled photographs (--photos)")
+    if wanted:
+        require_programs()
+    for name in wanted:
+        started = time.monotonic()
+        path = keep(out, PARTS[name](plan, out, photos))
+        say(f"{name}: {time.monotonic() - started:.0f} s; {path}")
+
+
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what was asked; return the exit status."""
     given = arguments(argv, environ)
     plan = _changed(PLANS[given.plan], given)
-    out = given.out or (RESULTS if plan.name == FULL else DRAFTS)
+    if given.without_matrix_units:
+        os.environ.update(WITHOUT_MATRIX_UNITS)
+    folder = given.out or (RESULTS if plan.name == FULL else DRAFTS)
+    out = folder / (WITH if uses_matrix_units() else WITHOUT)
     # SIGTERM ends it as Ctrl-C does: everything it started is stopped. A shell's background jobs
     # ignore Ctrl-C unless told otherwise.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    wanted = [name for name in PARTS if name in (given.parts or PARTS)]
     try:
-        if wanted:
-            require_programs()
-        for name in wanted:
-            started = time.monotonic()
-            path = keep(out, PARTS[name](plan, out))
-            say(f"{name}: {time.monotonic() - started:.0f} s; {path}")
+        _measure(plan, out, given.parts, given.photos)
     except (Failed, ImgserveError) as exc:
         say(str(exc))
         return 1
     except KeyboardInterrupt:
         say("interrupted; everything that was started is stopped")
         return 130  # as a shell says it: 128 and the signal's number
-    text = page(Results(out))
-    (out / PAGE).write_text(text, encoding="utf-8")
+    text = page([Results(folder / WITH), Results(folder / WITHOUT)])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PAGE).write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return 0
 

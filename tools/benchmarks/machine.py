@@ -17,7 +17,15 @@ PROGRAMS = {"wrk": ("wrk", "-v"), "nginx": ("/usr/sbin/nginx", "-v")}
 # What decides how fast an inference is: vectors, then matrix units (AMX).
 VECTORS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16")
 MATRIX_UNITS = ("amx_bf16", "amx_int8")
+UNUSED = "there, but not used"
 CPUINFO = Path("/proc/cpuinfo")
+# Tells OpenVINO and torch to compute as on a CPU of the time before matrix units.
+WITHOUT_MATRIX_UNITS = dict.fromkeys(("OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"), "AVX512_CORE_VNNI")
+
+
+def uses_matrix_units() -> bool:
+    """Return whether this run computes with matrix units."""
+    return machine()["amx"] not in {"no", UNUSED}
 
 
 def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
@@ -25,11 +33,14 @@ def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
     text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     flags = set(text.split())
+    amx = ", ".join(name for name in MATRIX_UNITS if name in flags)
+    if amx and WITHOUT_MATRIX_UNITS.items() <= os.environ.items():
+        amx = UNUSED
     return {
         "cpu": model[1] if model else platform.machine(),
         "cores": str(cpu_quota()),
         "instructions": ", ".join(name for name in VECTORS if name in flags),
-        "amx": ", ".join(name for name in MATRIX_UNITS if name in flags) or "no",
+        "amx": amx or "no",
         "memory": f"{memory_bytes() / GIB:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": ", ".join(f"{load:.2f}" for load in os.getloadavg()),

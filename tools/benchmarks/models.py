@@ -15,14 +15,16 @@ from imgserve.errors import CompiledModelInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import CATALOGUE
 from imgserve.models.classifier import Classifier
-from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, read_info
+from imgserve.models.compiled_model import FP32, INT8, read_info
+from imgserve.models.compiled_model import PRECISIONS as COMPILED_PRECISIONS
 from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
 from imgserve.settings import BackendSettings
 from tools.benchmarks.paths import ROOT, WEIGHTS, sample_photograph
 from tools.benchmarks.process import Failed, say
 
-__all__ = ["FP32", "INT8", "PRECISIONS"]
+__all__ = ["AUTO", "BF16", "COMPILED_PRECISIONS", "FP32", "INT8"]
+AUTO, BF16 = "auto", "bf16"
 # Their trained weights are Python packages.
 EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 MODEL = EMBEDDED[0]
@@ -38,17 +40,18 @@ def environ(precision: str) -> dict[str, str]:
     return {"WEIGHTS_DIR": str(WEIGHTS), "PRECISION": precision, "THREADS": str(cpu_quota())}
 
 
-def info(model: str, precision: str) -> ModelInfo | None:
-    """Return what a compiled model is; None where it has not been compiled."""
+def is_compiled(model: str, precision: str) -> bool:
+    """Return whether a model has been compiled for a precision."""
     try:
-        return read_info(COMPILED, model, precision)
+        read_info(COMPILED, model, BackendSettings(precision=precision).compiled_precision)
     except (FileNotFoundError, CompiledModelInvalid):
-        return None
+        return False
+    return True
 
 
 def available(model: str) -> tuple[str, ...]:
-    """Return the precisions that a model has been compiled in."""
-    return tuple(precision for precision in PRECISIONS if info(model, precision))
+    """Return how backends can serve a model: as they come, and in int8 where it is compiled."""
+    return tuple(precision for precision in (AUTO, INT8) if is_compiled(model, precision))
 
 
 def load(model: str, precision: str, threads: int, weights: Path = WEIGHTS) -> Classifier:
@@ -74,7 +77,9 @@ def inference(classifier: Classifier, data: bytes) -> Callable[[], object]:
 def ensure(models: Iterable[str], precisions: Iterable[str]) -> list[str]:
     """Compile what is not compiled yet; return a sentence for each model that cannot be."""
     wanted = [(model, precision) for model in models for precision in precisions]
-    return [reason for missing in wanted if not info(*missing) and (reason := _compile(*missing))]
+    return [
+        reason for missing in wanted if not is_compiled(*missing) and (reason := _compile(*missing))
+    ]
 
 
 @cache  # nothing is tried twice in one run
@@ -102,6 +107,6 @@ def expected_category(model: str, precision: str) -> str:
     Raises:
         Failed: the model has not been compiled.
     """
-    if info(model, precision) is None:
+    if not is_compiled(model, precision):
         raise Failed(f"{model} has not been compiled in {precision}")
     return category(load(model, precision, 1), sample_photograph().read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
 
-from tools.benchmarks.paths import HERE, photographs
+from tools.benchmarks.paths import HERE, SIZES, sample_photograph
 from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port
 from v3.gateway.system import find_nginx
 
@@ -32,13 +32,15 @@ class PictureHost:
 
 @contextmanager
 def picture_host() -> Iterator[PictureHost]:
-    """Run nginx with the folder of photographs."""
+    """Run nginx with the sample photograph in its sizes."""
     port = free_port()
     with TemporaryDirectory(prefix="imgserve-bench-") as folder:
         config = Path(folder, "nginx.conf")
+        for picture in map(sample_photograph, SIZES):
+            Path(folder, picture.name).symlink_to(picture)
         # As root, nginx would read the pictures as nobody, who may not.
         user = "user root;" if os.geteuid() == 0 else ""
-        where = {"folder": folder, "address": LOOPBACK, "root": str(photographs())}
+        where = {"folder": folder, "address": LOOPBACK, "root": folder}
         config.write_text(CONFIGURATION.substitute(where, user=user, port=port), encoding="utf-8")
         nginx = find_nginx(os.environ.get("PATH", ""))
         command = (nginx, "-e", "stderr", "-p", folder, "-c", str(config))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tools.benchmarks.models import EMBEDDED, HUB, MODEL, PRECISIONS
+from tools.benchmarks.models import COMPILED_PRECISIONS, EMBEDDED, HUB, MODEL
 
 FULL, QUICK = "full", "quick"
 
@@ -17,16 +17,18 @@ class Plan:
         rounds: how often everything is measured, interleaved.
         load_s: seconds of load on a server, by number of clients. The slowest server needs two
             seconds to answer 32 of them once.
+        large_load_s: likewise with larger pictures, which are asked for by URL only.
         loop_s: seconds of a bare loop.
         repeats: inferences of one model alone.
         precisions: which models are compiled in; whatever is compiled already takes part too.
-        models: whose cold start, latency and agreement are measured.
+        models: whose cold start and latency are measured.
         servers: names of those that take part; empty for all.
     """
 
     name: str
     rounds: int
     load_s: Mapping[int, float]
+    large_load_s: Mapping[int, float]
     loop_s: float
     repeats: int
     precisions: tuple[str, ...]
@@ -37,20 +39,22 @@ class Plan:
 PLANS = {
     FULL: Plan(
         FULL,
-        rounds=5,
-        load_s={1: 3, 8: 4, 32: 6},
+        rounds=3,
+        load_s={1: 2, 8: 3, 32: 5},
+        large_load_s={8: 4, 32: 7},
         loop_s=3,
         repeats=20,
-        precisions=PRECISIONS,
+        precisions=COMPILED_PRECISIONS,
         models=(*EMBEDDED, *HUB),
     ),
     QUICK: Plan(
         QUICK,
         rounds=1,
         load_s={1: 1, 8: 2, 32: 2},
+        large_load_s={8: 2, 32: 2},
         loop_s=1,
         repeats=5,
-        precisions=PRECISIONS[:1],
+        precisions=COMPILED_PRECISIONS[:1],
         models=(MODEL,),
         servers=("v1", "v1_int8", "v2", "v3", "original_eager", "original_ours"),
     ),

@@ -1,6 +1,5 @@
 """Results on disk: a JSON file for each part, with the machine, the versions and the plan."""
 
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,12 @@ from tools.benchmarks.plan import Plan
 # What a row of each part has; an entrance is where a server is asked.
 COLUMNS = {
     "limit": "round work precision processes streams threads loops rate cpu_s_each memory_mb",
-    "servers": "round entrance way clients answers failed seconds rate p50_ms p99_ms "
+    "servers": "round entrance way megapixels clients answers failed seconds rate p50_ms p99_ms "
     "server_cpu_s generator_cpu_s host_cpu_s peak_mb",
     "cold": "round what model seconds",
     "latency": "round model engine precision inference_ms",
-    "agreement": "model pictures same fp32_mb int8_mb",
+    "accuracy": "model megapixels way pictures top1 top5",
 }
-# These answered their question, and the code that measured them is gone; their tables and numbers
-# are in measured_once.toml.
-MEASURED_ONCE = ("stages", "growth", "strategies", "starts")
-REHEARSAL = "rehearsal"
 
 
 class Record(msgspec.Struct):
@@ -62,21 +57,15 @@ class Results:
 
     Attributes:
         records: of the parts that have run, by name.
-        rehearsal: what the last one wrote; empty where none has passed.
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = {part: folder / f"{part}.json" for part in (*COLUMNS, *MEASURED_ONCE)}
+        paths = {part: folder / f"{part}.json" for part in COLUMNS}
         self.records = {
             part: msgspec.json.decode(path.read_bytes(), type=Record)
             for part, path in paths.items()
             if path.exists()
         }
-        path = folder / "measured_once.toml"
-        self._once: dict[str, Any] = tomllib.loads(path.read_text()) if path.exists() else {}
-        path = folder / f"{REHEARSAL}.json"
-        found = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
-        self.rehearsal: dict[str, Any] = found if found.get("passed") else {}
 
     def __getitem__(self, part: str) -> pd.DataFrame:
         rows = self._rows(part)
@@ -87,10 +76,6 @@ class Results:
         """Return the rows of servers that had a failed answer or none."""
         rows = self._rows("servers")
         return rows[~_is_valid(rows)]
-
-    def once(self, kind: str, name: str) -> str:
-        """Return one of the ``tables`` or ``numbers`` of what was measured once."""
-        return str(self._once.get(kind, {}).get(name, ""))
 
     def _rows(self, part: str) -> pd.DataFrame:
         rows = self.records[part].rows if part in self.records else []

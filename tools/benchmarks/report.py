@@ -1,4 +1,6 @@
-"""The page: each target with its result, then what is behind it."""
+"""The page: each target with its results, then what is behind them."""
+
+from collections.abc import Sequence
 
 from tools.benchmarks import tables
 from tools.benchmarks.records import Record, Results
@@ -10,47 +12,46 @@ INTRODUCTION = """# The benchmark's results
 Written by `python -m tools.benchmarks report`. Ratios are of one round, medians over the rounds
 (the least to the most in brackets); only ratios within one run say anything, since the machine's
 speed changes from hour to hour. Where a target covers several servers or ways, the worst counts.
+Matrix units (AMX) compute bf16 and int8; "without" is the same machine told to do without them,
+unless it has none. A target with two bounds has one for each.
 """
+KINDS = ("with matrix units", "without")
 SECTIONS = {
     "The limit": tables.limit,
     "Servers": tables.servers,
     "Cold start": tables.cold,
     "One inference alone": tables.latency,
-    "int8 and fp32": tables.agreement,
-}
-ONCE = "Measured once, by an earlier form of the benchmark.\n"
-MEASURED_ONCE = {
-    "Where the time of a JPEG goes": "jpegs",
-    "Stages, in ms": "stages",
-    "Growth": "growth",
-    "Several models at one address": "strategies",
-    "How a model comes to a container": "starts",
+    "Accuracy": tables.accuracy,
 }
 
 
-def page(results: Results) -> str:
-    """Return the page about a folder of results."""
-    rows = [_target(target, results) for target in targets()]
-    sections = {"Targets": table(("what", "target", "result", "met", "note"), rows)}
-    sections |= {title: make(results) for title, make in SECTIONS.items()}
-    for title, name in MEASURED_ONCE.items():
-        if text := results.once("tables", name):
-            sections[title] = f"{ONCE}\n{text}"
-    sections["Taken"] = _taken(results.records)
+def page(found: Sequence[Results]) -> str:
+    """Return the page about the results with matrix units and without."""
+    rows = [_target(target, found) for target in targets()]
+    titles = ("what", "target", KINDS[0], "met", KINDS[1], "met", "note")
+    sections = {"Targets": table(titles, rows)}
+    for title, make in SECTIONS.items():
+        for kind, results in zip(KINDS, found, strict=True):
+            sections[f"{title}, {kind}"] = make(results)
+    for kind, results in zip(KINDS, found, strict=True):
+        sections[f"Taken, {kind}"] = _taken(results.records)
     filled = [f"## {title}\n\n{text}" for title, text in sections.items() if text]
     return "\n".join([INTRODUCTION, *filled])
 
 
-def _target(target: Target, results: Results) -> tuple[str, ...]:
-    worst = target.worst(results)
-    if worst is None:
-        return target.what, target.wanted, "not measured", "", target.note
-    name, summary = worst
-    unit = f" {target.unit}" if target.unit else ""
-    shown = f"{summary}{unit}" + (f"; {name}" if name else "")
-    if target.is_met(summary.median):
-        return target.what, target.wanted, shown, "yes", ""
-    return target.what, target.wanted, shown, "**no**", target.note
+def _target(target: Target, found: Sequence[Results]) -> tuple[str, ...]:
+    cells, is_missed = [], False
+    for kind, results in enumerate(found):
+        worst = target.worst(results)
+        if worst is None:
+            cells += ["not measured", ""]
+            continue
+        name, summary = worst
+        unit = f" {target.unit}" if target.unit else ""
+        is_met = target.is_met(summary.median, kind)
+        is_missed |= not is_met
+        cells += [f"{summary}{unit}" + (f"; {name}" if name else ""), "yes" if is_met else "**no**"]
+    return target.what, target.wanted, *cells, target.note if is_missed else ""
 
 
 def _taken(records: dict[str, Record]) -> str:

@@ -15,8 +15,9 @@ from imgserve import contract
 from imgserve.machine import cpu_quota
 from tools.benchmarks import models
 from tools.benchmarks.load import ANSWER_S, Request, by_url, put_load, upload
-from tools.benchmarks.models import FP32, MODEL
-from tools.benchmarks.paths import SCRATCH, WEIGHTS, sample_photograph
+from tools.benchmarks.machine import WITHOUT_MATRIX_UNITS
+from tools.benchmarks.models import AUTO, MODEL
+from tools.benchmarks.paths import SCRATCH, SMALL, WEIGHTS, sample_photograph
 from tools.benchmarks.picture_host import PictureHost
 from tools.benchmarks.process import LOOPBACK, Child, Failed, cpu_s, free_port, peak_memory
 
@@ -37,6 +38,7 @@ PEERS = {
 EAGER, OURS = "eager", "ours"
 # A developer's own settings must not change what is measured.
 KEPT = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "USER", "PYTHONPATH"}
+KEPT |= WITHOUT_MATRIX_UNITS.keys()
 # A backend answers 503 while its model is loading, a gateway 502 while its backend starts.
 STARTING = (502, 503)
 
@@ -79,9 +81,9 @@ def _backend(app: str, precision: str, **more: str) -> Program:
     return Program("backend", (*GUNICORN, app), environ)
 
 
-def v1(model: str, precision: str = FP32) -> Server:
+def v1(model: str, precision: str = AUTO) -> Server:
     """Return v1 with one model."""
-    name = "v1" if precision == FP32 else f"v1_{precision}"
+    name = "v1" if precision == AUTO else f"v1_{precision}"
     endpoint = Endpoint(name, "backend", dict.fromkeys(WAYS, contract.PREDICT))
     return Server(name, (_backend("backend_v1.app:app", precision, MODEL_NAME=model),), (endpoint,))
 
@@ -90,14 +92,14 @@ def v2(model: str) -> Server:
     """Return v2 with one model in its pool."""
     path = contract.MODEL_PREDICT.format(model=model)
     endpoint = Endpoint("v2", "backend", dict.fromkeys(WAYS, path))
-    return Server("v2", (_backend("backend_v2.app:app", FP32, MODELS=model),), (endpoint,))
+    return Server("v2", (_backend("backend_v2.app:app", AUTO, MODELS=model),), (endpoint,))
 
 
 def v3(model: str) -> Server:
     """Return v3, which is asked through its gateway and directly."""
     paths = dict.fromkeys(WAYS, contract.MODEL_PREDICT.format(model=model))
     backends = f"{model}=http://{LOOPBACK}:{{backend}}"
-    backend = _backend("v3.backend.app:app", FP32, MODEL_NAME=model)
+    backend = _backend("v3.backend.app:app", AUTO, MODEL_NAME=model)
     gateway = Program("gateway", GATEWAY, {"HOST": LOOPBACK, "BACKENDS": backends})
     endpoints = (Endpoint("v3_gateway", "gateway", paths), Endpoint("v3_direct", "backend", paths))
     return Server("v3", (backend, gateway), endpoints)
@@ -128,7 +130,7 @@ def servers(model: str = MODEL) -> list[Server]:
 
 @dataclass(frozen=True)
 class Running:
-    """A started server, which is asked for the sample photograph.
+    """A started server, which is asked for the sample photograph, of one size or another.
 
     Attributes:
         category: the class that its answers should name.
@@ -145,9 +147,9 @@ class Running:
         """Return its first processes."""
         return [child.pid for child in self.children.values()]
 
-    def request(self, endpoint: Endpoint, way: str) -> Request:
+    def request(self, endpoint: Endpoint, way: str, megapixels: float = SMALL) -> Request:
         """Return a request for an endpoint."""
-        picture, port = sample_photograph(), self.ports[endpoint.program]
+        picture, port = sample_photograph(megapixels), self.ports[endpoint.program]
         address = f"http://{LOOPBACK}:{port}{endpoint.paths[way]}"
         if way == "url":
             return by_url(address, self.host.url(picture))
@@ -183,13 +185,15 @@ class Running:
             raise Failed(f"{self.server.name} says {named!r}, not {self.category!r}")
         return True
 
-    def measure(self, endpoint: Endpoint, way: str, clients: int, seconds: float) -> dict[str, Any]:
+    def measure(
+        self, endpoint: Endpoint, way: str, clients: int, seconds: float, megapixels: float = SMALL
+    ) -> dict[str, Any]:
         """Return what an endpoint does under load (``records.COLUMNS``).
 
         Raises:
             Failed: its answer before or after the load is not right.
         """
-        request, host = self.request(endpoint, way), [self.host.pid]
+        request, host = self.request(endpoint, way, megapixels), [self.host.pid]
         self._require_right(request)
         before = cpu_s(self.pids), cpu_s(host)
         with peak_memory(self.pids) as memory_mb:
@@ -199,7 +203,8 @@ class Running:
             "host_cpu_s": cpu_s(host) - before[1],
         }
         self._require_right(request)
-        asked = {"entrance": endpoint.name, "way": way, "clients": clients}
+        asked = {"entrance": endpoint.name, "way": way, "megapixels": megapixels}
+        asked["clients"] = clients
         return {**asked, **counted, **spent, "peak_mb": max(memory_mb)}
 
     def _require_right(self, request: Request) -> None:

@@ -34,12 +34,22 @@ def servers(results: Results) -> str:
     """Return what every server did, each way, for each number of clients; and what is left out."""
     record = results.records.get("servers")
     cores = int(record.machine.get("cores", 1)) if record else 1
-    found = sorted(groups(results["servers"], "way", "clients", "entrance"), key=lambda g: g[0][:2])
+    columns = ("way", "megapixels", "clients", "entrance")
+    found = sorted(groups(results["servers"], *columns), key=lambda group: group[0][:3])
     cells = [
-        (way, "" if clients == NO_CLIENTS else clients, name, *_load(rows, cores))
-        for (way, clients, name), rows in found
+        (way, f"{size:g}", "" if clients == NO_CLIENTS else clients, name, *_load(rows, cores))
+        for (way, size, clients, name), rows in found
     ]
-    titles = ("way", "clients", "server", "answers a second", "p50, ms", "p99, ms", "peak, MB")
+    titles = (
+        "way",
+        "megapixels",
+        "clients",
+        "server",
+        "answers a second",
+        "p50, ms",
+        "p99, ms",
+        "peak, MB",
+    )
     spent = ("CPU s per 1000", "MB s per 1000", "wrk and nginx, of all cores")
     return _invalid(results.invalid) + table((*titles, *spent), cells)
 
@@ -60,8 +70,8 @@ def _load(rows: pd.DataFrame, cores: int) -> tuple[object, ...]:
 
 def _invalid(rows: pd.DataFrame) -> str:
     lines = [
-        f"- {row.entrance}, {row.way}, {row.clients} clients, round {row.round + 1}: "
-        f"{row.failed} of {row.answers} failed\n"
+        f"- {row.entrance}, {row.way}, {row.megapixels} MP, {row.clients} clients, "
+        f"round {row.round + 1}: {row.failed} of {row.answers} failed\n"
         for row in rows.itertuples()
     ]
     if not lines:
@@ -89,7 +99,7 @@ def latency(results: Results) -> str:
     return table(("model", "engine", "precision", "ms", "of eager torch's"), cells)
 
 
-def agreement(results: Results) -> str:
-    """Return how often int8 names the class that fp32 names."""
-    titles = ("model", "pictures", "the same class", "weights in fp32, MB", "in int8, MB")
-    return table(titles, results["agreement"].itertuples(index=False))
+def accuracy(results: Results) -> str:
+    """Return how often each way of computing is right about labelled photographs."""
+    titles = ("model", "megapixels", "computed in", "pictures", "right", "among five")
+    return table(titles, results["accuracy"].itertuples(index=False))

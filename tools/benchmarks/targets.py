@@ -1,25 +1,26 @@
 """What is to be reached (``targets.toml``), and what was measured of it."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
 import pandas as pd
 
 from tools.benchmarks.loop import TORCH
-from tools.benchmarks.models import FP32, MODEL
+from tools.benchmarks.models import AUTO, FP32, MODEL
 from tools.benchmarks.parts.cold import ORIGINAL, OURS
 from tools.benchmarks.parts.inference import OPENVINO
-from tools.benchmarks.parts.servers import LIMIT, ONE_LOOP
-from tools.benchmarks.paths import HERE
+from tools.benchmarks.parts.servers import LIMIT
+from tools.benchmarks.paths import HERE, LARGE, SMALL
 from tools.benchmarks.records import Results
 from tools.benchmarks.servers import EAGER, PEERS, WAYS
 from tools.benchmarks.servers import OURS as OUR_ENGINE
 from tools.benchmarks.summary import Summary, by_round, difference, ratio
 
-V1, V1_INT8 = "v1", "v1_int8"
+V1 = "v1"
 SEVERAL = (8, 32)  # clients
+OTHERS = tuple(peer for peer in PEERS if peer != ORIGINAL)
 # A target may cover several servers or ways: the summary of each, None where it has not run.
 Covered = Mapping[str, Summary | None]
 
@@ -29,33 +30,42 @@ class Target:
     """One row of the table of targets.
 
     Attributes:
+        id: the quantity's name in ``COVERED``, and what it takes.
         what: the quantity, in words.
+        at_least: on CPUs with matrix units, and without; likewise ``at_most``.
         unit: of the bound; empty for a ratio.
         note: what stands in the way while it is not met.
     """
 
     id: str
     what: str
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: tuple[float, float] | None = None
+    at_most: tuple[float, float] | None = None
     unit: str = ""
     note: str = ""
 
-    def is_met(self, value: float) -> bool:
-        """Return whether a result reaches the bound."""
-        is_enough = self.at_least is None or value >= self.at_least
-        return is_enough and (self.at_most is None or value <= self.at_most)
+    def is_met(self, value: float, kind: int) -> bool:
+        """Return whether a result reaches the bound, with (0) or without (1) matrix units."""
+        if self.at_most is None:
+            return value >= self._bounds[kind]
+        return value <= self._bounds[kind]
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        return self.at_least or self.at_most or (0, 0)
 
     @property
     def wanted(self) -> str:
-        """Return the bound in words."""
+        """Return the bounds in words."""
         side = "at least" if self.at_most is None else "at most"
-        return f"{side} {self.at_least or self.at_most:g} {self.unit}".rstrip()
+        bounds = ", ".join(f"{bound:g}" for bound in dict.fromkeys(self._bounds))
+        return f"{side} {bounds} {self.unit}".rstrip()
 
     def worst(self, results: Results) -> tuple[str, Summary] | None:
         """Return the worst of what the target covers, and its name; None if nothing has run."""
-        covered = _latency if self.id.startswith("latency_") else COVERED[self.id]
-        found = [(name, one) for name, one in covered(results, self.id).items() if one]
+        name, *arguments = self.id.split()
+        covered = COVERED[name](results, *arguments)
+        found = [(name, one) for name, one in covered.items() if one]
         found.sort(key=lambda pair: pair[1].median, reverse=self.at_least is None)
         return found[0] if found else None
 
@@ -66,9 +76,9 @@ def targets() -> list[Target]:
     return [Target(key, **fields) for key, fields in tables.items()]
 
 
-def server(results: Results, column: str, entrance: str, way: str, clients: int) -> pd.Series:
-    """Return one figure of a server by round."""
-    return by_round(results["servers"], column, entrance=entrance, way=way, clients=clients)
+def server(results: Results, column: str, **wanted: object) -> pd.Series:
+    """Return one figure of a server by round: ``entrance``, ``way`` and ``clients`` say which."""
+    return by_round(results["servers"], column, **{"megapixels": SMALL, **wanted})
 
 
 def starts(results: Results, what: str, model: str) -> pd.Series:
@@ -82,80 +92,105 @@ def inferences(results: Results, model: str, engine: str, precision: str) -> pd.
     return by_round(results["latency"], "inference_ms", **wanted)
 
 
-def _limit(results: Results, identity: str) -> Covered:
-    way, limit = (
-        identity.removeprefix("limit_"),
-        by_round(results["servers"], "rate", entrance=LIMIT),
-    )
-    rates = {clients: server(results, "rate", V1, way, clients) for clients in SEVERAL}
-    return {f"{clients} clients": ratio(rates[clients], limit) for clients in SEVERAL}
+def _rates(
+    results: Results, others: Iterable[str], clients: Iterable[int], megapixels: float = SMALL
+) -> Covered:
+    cases = product(others, WAYS, clients)
+    return {
+        f"{other}, {way}, {count} client{'s' * (count > 1)}": ratio(
+            *(
+                server(results, "rate", entrance=one, way=way, clients=count, megapixels=megapixels)
+                for one in (V1, other)
+            )
+        )
+        for other, way, count in cases
+    }
 
 
-def _alone(results: Results, _: str) -> Covered:
-    bare_ms = by_round(results["servers"], "p50_ms", entrance=ONE_LOOP)
-    return {"": ratio(server(results, "p50_ms", V1, "upload", 1), bare_ms)}
+def _as_they_come(*peers: str) -> Callable[..., Covered]:
+    names = [f"{peer}_{EAGER}" for peer in peers]
+    return lambda results, megapixels: _rates(results, names, SEVERAL, float(megapixels))
 
 
-def _rates(results: Results, name: str, other: str) -> Covered:
-    cases = product(WAYS, SEVERAL)
-    rates = {case: [server(results, "rate", one, *case) for one in (name, other)] for case in cases}
-    return {f"{way}, {clients} clients": ratio(*rates[way, clients]) for way, clients in rates}
+def _same_engine(results: Results, *clients: str) -> Covered:
+    return _rates(results, [f"{peer}_{OUR_ENGINE}" for peer in PEERS], map(int, clients))
 
 
-def _peers(results: Results, identity: str) -> Covered:
-    engine = EAGER if identity == "peers" else OUR_ENGINE
-    found = {peer: _rates(results, V1, f"{peer}_{engine}") for peer in PEERS}
-    return {f"{peer}, {case}": one for peer in found for case, one in found[peer].items()}
+def _limit(results: Results, way: str) -> Covered:
+    limit = by_round(results["servers"], "rate", entrance=LIMIT)
+    rates = {
+        count: server(results, "rate", entrance=V1, way=way, clients=count) for count in SEVERAL
+    }
+    return {f"{count} clients": ratio(rate, limit) for count, rate in rates.items()}
 
 
-def _tail(results: Results, _: str) -> Covered:
-    clients = max(SEVERAL)
+def _growth(results: Results) -> Covered:
+    asked = {"entrance": V1, "way": "url", "clients": min(SEVERAL)}
+    return {
+        "": ratio(*(server(results, "rate", megapixels=size, **asked) for size in (SMALL, LARGE)))
+    }
+
+
+def _latency(results: Results, model: str) -> Covered:
+    ours = inferences(results, model, OPENVINO, AUTO)
+    return {"": ratio(ours, inferences(results, model, TORCH, FP32))}
+
+
+def _accuracy(results: Results, precision: str) -> Covered:
+    rows = results["accuracy"]
+    points = {
+        way: (100 * own.top1 / own.pictures).set_axis(own.megapixels)
+        for way, own in rows.groupby("way")
+    }
+    if not {precision, TORCH} <= points.keys():
+        return {}
+    less = points[TORCH] - points[precision]
+    return {f"{size:g} megapixels": Summary.of([value]) for size, value in less.items()}
+
+
+def _tail(results: Results) -> Covered:
     found = {}
     for way in WAYS:
-        p99_ms, rate = (server(results, name, V1, way, clients) for name in ("p99_ms", "rate"))
-        found[way] = ratio(p99_ms, 1000 * clients / rate)
+        asked = {"entrance": V1, "way": way, "clients": max(SEVERAL)}
+        p99_ms, rate = (server(results, name, **asked) for name in ("p99_ms", "rate"))
+        found[way] = ratio(p99_ms, 1000 * max(SEVERAL) / rate)
     return found
 
 
-def _cold(results: Results, _: str) -> Covered:
+def _cold(results: Results) -> Covered:
     return {MODEL: ratio(starts(results, OURS, MODEL), starts(results, ORIGINAL, MODEL))}
 
 
-def _memory(results: Results, _: str) -> Covered:
-    peaks = results["servers"].groupby(["entrance", "round"]).peak_mb.max()
-    theirs = f"original_{EAGER}"
+def _memory(results: Results) -> Covered:
+    rows = results["servers"]
+    peaks = rows[rows.megapixels == SMALL].groupby(["entrance", "round"]).peak_mb.max()
+    theirs = f"{ORIGINAL}_{EAGER}"
     has_both = {V1, theirs} <= {*peaks.index.get_level_values("entrance")}
     return {"": ratio(peaks[V1], peaks[theirs])} if has_both else {}
 
 
-def _agreement(results: Results, _: str) -> Covered:
-    rows = results["agreement"].itertuples()
-    shares = {f"{row.model}, {row.pictures} pictures": row.same / row.pictures for row in rows}
-    return {name: Summary.of([share]) for name, share in shares.items()}
+def _gateway(results: Results) -> Covered:
+    return {
+        way: difference(
+            *(
+                server(results, "p50_ms", entrance=name, way=way, clients=1)
+                for name in ("v3_gateway", "v3_direct")
+            )
+        )
+        for way in WAYS
+    }
 
 
-def _latency(results: Results, identity: str) -> Covered:
-    model, _, precision = identity.removeprefix("latency_").rpartition("_")
-    ours = inferences(results, model, OPENVINO, precision)
-    return {"": ratio(ours, inferences(results, model, TORCH, FP32))}
-
-
-def _gateway(results: Results, _: str) -> Covered:
-    names = ("v3_gateway", "v3_direct")
-    both = {way: [server(results, "p50_ms", name, way, 1) for name in names] for way in WAYS}
-    return {way: difference(*both[way]) for way in WAYS}
-
-
-COVERED: Mapping[str, Callable[[Results, str], Covered]] = {
-    "peers": _peers,
-    "same_engine": _peers,
-    "limit_upload": _limit,
-    "limit_url": _limit,
-    "alone": _alone,
+COVERED: Mapping[str, Callable[..., Covered]] = {
+    "original": _as_they_come(ORIGINAL),
+    "peers": _as_they_come(*OTHERS),
+    "same_engine": _same_engine,
+    "limit": _limit,
+    "growth": _growth,
+    "latency": _latency,
+    "accuracy": _accuracy,
     "tail": _tail,
     "cold": _cold,
     "memory": _memory,
-    "int8": lambda results, _: _rates(results, V1_INT8, V1),
-    "int8_agreement": _agreement,
     "gateway": _gateway,
 }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from tools.benchmarks import models
-from tools.benchmarks.models import FP32
+from tools.benchmarks.models import AUTO
 from tools.benchmarks.picture_host import PictureHost, picture_host
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import Child, Failed, say
@@ -17,7 +17,7 @@ from tools.benchmarks.records import Record, begun
 from tools.benchmarks.servers import EAGER, peer, running, v1
 
 PAUSE_S = 0.01
-# What starts; ours is followed by its precision where that is not fp32.
+# What starts; ours is followed by its precision where that is int8.
 OURS, ORIGINAL, IMPORTS = "ours", "original", "import torch, torchvision"
 # torchvision needs help where its operators do not load: imgserve/compile/torchvision_import.py.
 IMPORT_CODE = "import imgserve.compile.torchvision_import"
@@ -46,9 +46,9 @@ def _round(categories: Categories, host: PictureHost) -> Iterator[tuple[str, str
     """Yield what was started, its model, and the seconds that it took."""
     yield IMPORTS, "", _imports_s()
     for (model, precision), category in categories.items():
-        label = OURS if precision == FP32 else f"{OURS}, {precision}"
+        label = OURS if precision == AUTO else f"{OURS}, {precision}"
         chosen = {label: v1(model, precision)}
-        if precision == FP32 and not peer(ORIGINAL, model, EAGER).missing():
+        if precision == AUTO and not peer(ORIGINAL, model, EAGER).missing():
             chosen[ORIGINAL] = peer(ORIGINAL, model, EAGER)
         for what, server in chosen.items():
             try:

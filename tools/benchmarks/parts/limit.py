@@ -11,7 +11,7 @@ from typing import NamedTuple
 from imgserve.machine import cpu_quota
 from tools.benchmarks import models
 from tools.benchmarks.loop import ENGINE, WHOLE, Job, Throughput, loop, repeat
-from tools.benchmarks.models import FP32, MODEL
+from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import say
 from tools.benchmarks.records import Record, Results, begun
@@ -58,7 +58,7 @@ def arrangements() -> tuple[Arrangement, ...]:
 
 
 @contextmanager
-def loops(arrangement: Arrangement, precision: str = FP32) -> Iterator[list[ProcessPoolExecutor]]:
+def loops(arrangement: Arrangement, precision: str = AUTO) -> Iterator[list[ProcessPoolExecutor]]:
     """Run the processes of an arrangement, loaded."""
     job = Job(MODEL, precision, arrangement.threads, arrangement.loops)
     with ExitStack() as stack:
@@ -104,7 +104,7 @@ def measure(plan: Plan) -> Record:
 def best_arrangement(results: Results) -> Arrangement:
     """Return the arrangement with the highest median rate; a usual one where none was measured."""
     rows = results["limit"]
-    rows = rows[(rows.work == WHOLE) & (rows.precision == FP32) & (rows.streams == 1)]
+    rows = rows[(rows.work == WHOLE) & (rows.precision == AUTO) & (rows.streams == 1)]
     if rows.empty:
         return arrangements()[-2]
     rates = rows.groupby([*Arrangement._fields]).rate.median()

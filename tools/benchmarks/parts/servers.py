@@ -10,19 +10,22 @@ from typing import Any
 
 from tools.benchmarks import models
 from tools.benchmarks.load import put_load
-from tools.benchmarks.models import FP32, MODEL
+from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.parts.limit import Arrangement, arrangements, loops, run
+from tools.benchmarks.paths import SIZES, SMALL
 from tools.benchmarks.picture_host import picture_host
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import Failed, say
 from tools.benchmarks.records import Record, begun
-from tools.benchmarks.servers import WAYS, Running, running, servers
+from tools.benchmarks.servers import EAGER, PEERS, WAYS, Running, running, servers
 
 Row = dict[str, Any]  # see records.COLUMNS
 
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
 LIMIT, ONE_LOOP, NO_CLIENTS = "limit", "bare", 0
 WARM_UP_CLIENTS, WARM_UP_S = 8, 1
+# Who is asked for larger pictures, too.
+AS_THEY_COME = ("v1", *(f"{peer}_{EAGER}" for peer in PEERS))
 
 
 def measure(plan: Plan, best: Arrangement) -> Record:
@@ -37,7 +40,7 @@ def measure(plan: Plan, best: Arrangement) -> Record:
     wanted = [one for one in servers() if not plan.servers or one.name in plan.servers]
     record.remarks += dict.fromkeys(filter(None, (server.missing() for server in wanted)))
     present = [server for server in wanted if not server.missing()]
-    category = models.expected_category(MODEL, FP32)
+    category = models.expected_category(MODEL, AUTO)
     with picture_host() as host:
         starts = [partial(running, server, host, category) for server in present]
         for number in range(plan.rounds):
@@ -64,6 +67,12 @@ def _server_rows(plan: Plan, server: Running) -> Iterator[Row]:
         for clients, seconds in plan.load_s.items():
             for endpoint in server.server.endpoints:
                 yield _announced(server.measure(endpoint, way, clients, seconds))
+    if server.server.name not in AS_THEY_COME:
+        return
+    (endpoint,) = server.server.endpoints
+    for megapixels in SIZES[1:]:
+        for clients, seconds in plan.large_load_s.items():
+            yield _announced(server.measure(endpoint, WAYS[0], clients, seconds, megapixels))
 
 
 def _loop_rows(plan: Plan, best: Arrangement) -> Iterator[Row]:
@@ -72,7 +81,13 @@ def _loop_rows(plan: Plan, best: Arrangement) -> Iterator[Row]:
             done = run(processes, plan.loop_s)
         each_ms = 1000 * done.seconds / done.pictures
         rate = done.pictures / done.seconds
-        asked = {"entrance": name, "way": "file", "clients": NO_CLIENTS, "answers": done.pictures}
+        asked = {
+            "entrance": name,
+            "way": "file",
+            "megapixels": SMALL,
+            "clients": NO_CLIENTS,
+            "answers": done.pictures,
+        }
         took = {"seconds": done.seconds, "rate": rate, "p50_ms": each_ms, "p99_ms": each_ms}
         spent = {"server_cpu_s": done.cpu_s, "peak_mb": done.memory_mb}
         nothing = {"failed": 0, "generator_cpu_s": 0.0, "host_cpu_s": 0.0}
@@ -82,7 +97,8 @@ def _loop_rows(plan: Plan, best: Arrangement) -> Iterator[Row]:
 def _announced(row: Row) -> Row:
     failed = f", {row['failed']} FAILED" if row["failed"] else ""
     say(
-        f"servers: {row['entrance']}, {row['way']}, {row['clients']} clients: "
+        f"servers: {row['entrance']}, {row['way']}, {row['megapixels']} MP, "
+        f"{row['clients']} clients: "
         f"{row['rate']:.1f} a second, p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms, "
         f"{row['peak_mb']:.0f} MB{failed}"
     )

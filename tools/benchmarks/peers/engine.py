@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -18,7 +19,12 @@ def classifier() -> Classify:
     model, weights = os.environ["MODEL_NAME"], Path(os.environ["WEIGHTS_DIR"])
     if os.environ["BENCH_ENGINE"] == "ours":
         return _ours(model, weights, int(os.environ["THREADS"]))
-    return _eager(model, weights)
+    probabilities, categories = eager(model, weights)
+
+    def classify(pictures: Sequence[bytes]) -> list[str]:
+        return [categories[int(number)] for number in probabilities(pictures).argmax(dim=1)]
+
+    return classify
 
 
 def fetched(url: str) -> bytes:
@@ -29,11 +35,12 @@ def fetched(url: str) -> bytes:
 def _ours(model: str, weights: Path, threads: int) -> Classify:
     from tools.benchmarks import models  # here, as torch below: each engine brings only its own
 
-    loaded = models.load(model, models.FP32, threads, weights)
+    loaded = models.load(model, models.AUTO, threads, weights)
     return lambda pictures: [models.category(loaded, data) for data in pictures]
 
 
-def _eager(model: str, weights: Path) -> Classify:
+def eager(model: str, weights: Path) -> tuple[Callable[[Sequence[bytes]], Any], Sequence[str]]:
+    """Return what finds (N, C) probabilities of N pictures, and the names of the classes."""
     import torch
     from PIL import Image
 
@@ -41,12 +48,12 @@ def _eager(model: str, weights: Path) -> Classify:
     from tools.benchmarks import torch_models
 
     module, entry = torch_models.module(model, weights), default_weights(model)
-    transform, categories = entry.transforms(), entry.meta["categories"]
+    transform = entry.transforms()
 
-    def classify(pictures: Sequence[bytes]) -> list[str]:
+    def probabilities(pictures: Sequence[bytes]) -> Any:
         opened = [Image.open(io.BytesIO(data)).convert("RGB") for data in pictures]
         with torch.no_grad():
             logits = module(torch.stack([transform(picture) for picture in opened]))
-        return [str(categories[int(number)]) for number in logits.softmax(dim=1).argmax(dim=1)]
+        return logits.softmax(dim=1)
 
-    return classify
+    return probabilities, entry.meta["categories"]
