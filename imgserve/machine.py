@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def cpu_quota(cgroup: Path = CGROUP) -> int:
@@ -68,5 +69,13 @@ def default_weights_dir() -> Path:
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
-        cache = Path(tempfile.gettempdir())
+        cache = temporary_folder()
     return cache / "imgserve"
+
+
+def temporary_folder() -> Path:
+    """Return a folder for temporary files; a container that has none still has shared memory."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return SHARED_MEMORY

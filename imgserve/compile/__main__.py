@@ -12,8 +12,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
 from typing import IO
@@ -53,11 +53,8 @@ def compile_model(
 
     ``checkpoints`` keeps downloaded weights; ``url_base`` is a mirror to download them from. With
     ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled
-    pictures to judge int8 by: see ``export``.
-
-    Raises:
-        UnknownModel: the catalogue has no such model.
-        ModelError: it cannot be downloaded or compiled; int8 needs packages that are missing.
+    pictures to judge int8 by: see ``export``. UnknownModel where the catalogue has no such model,
+    ModelError where it cannot be compiled.
     """
     catalogue.entry(model_id)
     _require_packages(precision)
@@ -83,19 +80,14 @@ def _require_packages(precision: str) -> None:
         )
 
 
-@contextmanager
-def _locked(model_id: str, out: Path) -> Iterator[None]:
+def _locked(model_id: str, out: Path) -> AbstractContextManager[object]:
     """Wait until no other process compiles the same model, and keep others waiting."""
     lock = filelock.FileLock(out / f"{model_id}.lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except filelock.Timeout:
         say(model_id, "is being compiled by another process: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | None:
@@ -119,7 +111,6 @@ def interrupt_when_closed(stream: IO[str]) -> None:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m imgserve.compile",
         description="Compile classifiers to the form they are served in, and check the result.",

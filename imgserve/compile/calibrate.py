@@ -120,7 +120,6 @@ def crops(pictures: Pictures, transform: Transform) -> Iterator[Crop]:
 
 
 def paths(pictures: Pictures) -> Sequence[Path]:
-    """Return the pictures' paths."""
     return [
         _package(module) / folder / name
         for (module, folder), names in pictures.names.items()

@@ -57,18 +57,9 @@ def export(
 ) -> ModelInfo:
     """Compile a model that is in memory into the folder ``out``; return its description.
 
-    Args:
-        model_id: a name of the catalogue.
-        original: the model.
-        transform: how pictures are prepared for it.
-        out: the folder of compiled models.
-        precision: ``fp32`` or ``int8``.
-        least_agreement: the share of pictures in which int8 must find fp32's class.
-        photos: labelled pictures to judge int8 by instead; see ``imgserve.evaluate``.
-
-    Raises:
-        CompileMismatch: the compiled model answers differently from the original.
-        EvaluationFailed: the photos cannot be used.
+    Int8 must find fp32's class in a share of pictures, ``least_agreement``; or labelled ``photos``
+    judge it, see ``imgserve.evaluate``. CompileMismatch where the compiled model answers
+    differently from the original, EvaluationFailed where the photos cannot be used.
     """
     categories = weights.default_weights(model_id).meta["categories"]
     sample = calibrate.labelled(photos, categories, transform) if photos else None

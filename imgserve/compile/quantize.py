@@ -47,8 +47,7 @@ def quantize(
 ) -> Quantization:
     """Write a float32 graph in int8; return how it was made and how good it is.
 
-    Raises:
-        CompileMismatch: no choice of layers is good enough.
+    CompileMismatch where no choice of layers is good enough.
     """
     expected = _answers(graph, sample.held_out)
     tried = []

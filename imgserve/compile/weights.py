@@ -21,13 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def trained(model_id: str, *, folder: Path, url_base: str = "") -> nn.Module:
-    """Return a catalogue model with its trained weights, ready to answer.
+    """Return a catalogue model with its trained weights, or WeightsUnavailable.
 
     ``folder`` keeps downloaded weights; ``url_base`` is a mirror with files of the same names.
-
-    Raises:
-        UnknownModel: the catalogue has no such model.
-        WeightsUnavailable: the weights could not be downloaded completely.
     """
     weights = default_weights(model_id)
     module: nn.Module = torchvision.models.get_model(model_id)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from imgserve.errors import InvalidSetting
+from imgserve.machine import temporary_folder
 from imgserve.settings import FrontendSettings
 
 USAGE = "usage: python -m imgserve.frontend FRONTEND/app.py"
 CANNOT_START = 2  # as a shell's word for wrong usage
-SHARED_MEMORY = "/dev/shm"  # noqa: S108  a container has one even where all else is read-only
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -26,19 +26,11 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         settings = FrontendSettings.from_environ(environ)
     except InvalidSetting as exc:
         _end(f"imgserve cannot start: {exc}")
-    keep_uploads_in_memory()
+    tempfile.tempdir = str(temporary_folder())  # where Streamlit puts uploads of over 1 MB
     from imgserve.frontend.server import serve  # Streamlit takes a second, a wrong setting none
 
     serve(arguments[0], settings)
     return 0
-
-
-def keep_uploads_in_memory() -> None:
-    """Let Streamlit take uploads where no folder can be written: over 1 MB, they wait in a file."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        tempfile.tempdir = SHARED_MEMORY
 
 
 def _end(sentence: str) -> NoReturn:

@@ -47,7 +47,6 @@ class Row:
 
     @classmethod
     def of(cls, url: str, outcome: Answered | Failure) -> Self:
-        """Return the row of a picture."""
         if isinstance(outcome, Failure):
             return cls(url, problem=outcome.sentence)
         best = outcome.answer.predictions[0]

@@ -112,9 +112,9 @@ def connect(base_url: str, settings: FrontendSettings) -> BackendClient:
     session = requests.Session()
     if settings.serving_auth == ID_TOKEN:
         # A page whose backend is public neither loads nor needs google-auth.
-        from imgserve.frontend.identity import IdTokenAuth
+        from imgserve.frontend.identity import shared_auth
 
-        session.auth = IdTokenAuth(base_url)
+        session.auth = shared_auth(base_url)
     return BackendClient(base_url, timeout_s=settings.serving_timeout_s, session=session)
 
 
@@ -123,10 +123,8 @@ def retry_while_waking(
 ) -> T:
     """Return what ``call`` returns, trying again while its backend may be waking up.
 
-    Args:
-        call: raises a ``BackendError`` when it has no answer.
-        timeout_s: start no attempt later than this after the first.
-        on_wait: called before each pause, to tell the person.
+    No attempt starts later than ``timeout_s`` after the first; ``on_wait`` is called before each
+    pause, to tell the person.
     """
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_wake),

@@ -23,22 +23,28 @@ PAUSE_S = 10.0
 log = logging.getLogger(__name__)
 
 
-class IdTokens:
-    """ID tokens for one service, from the metadata server.
+class IdTokenAuth(AuthBase):
+    """Adds an ID token from the metadata server to the requests for one service, and to no others.
 
-    Each is used until it is about to expire. Threads share one object: the first fetches the token,
-    the others wait for it.
+    A token is used until it is about to expire. Threads share one object: the first fetches the
+    token, the others wait for it.
     """
 
-    def __init__(self, audience: str) -> None:
-        self._audience = audience
+    def __init__(self, base_url: str) -> None:
+        self._audience = root_url(base_url)
         # Without a request it asks nobody until a token is wanted; a bound token would need mTLS.
         self._credentials = IDTokenCredentials(  # type: ignore[no-untyped-call]
-            None, audience, use_metadata_identity_endpoint=True, bind_id_token=False
+            None, self._audience, use_metadata_identity_endpoint=True, bind_id_token=False
         )
         self._lock = threading.Lock()
         self._failure = ""
         self._next_try_s = float("-inf")
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the token."""
+        if root_url(request.url or "") == self._audience:
+            request.headers["Authorization"] = f"Bearer {self.current()}"
+        return request
 
     def current(self) -> str:
         """Return a token that is valid now; IdentityUnavailable says why there is none."""
@@ -64,22 +70,12 @@ class IdTokens:
             self._next_try_s = time.monotonic() + PAUSE_S
 
 
-class IdTokenAuth(AuthBase):
-    """Adds an ID token to the requests for one service, and to no others."""
-
-    def __init__(self, base_url: str) -> None:
-        self._audience = root_url(base_url)
-        # In one step, so that all of the page's sessions share what the first one made.
-        self._tokens = _SHARED.setdefault(self._audience, IdTokens(self._audience))
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the token."""
-        if root_url(request.url or "") == self._audience:
-            request.headers["Authorization"] = f"Bearer {self._tokens.current()}"
-        return request
+_SHARED: dict[str, IdTokenAuth] = {}
 
 
-_SHARED: dict[str, IdTokens] = {}
+def shared_auth(base_url: str) -> IdTokenAuth:
+    """Return the one that all of the page's sessions share for a service."""
+    return _SHARED.setdefault(root_url(base_url), IdTokenAuth(base_url))  # in one step
 
 
 def root_url(url: str) -> str:

@@ -34,8 +34,6 @@ PASSING = {Status.LOADING, Status.AWAY}
 
 @dataclass(frozen=True)
 class KnownModel:
-    """One model."""
-
     id: str  # the backend's name of it
     facts: ModelState | None = None  # what its backend said, last time it did
     away: str = ""  # why its backend does not answer, if it does not

@@ -41,8 +41,6 @@ EXPLANATIONS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What the person chose."""
-
     models: tuple[KnownModel, ...]  # as far as they are known, the default first
     model: str | None  # whom to ask: an id, ALL, or None while nothing is known or chosen
 

@@ -1,6 +1,5 @@
 """Where a person says which picture: an address, a file, a sample, or many addresses."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -22,11 +21,7 @@ BATCH_LIMIT = 50
 # the file and explain in a tooltip.
 UPLOAD_MIB = 64
 SAMPLES_DIR = Path(__file__).parents[1] / "samples"
-SAMPLES: Mapping[str, Path] = {
-    "Cat": SAMPLES_DIR / "cat.jpg",
-    "Espresso": SAMPLES_DIR / "espresso.jpg",
-    "Rocket": SAMPLES_DIR / "rocket.jpg",
-}
+SAMPLES = {name: SAMPLES_DIR / f"{name.lower()}.jpg" for name in ("Cat", "Espresso", "Rocket")}
 # Nothing is checked in the browser, whose word is easily missed: the backend says it clearly.
 ANYTHING = (".*", "")
 

@@ -5,6 +5,8 @@ visitor anew would cost more than it saves. Here each is compressed once.
 """
 
 import gzip
+import signal
+import sys
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -99,5 +101,7 @@ def _is_file(scope: "Scope") -> bool:
 
 def serve(script: str, settings: FrontendSettings) -> None:
     """Serve a page until stopped; the folder's ``.streamlit`` has the other options."""
+    # uvicorn, which listens for Streamlit, raises the signal once more when it has stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listen: dict[str, Any] = {"server.address": settings.host, "server.port": settings.port}
     App(Path(script).resolve(), middleware=[Middleware(PageServer)]).run(config=listen)

@@ -12,8 +12,6 @@ from imgserve.errors import UnknownModel
 
 @dataclass(frozen=True)
 class Entry:
-    """One model that can be served."""
-
     id: str  # torchvision's name of it
     title: str  # how a person calls it
     parameters: int  # number of trained weights

@@ -32,17 +32,13 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with its engine, its transform and the names of its classes.
-
-    Attributes:
-        precision: what the engine computes in.
-    """
+    """A model with its engine, its transform and the names of its classes."""
 
     model: str
     categories: Sequence[str]
     transform: Transform
     engine: Engine
-    precision: str = "fp32"
+    precision: str = "fp32"  # what the engine computes in
 
     def warm_up(self) -> None:
         """Answer once: the first inference prepares what all later ones use, and is slower."""

@@ -100,9 +100,8 @@ def write_info(folder: Path, info: ModelInfo) -> None:
 def read_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
     """Return what a compiled model is, after checking that its files are there, in their sizes.
 
-    Raises:
-        FileNotFoundError: the model has not been compiled into this folder.
-        CompiledModelInvalid: files are missing, damaged, or of another version of this package.
+    FileNotFoundError where the model is not in this folder, CompiledModelInvalid where its files
+    are missing, damaged, or of another version of this package.
     """
     info = parse_info(folder, model_id, precision)
     for file in (info.graph, info.weights):

@@ -17,12 +17,10 @@ FLOAT32_BYTES = 4
 
 
 def compiled_folder(settings: BackendSettings) -> Path:
-    """Return the folder of compiled models."""
     return settings.weights_dir / "compiled"
 
 
 def checkpoints_folder(settings: BackendSettings) -> Path:
-    """Return the folder of downloaded weights."""
     return settings.weights_dir / "checkpoints"
 
 

@@ -55,9 +55,7 @@ class SlotQueue:
     def slot(self, waiter: Waiter) -> Iterator[Slot]:
         """Hold a slot of the waiter's model, once its turn has come.
 
-        Raises:
-            NotReady: the model is not loaded in time, or could not be.
-            Busy: no worker was free in time.
+        NotReady where the model is not loaded in time or could not be; Busy where none is free.
         """
         try:
             slot = self._wait(waiter)

@@ -69,7 +69,6 @@ class Fetcher:
         }
 
     def close(self) -> None:
-        """Close the kept connections."""
         self._hosts.clear()
 
     def fetch(self, url: str) -> bytes:

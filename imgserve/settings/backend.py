@@ -32,8 +32,6 @@ def half_the_memory_mb() -> int:
 
 @dataclass(frozen=True)
 class BackendSettings(Settings):
-    """What a backend can be told."""
-
     port: int | None = setting(
         None, whole(1, 65535), "port to listen on; Cloud Run sets it; beats `SERVING_PORT`"
     )
@@ -164,5 +162,4 @@ class BackendSettings(Settings):
 
     @property
     def listen_port(self) -> int:
-        """Return the port to listen on."""
         return self.port or self.serving_port

@@ -15,14 +15,10 @@ def setting(
     unit: str = "",
     shown: str | None = None,
 ) -> Any:
-    """Return a dataclass field that reads its value with ``parse``.
+    """Return a dataclass field that reads its value with ``parse``, whose docstring says how.
 
-    Args:
-        default: the value, or a callable that makes it.
-        parse: text to value; raises ValueError. Its docstring says what it accepts.
-        meaning: what the setting does, for the table.
-        unit: of the number, for the table.
-        shown: the default as the table shows it, where that differs from ``default``.
+    ``default`` may be a callable that makes it. For the table are the ``meaning``, the ``unit`` of
+    the number, and the default as it is ``shown``, where that differs.
     """
     metadata = {"parse": parse, "meaning": meaning, "unit": unit, "shown": shown}
     if callable(default):

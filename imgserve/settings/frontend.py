@@ -14,8 +14,6 @@ ID_TOKEN = "id-token"  # noqa: S105  the name of a way, not a token
 
 @dataclass(frozen=True)
 class FrontendSettings(Settings):
-    """What a frontend can be told."""
-
     port: int = setting(8501, whole(1, 65535), "port to listen on; Cloud Run sets it")
     host: str = setting(
         "0.0.0.0",  # noqa: S104  Cloud Run's container contract asks for all addresses

@@ -16,7 +16,7 @@ from urllib3.response import HTTPResponse
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
 from imgserve.frontend import identity
 from imgserve.frontend.client import BackendClient, connect, may_wake
-from imgserve.frontend.identity import IdTokenAuth, IdTokens
+from imgserve.frontend.identity import IdTokenAuth
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
 
@@ -233,7 +233,7 @@ def test_the_metadata_server_is_not_asked_through_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert IdTokens(AUDIENCE).current()
+    assert IdTokenAuth(AUDIENCE).current()
 
 
 @pytest.mark.parametrize("status", [401, 403])

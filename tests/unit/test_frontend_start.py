@@ -10,6 +10,7 @@ import pytest
 
 from imgserve.frontend import __main__ as frontend
 from imgserve.frontend import server
+from imgserve.machine import SHARED_MEMORY
 
 APP = "frontend_v1/app.py"
 
@@ -19,6 +20,7 @@ def served(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[Any]:
     """Serve nothing, and return what would have been, from the root."""
     served: list[Any] = []
     monkeypatch.chdir(root)
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(server.App, "run", lambda app, config: served.extend((app, config)))
     return served
 
@@ -75,9 +77,8 @@ def test_uploads_wait_in_memory_where_no_folder_can_be_written(
         raise FileNotFoundError
 
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
-    monkeypatch.setattr(tempfile, "tempdir", None)
     frontend.main([APP], {"PORT": "8080"})
-    assert tempfile.tempdir == frontend.SHARED_MEMORY
+    assert tempfile.tempdir == str(SHARED_MEMORY)
     assert served
 
 

@@ -3,7 +3,6 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from imgserve.errors import InvalidSetting
 from imgserve.models.catalogue import CATALOGUE
-from v3.gateway import serve, system
+from v3.gateway import system
 from v3.gateway.__main__ import main
 from v3.gateway.backends import Backend, read_backends
 from v3.gateway.nginx import configuration
@@ -238,19 +237,3 @@ def test_without_nginx_the_start_says_how_to_install_it(
         find_nginx("/nowhere")
     assert main(["serve"], {"BACKENDS": LOCAL, "PATH": "/nowhere"}) == 2
     assert "brew install nginx" in capsys.readouterr().err
-
-
-def test_on_a_read_only_disk_nginx_writes_to_shared_memory_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def no_folder() -> NoReturn:
-        raise FileNotFoundError("no usable temporary directory")
-
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with serve.temporary_folder() as folder:
-        assert Path(folder).parent == tmp_path
-    monkeypatch.setattr("tempfile.gettempdir", no_folder)
-    with serve.temporary_folder() as folder:
-        assert Path(folder).parent == Path(serve.SHARED_MEMORY)
-        assert Path(folder).is_dir()
-    assert not Path(folder).exists()

@@ -229,7 +229,6 @@ add_policy(api, SERVICE, "services")
 @api.post(f"{NAMESPACE}/services")
 @api.put(f"{NAMESPACE}/services/<_name>")
 def apply_service(**_: str) -> Json:
-    """Make or change a service."""
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
     return part(CloudRun).apply(_checked(body(), part(Store), region))
 

@@ -4,19 +4,19 @@ Cloud Run starts as many as the requests need, none when there are none. Here ea
 traffic or a tag has exactly one.
 """
 
-import http.client
 import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import requests
+
 from tools.rehearsal.host import LOOPBACK
 from tools.rehearsal.store import Json
 
 POLL_S = 0.2
 LAST_LINES = 10
-SUCCESS = range(200, 400)
 
 
 class InstanceFailed(Exception):
@@ -52,7 +52,6 @@ class Instance:
 
     @property
     def runs(self) -> bool:
-        """Return whether it still runs."""
         return self._process.poll() is None
 
     def wait_until_ready(self, probe: Json) -> None:
@@ -91,15 +90,12 @@ Launcher = Callable[[Json, int], Instance]  # a revision, and the port to listen
 
 def _ask(port: int, path: str, timeout_s: float) -> str:
     """Return what is wrong with the answer to a probe, nothing where all is well."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
+    url, headers = f"http://{LOOPBACK}:{port}{path}", {"User-Agent": "GoogleHC/1.0"}
     try:
-        connection.request("GET", path, headers={"User-Agent": "GoogleHC/1.0"})
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as exc:
+        answer = requests.get(url, headers=headers, timeout=timeout_s, allow_redirects=False)
+    except requests.RequestException as exc:
         return f"{type(exc).__name__}: {exc}"
-    finally:
-        connection.close()
-    return "" if status in SUCCESS else f"status {status}"
+    return "" if answer.ok else f"status {answer.status_code}"
 
 
 def container_of(revision: Json) -> Json:

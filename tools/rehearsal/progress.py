@@ -19,15 +19,12 @@ class StepFailed(Exception):
 
 @dataclass
 class Step:
-    """One step."""
-
     name: str
     log: Path  # what the programs it ran have said
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)  # what it found, shown when it is over
 
     def note(self, text: str) -> None:
-        """Keep a finding."""
         self.notes.append(text)
 
 

@@ -22,8 +22,6 @@ Purpose = Literal["base", "models", "code"]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an image."""
-
     digest: str  # of its compressed content
     size_bytes: int  # compressed, as it is stored and pulled
     made_by: str  # the step of the Dockerfile

@@ -95,7 +95,6 @@ class Stage:
         return printed.decode().splitlines()
 
     def picture(self, name: str) -> Path:
-        """Return a sample picture."""
         return self.source / "imgserve" / "samples" / name
 
     def serving(self, service: str) -> str:

@@ -25,7 +25,6 @@ class Store:
         self.set_policy("project", {"bindings": [owner]})
 
     def account(self, name: str) -> str:
-        """Return a service account's address."""
         return f"{name}@{self.project}.iam.gserviceaccount.com"
 
     def get(self, kind: str, name: str) -> Json | None:

@@ -32,8 +32,6 @@ USER_AGENT = "imgserve-run"
 
 @dataclass(frozen=True)
 class Service:
-    """A process to run."""
-
     name: str  # shown before each line of its output
     command: tuple[str, ...]
     environ: Mapping[str, str]

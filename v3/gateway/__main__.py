@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from imgserve.errors import ImgserveError
-from v3.gateway import serve
+from imgserve.machine import temporary_folder
 from v3.gateway.backends import Backend, read_backends
 from v3.gateway.google import api_document
 from v3.gateway.nginx import configuration
+from v3.gateway.serve import serve
 from v3.gateway.settings import LIST, GatewaySettings
 from v3.gateway.system import find_nginx
 
@@ -57,12 +59,12 @@ def _serve(
     settings: GatewaySettings, backends: Sequence[Backend], environ: Mapping[str, str]
 ) -> int:
     nginx = find_nginx(environ.get("PATH", ""))
-    with serve.temporary_folder() as folder:
+    with TemporaryDirectory(prefix="imgserve-gateway-", dir=temporary_folder()) as folder:
         config = Path(folder, "nginx.conf")
         config.write_text(configuration(settings, backends, config.parent), encoding="utf-8")
         models = ", ".join(backend.model for backend in backends)
         sys.stderr.write(f"gateway on {settings.host}, port {settings.port}: {models}\n")
-        return serve.serve(nginx, config)
+        return serve(nginx, config)
 
 
 def _print(text: str) -> int:

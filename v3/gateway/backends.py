@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from imgserve.errors import InvalidSetting, UnknownModel
@@ -60,9 +61,7 @@ def bracketed(host: str) -> str:
 def read_backends(path: Path, given: str) -> tuple[Backend, ...]:
     """Return the backends, the default first; InvalidSetting where an entry cannot be used.
 
-    Args:
-        path: the list as a file.
-        given: the variable ``BACKENDS``; where not empty, it is the whole list.
+    The variable ``BACKENDS``, where ``given`` is not empty, is the whole list; else the file is.
     """
     pairs = _pairs(given) if given.strip() else _file(path)
     backends = tuple(_backend(model, url) for model, url in pairs)
@@ -119,12 +118,9 @@ def _valid(match: re.Match[str]) -> bool:
 
 
 def _refuse_twins(backends: Iterable[Backend]) -> None:
-    urls: dict[str, str] = {}
-    for backend in backends:
-        model, url = backend.model, backend.url
-        if model in urls.values():
-            raise InvalidSetting(f"BACKENDS names {model} twice: each model has one backend")
-        if url in urls:
-            twins = f"{urls[url]} and {model}"
-            raise InvalidSetting(f"{twins} have one backend, {url}: each needs its own")
-        urls[url] = model
+    for one, other in combinations(backends, 2):
+        if one.model == other.model:
+            raise InvalidSetting(f"BACKENDS names {one.model} twice: each model has one backend")
+        if one.url == other.url:
+            twins = f"{one.model} and {other.model}"
+            raise InvalidSetting(f"{twins} have one backend, {one.url}: each needs its own")

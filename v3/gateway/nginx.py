@@ -36,8 +36,7 @@ KEY_CHECK = "if ($secure_link != 1) { return 401; }"
 def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder: Path) -> str:
     """Return the configuration of nginx, which writes into this folder; the default comes first.
 
-    Raises:
-        InvalidSetting: something that is needed is missing or cannot be written down.
+    InvalidSetting where something that is needed is missing or cannot be written down.
     """
     models = tuple(backend.model for backend in backends)
     errors = problems(models, settings.max_image_bytes, settings.backend_timeout_s)

@@ -18,8 +18,6 @@ MODEL_ROUTES = (contract.MODEL, contract.MODEL_PREDICT)
 
 
 class InvalidApiKey(HttpError):
-    """The caller's key is missing or wrong."""
-
     status, title, slug = 401, "Invalid API key", "invalid-api-key"
 
 
@@ -30,8 +28,6 @@ class ModelUnreachable(HttpError):
 
 
 class ModelTooSlow(HttpError):
-    """A model's backend did not answer in time."""
-
     status, title, slug = 504, "Backend too slow", "backend-timeout"
 
 

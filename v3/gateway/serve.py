@@ -3,10 +3,8 @@
 import signal
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 
-SHARED_MEMORY = "/dev/shm"  # noqa: S108
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -38,15 +36,3 @@ def serve(nginx: str, config: Path) -> int:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # as Python ends, it gives up our handler
     return 0 if is_stopped else status or 1
-
-
-def temporary_folder() -> TemporaryDirectory[str]:
-    """Return a folder for what nginx writes, gone when the gateway is.
-
-    A container may have a read-only disk and no folder for temporary files; it has shared memory.
-    """
-    prefix = "imgserve-gateway-"
-    try:
-        return TemporaryDirectory(prefix=prefix)
-    except FileNotFoundError:
-        return TemporaryDirectory(prefix=prefix, dir=SHARED_MEMORY)

@@ -46,8 +46,6 @@ def project_id(text: str) -> str:
 
 @dataclass(frozen=True)
 class GatewaySettings(Settings):
-    """What the gateway can be told."""
-
     port: int = setting(8080, parse_port, "port to listen on; Cloud Run sets it")
     host: str = setting(
         "0.0.0.0",  # noqa: S104  Cloud Run's container contract asks for all addresses
