@@ -16,11 +16,14 @@
     │   ├── UnknownModel          404
     │   ├── UnknownRoute          404
     │   ├── MethodNotAllowed      405
+    │   ├── RequestTimeout        408  the request came in too slowly
     │   ├── PictureTooLarge       413  over the byte limit
     │   ├── TooManyPixels         413  over the pixel limit
     │   ├── UnsupportedFormat     415  not one of the accepted picture formats
     │   ├── DamagedPicture        422  the format is right, the data is not
+    │   ├── HeadTooLarge          431  of a request
     │   ├── InternalError         500  a fault of ours; the log has the traceback
+    │   ├── UnsupportedTransferEncoding  501  more than chunks
     │   ├── PictureHostFailed     502  the picture's host failed or answered an error
     │   │   ├── PictureHostRefused    502  and asking again does not help
     │   │   └── PictureHostBusy       502  it says when to ask again
@@ -112,6 +115,10 @@ class MethodNotAllowed(HttpError):
         self.allow = allow
 
 
+class RequestTimeout(HttpError):
+    status, title, slug = 408, "Request timeout", "request-timeout"
+
+
 class PictureTooLarge(HttpError):
     status, title, slug = 413, "Picture too large", "picture-too-large"
 
@@ -128,8 +135,16 @@ class DamagedPicture(HttpError):
     status, title, slug = 422, "Damaged picture", "damaged-picture"
 
 
+class HeadTooLarge(HttpError):
+    status, title, slug = 431, "Head too large", "head-too-large"
+
+
 class InternalError(HttpError):
     status, title, slug = 500, "Internal error", "internal-error"
+
+
+class UnsupportedTransferEncoding(HttpError):
+    status, title, slug = 501, "Unsupported transfer encoding", "unsupported-transfer-encoding"
 
 
 class PictureHostFailed(HttpError):

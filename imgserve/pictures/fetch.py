@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -38,6 +38,10 @@ PIECE_BYTES: Final = 256 * 1024
 ONCE_MORE: Final = Retry(
     total=1, connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
 )
+
+
+def _hold_any(_: int) -> None:
+    """Set no limit."""
 
 
 class Fetcher:
@@ -76,11 +80,15 @@ class Fetcher:
         """Close the kept connections."""
         self._hosts.clear()
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str, hold: Callable[[int], None] = _hold_any) -> bytes:
         """Return the bytes at this URL, 1 to ``limit_bytes`` of them.
 
         Each fetch has its own thread, because looking up a host cannot be interrupted. The thread
         may outlive the call until the system's resolver answers.
+
+        Args:
+            url: of the picture.
+            hold: is told of each piece's size before it is kept, and may refuse.
 
         Raises:
             InvalidUrl: it is malformed, or its scheme, port or credentials are not allowed.
@@ -88,9 +96,9 @@ class Fetcher:
             PictureTooLarge: there are more than ``limit_bytes``.
             PictureHostFailed: the host gave no picture.
             PictureHostTimeout: it took longer than ``timeout_s``.
-            Busy: the machine has no thread to spare.
+            Busy: the machine has no thread to spare; or raised by ``hold``.
         """
-        attempt = Attempt(self._rules, self._timeout_s)
+        attempt = Attempt(self._rules, self._timeout_s, hold)
         answer: Future[bytes] = Future()
         # The log's trace is in the caller's context, which a new thread would not have.
         thread = threading.Thread(
@@ -157,7 +165,7 @@ class Fetcher:
         with self._answer(request, attempt) as response:
             if response.status in REDIRECTS:
                 return self._redirected(request, response), "Set-Cookie" in response.headers
-            return self._body(response)
+            return self._body(response, attempt)
 
     @contextmanager
     def _answer(self, request: PreparedRequest, attempt: Attempt) -> Iterator[BaseHTTPResponse]:
@@ -193,7 +201,7 @@ class Fetcher:
                 f"The picture's host redirects to something that is not a web address: {UPLOAD}"
             ) from exc
 
-    def _body(self, response: BaseHTTPResponse) -> bytes:
+    def _body(self, response: BaseHTTPResponse, attempt: Attempt) -> bytes:
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise refusal(response)
         most = mebibytes(self._limit_bytes)
@@ -210,6 +218,7 @@ class Fetcher:
             size += len(piece)
             if size > self._limit_bytes:
                 raise PictureTooLarge(f"The picture has more than {most}: use a smaller one.")
+            attempt.hold(len(piece))
             pieces.append(piece)
         if not size:
             raise PictureHostFailed(f"The picture's host answered without any data: {ANOTHER}")
