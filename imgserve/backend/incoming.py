@@ -12,7 +12,6 @@ from imgserve.backend.wsgi import add_header, add_target
 from imgserve.errors import (
     Busy,
     HeadTooLarge,
-    HttpError,
     InvalidRequest,
     UnsupportedTransferEncoding,
 )
@@ -180,10 +179,12 @@ class RequestReader:
             add_target(environ, request.target)
             _check(environ, version)
             self._require_room(environ)
-        except (HttpError, RequestEntityTooLarge) as exc:
+        except (Busy, RequestEntityTooLarge) as exc:
             request.refuse(exc)
+        except UnsupportedTransferEncoding as exc:
+            self.refuse(exc)
         except ValueError as exc:
-            request.refuse(InvalidRequest(f"the request cannot be read: {exc}"))
+            self.refuse(InvalidRequest(f"the request cannot be read: {exc}"))
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of the body."""

@@ -89,10 +89,10 @@ class Server:
         self.now_s: Callable[[], float] = self._loop.time
         self.admission: Admission = app.extensions["admission"]
         self.limit_bytes: int = app.config["MAX_CONTENT_LENGTH"]
-        self._connections = Connections(connection_limit(threads))
-        self.opened: Callable[[Connection], None] = self._connections.add
-        self.moved: Callable[[Connection], None] = self._connections.place
-        self.closed: Callable[[Connection], None] = self._connections.remove
+        self.connections = Connections(connection_limit(threads))
+        self.opened: Callable[[Connection], None] = self.connections.add
+        self.moved: Callable[[Connection], None] = self.connections.place
+        self.closed: Callable[[Connection], None] = self.connections.remove
         self.is_stopping = False
         self._app = app
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
@@ -119,7 +119,7 @@ class Server:
 
     def _end_the_slowest(self) -> None:
         """Refuse the body that has been coming in for longest, if it had time enough."""
-        sending = [one for one in self._connections.all if one.phase is Phase.BODY]
+        sending = [one for one in self.connections.all if one.phase is Phase.BODY]
         slowest = min(sending, key=lambda one: one.began_s, default=None)
         if slowest and slowest.began_s < self.now_s() - PATIENCE_S:
             slowest.refuse(Busy("memory is short: send the picture again, and faster if you can"))
@@ -127,7 +127,7 @@ class Server:
     def sweep(self) -> None:
         """See to deadlines."""
         now_s = self.now_s()
-        for connection in [one for one in self._connections.all if one.deadline_s < now_s]:
+        for connection in [one for one in self.connections.all if one.deadline_s < now_s]:
             connection.expire()
 
     async def listen(self, listener: socket.socket, backlog: int) -> asyncio.Server:
@@ -142,9 +142,9 @@ class Server:
         """Answer what is here, and say on each connection that it was the last answer."""
         self.is_stopping = True
         began_s = self.now_s()
-        while self._connections.all and self.now_s() < began_s + limit_s:
+        while self.connections.all and self.now_s() < began_s + limit_s:
             if self.now_s() > began_s + LAST_REQUEST_S:
-                for connection in [one for one in self._connections.all if one.phase is Phase.IDLE]:
+                for connection in [one for one in self.connections.all if one.phase is Phase.IDLE]:
                     connection.close()
             self.sweep()
             await asyncio.sleep(DRAIN_TICK_S)
