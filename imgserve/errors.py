@@ -77,6 +77,10 @@ class MethodNotAllowed(HttpError):
         self.allow = allow
 
 
+class RequestTimeout(HttpError):
+    status, title, slug = 408, "Request timeout", "request-timeout"
+
+
 class PictureTooLarge(HttpError):
     status, title, slug = 413, "Picture too large", "picture-too-large"
 
@@ -93,10 +97,18 @@ class DamagedPicture(HttpError):
     status, title, slug = 422, "Damaged picture", "damaged-picture"
 
 
+class HeadTooLarge(HttpError):
+    status, title, slug = 431, "Head too large", "head-too-large"
+
+
 class InternalError(HttpError):
     """A fault of ours; the log has the traceback."""
 
     status, title, slug = 500, "Internal error", "internal-error"
+
+
+class UnsupportedTransferEncoding(HttpError):
+    status, title, slug = 501, "Unsupported transfer encoding", "unsupported-transfer-encoding"
 
 
 class PictureHostFailed(HttpError):

@@ -1,10 +1,44 @@
-"""How many requests may be inside at once."""
+"""How many requests may be inside at once, and how many bytes of pictures in memory."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from imgserve.errors import Busy
+from imgserve.units import mebibytes
+
+
+class Held:
+    """The bytes that one request holds: its body, or the picture that is fetched for it."""
+
+    __slots__ = ("_admission", "_bytes", "_is_over")
+
+    def __init__(self, admission: "Admission") -> None:
+        self._admission = admission
+        self._bytes = 0
+        self._is_over = False
+
+    def take(self, size: int) -> bool:
+        """Hold more; return whether there is room."""
+        admission = self._admission
+        with admission.lock:
+            if self._is_over or not admission.fits(size):
+                return False
+            admission.held_bytes += size
+            self._bytes += size
+            return True
+
+    def require(self, size: int) -> None:
+        """Hold more; ``Busy`` says that there is no room."""
+        if not self.take(size):
+            raise self._admission.starved()
+
+    def release(self) -> None:
+        """Give everything back, and hold nothing again."""
+        with self._admission.lock:
+            self._admission.held_bytes -= self._bytes
+            self._bytes = 0
+            self._is_over = True
 
 
 class Admission:
@@ -13,31 +47,64 @@ class Admission:
     Waiting includes fetching a picture: that costs a thread, not a CPU.
 
     Attributes:
-        capacity: requests that may be inside.
         inside: requests that are.
+        held_bytes: of pictures that are received, fetched, wait or are computed.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, limit_bytes: int) -> None:
+        """Begin empty.
+
+        Args:
+            capacity: requests that may be inside.
+            limit_bytes: of their pictures, together with those that are still being received.
+        """
         self.inside = 0
-        self._lock = threading.Lock()
+        self.held_bytes = 0
+        self.lock = threading.Lock()
+        self._capacity = capacity
+        self._limit_bytes = limit_bytes
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Hold one of the places inside.
+    def admitted(self) -> Iterator[Held]:
+        """Hold one of the places inside, and what is fetched meanwhile.
 
         Raises:
             Busy: all places are taken.
         """
-        with self._lock:
-            if self.inside >= self.capacity:
-                raise Busy(
-                    f"{self.inside} requests are being answered or wait already: "
-                    "try again in a second"
-                )
+        with self.lock:
+            self.require_place()
             self.inside += 1
+        held = self.hold()
         try:
-            yield
+            yield held
         finally:
-            with self._lock:
+            held.release()
+            with self.lock:
                 self.inside -= 1
+
+    def require_place(self) -> None:
+        """Refuse a request where all places are taken; ``Busy`` says so."""
+        if self.inside >= self._capacity:
+            raise Busy(
+                f"{self.inside} requests are being answered or wait already: try again in a second"
+            )
+
+    def hold(self) -> Held:
+        """Return an account of bytes for one request."""
+        return Held(self)
+
+    def fits(self, size: int) -> bool:
+        """Return whether there is room for so many bytes more."""
+        return self.held_bytes + size <= self._limit_bytes
+
+    def require_fit(self, size: int) -> None:
+        """Refuse what does not fit; ``Busy`` says so."""
+        if not self.fits(size):
+            raise self.starved()
+
+    def starved(self) -> Busy:
+        """Return the error for a picture that does not fit into memory now."""
+        return Busy(
+            f"pictures that take {mebibytes(self.held_bytes)} are being received or wait already: "
+            "try again in a second"
+        )

@@ -3,11 +3,12 @@
 import logging
 
 import msgspec
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from werkzeug import exceptions as werkzeug
 from werkzeug.exceptions import HTTPException
 
 from imgserve.backend.telemetry import Metrics
+from imgserve.backend.wsgi import REFUSAL
 from imgserve.contract import DOCS, PROBLEM_TYPE, Problem
 from imgserve.errors import (
     HttpError,
@@ -41,6 +42,15 @@ def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
     app.register_error_handler(HttpError, on_http_error)
     app.register_error_handler(HTTPException, on_werkzeug)
     app.register_error_handler(Exception, on_fault)
+
+
+def refuse_what_the_server_refuses(app: Flask) -> None:
+    """Make an application answer the error with which the server refuses a request."""
+
+    @app.before_request
+    def refuse() -> None:
+        if REFUSAL in request.environ:
+            raise request.environ[REFUSAL]
 
 
 def problem(error: HttpError) -> Response:

@@ -3,7 +3,7 @@
 import io
 from codecs import BOM_UTF8
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
 import msgspec
 from flask import Request
@@ -22,9 +22,6 @@ from imgserve.errors import InvalidRequest, PictureTooLarge
 from imgserve.pictures.data_url import data_in
 from imgserve.units import mebibytes
 
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
-
 KEY = "key"  # where Google's API Gateway takes its API key, and passes it on
 HOW_TO_SEND = (
     'send JSON {"url": "https://..."} with Content-Type: application/json, or the picture itself: '
@@ -32,35 +29,10 @@ HOW_TO_SEND = (
 )
 
 
-class Body:
-    """A request's body, whose faults are those of a connection that broke off.
-
-    gunicorn's own errors, of a body in malformed pieces, are of no type that Flask knows.
-    """
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
-
-    def read(self, size: int = -1) -> bytes:
-        """Return at most so many bytes.
-
-        Raises:
-            OSError: the body breaks off, stalls, or is malformed.
-        """
-        try:
-            return self._raw.read(size)
-        except Exception as exc:
-            raise OSError(f"the body cannot be read: {exc}") from exc
-
-
 class PictureRequest(Request):
     """A request whose uploads stay in memory: they are small, and the disk may be read-only."""
 
     max_form_parts = 16
-
-    def __init__(self, environ: "WSGIEnvironment", *args: Any, **kwargs: Any) -> None:
-        environ["wsgi.input"] = cast(IO[bytes], Body(environ["wsgi.input"]))
-        super().__init__(environ, *args, **kwargs)
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         return io.BytesIO()

@@ -10,7 +10,7 @@ from flask import Flask, Response, request, session
 
 from imgserve.backend.admission import Admission
 from imgserve.backend.openapi import PREDICT_PROBLEMS, add_docs, documented, prediction_body, rule
-from imgserve.backend.problems import answer_problems
+from imgserve.backend.problems import answer_problems, refuse_what_the_server_refuses
 from imgserve.backend.request import (
     CHOSEN_MODEL,
     FIXED_MODEL,
@@ -45,6 +45,7 @@ from imgserve.models.pool import WorkerPool
 from imgserve.models.worker import Result
 from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
+from imgserve.units import MIB
 
 log = logging.getLogger(__name__)
 
@@ -63,25 +64,25 @@ class Backend:
     def __init__(self, settings: BackendSettings, pool: WorkerPool) -> None:
         self.settings = settings
         self.pool = pool
-        self.admission = Admission(settings.threads + settings.max_queue)
-        self.metrics = Metrics()
-        self.fetcher = Fetcher(
-            limit_bytes=settings.max_image_bytes,
-            timeout_s=settings.fetch_timeout_s,
-            allowed_addresses=settings.allowed_addresses,
-            contact=settings.fetch_contact,
-            certificates=settings.ssl_cert_file,
+        limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES  # of a request
+        self.admission = Admission(
+            settings.threads + settings.max_queue,
+            max(settings.picture_memory_mb * MIB, limit_bytes),
         )
+        self.metrics = Metrics()
+        self.fetcher = _fetcher(settings)
         self.metrics.watch(
             waiting=lambda: self.admission.inside - pool.computing,
             computing=lambda: pool.computing,
         )
         self.app = Flask("imgserve", static_folder=None)
+        self.app.extensions["admission"] = self.admission  # the server counts bodies by it
         self.app.request_class = PictureRequest
         self.app.url_map.strict_slashes = False  # /docs is answered as /docs/, without a redirect
-        self.app.config["MAX_CONTENT_LENGTH"] = settings.max_image_bytes + FORM_OVERHEAD_BYTES
+        self.app.config["MAX_CONTENT_LENGTH"] = limit_bytes
         answer_problems(self.app, self.metrics, settings.max_image_bytes)
         observe(self.app, self.metrics, settings.google_cloud_project)
+        refuse_what_the_server_refuses(self.app)
         add_hello(self)
         add_docs(self.app)
         allow_origins(self.app, settings.cors_origins)
@@ -96,17 +97,29 @@ class Backend:
         Raises:
             HttpError: of any kind but the routes' own.
         """
-        with self.admission.admitted():
+        with self.admission.admitted() as held:
             wanted = parse_request(request, types, self.settings.max_image_bytes)
             model_id = choose(wanted)
             self.pool.require(model_id)
             began = perf_counter()
-            data = wanted.data if wanted.url is None else self.fetcher.fetch(wanted.url)
+            data = (
+                wanted.data if wanted.url is None else self.fetcher.fetch(wanted.url, held.require)
+            )
             fetch_ms = 0.0 if wanted.url is None else _ms_since(began)
             result = self.pool.classify(model_id, data, wanted.options)
             answer = _answer(model_id, result, fetch_ms, _ms_since(began))
         self.metrics.predicted(answer)
         return json_answer(answer)
+
+
+def _fetcher(settings: BackendSettings) -> Fetcher:
+    return Fetcher(
+        limit_bytes=settings.max_image_bytes,
+        timeout_s=settings.fetch_timeout_s,
+        allowed_addresses=settings.allowed_addresses,
+        contact=settings.fetch_contact,
+        certificates=settings.ssl_cert_file,
+    )
 
 
 def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> PredictAnswer:

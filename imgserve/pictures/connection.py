@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -31,8 +32,9 @@ LIMIT_CONNECT_S: Final = 2.0
 class Attempt:
     """One fetch: the time it has left and the sockets it uses."""
 
-    def __init__(self, rules: AddressRules, timeout_s: float) -> None:
+    def __init__(self, rules: AddressRules, timeout_s: float, hold: Callable[[int], None]) -> None:
         self.rules = rules
+        self.hold = hold
         self.host = "The picture's host"  # the name that messages use
         self._timeout_s = timeout_s
         self._ends_at_s = time.monotonic() + timeout_s

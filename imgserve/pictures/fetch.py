@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -40,6 +40,10 @@ ONCE_MORE: Final = Retry(
 )
 
 
+def _hold_any(_: int) -> None:
+    """Set no limit."""
+
+
 class Fetcher:
     """Fetches pictures and keeps connections for the next fetch; all threads may share one."""
 
@@ -71,14 +75,16 @@ class Fetcher:
     def close(self) -> None:
         self._hosts.clear()
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str, hold: Callable[[int], None] = _hold_any) -> bytes:
         """Return the bytes at this URL, 1 to ``limit_bytes`` of them, after ``timeout_s`` at most.
+
+        ``hold`` is told of each piece's size before it is kept, and may refuse.
 
         Each fetch has its own thread, because looking up a host cannot be interrupted. The thread
         may outlive the call until the system's resolver answers. HttpError where the address is
         malformed or not allowed, the host gives no picture or takes too long, or no thread is free.
         """
-        attempt = Attempt(self._rules, self._timeout_s)
+        attempt = Attempt(self._rules, self._timeout_s, hold)
         answer: Future[bytes] = Future()
         # The log's trace is in the caller's context, which a new thread would not have.
         thread = threading.Thread(
@@ -145,7 +151,7 @@ class Fetcher:
         with self._answer(request, attempt) as response:
             if response.status in REDIRECTS:
                 return self._redirected(request, response), "Set-Cookie" in response.headers
-            return self._body(response)
+            return self._body(response, attempt)
 
     @contextmanager
     def _answer(self, request: PreparedRequest, attempt: Attempt) -> Iterator[BaseHTTPResponse]:
@@ -181,7 +187,7 @@ class Fetcher:
                 f"The picture's host redirects to something that is not a web address: {UPLOAD}"
             ) from exc
 
-    def _body(self, response: BaseHTTPResponse) -> bytes:
+    def _body(self, response: BaseHTTPResponse, attempt: Attempt) -> bytes:
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise refusal(response)
         most = mebibytes(self._limit_bytes)
@@ -198,6 +204,7 @@ class Fetcher:
             size += len(piece)
             if size > self._limit_bytes:
                 raise PictureTooLarge(f"The picture has more than {most}: use a smaller one.")
+            attempt.hold(len(piece))
             pieces.append(piece)
         if not size:
             raise PictureHostFailed(f"The picture's host answered without any data: {ANOTHER}")

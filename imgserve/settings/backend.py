@@ -30,6 +30,11 @@ def half_the_memory_mb() -> int:
     return max(1, memory_bytes() // MIB // 2)
 
 
+def an_eighth_of_the_memory_mb() -> int:
+    """Return what pictures may take before they are decoded."""
+    return max(1, memory_bytes() // MIB // 8)
+
+
 @dataclass(frozen=True)
 class BackendSettings(Settings):
     port: int | None = setting(
@@ -95,6 +100,14 @@ class BackendSettings(Settings):
     )
     max_queue: int = setting(
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
+    )
+    picture_memory_mb: int = setting(
+        an_eighth_of_the_memory_mb,
+        whole(1),
+        "memory for pictures that are received, fetched or wait; one that does not fit is answered "
+        "503, unless there is no other",
+        unit="MiB",
+        shown="an eighth of the container's memory",
     )
     load_wait_s: float = setting(
         10.0, seconds, "how long a request waits for a model that is loading", unit="seconds"

@@ -6,7 +6,7 @@ from imgserve.errors import Busy
 
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_as_many_as_there_are_places_are_admitted_and_one_more_is_refused(capacity: int) -> None:
-    admission = Admission(capacity)
+    admission = Admission(capacity, limit_bytes=0)
     inside = [admission.admitted() for _ in range(capacity)]
     for place in inside:
         place.__enter__()
@@ -18,9 +18,28 @@ def test_as_many_as_there_are_places_are_admitted_and_one_more_is_refused(capaci
         pass
 
 
-def test_a_place_is_given_back_also_after_an_error() -> None:
-    admission = Admission(1)
+def test_a_place_and_what_it_holds_are_given_back_also_after_an_error() -> None:
+    admission = Admission(1, limit_bytes=10)
     for _ in range(3):
-        with pytest.raises(ValueError, match="wrong"), admission.admitted():
-            raise ValueError("wrong")
-    assert admission.inside == 0
+        with pytest.raises(Busy, match="6 bytes"):
+            _take_more_than_fits(admission)
+    assert (admission.inside, admission.held_bytes) == (0, 0)
+
+
+def _take_more_than_fits(admission: Admission) -> None:
+    with admission.admitted() as held:
+        held.require(6)
+        held.require(6)
+
+
+def test_bytes_are_held_up_to_the_limit_and_not_after_they_were_given_back() -> None:
+    admission = Admission(1, limit_bytes=10)
+    first, second = admission.hold(), admission.hold()
+    first.require(6)
+    with pytest.raises(Busy, match="try again"):
+        second.require(5)
+    second.require(4)
+    first.release()
+    assert admission.held_bytes == 4
+    with pytest.raises(Busy):  # a fetch that outlives its request
+        first.require(1)

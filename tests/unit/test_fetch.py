@@ -667,14 +667,14 @@ def test_a_read_that_times_out_by_itself_is_the_hosts_slowness(
 
 
 def test_an_attempt_without_time_left_says_so() -> None:
-    with pytest.raises(PictureHostTimeout), Attempt(AddressRules(), 0.0) as attempt:
+    with pytest.raises(PictureHostTimeout), Attempt(AddressRules(), 0.0, hold=print) as attempt:
         attempt.remaining_s()
 
 
 def test_cutting_short_a_connection_that_is_gone_is_no_error() -> None:
     ours, theirs = socket.socketpair()
     listener = socket.create_server(("127.0.0.1", 0))
-    with ours, theirs, listener, Attempt(AddressRules(), 1.0) as attempt:
+    with ours, theirs, listener, Attempt(AddressRules(), 1.0, hold=print) as attempt:
         attempt.adopt(listener)
         attempt.adopt(ours)
         with socket.socket() as never_connected:

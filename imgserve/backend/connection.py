@@ -1,0 +1,248 @@
+"""One connection of a caller, on the event loop: no thread is taken before a request is whole."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol
+
+from imgserve.backend.admission import Admission
+from imgserve.backend.incoming import FRAMING_BYTES, Incoming, RequestReader, Room
+from imgserve.backend.wsgi import REFUSAL, Answer, Body, base_environ
+from imgserve.errors import RequestTimeout
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+# Deadlines, in seconds. Those of head and body are for all of it.
+HEAD_S: Final = 10
+BODY_S: Final = 60
+STALLED_S: Final = 10  # of a body of which nothing arrives meanwhile
+IDLE_S: Final = (
+    75  # longer than a load balancer keeps its idle connections, or it may use one just closed
+)
+SENDING_S: Final = 30  # for a caller to take the next piece of a long answer
+# For a caller to read the answer to a request that it has not finished sending: closed at once, the
+# connection would be reset, and the answer with it. Without a byte, and in all.
+LINGER_S: Final = 5
+LINGER_IN_ALL_S: Final = 30
+
+EARLY_BYTES: Final = 64 * 1024  # what is read while a request before it is being answered
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Phase(Enum):
+    """What a connection is about."""
+
+    IDLE = "waits for a request"
+    HEAD = "receives a head"
+    BODY = "receives a body"
+    ANSWERING = "waits for the application, or sends its answer"
+    LINGERING = "drops what still comes, until the caller closes"
+
+
+class Host(Room, Protocol):
+    """What a connection belongs to: ``Server``."""
+
+    admission: Admission
+    is_stopping: bool
+    now_s: Callable[[], float]
+    opened: Callable[["Connection"], None]
+    moved: Callable[["Connection"], None]  # from one phase to another
+    closed: Callable[["Connection"], None]
+
+    def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
+        """Have a request answered, and the answer sent from the event loop's thread."""
+
+
+class Connection(asyncio.Protocol):
+    """Reads requests, has them answered one after the other, and keeps to its deadlines.
+
+    Attributes:
+        address: the caller's.
+        began_s: when the head or body that is being received began.
+        deadline_s: when ``expire`` is to be called.
+    """
+
+    def __init__(self, server: Host) -> None:
+        self.phase = Phase.IDLE
+        self.address = ""
+        self.began_s = 0.0
+        self.deadline_s = math.inf
+        self._server = server
+        self._request: Incoming | None = None  # the one that is being answered
+        self._answer: Answer | None = None  # what is being sent
+        self._can_write = True
+        self._has_ended = False  # the caller sends no more
+        self._early = bytearray()
+        self._dropped_bytes = 0
+        self._lingers_until_s = 0.0
+
+    # --- what asyncio calls ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  of a TCP connection
+        self._transport = transport
+        caller = transport.get_extra_info("peername")
+        self.address = caller[0]
+        environ = base_environ(caller, transport.get_extra_info("sockname"))
+        self._reader = RequestReader(
+            environ, self._server, self._server.admission.hold, self._proceed
+        )
+        self._enter(Phase.IDLE, HEAD_S)
+        self._server.opened(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Let go what is held here; an answer that is still to come will find nobody."""
+        self._server.closed(self)
+        self._reader.close()
+        self._end_answer()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes."""
+        if self.phase is Phase.LINGERING or (self.phase is Phase.ANSWERING and self._is_last):
+            self._drop(len(data))
+        elif self.phase is Phase.ANSWERING:
+            self._early += data
+            if len(self._early) > EARLY_BYTES:
+                self._transport.pause_reading()
+        else:
+            self._reader.feed(data)
+            self._advance()
+
+    def eof_received(self) -> bool:
+        """Return whether the connection stays open: while its caller may wait for an answer."""
+        self._has_ended = True
+        return self.phase is Phase.ANSWERING
+
+    def pause_writing(self) -> None:
+        """Send no more for now."""
+        self._can_write = False
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        self._can_write = True
+        if self._answer:
+            self._send_rest(self._answer)
+
+    # --- one step after the other ----------------------------------------------------------------
+
+    @property
+    def _is_last(self) -> bool:
+        """Return whether no request is taken after those that are here."""
+        return self._reader.is_last or self._has_ended
+
+    def _proceed(self) -> None:
+        self._transport.write(CONTINUE)
+
+    def _advance(self) -> None:
+        """Have the first request answered if it is whole, else wait for more of it."""
+        requests = self._reader.requests
+        if requests and (requests[0].refusal or requests[0].is_whole):
+            self._begin_answer(requests.popleft())
+        elif requests:
+            self._await(Phase.BODY if requests[0].has_head else Phase.HEAD)
+        elif self._is_last:
+            self._end()
+        elif self.phase is Phase.ANSWERING:
+            self._enter(Phase.IDLE, IDLE_S)
+
+    def _await(self, phase: Phase) -> None:
+        """Wait for more of a head or of a body."""
+        if self.phase is not phase:
+            self._enter(phase, HEAD_S)
+            self.began_s = self._server.now_s()
+        if phase is Phase.BODY:
+            self.deadline_s = min(self._server.now_s() + STALLED_S, self.began_s + BODY_S)
+
+    def _begin_answer(self, request: Incoming) -> None:
+        environ = request.environ
+        if request.refusal:
+            environ[REFUSAL] = request.refusal
+            environ.pop("CONTENT_LENGTH", None)
+        if not (request.is_whole and request.keep_alive):
+            self._reader.is_last = True
+            self._reader.close()
+        environ["wsgi.input"] = Body(request.pieces)
+        self._request = request
+        self._enter(Phase.ANSWERING, math.inf)
+        self._server.answer(environ, self.send)
+
+    def send(self, answer: Answer) -> None:
+        """Send what the application answers to the request at hand."""
+        self._answer = answer
+        if self._transport.is_closing():
+            self._end_answer()
+            return
+        self._reader.is_last |= self._server.is_stopping
+        is_end = self._is_last and not self._reader.requests
+        kept = b"close" if is_end else b"keep-alive"
+        self._transport.write(b"%b\r\nConnection: %b\r\n\r\n%b" % (answer.head, kept, answer.start))
+        self._send_rest(answer)
+
+    def _send_rest(self, answer: Answer) -> None:
+        """Send the rest as fast as the caller takes it, then go on."""
+        for piece in answer.rest:
+            self._transport.write(piece)
+            if not self._can_write:
+                self.deadline_s = self._server.now_s() + SENDING_S
+                return
+        self._end_answer()
+        self._advance()
+        if self.phase is Phase.IDLE and self._early:
+            early, self._early = bytes(self._early), bytearray()
+            self._transport.resume_reading()
+            self.data_received(early)
+
+    def _end_answer(self) -> None:
+        if self._answer:
+            self._answer.close()
+            self._answer = None
+        if self._request:
+            self._request.held.release()
+            self._request = None
+
+    # --- its end ---------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Do what is due at the deadline."""
+        if self.phase in {Phase.HEAD, Phase.BODY}:
+            part = self.phase.name.lower()
+            self.refuse(RequestTimeout(f"the request's {part} took too long: send it faster"))
+        elif self.phase is Phase.IDLE:
+            self.close()
+        else:
+            self._transport.abort()
+
+    def refuse(self, error: Exception) -> None:
+        """Answer this error to the request that is on its way in, and take no more."""
+        self._reader.refuse(error)
+        self._advance()
+
+    def close(self) -> None:
+        """Close."""
+        self._transport.close()
+
+    def _end(self) -> None:
+        """Close; where the caller may still send, once it had the time to read the answer."""
+        if self._has_ended or (self._reader.is_between and not self._early):
+            self.close()
+            return
+        self._early.clear()
+        self._transport.resume_reading()
+        self._transport.write_eof()
+        self._lingers_until_s = self._server.now_s() + LINGER_IN_ALL_S
+        self._enter(Phase.LINGERING, LINGER_S)
+
+    def _drop(self, size: int) -> None:
+        self._dropped_bytes += size
+        if self._dropped_bytes > self._server.limit_bytes + FRAMING_BYTES:
+            self._transport.abort()
+        elif self.phase is Phase.LINGERING:
+            self.deadline_s = min(self._server.now_s() + LINGER_S, self._lingers_until_s)
+
+    def _enter(self, phase: Phase, limit_s: float) -> None:
+        self.phase = phase
+        self.deadline_s = self._server.now_s() + limit_s
+        self._server.moved(self)

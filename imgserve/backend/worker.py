@@ -1,0 +1,42 @@
+"""gunicorn's worker class for a backend.
+
+What it needs is imported when it runs: gunicorn imports this module before it imports the
+application, which begins to load the model.
+"""
+
+import os
+from contextlib import suppress
+
+from gunicorn.workers.base import Worker
+
+TICK_S = 0.25
+
+
+class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
+    """Serves one application until SIGTERM, then finishes what it has begun."""
+
+    def run(self) -> None:
+        """Serve."""
+        import asyncio
+
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        import asyncio
+        import signal
+
+        from imgserve.backend.server import Server
+
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        server = Server(self.wsgi, self.cfg.threads)
+        listeners = [await server.listen(one.sock, self.cfg.backlog) for one in self.sockets]
+        while self.alive and not stop.is_set() and self.ppid == os.getppid():
+            self.notify()
+            server.sweep()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TICK_S)
+        await asyncio.sleep(TICK_S / 5)  # those who have connected already are accepted
+        for listener in listeners:
+            listener.close()
+        await server.drain(self.cfg.graceful_timeout)
