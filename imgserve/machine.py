@@ -2,10 +2,13 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+M_MMAP_THRESHOLD = -3  # malloc.h
+LARGE_BLOCK_BYTES = 512 * 1024  # above what is read from a socket at once, which should be quick
 
 
 def cpu_quota(cgroup: Path = CGROUP) -> int:
@@ -51,6 +54,19 @@ def process_bytes(pid: int) -> int:
     except psutil.Error:
         return 0
     return getattr(memory, "pss", memory.uss)  # Linux alone counts shares
+
+
+def give_back_large_blocks() -> None:
+    """Have the system get back the memory of a picture as soon as nobody needs it.
+
+    glibc would keep it for the next picture, in many pieces where there are many threads: blocks
+    over a threshold are given back, but the threshold grows with each of them, unless it is set
+    (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    import ctypes  # here: only a backend asks
+
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def _words(file: Path) -> list[str]:

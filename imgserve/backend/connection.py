@@ -139,6 +139,8 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Have the first request answered if it is whole, else wait for more of it."""
         requests = self._reader.requests
+        if self._request:
+            return  # one at a time
         if requests and (requests[0].refusal or requests[0].is_whole):
             self._begin_answer(requests.popleft())
         elif requests:
@@ -164,7 +166,7 @@ class Connection(asyncio.Protocol):
         if not (request.is_whole and request.keep_alive):
             self._reader.is_last = True
             self._reader.close()
-        environ["wsgi.input"] = Body(request.pieces)
+        environ["wsgi.input"] = Body(request.body)
         self._request = request
         self._enter(Phase.ANSWERING, math.inf)
         self._server.answer(environ, self.send)

@@ -41,7 +41,7 @@ class Incoming:
 
     Attributes:
         environ: what the application is told of it.
-        pieces: its body.
+        body: what has come of it.
         has_head: whether the head is complete.
         is_whole: whether all of it is here.
         keep_alive: whether the caller wants to keep the connection.
@@ -55,7 +55,7 @@ class Incoming:
         self.head_bytes = 0
         self.read_bytes = 0
         self.body_bytes = 0
-        self.pieces: list[bytes] = []
+        self.body = bytearray()
         self.has_head = False
         self.is_whole = False
         self.keep_alive = False
@@ -64,7 +64,7 @@ class Incoming:
     def refuse(self, error: Exception) -> None:
         """Answer this error, and keep nothing; the first one counts."""
         self.refusal = self.refusal or error
-        self.pieces.clear()
+        self.body.clear()
         self.held.release()
 
     def add_head(self, size: int) -> bool:
@@ -196,7 +196,7 @@ class RequestReader:
             if request.body_bytes > self._room.limit_bytes:
                 raise RequestEntityTooLarge
             self._room.hold(request.held, len(piece))
-            request.pieces.append(piece)
+            request.body += piece
         except (Busy, RequestEntityTooLarge) as exc:
             request.refuse(exc)
 

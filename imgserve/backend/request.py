@@ -101,7 +101,8 @@ def _by_url(body: bytes, types: RequestTypes, limit_bytes: int) -> PredictionReq
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
     if (data := data_in(request.url)) is None:
         return PredictionRequest(request, url=request.url)
-    return PredictionRequest(request, data=_within(data, limit_bytes))
+    options = msgspec.structs.replace(request, url="")  # which holds the picture once more
+    return PredictionRequest(options, data=_within(data, limit_bytes))
 
 
 def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
@@ -116,9 +117,10 @@ def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> Predict
         ) from exc
     if len(files) != 1:
         raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HOW_TO_SEND}")
-    return PredictionRequest(
-        _options(request.form, types), data=_within(files[0].stream.read(), limit_bytes)
-    )
+    stream = files[0].stream
+    assert isinstance(stream, io.BytesIO), "uploads stay in memory"  # noqa: S101
+    data = stream.getvalue()  # which is no copy, as a read would be
+    return PredictionRequest(_options(request.form, types), data=_within(data, limit_bytes))
 
 
 def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = "") -> PredictOptions:

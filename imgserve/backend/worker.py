@@ -9,6 +9,8 @@ from contextlib import suppress
 
 from gunicorn.workers.base import Worker
 
+from imgserve.machine import give_back_large_blocks
+
 TICK_S = 0.25
 
 
@@ -19,6 +21,7 @@ class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Serve."""
         import asyncio
 
+        give_back_large_blocks()
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:

@@ -30,26 +30,23 @@ UNPREFIXED: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
 
 class Body:
-    """A request's body, which forgets what was read: a picture is in memory once."""
+    """A request's body, which is forgotten once it was read: a picture is in memory once."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        """Take the pieces, which come out in their order."""
-        pieces.reverse()
-        self._pieces = pieces
+    def __init__(self, data: bytearray) -> None:
+        """Take the data; it is emptied when all of it was read."""
+        self._data = data
+        self._at = 0
 
     def read(self, size: int = -1) -> bytes:
         """Return at most so many bytes, or all that is left."""
-        if size is None or size < 0:
-            size = sum(map(len, self._pieces))
-        taken = []
-        while size > 0 and self._pieces:
-            piece = self._pieces.pop()
-            if len(piece) > size:
-                self._pieces.append(piece[size:])
-                piece = piece[:size]
-            size -= len(piece)
-            taken.append(piece)
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        end = len(self._data) if size < 0 else min(self._at + size, len(self._data))
+        with memoryview(self._data) as view:
+            piece = bytes(view[self._at : end])
+        self._at = end
+        if end == len(self._data):
+            self._data.clear()
+            self._at = 0
+        return piece
 
 
 def base_environ(peer: Any, own: Any) -> "WSGIEnvironment":

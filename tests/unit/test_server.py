@@ -311,12 +311,12 @@ def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body() -> None:
     on_site(backend(), scene)
 
 
-def test_a_body_is_read_once_in_any_sizes_and_forgotten() -> None:
-    pieces = [b"abc", b"defg", b"h"]
-    body = Body(pieces)
+def test_a_body_is_read_in_any_sizes_and_forgotten() -> None:
+    data = bytearray(b"abcdefgh")
+    body = Body(data)
     assert [body.read(2), body.read(4), body.read(9), body.read(1)] == [b"ab", b"cdef", b"gh", b""]
-    assert pieces == []
-    assert Body([b"ab", b"c"]).read() == b"abc"
+    assert data == b""
+    assert Body(bytearray(b"abc")).read() == b"abc"
 
 
 def test_an_application_that_fails_is_answered_500_and_logged(
@@ -449,6 +449,22 @@ def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_way() ->
         assert site.server.admission.held_bytes == 0
 
     on_site(backend(picture_memory_mb=1, max_image_bytes=MIB), scene)
+
+
+def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame() -> None:
+    async def scene(site: Site) -> None:
+        waiting, slow = await site.caller(), await site.caller()
+        site.server.admission.hold().require(MIB // 2)
+        await waiting.send(POST % 9)
+        await slow.send(POST % (MIB // 2) + bytes(9))
+        await site.let_pass(PATIENCE_S + 1)
+        await waiting.send(bytes(9))
+        assert (await waiting.answer())[0] == 415
+        site.server.admission.hold().require(9)
+        await slow.send(bytes(MIB // 2 - 9))
+        await slow.refusal(503, "busy")
+
+    on_site(backend(picture_memory_mb=1, max_image_bytes=MIB // 2), scene)
 
 
 def test_a_body_without_a_length_is_refused_where_memory_ends() -> None:
