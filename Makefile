@@ -1,6 +1,6 @@
 # `make` lists the targets. The environment is .venv, made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help run check test rehearse rehearse-shell lint format bench readme screenshot lock clean
+.PHONY: help run check test rehearse rehearse-shell lint format bench attack readme screenshot lock clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -42,6 +42,9 @@ format: .venv/dev.stamp  ## rewrite Python files in one style
 bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold", PHOTOS=folder, MATRIX_UNITS=0
 	@$(if $(QUICK),,tools/benchmarks/peers/install.sh original litserve bentoml)
 	@QUICK=$(QUICK) PHOTOS=$(PHOTOS) MATRIX_UNITS=$(MATRIX_UNITS) $(BIN)/python -m tools.benchmarks $(PARTS)
+
+attack: .venv/dev.stamp  ## attack a backend and write docs/reliability.md: ARGS=--quick for minutes
+	@exec $(BIN)/python -m tools.attack --out docs/reliability.md $(ARGS)
 
 readme: .venv/run.stamp  ## write the tables of settings into README.md
 	$(BIN)/python -m tools.documents README.md

@@ -20,7 +20,7 @@ from torch.jit._trace import TracerWarning
 
 from imgserve import __version__
 from imgserve.compile import calibrate, weights
-from imgserve.compile.quantize import LEAST_AGREEMENT, quantize
+from imgserve.compile.quantize import LEAST_AGREEMENT, quantize, save_graph
 from imgserve.compile.torch_engine import Servable, TorchEngine
 from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
@@ -28,7 +28,6 @@ from imgserve.models import catalogue, compiled_model
 from imgserve.models.classifier import Engine
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.models.openvino_engine import OpenVinoEngine
-from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop, crop
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -110,7 +109,7 @@ def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
-    openvino.save_model(model, graph, compress_to_fp16=False)
+    save_graph(model, graph)
 
 
 def check_pictures(transform: Transform) -> Iterator[Crop]:

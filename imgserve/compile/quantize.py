@@ -8,8 +8,11 @@ as often as the original, else one that agrees with it.
 """
 
 import contextlib
+import errno
 import io
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -34,6 +37,7 @@ NEAR_TIE = 0.01
 
 # Of pictures whose classes are known: by how much less often int8 may be right about them.
 MOST_LOST = 0.01
+LEAST_FREE_BYTES = 1024 * 1024  # with less left, writing failed because the disk is full
 
 Choice = tuple[str, tuple[str, ...]]  # a description of the layers in float32, and their names
 
@@ -107,7 +111,17 @@ def _write(graph: Path, calibration: Sequence[Crop], choice: Choice, out: Path) 
     model = openvino.Core().read_model(graph)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # progress bars
         warnings.simplefilter("ignore")  # from NNCF's dependencies; the result is checked
-        openvino.save_model(_with_nncf(model, calibration, choice), out, compress_to_fp16=False)
+        save_graph(_with_nncf(model, calibration, choice), out)
+
+
+def save_graph(model: Any, path: Path) -> None:
+    """Write a graph and its weights in full precision; OSError says where the disk is full."""
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as exc:  # it does not say why
+        if shutil.disk_usage(path.parent).free > LEAST_FREE_BYTES:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)) from exc
 
 
 def _with_nncf(model: Any, calibration: Sequence[Crop], choice: Choice) -> Any:

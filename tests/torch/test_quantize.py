@@ -137,6 +137,18 @@ def test_int8_may_lose_one_percent_of_what_fp32_is_right_about(
     assert quantize._is_good_enough(found, 1.0) == is_enough
 
 
+@pytest.mark.parametrize(("free", "error"), [(0, OSError), (10**9, RuntimeError)])
+def test_a_full_disk_is_named(
+    free: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = quantize.shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(quantize.shutil, "disk_usage", lambda _: usage)
+    (tmp_path / "model.bin").symlink_to("/dev/full")
+    servable = Servable(_colours(1, 0), SMALL).eval()
+    with pytest.raises(error, match="No space left on device" if not free else ""):
+        export.write_graph(servable, SMALL, tmp_path / "model.xml")
+
+
 def test_quantizing_keeps_quiet_and_leaves_the_handlers_of_others_alone(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
