@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -97,10 +98,12 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
 
 
 def _silence_libraries() -> None:
-    """Keep Python's own errors, and let go what C libraries write about broken pictures.
+    """Keep Python's own errors, and let go what libraries write about broken pictures.
 
-    libtiff has a line for each row that it cannot decode, and none of them is JSON.
+    libtiff has a line for each row that it cannot decode, Pillow a warning for each tag that is too
+    long (13 MB for a file of 700 kB), and none of them is JSON.
     """
+    warnings.simplefilter("ignore")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 2)

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -185,6 +186,25 @@ def classify(self, data, options, *, limit_pixels, classify=Classifier.classify)
 Classifier.classify = classify
 sys.exit(worker_process.main(load))
 """
+
+
+def test_a_picture_writes_nothing_to_the_log_whatever_is_wrong_with_it(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "TIFF")
+    tags = buffer.getvalue()
+    (first,) = struct.unpack_from("<I", tags, 4)
+    (count,) = struct.unpack_from("<H", tags, first)
+    # Each claims more bytes than there are.
+    broken = b"".join(struct.pack("<HHII", tag, 1, 10**8, 8) for tag in range(1000, 21_000))
+    directory = struct.pack("<H", count + 20_000) + tags[first + 2 : first + 2 + 12 * count]
+    header = tags[:4] + struct.pack("<I", len(tags))
+    pool = start(copies=1, log_level="DEBUG")
+    capfd.readouterr()
+    picture = header + tags[8:] + directory + broken + bytes(4)
+    assert pool.classify(MODEL, picture, OPTIONS).predictions
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_told(
