@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from imgserve.contract import Prediction, PredictOptions
-from imgserve.errors import WorkerLost
+from imgserve.errors import DamagedPicture, WorkerLost
 from imgserve.models import pool as pool_module
 from imgserve.models import worker as worker_module
 from imgserve.models.classifier import Classifier
@@ -222,6 +222,34 @@ def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_to
     assert pool.classify(MODEL, CAT, OPTIONS).predictions
 
 
+TIGHT = """
+import sys
+from imgserve.models import worker_process
+from imgserve.models.openvino_engine import load
+
+def limit_growth(_, limit_growth=worker_process.limit_growth):
+    limit_growth(worker_process.BYTES_A_SLOT)  # no memory for the pixels
+
+worker_process.limit_growth = limit_growth
+sys.exit(worker_process.main(load))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["WEBP", "PNG"])
+def test_a_picture_for_which_memory_is_short_is_not_called_damaged(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    (tmp_path / "tight_worker.py").write_text(TIGHT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
+    monkeypatch.setitem(worker_module.PROGRAMS, "openvino", "tight_worker")
+    pool = start(copies=1)
+    buffer = io.BytesIO()
+    Image.new("RGBA", (6000, 6000)).save(buffer, encoding)
+    assert pool.classify(MODEL, CAT, OPTIONS).predictions
+    with pytest.raises(WorkerLost, match="needs more memory than a worker may use"):
+        pool.classify(MODEL, buffer.getvalue(), OPTIONS)
+
+
 def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
     start: Start,
 ) -> None:
@@ -231,6 +259,8 @@ def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
         buffer = io.BytesIO()
         Image.new(mode, (side, side)).save(buffer, encoding)
         assert pool.classify(MODEL, buffer.getvalue(), OPTIONS).predictions
+        with pytest.raises(DamagedPicture):  # and not for want of memory
+            pool.classify(MODEL, buffer.getvalue()[: len(buffer.getvalue()) // 3], OPTIONS)
     assert len(workers(pool)) == 1
 
 
