@@ -43,6 +43,19 @@ def trace_fields(traceparent: str, cloud_trace: str, project: str) -> dict[str, 
     }
 
 
+# A signed address opens what it names to whoever has its query, a password likewise.
+QUERY = re.compile(r"""(?<=[^\s"'])[?#][^\s"']+""")
+PASSWORD = re.compile(r"""(?<=://)[^/\s"'@]*@""")
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses have lost their query, fragment and password.
+
+    Libraries name addresses in warnings and errors: ``/a.png?sig=x`` becomes ``/a.png?...``.
+    """
+    return QUERY.sub("?...", PASSWORD.sub("", text))
+
+
 class CloudFormatter(logging.Formatter):
     """Formats a record as one line of JSON; ``extra={"fields": {...}}`` adds to it."""
 
@@ -53,7 +66,7 @@ class CloudFormatter(logging.Formatter):
             message = f"{message}\n{self.formatException(record.exc_info)}"
         entry = {
             "severity": record.levelname,
-            "message": message,
+            "message": without_secrets(message),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "logger": record.name,
             **TRACE_FIELDS.get(),
@@ -72,5 +85,8 @@ def logging_config(level: str) -> dict[str, Any]:
             "stdout": {"class": "logging.StreamHandler", "formatter": "cloud", "stream": sys.stdout}
         },
         "root": {"level": level, "handlers": ["stdout"]},
-        "loggers": {"gunicorn.error": {"level": level, "handlers": [], "propagate": True}},
+        "loggers": {
+            "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
+            "PIL": {"level": "WARNING"},  # else it has a line for each part of a picture
+        },
     }

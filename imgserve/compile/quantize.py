@@ -37,7 +37,6 @@ NEAR_TIE = 0.01
 
 # Of pictures whose classes are known: by how much less often int8 may be right about them.
 MOST_LOST = 0.01
-LEAST_FREE_BYTES = 1024 * 1024  # with less left, writing failed because the disk is full
 
 Choice = tuple[str, tuple[str, ...]]  # a description of the layers in float32, and their names
 
@@ -119,7 +118,8 @@ def save_graph(model: Any, path: Path) -> None:
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as exc:  # it does not say why
-        if shutil.disk_usage(path.parent).free > LEAST_FREE_BYTES:
+        constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
+        if shutil.disk_usage(path.parent).free > sum(one.get_byte_size() for one in constants):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)) from exc
 

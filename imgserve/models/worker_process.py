@@ -6,17 +6,20 @@ thread of its own. The process ends when the backend's end of the control connec
 
 import logging
 import logging.config
+import mmap
 import os
 import resource
 import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from imgserve.contract import PredictOptions
-from imgserve.errors import HttpError, ImgserveError, WorkerLost
+from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.models.classifier import Classifier
 from imgserve.models.worker import (
@@ -85,22 +88,46 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
     options = PredictOptions(top_k=job.top_k, thumbnail=job.thumbnail)
     try:
         return classifier.classify(job.data, options, limit_pixels=settings.max_image_pixels)
+    except DamagedPicture as exc:
+        return _out_of_memory() if _is_memory_short(exc, settings) else Rejected(str(exc), exc.slug)
     except HttpError as exc:
         return Rejected(str(exc), exc.slug)
     except MemoryError:
-        log.error("a picture needs more memory than a worker may use")
-        detail = "this picture needs more memory than a worker may use: send a smaller one"
-        return Rejected(detail, WorkerLost.slug)
+        return _out_of_memory()
     except Exception:
         log.exception("a picture could not be classified")
         return InternalFailure()
 
 
-def _silence_libraries() -> None:
-    """Keep Python's own errors, and let go what C libraries write about broken pictures.
+def _out_of_memory() -> Rejected:
+    log.error("a picture needs more memory than a worker may use")
+    detail = "this picture needs more memory than a worker may use: send a smaller one"
+    return Rejected(detail, WorkerLost.slug)
 
-    libtiff has a line for each row that it cannot decode, and none of them is JSON.
+
+def _is_memory_short(exc: DamagedPicture, settings: BackendSettings) -> bool:
+    """Return whether half of what the largest picture may take cannot be had.
+
+    Where they get no memory, decoders say that the data is damaged. The other half may be in the
+    heap, for the next picture.
     """
+    for error in (exc, exc.__cause__):
+        traceback.clear_frames(error.__traceback__ if error else None)  # they hold the picture
+    try:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        mmap.mmap(-1, BYTES_A_PIXEL * settings.max_image_pixels // 2, flags=flags).close()
+    except OSError:
+        return True
+    return False
+
+
+def _silence_libraries() -> None:
+    """Keep Python's own errors, and let go what libraries write about broken pictures.
+
+    libtiff has a line for each row that it cannot decode, Pillow a warning for each tag that is too
+    long (13 MB for a file of 700 kB), and none of them is JSON.
+    """
+    warnings.simplefilter("ignore")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 2)

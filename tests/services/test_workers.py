@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from imgserve.contract import Prediction, PredictOptions
-from imgserve.errors import WorkerLost
+from imgserve.errors import DamagedPicture, WorkerLost
 from imgserve.models import pool as pool_module
 from imgserve.models import worker as worker_module
 from imgserve.models.classifier import Classifier
@@ -187,6 +188,25 @@ sys.exit(worker_process.main(load))
 """
 
 
+def test_a_picture_writes_nothing_to_the_log_whatever_is_wrong_with_it(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "TIFF")
+    tags = buffer.getvalue()
+    (first,) = struct.unpack_from("<I", tags, 4)
+    (count,) = struct.unpack_from("<H", tags, first)
+    # Each claims more bytes than there are.
+    broken = b"".join(struct.pack("<HHII", tag, 1, 10**8, 8) for tag in range(1000, 21_000))
+    directory = struct.pack("<H", count + 20_000) + tags[first + 2 : first + 2 + 12 * count]
+    header = tags[:4] + struct.pack("<I", len(tags))
+    pool = start(copies=1, log_level="DEBUG")
+    capfd.readouterr()
+    picture = header + tags[8:] + directory + broken + bytes(4)
+    assert pool.classify(MODEL, picture, OPTIONS).predictions
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_told(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +222,34 @@ def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_to
     assert pool.classify(MODEL, CAT, OPTIONS).predictions
 
 
+TIGHT = """
+import sys
+from imgserve.models import worker_process
+from imgserve.models.openvino_engine import load
+
+def limit_growth(_, limit_growth=worker_process.limit_growth):
+    limit_growth(worker_process.BYTES_A_SLOT)  # no memory for the pixels
+
+worker_process.limit_growth = limit_growth
+sys.exit(worker_process.main(load))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["WEBP", "PNG"])
+def test_a_picture_for_which_memory_is_short_is_not_called_damaged(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    (tmp_path / "tight_worker.py").write_text(TIGHT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
+    monkeypatch.setitem(worker_module.PROGRAMS, "openvino", "tight_worker")
+    pool = start(copies=1)
+    buffer = io.BytesIO()
+    Image.new("RGBA", (6000, 6000)).save(buffer, encoding)
+    assert pool.classify(MODEL, CAT, OPTIONS).predictions
+    with pytest.raises(WorkerLost, match="needs more memory than a worker may use"):
+        pool.classify(MODEL, buffer.getvalue(), OPTIONS)
+
+
 def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
     start: Start,
 ) -> None:
@@ -211,6 +259,8 @@ def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
         buffer = io.BytesIO()
         Image.new(mode, (side, side)).save(buffer, encoding)
         assert pool.classify(MODEL, buffer.getvalue(), OPTIONS).predictions
+        with pytest.raises(DamagedPicture):  # and not for want of memory
+            pool.classify(MODEL, buffer.getvalue()[: len(buffer.getvalue()) // 3], OPTIONS)
     assert len(workers(pool)) == 1
 
 

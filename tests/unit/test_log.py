@@ -4,8 +4,16 @@ import logging.config
 import sys
 
 import pytest
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import MaxRetryError
 
-from imgserve.log import TRACE_FIELDS, CloudFormatter, logging_config, trace_fields
+from imgserve.log import (
+    TRACE_FIELDS,
+    CloudFormatter,
+    logging_config,
+    trace_fields,
+    without_secrets,
+)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -47,6 +55,36 @@ def test_a_traceback_stays_in_its_line() -> None:
         entry = _formatted(logging.ERROR, exc_info=sys.exc_info())
     assert "Traceback" in str(entry["message"])
     assert "ValueError: broken" in str(entry["message"])
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("https://a.example/b.png?sig=SECRET&t=1 failed", "https://a.example/b.png?... failed"),
+        ("url: /b.png?sig=SECRET (Caused by x)", "url: /b.png?... (Caused by x)"),
+        ("'/?SECRET' and \"/a#SECRET\"", "'/?...' and \"/a?...\""),
+        ("http://anna:SECRET@a.example/b", "http://a.example/b"),
+        ("http://anna:SECRET@a.example/b?SECRET", "http://a.example/b?..."),
+        ("http://a.example?SECRET", "http://a.example?..."),
+        ("why? because of /a/b@c # 3, mail a@b.example?", None),
+    ],
+)
+def test_an_address_is_written_without_what_makes_it_private(
+    said: str, written: str | None
+) -> None:
+    assert without_secrets(said) == (written or said)
+
+
+def test_a_library_that_names_an_address_in_an_error_gives_away_nothing() -> None:
+    pool = HTTPConnectionPool("127.0.0.1", 1)
+    error = MaxRetryError(pool, "/a.png?sig=SECRET", OSError("https://x.example/?sig=SECRET"))
+    try:
+        raise error
+    except MaxRetryError:
+        entry = _formatted(logging.ERROR, exc_info=sys.exc_info())
+    assert "/a.png?..." in str(entry["message"])
+    assert "SECRET" not in str(entry["message"])
+    pool.close()
 
 
 @pytest.mark.parametrize(
