@@ -101,45 +101,70 @@ def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
     return backend
 
 
-def new_page(root: Path, component: str = "frontend_v2") -> AppTest:
-    """Return the page as a new person opens it."""
-    return AppTest.from_file(str(root / component / "app.py"), default_timeout=20)
+class Page:
+    """A page as a new person opens it, what they do there, and the backend behind it.
 
+    What is done returns every word that is on the page then.
+    """
 
-def submit(app: AppTest, url: str) -> AppTest:
-    """Ask about a picture as a person does."""
-    app.text_input(key="url").input(url)
-    return button(app, "Classify").click().run()
+    def __init__(self, folder: Path, backend: Backend) -> None:
+        self.app = AppTest.from_file(str(folder / "app.py"), default_timeout=20)
+        self.backend = backend
 
+    @property
+    def query(self) -> dict[str, Any]:
+        """Return what stands in the address bar behind the question mark."""
+        return self.app.query_params
 
-def submit_batch(app: AppTest, lines: str) -> AppTest:
-    """Ask about many pictures as a person does."""
-    app.text_area(key="urls").input(lines)
-    return button(app, "Classify all").click().run()
+    def run(self) -> str:
+        self.app.run()
+        return self.words()
 
+    def submit(self, url: str) -> str:
+        self._opened().text_input(key="url").input(url)
+        return self.click("Classify")
 
-def pick(app: AppTest, model: str) -> AppTest:
-    """Choose a model as a person does."""
-    return app.radio(key="model").set_value(model).run()
+    def submit_batch(self, lines: str) -> str:
+        self._opened().text_area(key="urls").input(lines)
+        return self.click("Classify all")
 
+    def upload(self, data: bytes | None, name: str = "cat.png", kind: str = "image/png") -> str:
+        """Choose a file; without data, remove it."""
+        file = None if data is None else (name, data, kind)
+        self._opened().file_uploader(key="upload").set_value(file).run()
+        return self.words()
 
-def button(app: AppTest, label: str) -> Any:
-    return next(button for button in app.button if button.label == label)
+    def pick(self, model: str) -> str:
+        self._opened().radio(key="model").set_value(model).run()
+        return self.words()
 
+    def click(self, label: str) -> str:
+        next(button for button in self._opened().button if button.label == label).click().run()
+        return self.words()
 
-def captions(app: AppTest) -> dict[str, str]:
-    """Return what stands below each name in the picker."""
-    proto = app.radio(key="model").proto
-    return dict(zip(proto.options, proto.captions, strict=True))
+    def words(self) -> str:
+        """Return every word on the page, and check that nothing went wrong unseen."""
+        app = self.app
+        assert not app.exception
+        kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error)
+        return "\n".join(element.value for kind in (*kinds, app.warning) for element in kind)
 
+    @property
+    def header(self) -> str:
+        return str(self.app.header[0].value)
 
-def shown(app: AppTest) -> str:
-    """Return every word on the page, and check that nothing went wrong unseen."""
-    assert not app.exception
-    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error)
-    return "\n".join(element.value for kind in (*kinds, app.warning) for element in kind)
+    @property
+    def picked(self) -> str:
+        return str(self.app.radio(key="model").value)
 
+    def captions(self) -> dict[str, str]:
+        """Return what stands below each name in the picker."""
+        proto = self.app.radio(key="model").proto
+        return dict(zip(proto.options, proto.captions, strict=True))
 
-def elements(app: AppTest, kind: str) -> list[Any]:
-    """Return the messages of elements that the test runner has no class for."""
-    return [element.proto for element in app.get(kind)]
+    def elements(self, kind: str) -> list[Any]:
+        """Return the messages of elements that the test runner has no class for."""
+        return [element.proto for element in self.app.get(kind)]
+
+    def _opened(self) -> AppTest:
+        return self.app if self.app.title else self.app.run()

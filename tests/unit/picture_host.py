@@ -69,6 +69,16 @@ def by_path(answers: dict[str, Answer]) -> Answer:
     return send
 
 
+def in_turn(*answers: Answer) -> Answer:
+    """Return these answers, one a request."""
+    left = iter(answers)
+
+    def send(sock: socket.socket, request: bytes) -> bool:
+        return next(left)(sock, request)
+
+    return send
+
+
 class PictureHost:
     """Answers every request with ``answer``, for as long as the connection is kept.
 

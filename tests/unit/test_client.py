@@ -1,10 +1,12 @@
 """The client, against a real server on loopback that answers well, badly, or not at all."""
 
+import contextlib
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,13 +24,11 @@ from imgserve.errors import (
     RequestRefused,
 )
 from imgserve.frontend import client as client_module
-from imgserve.frontend.client import (
-    LIMIT_ANSWER_BYTES,
-    BackendClient,
-    may_wake,
-    retry_while_waking,
-)
+from imgserve.frontend.client import LIMIT_ANSWER_BYTES, may_wake, retry_while_waking
+from imgserve.frontend.client import BackendClient as Client
+from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
 
+CAT = "http://x/cat.png"
 ANSWER = {
     "category": "tabby",
     "model": "resnet152",
@@ -95,8 +95,7 @@ def backend() -> Iterator[Backend]:
     def predict(model: str | None = None) -> Any:
         files = {name: (file.content_type, file.read()) for name, file in request.files.items()}
         body = request.get_json() if request.is_json else request.form.to_dict()
-        headers = dict(request.headers)
-        seen.append({"body": body, "files": files, "headers": headers, "model": model})
+        seen.append({"body": body, "files": files, "model": model})
         return app.config["answer"]()
 
     server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -109,60 +108,32 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture
-def client(backend: Backend) -> Iterator[BackendClient]:
+def client(backend: Backend) -> Iterator[Client]:
     with requests.Session() as session:
-        yield BackendClient(backend.url, timeout_s=5, session=session)
+        yield Client(backend.url, timeout_s=5, session=session)
 
 
-@pytest.fixture
-def raw_server() -> Iterator[Callable[[bytes], str]]:
-    """Return a function that serves these bytes to one caller, and its address."""
-    release, threads = threading.Event(), []
-
-    def serve(listener: socket.socket, answer: bytes) -> None:
-        with listener, listener.accept()[0] as connection:
-            connection.recv(65536)
-            connection.sendall(answer)
-            while answer.endswith(b"...") and not release.wait(10):
-                pass
-            while answer.endswith(b" ") and not release.wait(0.02):
-                connection.sendall(b" ")  # more and more
-
-    def start(answer: bytes) -> str:
-        listener = socket.create_server(("127.0.0.1", 0))
-        threads.append(threading.Thread(target=serve, args=(listener, answer)))
-        threads[-1].start()
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    yield start
-    release.set()
-    for thread in threads:
-        thread.join()
+def test_url_is_posted_as_json_and_the_answer_decoded(client: Client, backend: Backend) -> None:
+    assert client.predict_url(CAT, top_k=3) == EXPECTED
+    assert backend.seen[0]["body"] == {"url": CAT, "top_k": 3, "thumbnail": True}
 
 
-def test_url_is_posted_as_json_and_the_answer_decoded(
-    client: BackendClient, backend: Backend
-) -> None:
-    assert client.predict_url("http://x/cat.png", top_k=3) == EXPECTED
-    assert backend.seen[0]["body"] == {"url": "http://x/cat.png", "top_k": 3, "thumbnail": True}
-
-
-def test_image_is_posted_as_the_contracts_form(client: BackendClient, backend: Backend) -> None:
+def test_image_is_posted_as_the_contracts_form(client: Client, backend: Backend) -> None:
     assert client.predict_image(b"picture", content_type="image/png") == EXPECTED
     assert backend.seen[0]["body"] == {"top_k": "5", "thumbnail": "true"}
     assert backend.seen[0]["files"] == {"image": ("image/png", b"picture")}
 
 
-def test_a_model_given_is_in_the_path(client: BackendClient, backend: Backend) -> None:
-    client.predict_url("http://x/cat.png", model="swin_b")
+def test_a_model_given_is_in_the_path(client: Client, backend: Backend) -> None:
+    client.predict_url(CAT, model="swin_b")
     client.predict_image(b"picture", content_type="image/png", model="vgg16")
-    client.predict_url("http://x/cat.png")
+    client.predict_url(CAT)
     assert [request["model"] for request in backend.seen] == ["swin_b", "vgg16", None]
     assert "model" not in backend.seen[0]["body"]
 
 
 def test_models_are_listed_in_the_backends_order_and_described(
-    client: BackendClient, backend: Backend
+    client: Client, backend: Backend
 ) -> None:
     backend.answers(lambda: ["swin_b", "resnet152"], lambda: dict(STATE, detail="no weights"))
     assert client.models() == ["swin_b", "resnet152"]
@@ -171,38 +142,36 @@ def test_models_are_listed_in_the_backends_order_and_described(
 
 @pytest.mark.parametrize("model", ["a?b=c#d", "Ünï 1%2e"])
 def test_a_models_id_from_outside_stays_one_segment_of_the_path(
-    client: BackendClient, backend: Backend, model: str
+    client: Client, backend: Backend, model: str
 ) -> None:
-    client.predict_url("http://x/cat.png", model=model)
+    client.predict_url(CAT, model=model)
     with pytest.raises(BackendUnreachable):  # Flask's own 404
-        client.predict_url("http://x/cat.png", model="../model/swin_b")
+        client.predict_url(CAT, model="../model/swin_b")
     assert [request["model"] for request in backend.seen] == [model]
 
 
 @pytest.mark.parametrize("model", ["", ".", ".."])
 def test_an_id_that_is_another_path_is_refused_unsent(
-    client: BackendClient, backend: Backend, model: str
+    client: Client, backend: Backend, model: str
 ) -> None:
-    for call in (client.model, lambda model: client.predict_url("http://x/y.png", model=model)):
+    for call in (client.model, lambda model: client.predict_url(CAT, model=model)):
         with pytest.raises(RequestRefused, match="there is no model") as caught:
             call(model)
         assert (caught.value.slug, caught.value.status) == ("unknown-model", 404)
     assert backend.seen == []
 
 
-def test_questions_about_models_are_not_waited_for_long(
-    monkeypatch: pytest.MonkeyPatch, raw_server: Callable[[bytes], str]
-) -> None:
+def test_questions_about_models_are_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "ABOUT_MODELS_TIMEOUT_S", 0.2)
-    client = BackendClient(raw_server(b"HTTP/1.1..."), timeout_s=60)
-    with pytest.raises(BackendTimeout):
-        client.models()
-    client._session.close()
+    with PictureHost(silence) as host, requests.Session() as session:
+        client = Client(host.origin, timeout_s=60, session=session)
+        with pytest.raises(BackendTimeout):
+            client.models()
 
 
-@pytest.mark.parametrize("call", [BackendClient.models, lambda client: client.model("swin_b")])
+@pytest.mark.parametrize("call", [Client.models, lambda client: client.model("swin_b")])
 def test_a_list_that_is_none_is_unreachable(
-    client: BackendClient, backend: Backend, call: Callable[[BackendClient], Any]
+    client: Client, backend: Backend, call: Callable[[Client], Any]
 ) -> None:
     backend.answers(lambda: {"models": 1})
     with pytest.raises(BackendUnreachable, match="cannot read"):
@@ -224,11 +193,11 @@ def test_a_list_that_is_none_is_unreachable(
     ],
 )
 def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_and_status(
-    client: BackendClient, backend: Backend, status: int, slug: str, kind: type[BackendError]
+    client: Client, backend: Backend, status: int, slug: str, kind: type[BackendError]
 ) -> None:
     backend.answers(lambda: problem(status, slug, "try otherwise"))
     with pytest.raises(kind, match="try otherwise") as caught:
-        client.predict_url("http://x/y.png")
+        client.predict_url(CAT)
     assert may_wake(caught.value) == (slug == "not-ready")
     if isinstance(caught.value, RequestRefused):
         assert (caught.value.slug, caught.value.status) == (slug, status)
@@ -237,10 +206,7 @@ def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_
 @pytest.mark.parametrize(
     ("answer", "wakes"),
     [
-        (lambda: Response("<html>starting</html>", 429), True),
-        (lambda: Response("<html>starting</html>", 502), True),
-        (lambda: Response("<html>starting</html>", 503), True),
-        (lambda: Response("<html>starting</html>", 504), True),
+        *((partial(Response, "<html>starting", status), True) for status in (429, 502, 503, 504)),
         (lambda: redirect("/models"), False),
         (lambda: Response("<html>welcome</html>", 200), False),
         (lambda: Response('{"category": "tab', 200, content_type="application/json"), False),
@@ -249,11 +215,11 @@ def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_
     ],
 )
 def test_what_is_no_answer_is_unreachable_and_a_platforms_page_at_a_start_may_wake(
-    client: BackendClient, backend: Backend, answer: Callable[[], Any], wakes: bool
+    client: Client, backend: Backend, answer: Callable[[], Any], wakes: bool
 ) -> None:
     backend.answers(answer)
     with pytest.raises(BackendUnreachable, match="answered") as caught:
-        client.predict_url("http://x/y.png")
+        client.predict_url(CAT)
     assert may_wake(caught.value) == wakes
     assert caught.value.__cause__ is not None
     assert len(backend.seen) == 1  # no redirect is followed
@@ -262,33 +228,38 @@ def test_what_is_no_answer_is_unreachable_and_a_platforms_page_at_a_start_may_wa
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"
 
 
+def silent_midway(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(HEAD)
+    return silence(sock, request)
+
+
 @pytest.mark.parametrize(
     ("there", "kind"),
     [
         ("http://127.0.0.1:1", BackendUnreachable),
         ("http://backend.invalid", BackendUnreachable),
-        (b"", BackendUnreachable),
-        (HEAD, BackendUnreachable),
-        (b"HTTP/1.1...", BackendTimeout),
-        (HEAD + b"...", BackendTimeout),
-        (HEAD.replace(b"99", b"999999") + b" ", BackendTimeout),
+        (raw(b""), BackendUnreachable),
+        (raw(HEAD), BackendUnreachable),
+        (silence, BackendTimeout),
+        (silent_midway, BackendTimeout),
+        (endless(HEAD.replace(b"99", b"9999"), b" "), BackendTimeout),
     ],
     ids=["nobody", "no-name", "hung-up", "hung-up-midway", "silent", "silent-midway", "dripping"],
 )
 def test_nobody_or_a_lost_connection_may_wake_and_no_whole_answer_in_time_is_a_timeout(
-    raw_server: Callable[[bytes], str], there: str | bytes, kind: type[BackendError]
+    there: str | Answer, kind: type[BackendError]
 ) -> None:
-    url = raw_server(there) if isinstance(there, bytes) else there
-    with requests.Session() as session, pytest.raises(BackendError) as caught:
-        BackendClient(url, timeout_s=0.2, session=session).predict_url("http://x/y.png")
+    with contextlib.ExitStack() as stack:
+        url = there if isinstance(there, str) else stack.enter_context(PictureHost(there)).origin
+        session = stack.enter_context(requests.Session())
+        with pytest.raises(BackendError) as caught:
+            Client(url, timeout_s=0.2, session=session).models()
     assert type(caught.value) is kind
     assert may_wake(caught.value) == (kind is BackendUnreachable)
 
 
 @pytest.mark.parametrize("size", [0, LIMIT_ANSWER_BYTES, LIMIT_ANSWER_BYTES + 1])
-def test_an_empty_or_a_huge_answer_says_so(
-    size: int, client: BackendClient, backend: Backend
-) -> None:
+def test_an_empty_or_a_huge_answer_says_so(size: int, client: Client, backend: Backend) -> None:
     backend.answers(lambda: Response(b" " * size, content_type="application/json"))
     is_huge = size > LIMIT_ANSWER_BYTES
     words = "answered more than this page reads" if is_huge else "something this page cannot read"
@@ -309,13 +280,13 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_waking_backend_is_asked_until_it_answers(
-    client: BackendClient, backend: Backend, no_pause: list[float]
+    client: Client, backend: Backend, no_pause: list[float]
 ) -> None:
     asleep = problem(503, "not-ready", "loading")
     backend.answers(lambda: asleep, lambda: Response("<html>", 502), lambda: ANSWER)
     waits: list[int] = []
     answer = retry_while_waking(
-        lambda: client.predict_url("http://x/y.png"),
+        lambda: client.predict_url(CAT),
         timeout_s=60,
         on_wait=lambda: waits.append(1),
     )

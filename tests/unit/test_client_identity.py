@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -20,14 +20,14 @@ from imgserve.frontend.identity import IdTokenAuth
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
 
-Connect = Callable[..., BackendClient]
 AUDIENCE = "https://backend.test"
 
 
 class Backend(requests.adapters.BaseAdapter):
-    """A backend that always answers, and the tokens it was sent."""
+    """A backend that always answers, the tokens it was sent, and the server that gives them."""
 
-    def __init__(self) -> None:
+    def __init__(self, metadata: MetadataServer) -> None:
+        self.metadata = metadata
         self.seen: list[str | None] = []
         self.status = 200
 
@@ -41,10 +41,16 @@ class Backend(requests.adapters.BaseAdapter):
     def close(self) -> None:
         """Have nothing to close."""
 
+    def connect(self, path: str = "", serving_auth: str = "id-token") -> BackendClient:
+        """Return a client of this backend, as one person's page makes it."""
+        settings = FrontendSettings(serving_url=AUDIENCE + path, serving_auth=serving_auth)
+        client = connect(settings.backend_url, settings)
+        client._session.mount(AUDIENCE, self)
+        return client
 
-@pytest.fixture
-def backend() -> Backend:
-    return Backend()
+    def numbers(self) -> list[int]:
+        """Return the numbers of the tokens that came, in the order they were given."""
+        return [claims_of(header or "")["jti"] for header in self.seen]
 
 
 @pytest.fixture
@@ -58,122 +64,102 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
 
 
 @pytest.fixture
-def connected(backend: Backend, metadata: MetadataServer) -> Connect:
-    """Return a function that connects to the backend, as one person's page does."""
-
-    def connected(path: str = "", serving_auth: str = "id-token") -> BackendClient:
-        settings = FrontendSettings(serving_url=AUDIENCE + path, serving_auth=serving_auth)
-        client = connect(settings.backend_url, settings)
-        client._session.mount(AUDIENCE, backend)
-        return client
-
-    return connected
+def backend(metadata: MetadataServer) -> Backend:
+    return Backend(metadata)
 
 
-def test_a_request_carries_a_token_for_the_backends_root(
-    connected: Connect, backend: Backend, metadata: MetadataServer
-) -> None:
-    connected("/some/path").models()
+def test_a_request_carries_a_token_for_the_backends_root(backend: Backend) -> None:
+    backend.connect("/some/path").models()
     assert claims_of(backend.seen[0] or "")["aud"] == AUDIENCE
-    assert metadata.audiences == [AUDIENCE]
+    assert backend.metadata.audiences == [AUDIENCE]
 
 
-def test_without_the_setting_no_token_is_fetched_or_sent(
-    connected: Connect, backend: Backend, metadata: MetadataServer
-) -> None:
-    connected(serving_auth="none").models()
+def test_without_the_setting_no_token_is_fetched_or_sent(backend: Backend) -> None:
+    backend.connect(serving_auth="none").models()
     assert backend.seen == [None]
-    assert metadata.audiences == []
+    assert backend.metadata.audiences == []
 
 
-def test_a_token_serves_many_calls_of_all_sessions(
-    connected: Connect, backend: Backend, metadata: MetadataServer
-) -> None:
-    for client in (connected(), connected(), connected("/path")):
+def test_a_token_serves_many_calls_of_all_sessions(backend: Backend) -> None:
+    for client in (backend.connect(), backend.connect(), backend.connect("/path")):
         client.models()
         client.models()
     assert len(backend.seen) == 6
     assert len(set(backend.seen)) == 1
-    assert len(metadata.audiences) == 1
+    assert len(backend.metadata.audiences) == 1
 
 
-def test_threads_that_need_a_token_at_once_fetch_one(
-    connected: Connect, backend: Backend, metadata: MetadataServer
-) -> None:
-    metadata.delay_s = 0.2
-    clients = [connected() for _ in range(8)]
+def test_threads_that_need_a_token_at_once_fetch_one(backend: Backend) -> None:
+    backend.metadata.delay_s = 0.2
+    clients = [backend.connect() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(BackendClient.models, clients))
     assert len(backend.seen) == 8
-    assert len(metadata.audiences) == 1
+    assert len(backend.metadata.audiences) == 1
 
 
 def test_a_token_that_is_about_to_expire_is_renewed(
-    connected: Connect, backend: Backend, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity, "PAUSE_S", 0.0)
-    metadata.lifetime_s = 60
-    client = connected()
+    backend.metadata.lifetime_s = 60
+    client = backend.connect()
     client.models()
-    metadata.lifetime_s = 3600
+    backend.metadata.lifetime_s = 3600
     client.models()
     client.models()
-    assert [claims_of(header or "")["jti"] for header in backend.seen] == [1, 2, 2]
+    assert backend.numbers() == [1, 2, 2]
 
 
 def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
-    connected: Connect,
     backend: Backend,
-    metadata: MetadataServer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(identity, "PAUSE_S", 0.0)
-    metadata.lifetime_s = 60
-    client = connected()
+    backend.metadata.lifetime_s = 60
+    client = backend.connect()
     client.models()
-    metadata.status = 503
+    backend.metadata.status = 503
     with caplog.at_level(logging.WARNING, identity.__name__):
         client.models()
-    assert [claims_of(header or "")["jti"] for header in backend.seen] == [1, 1]
+    assert backend.numbers() == [1, 1]
     assert f"no new ID token for {AUDIENCE}" in caplog.text
 
 
 def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
-    connected: Connect, backend: Backend, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "backend.metadata.invalid")
     with pytest.raises(IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavailable"):
-        connected().models()
+        backend.connect().models()
     with pytest.raises(IdentityUnavailable) as caught:
-        connected().models()
+        backend.connect().models()
     assert not may_wake(caught.value)
     assert "\n" not in str(caught.value)
     assert backend.seen == []
 
 
 def test_a_metadata_server_that_fails_is_left_alone_for_a_while(
-    connected: Connect, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metadata.status = 503
-    client = connected()
+    backend.metadata.status = 503
+    client = backend.connect()
     for _ in range(3):
         with pytest.raises(IdentityUnavailable):
             client.models()
-    tries = len(metadata.audiences)
+    tries = len(backend.metadata.audiences)
     assert tries == 5  # google-auth's own, for the first call
-    metadata.status = 200
+    backend.metadata.status = 200
     monkeypatch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: float("inf")))
     client.models()
-    assert len(metadata.audiences) == tries + 1
+    assert len(backend.metadata.audiences) == tries + 1
 
 
-def test_a_service_without_an_account_says_what_the_metadata_server_said(
-    connected: Connect, metadata: MetadataServer
-) -> None:
-    metadata.status, metadata.instead = 404, "no account here"
+def test_a_service_without_an_account_says_what_the_metadata_server_said(backend: Backend) -> None:
+    backend.metadata.status, backend.metadata.instead = 404, "no account here"
     with pytest.raises(IdentityUnavailable, match=r"404.*no account here"):
-        connected().models()
+        backend.connect().models()
 
 
 @pytest.mark.parametrize(
@@ -186,11 +172,11 @@ def test_a_service_without_an_account_says_what_the_metadata_server_said(
     ids=["page", "no-expiry", "expired"],
 )
 def test_an_answer_that_is_no_token_is_neither_sent_nor_shown(
-    connected: Connect, backend: Backend, metadata: MetadataServer, answer: str, why: str
+    backend: Backend, answer: str, why: str
 ) -> None:
-    metadata.instead = answer
+    backend.metadata.instead = answer
     with pytest.raises(IdentityUnavailable, match=why) as caught:
-        connected().models()
+        backend.connect().models()
     assert answer not in str(caught.value)
     assert backend.seen == []
 
@@ -242,11 +228,11 @@ def test_the_metadata_server_is_not_asked_through_a_proxy(
     [("none", "set SERVING_AUTH=id-token"), ("id-token", "grant .* roles/run.invoker")],
 )
 def test_a_platform_that_lets_nobody_through_says_what_to_change(
-    connected: Connect, backend: Backend, status: int, serving_auth: str, next_step: str
+    backend: Backend, status: int, serving_auth: str, next_step: str
 ) -> None:
     backend.status = status
     said = f"{AUDIENCE} answered {status}, .*{next_step}"
     with pytest.raises(CallerNotAllowed, match=said) as caught:
-        connected(serving_auth=serving_auth).models()
+        backend.connect(serving_auth=serving_auth).models()
     assert not may_wake(caught.value)
     assert "Bearer" not in str(caught.value)

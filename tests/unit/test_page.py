@@ -2,15 +2,17 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import Prediction
 from imgserve.errors import (
@@ -42,157 +44,125 @@ from imgserve.frontend.predict import Answered, Patience
 from imgserve.frontend.session import Batch, LinkedPicture
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
-from tests.unit.page_driver import (
-    THUMBNAIL,
-    URL,
-    Backend,
-    answer,
-    button,
-    elements,
-    new_page,
-    shown,
-    stand_between,
-    submit,
-    submit_batch,
-)
+from tests.unit.page_driver import THUMBNAIL, URL, Page, answer, stand_between
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
-    return stand_between(monkeypatch)
+def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
+    return Page(root / "frontend_v1", stand_between(monkeypatch))
 
 
-@pytest.fixture
-def app(backend: Backend, root: Path) -> AppTest:
-    return new_page(root, "frontend_v1")
-
-
-def test_empty_page_says_what_to_do_and_asks_nothing(app: AppTest, backend: Backend) -> None:
-    words = shown(app.run())
-    assert app.title[0].value == "Animal Classification"
+def test_empty_page_says_what_to_do_and_asks_nothing(page: Page) -> None:
+    words = page.run()
+    assert page.app.title[0].value == "Animal Classification"
     assert "Show me a picture" in words
     assert "JPEG, PNG, WebP, GIF, BMP, AVIF or TIFF, up to 10 MiB" in words
     assert "No picture at hand?" in words
-    assert backend.pictures == []
+    assert page.backend.pictures == []
 
 
-def test_a_pasted_url_is_answered_and_kept_in_the_address(app: AppTest, backend: Backend) -> None:
-    words = shown(submit(app.run(), f" {URL} "))
-    assert app.header[0].value == "I think this is an image of a tabby"
+def test_a_pasted_url_is_answered_and_kept_in_the_address(page: Page) -> None:
+    words = page.submit(f" {URL} ")
+    assert page.header == "I think this is an image of a tabby"
     assert "Model\\: resnet152" in words
     assert "inference 4 ms" in words
-    assert backend.pictures == [URL]
-    assert app.query_params["url"] == URL
+    assert page.backend.pictures == [URL]
+    assert page.query["url"] == URL
 
 
-def test_an_empty_box_asks_nothing(app: AppTest, backend: Backend) -> None:
-    shown(submit(app.run(), "  "))
-    assert backend.pictures == []
+def test_an_empty_box_asks_nothing(page: Page) -> None:
+    page.submit("  ")
+    assert page.backend.pictures == []
 
 
-def test_the_thumbnail_shown_is_the_backends(app: AppTest) -> None:
-    submit(app.run(), URL)
-    pictures = [image for element in elements(app, "image") for image in element.imgs]
+def test_the_thumbnail_shown_is_the_backends(page: Page) -> None:
+    page.submit(URL)
+    pictures = [image for element in page.elements("image") for image in element.imgs]
     assert [image.url for image in pictures].count(THUMBNAIL) == 1
     assert URL not in str(pictures)
 
 
 @pytest.mark.parametrize("thumbnail", ["/etc/passwd", "http://evil.test/x.jpg", None])
-def test_a_thumbnail_that_is_no_jpeg_data_is_left_out(
-    app: AppTest, backend: Backend, thumbnail: str | None
-) -> None:
-    backend.usual = answer(thumbnail=thumbnail)
-    words = shown(submit(app.run(), URL))
+def test_a_thumbnail_that_is_no_jpeg_data_is_left_out(page: Page, thumbnail: str | None) -> None:
+    page.backend.usual = answer(thumbnail=thumbnail)
+    words = page.submit(URL)
     assert "tabby" in words
-    assert len(elements(app, "image")) == len(SAMPLES)
+    assert len(page.elements("image")) == len(SAMPLES)
 
 
-def test_an_unlikely_answer_is_called_a_guess(app: AppTest, backend: Backend) -> None:
-    backend.usual = answer(category="otter", probability=0.1)
-    submit(app.run(), URL)
-    assert app.header[0].value == "I am not sure\\, but I think this is an image of an otter"
+def test_an_unlikely_answer_is_called_a_guess(page: Page) -> None:
+    page.backend.usual = answer(category="otter", probability=0.1)
+    page.submit(URL)
+    assert page.header == "I am not sure\\, but I think this is an image of an otter"
 
 
-def test_a_link_to_a_result_fills_the_box_and_answers_once(app: AppTest, backend: Backend) -> None:
-    app.query_params["url"] = URL
-    assert "tabby" in shown(app.run())
-    assert app.text_input(key="url").value == URL
-    app.run()
-    assert backend.pictures == [URL]
+def test_a_link_to_a_result_fills_the_box_and_answers_once(page: Page) -> None:
+    page.query["url"] = URL
+    assert "tabby" in page.run()
+    assert page.app.text_input(key="url").value == URL
+    page.run()
+    assert page.backend.pictures == [URL]
 
 
-def test_going_back_to_an_earlier_link_answers_that(app: AppTest, backend: Backend) -> None:
-    submit(app.run(), URL)
-    app.query_params["url"] = "https://pictures.test/dog.png"
-    app.run()
-    assert backend.pictures == [URL, "https://pictures.test/dog.png"]
+def test_going_back_to_an_earlier_link_answers_that(page: Page) -> None:
+    page.submit(URL)
+    page.query["url"] = "https://pictures.test/dog.png"
+    page.run()
+    assert page.backend.pictures == [URL, "https://pictures.test/dog.png"]
 
 
 @pytest.mark.parametrize("name", list(SAMPLES))
-def test_a_sample_is_sent_as_an_upload(app: AppTest, backend: Backend, name: str) -> None:
-    submit(app.run(), URL)
-    shown(button(app, name).click().run())
-    assert backend.pictures[-1] == SAMPLES[name].read_bytes()
-    assert "url" not in app.query_params
+def test_a_sample_is_sent_as_an_upload(page: Page, name: str) -> None:
+    page.submit(URL)
+    page.click(name)
+    assert page.backend.pictures[-1] == SAMPLES[name].read_bytes()
+    assert "url" not in page.query
 
 
-def test_an_upload_is_answered_and_its_removal_empties_the_page(
-    app: AppTest, backend: Backend
-) -> None:
-    app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
-    assert "tabby" in shown(app)
-    assert backend.pictures == [b"picture"]
-    app.file_uploader(key="upload").set_value(None).run()
-    assert "tabby" not in shown(app)
+def test_an_upload_is_answered_and_its_removal_empties_the_page(page: Page) -> None:
+    assert "tabby" in page.upload(b"picture")
+    assert page.backend.pictures == [b"picture"]
+    assert "tabby" not in page.upload(None)
 
 
 @pytest.mark.parametrize("name", ["cat.jfif", "cat.JPE", "cat.dib", "cat.mpo", "cat", "cat.txt"])
-def test_a_file_is_taken_whatever_its_name_says(app: AppTest, backend: Backend, name: str) -> None:
-    app.run().file_uploader(key="upload").set_value((name, b"picture", "")).run()
-    assert "tabby" in shown(app)
-    assert app.file_uploader(key="upload").proto.type == []
+def test_a_file_is_taken_whatever_its_name_says(page: Page, name: str) -> None:
+    assert "tabby" in page.upload(b"picture", name, "")
+    assert page.app.file_uploader(key="upload").proto.type == []
 
 
 def test_a_file_of_the_limit_is_sent_and_one_byte_more_is_refused_in_a_sentence(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_IMAGE_BYTES", str(2 * MIB))
-    app.run()
-
-    def send(data: bytes) -> str:
-        return shown(app.file_uploader(key="upload").set_value(("a", data, "image/png")).run())
-
-    assert "tabby" in send(bytes(2 * MIB))
-    words = send(bytes(2 * MIB + 1))
+    assert "tabby" in page.upload(bytes(2 * MIB))
+    words = page.upload(bytes(2 * MIB + 1))
     assert "This file has 2.1 MiB; at most 2 MiB are accepted. Choose a smaller one." in words
     assert "tabby" not in words
-    assert len(backend.pictures) == 1
-    assert "This file" not in send(b"small")
+    assert len(page.backend.pictures) == 1
+    assert "This file" not in page.upload(b"small")
 
 
-def test_a_picture_that_is_its_own_address_stays_out_of_the_address_bar(
-    app: AppTest, backend: Backend
-) -> None:
-    assert "tabby" in shown(submit(app.run(), "data:image/png;base64,AAAA"))
-    assert backend.pictures == ["data:image/png;base64,AAAA"]
-    assert "url" not in app.query_params
+def test_a_picture_that_is_its_own_address_stays_out_of_the_address_bar(page: Page) -> None:
+    assert "tabby" in page.submit("data:image/png;base64,AAAA")
+    assert page.backend.pictures == ["data:image/png;base64,AAAA"]
+    assert "url" not in page.query
 
 
-def test_a_picture_that_lacks_its_end_is_called_incomplete(app: AppTest, backend: Backend) -> None:
-    backend.answers = {URL: answer(incomplete=True)}
-    submit(app.run(), URL)
-    assert app.info[0].value == INCOMPLETE
-    submit(app, "https://pictures.test/whole.png")
-    assert not app.info
-    submit_batch(app, URL)
-    assert list(app.dataframe[0].value["answer"]) == ["tabby (incomplete)"]
+def test_a_picture_that_lacks_its_end_is_called_incomplete(page: Page) -> None:
+    page.backend.answers = {URL: answer(incomplete=True)}
+    page.submit(URL)
+    assert page.app.info[0].value == INCOMPLETE
+    page.submit("https://pictures.test/whole.png")
+    assert not page.app.info
+    page.submit_batch(URL)
+    assert list(page.app.dataframe[0].value["answer"]) == ["tabby (incomplete)"]
 
 
-def test_removing_an_upload_leaves_another_answer_alone(app: AppTest, backend: Backend) -> None:
-    app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
-    submit(app, URL)
-    app.file_uploader(key="upload").set_value(None).run()
-    assert "tabby" in shown(app)
+def test_removing_an_upload_leaves_another_answer_alone(page: Page) -> None:
+    page.upload(b"picture")
+    page.submit(URL)
+    assert "tabby" in page.upload(None)
 
 
 FAILURES = [
@@ -210,38 +180,30 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("expected", FAILURES, ids=lambda case: type(case[0]).__name__)
+@pytest.mark.parametrize(("error", "sentence", "again"), FAILURES)
 def test_every_failure_is_a_sentence_and_trying_again_recovers(
-    app: AppTest,
-    backend: Backend,
-    caplog: pytest.LogCaptureFixture,
-    expected: tuple[BackendError, str, bool],
+    page: Page, caplog: pytest.LogCaptureFixture, error: BackendError, sentence: str, again: bool
 ) -> None:
-    error, sentence, again = expected
-    backend.answers = {URL: [error, answer()]}
-    words = shown(submit(app.run(), URL))
+    page.backend.answers = {URL: [error, answer()]}
+    words = page.submit(URL)
     assert sentence in words
     assert "inner" not in words
     assert str(error) in caplog.text
-    assert again == any(button.label == "Try again" for button in app.button)
+    assert again == any(button.label == "Try again" for button in page.app.button)
     if again:
-        assert "tabby" in shown(button(app, "Try again").click().run())
+        assert "tabby" in page.click("Try again")
 
 
 @pytest.mark.parametrize(
-    ("ask", "words"), [(submit, "tabby"), (submit_batch, "1 of 1 pictures classified")]
+    ("ask", "words"), [(Page.submit, "tabby"), (Page.submit_batch, "1 of 1 pictures classified")]
 )
 def test_a_waking_backend_is_waited_for(
-    app: AppTest,
-    backend: Backend,
-    monkeypatch: pytest.MonkeyPatch,
-    ask: Callable[[AppTest, str], AppTest],
-    words: str,
+    page: Page, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Page, str], str], words: str
 ) -> None:
     monkeypatch.setenv("WAKE_TIMEOUT_S", "30")
-    backend.answers = {URL: [BackendNotReady("loading"), answer()]}
-    assert words in shown(ask(app.run(), URL))
-    assert backend.pictures == [URL, URL]
+    page.backend.answers = {URL: [BackendNotReady("loading"), answer()]}
+    assert words in ask(page, URL)
+    assert page.backend.pictures == [URL, URL]
 
 
 def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +214,8 @@ def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPa
     assert len(notices) > 1
 
 
-def test_the_round_trip_is_timed_by_the_page(backend: Backend) -> None:
-    backend.answers = {URL: answer()}
+def test_the_round_trip_is_timed_by_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_between(monkeypatch).answers = {URL: answer()}
     client = BackendClient("http://backend.test", timeout_s=1)
     answered = predict.predict(LinkedPicture(URL), client, None)
     assert (answered.answer, answered.round_trip_ms > 0) == (answer(), True)
@@ -268,8 +230,7 @@ def test_the_round_trip_is_timed_by_the_page(backend: Backend) -> None:
     ids=["no-address", "token-in-the-open"],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
-    app: AppTest,
-    backend: Backend,
+    page: Page,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     environ: dict[str, str],
@@ -277,34 +238,31 @@ def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    words = shown(app.run())
+    words = page.run()
     assert "not set up correctly" in words
     assert "SERVING" not in words
     assert "secret" not in words
     assert logged in caplog.text
-    assert backend.pictures == []
+    assert page.backend.pictures == []
 
 
-def test_many_links_give_a_row_each_failures_included(app: AppTest, backend: Backend) -> None:
-    backend.answers = {
+def test_many_links_give_a_row_each_failures_included(page: Page) -> None:
+    page.backend.answers = {
         "https://a.test": RequestRefused("not a picture", "unsupported-format", 415),
         "https://c.test": BackendBusy("queue"),
     }
-    words = shown(submit_batch(app.run(), "https://a.test\n\n https://b.test \nhttps://c.test\n"))
+    words = page.submit_batch("https://a.test\n\n https://b.test \nhttps://c.test\n")
     assert "1 of 3 pictures classified" in words
-    rows = app.dataframe[0].value
+    rows = page.app.dataframe[0].value
     assert list(rows["url"]) == ["https://a.test", "https://b.test", "https://c.test"]
-    assert list(rows["answer"]) == [
-        "⚠ Not a picture.",
-        "tabby",
-        "⚠ The classifier is busy right now.",
-    ]
+    busy = "⚠ The classifier is busy right now."
+    assert list(rows["answer"]) == ["⚠ Not a picture.", "tabby", busy]
 
 
-def test_many_links_without_a_backend_are_one_failure(app: AppTest, backend: Backend) -> None:
-    backend.usual = BackendUnreachable("refused")
-    assert "cannot be reached" in shown(submit_batch(app.run(), f"{URL}\n{URL}"))
-    assert backend.pictures == [URL]
+def test_many_links_without_a_backend_are_one_failure(page: Page) -> None:
+    page.backend.usual = BackendUnreachable("refused")
+    assert "cannot be reached" in page.submit_batch(f"{URL}\n{URL}")
+    assert page.backend.pictures == [URL]
 
 
 @pytest.mark.parametrize(
@@ -314,21 +272,17 @@ def test_many_links_without_a_backend_are_one_failure(app: AppTest, backend: Bac
         (f"{URL}\n" * (BATCH_LIMIT + 1), f"{BATCH_LIMIT + 1} addresses; at most {BATCH_LIMIT}"),
     ],
 )
-def test_none_or_too_many_links_ask_nothing(
-    app: AppTest, backend: Backend, lines: str, message: str
-) -> None:
-    assert message in shown(submit_batch(app.run(), lines))
-    assert backend.pictures == []
+def test_none_or_too_many_links_ask_nothing(page: Page, lines: str, message: str) -> None:
+    assert message in page.submit_batch(lines)
+    assert page.backend.pictures == []
 
 
-def test_the_download_has_every_column_and_no_formula(backend: Backend) -> None:
-    backend.answers = {"=cmd()": RequestRefused("@bad", "invalid-url", 400)}
-    table = classify_batch(
-        Batch(("=cmd()", URL)),
-        BackendClient("http://backend.test", timeout_s=1),
-        _Place(),  # type: ignore[arg-type]  all it needs
-        Patience(1, lambda: None),
-    )
+def test_the_download_has_every_column_and_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = RequestRefused("@bad", "invalid-url", 400)
+    stand_between(monkeypatch).answers = {"=cmd()": refused}
+    client = BackendClient("http://backend.test", timeout_s=1)
+    place: Any = SimpleNamespace(progress=lambda *_: None)
+    table = classify_batch(Batch(("=cmd()", URL)), client, place, Patience(1, lambda: None))
     assert isinstance(table, Table)
     first, second = csv.DictReader(io.StringIO(table.csv().decode()))
     assert (first["url"], first["problem"]) == ("'=cmd()", "'@bad.")
@@ -337,31 +291,16 @@ def test_the_download_has_every_column_and_no_formula(backend: Backend) -> None:
     assert list(first) == columns
 
 
-class _Place:
-    """A place on a page that nobody sees."""
-
-    def progress(self, *_: object) -> None:
-        """Show nothing."""
-
-
-@pytest.mark.parametrize(
-    ("category", "phrase"),
-    [
-        ("tabby", "a tabby"),
-        ("Egyptian cat", "an Egyptian cat"),
-        ("European gallinule", "a European gallinule"),
-        ("unicycle", "a unicycle"),
-        ("umbrella", "an umbrella"),
-        ("hourglass", "an hourglass"),
-        ("hare", "a hare"),
-        ("iPod", "an iPod"),
-        ("sunglasses", "sunglasses"),
-        ("broccoli", "broccoli"),
-        ("tiger_shark", "a tiger shark"),
-    ],
+PHRASES = (
+    *("a tabby", "an Egyptian cat", "a European gallinule", "a unicycle", "an umbrella"),
+    *("an hourglass", "a hare", "an iPod", "sunglasses", "broccoli", "a tiger shark"),
 )
-def test_classes_are_named_with_the_right_article(category: str, phrase: str) -> None:
-    assert with_article(category) == phrase
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_classes_are_named_with_the_right_article(phrase: str) -> None:
+    category = re.sub("^an? ", "", phrase)
+    assert with_article(category) == with_article(category.replace(" ", "_")) == phrase
     assert answer_sentence(Prediction(category, 0, 0.9)).endswith(f"an image of {phrase}")
 
 
@@ -373,13 +312,8 @@ def test_times_name_every_part_and_the_round_trip() -> None:
 
 
 def test_numbers_read_well() -> None:
-    assert [percent(p) for p in (1, 0.5004, 0.0006, 0.0001, 0)] == [
-        "100.0%",
-        "50.0%",
-        "0.1%",
-        "<0.1%",
-        "0.0%",
-    ]
+    shares = {1: "100.0%", 0.5004: "50.0%", 0.0006: "0.1%", 0.0001: "<0.1%", 0: "0.0%"}
+    assert {share: percent(share) for share in shares} == shares
     assert [duration(ms) for ms in (0, 12.4, 999, 1000)] == ["0 ms", "12 ms", "999 ms", "1.0 s"]
 
 
@@ -417,9 +351,8 @@ def test_every_backend_error_has_its_words() -> None:
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:
     config = tomllib.loads((root / ".streamlit" / "config.toml").read_text())
     assert config["server"]["maxUploadSize"] == UPLOAD_MIB
-    assert (
-        BackendSettings().max_image_bytes == FrontendSettings().max_image_bytes < UPLOAD_MIB * MIB
-    )
+    most = BackendSettings().max_image_bytes
+    assert most == FrontendSettings().max_image_bytes < UPLOAD_MIB * MIB
     assert "enableXsrfProtection" not in config["server"]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
@@ -18,118 +17,93 @@ from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered
 from imgserve.frontend.session import LinkedPicture
-from tests.unit.page_driver import (
-    GONE,
-    URL,
-    Backend,
-    answer,
-    button,
-    elements,
-    new_page,
-    pick,
-    shown,
-    stand_between,
-    submit,
-)
+from tests.unit.page_driver import GONE, URL, Page, answer, stand_between
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
-    return stand_between(monkeypatch)
+def fresh(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
+    return Page(root / "frontend_v2", stand_between(monkeypatch))
 
 
 @pytest.fixture
-def app(backend: Backend, root: Path) -> AppTest:
-    return pick(new_page(root).run(), "all")
+def page(fresh: Page) -> Page:
+    fresh.pick("all")
+    return fresh
 
 
-def chart_words(app: AppTest) -> str:
-    """Return what the chart says to those who cannot see it."""
-    return str(elements(app, "arrow_vega_lite_chart") or elements(app, "vega_lite_chart"))
-
-
-def test_every_model_answers_about_the_same_picture(app: AppTest, backend: Backend) -> None:
-    words = shown(submit(app, URL))
-    assert app.header[0].value == "3 of 3 models agree\\: tabby"
-    assert sorted(backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
+def test_every_model_answers_about_the_same_picture(page: Page) -> None:
+    words = page.submit(URL)
+    assert page.header == "3 of 3 models agree\\: tabby"
+    assert sorted(page.backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
     assert words.count("**tabby**") == 3
     assert words.count("75\\.0\\%") == 3
     assert "4 ms inference" in words
     assert "fetched from its address once for each model" in words
-    assert (app.query_params["url"], app.query_params["model"]) == (URL, "all")
+    assert (page.query["url"], page.query["model"]) == (URL, "all")
 
 
-def test_a_picture_that_lacks_its_end_is_called_incomplete_once(
-    app: AppTest, backend: Backend
-) -> None:
-    backend.usual = answer(incomplete=True)
-    submit(app, URL)
-    assert [element.value for element in app.info] == [INCOMPLETE]
+def test_a_picture_that_lacks_its_end_is_called_incomplete_once(page: Page) -> None:
+    page.backend.usual = answer(incomplete=True)
+    page.submit(URL)
+    assert [element.value for element in page.app.info] == [INCOMPLETE]
 
 
-def test_a_question_right_behind_a_choice_is_linked_with_it(backend: Backend, root: Path) -> None:
-    page = new_page(root).run()
-    page.radio(key="model").set_value("all")  # and the page is not drawn in between
-    submit(page, URL)
-    assert page.header[0].value == "3 of 3 models agree\\: tabby"
-    assert page.query_params["model"] == "all"
+def test_a_question_right_behind_a_choice_is_linked_with_it(fresh: Page) -> None:
+    fresh.run()
+    fresh.app.radio(key="model").set_value("all")  # and the page is not drawn in between
+    fresh.submit(URL)
+    assert fresh.header == "3 of 3 models agree\\: tabby"
+    assert fresh.query["model"] == "all"
 
 
-def test_an_upload_is_not_said_to_be_fetched(app: AppTest) -> None:
-    assert "fetched" not in shown(button(app, "Cat").click().run())
+def test_an_upload_is_not_said_to_be_fetched(page: Page) -> None:
+    assert "fetched" not in page.click("Cat")
 
 
-def test_a_model_that_fails_spoils_its_own_card_only(app: AppTest, backend: Backend) -> None:
-    backend.states["large"] = GONE
-    backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
-    words = shown(submit(app, URL))
-    assert app.header[0].value == "2 of 3 models agree\\: tabby"
+def test_a_model_that_fails_spoils_its_own_card_only(page: Page) -> None:
+    page.backend.states["large"] = GONE
+    page.backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
+    words = page.submit(URL)
+    assert page.header == "2 of 3 models agree\\: tabby"
     assert words.count("**tabby**") == 2
     assert words.count("**No answer**") == 1
     assert "The backend of large cannot be reached" in words
-    shown(button(app, "Try again").click().run())
-    assert len(backend.asked) == 6
+    page.click("Try again")
+    assert len(page.backend.asked) == 6
 
 
-def test_without_any_answer_there_is_no_chart_but_every_reason(
-    app: AppTest, backend: Backend
-) -> None:
-    backend.answers = dict.fromkeys(backend.states, BackendUnreachable("http://inner refused"))
-    words = shown(submit(app, URL))
-    assert app.header[0].value == "No model answered"
+def test_without_any_answer_there_is_no_chart_but_every_reason(page: Page) -> None:
+    page.backend.usual = BackendUnreachable("http://inner refused")
+    words = page.submit(URL)
+    assert page.header == "No model answered"
     assert words.count("cannot be reached at the moment") == 3
     assert "inner" not in words
     assert "fetched" not in words
 
 
-def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
-    app: AppTest, backend: Backend
-) -> None:
-    submit(app, URL)
-    assert "Model\\: third" in shown(pick(app, "third"))
-    assert backend.asked[-1] == (URL, "third")
+def test_comparing_a_shown_picture_and_leaving_again_asks_anew(page: Page) -> None:
+    page.submit(URL)
+    assert "Model\\: third" in page.pick("third")
+    assert page.backend.asked[-1] == (URL, "third")
 
 
-def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
-    backend: Backend, root: Path
-) -> None:
-    app = new_page(root)
-    app.query_params["url"], app.query_params["model"] = URL, "all"
-    backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be reached" in shown(app.run())
-    backend.list_failure = None
-    shown(button(app, "Try again").click().run())
-    assert app.header[0].value == "3 of 3 models agree\\: tabby"
+def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(fresh: Page) -> None:
+    fresh.query.update(url=URL, model="all")
+    fresh.backend.list_failure = BackendUnreachable("refused")
+    assert "cannot be reached" in fresh.run()
+    fresh.backend.list_failure = None
+    fresh.click("Try again")
+    assert fresh.header == "3 of 3 models agree\\: tabby"
 
 
-def test_a_picture_that_did_not_come_back_is_left_out(app: AppTest, backend: Backend) -> None:
-    backend.answers = {model: answer(model=model, thumbnail=None) for model in backend.states}
-    samples = len(elements(app, "image"))
-    shown(submit(app, URL))
-    assert len(elements(app, "image")) == samples
+def test_a_picture_that_did_not_come_back_is_left_out(page: Page) -> None:
+    page.backend.usual = answer(thumbnail=None)
+    samples = len(page.elements("image"))
+    page.submit(URL)
+    assert len(page.elements("image")) == samples
 
 
 def said(*classes: tuple[str, int, float]) -> Answered:
@@ -159,10 +133,8 @@ FAILED = Failure("Gone.")
 def test_the_sentence_says_how_far_the_models_agree(
     outcomes: list[Answered | Failure], sentence: str
 ) -> None:
-    models = (FIRST, SECOND, THIRD, FOURTH)
-    assert (
-        Comparison(dict(zip(models, outcomes, strict=False)), linked=False).sentence() == sentence
-    )
+    by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
+    assert Comparison(by_model, linked=False).sentence() == sentence
 
 
 class Answers:
@@ -171,31 +143,25 @@ class Answers:
     def __init__(self, **answers: Any) -> None:
         self._answers = answers
         self.shown: list[dict[KnownModel, Any]] = []
-        self.at_once = 0
+        self.running: list[str] = []
         self.most_at_once = 0
-        self._lock = threading.Lock()
 
     def predict_url(self, _: str, *, model: str, **__: object) -> PredictAnswer:
-        with self._lock:
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
+        self.running.append(model)
+        self.most_at_once = max(self.most_at_once, len(self.running))
         try:
             return answer(model=self._answers[model]())
         finally:
-            with self._lock:
-                self.at_once -= 1
+            self.running.remove(model)
 
     def show(self, stages: Stages) -> None:
         self.shown.append(dict(stages))
 
     def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
-        return compare(
-            LinkedPicture(URL),
-            self,  # type: ignore[arg-type]
-            [KnownModel(model) for model in self._answers],
-            self.show,
-            wake_timeout_s=wake_timeout_s,
-        )
+        models = [KnownModel(model) for model in self._answers]
+        me: Any = self
+        picture = LinkedPicture(URL)
+        return compare(picture, me, models, self.show, wake_timeout_s=wake_timeout_s)
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
@@ -269,11 +235,12 @@ def test_a_fault_of_ours_is_not_taken_for_silence(monkeypatch: pytest.MonkeyPatc
         Answers(first=lambda: str(1 / 0)).compare()
 
 
+def cells_of(answers: dict[str, list[Prediction]]) -> list[dict[str, Any]]:
+    return next(iter(heat_map(answers).to_dict()["datasets"].values()))
+
+
 def test_the_chart_has_a_cell_for_each_class_and_model() -> None:
-    chart = heat_map(
-        {"Small-Net 1": CAT.answer.predictions, "b": LYNX.answer.predictions}
-    ).to_dict()
-    cells = next(iter(chart["datasets"].values()))
+    cells = cells_of({"Small-Net 1": CAT.answer.predictions, "b": LYNX.answer.predictions})
     assert [(cell["class"], cell["model"], cell["words"]) for cell in cells] == [
         ("0001cat", "Small-|Net|1", "90.0%"),
         ("0001cat", "b", "20.0%"),
@@ -284,9 +251,8 @@ def test_the_chart_has_a_cell_for_each_class_and_model() -> None:
 
 
 def test_a_class_that_one_model_leaves_out_has_an_empty_cell() -> None:
-    chart = heat_map({"a": CAT.answer.predictions, "b": BIRD.answer.predictions}).to_dict()
-    words = [cell["words"] for cell in next(iter(chart["datasets"].values()))]
-    assert words == ["90.0%", "-", "-", "50.0%", "10.0%", "-"]
+    cells = cells_of({"a": CAT.answer.predictions, "b": BIRD.answer.predictions})
+    assert [cell["words"] for cell in cells] == ["90.0%", "-", "-", "50.0%", "10.0%", "-"]
 
 
 def test_two_classes_of_one_name_have_two_rows() -> None:
@@ -307,12 +273,10 @@ def test_rows_are_few_and_the_class_most_believed_in_is_first() -> None:
 
 def test_many_titles_are_turned() -> None:
     titles = {f"Net {n}": CAT.answer.predictions for n in range(TURNED_FROM)}
-    chart = heat_map(titles).to_dict()
-    axis = chart["layer"][0]["encoding"]["x"]["axis"]
-    assert axis["labelAngle"] != 0
-    assert next(iter(chart["datasets"].values()))[0]["model"] == "Net 0"
+    assert heat_map(titles).to_dict()["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] != 0
+    assert cells_of(titles)[0]["model"] == "Net 0"
 
 
-def test_the_chart_says_in_words_what_it_shows(app: AppTest) -> None:
-    submit(app, URL)
-    assert "Large Net: tabby 75.0%" in chart_words(app)
+def test_the_chart_says_in_words_what_it_shows(page: Page) -> None:
+    page.submit(URL)
+    assert "Large Net: tabby 75.0%" in str(page.elements("vega_lite_chart"))

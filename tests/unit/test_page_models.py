@@ -3,44 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from streamlit.testing.v1 import AppTest
+from msgspec.structs import replace
 
-from imgserve.errors import (
-    BackendTimeout,
-    BackendUnreachable,
-    RequestRefused,
-)
+from imgserve.errors import BackendTimeout, BackendUnreachable, RequestRefused
 from imgserve.frontend import model_list
 from imgserve.frontend.messages import joined, parameters
 from imgserve.frontend.model_list import KnownModels
-from imgserve.settings import FrontendSettings
-from tests.unit.page_driver import (
-    GONE,
-    LARGE,
-    URL,
-    Backend,
-    answer,
-    button,
-    captions,
-    new_page,
-    pick,
-    shown,
-    stand_between,
-    submit,
-    submit_batch,
-)
+from tests.unit.page_driver import GONE, LARGE, URL, Page, answer, stand_between
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
-    return stand_between(monkeypatch)
-
-
-@pytest.fixture
-def app(backend: Backend, root: Path) -> AppTest:
-    return new_page(root)
+def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
+    return Page(root / "frontend_v2", stand_between(monkeypatch))
 
 
 @pytest.fixture
@@ -54,104 +29,93 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     [("frontend_v2", "http://backend.test"), ("v3/frontend", "http://gateway.test")],
 )
 def test_each_page_asks_the_address_it_was_told(
-    root: Path, backend: Backend, component: str, url: str
+    root: Path, monkeypatch: pytest.MonkeyPatch, component: str, url: str
 ) -> None:
-    app = submit(new_page(root, component).run(), URL)
-    assert "tabby" in shown(app)
-    assert backend.url == url
-    assert backend.asked == [(URL, "small")]
+    page = Page(root / component, stand_between(monkeypatch))
+    assert "tabby" in page.submit(URL)
+    assert page.backend.url == url
+    assert page.backend.asked == [(URL, "small")]
 
 
-def test_without_a_setting_the_gateway_is_that_of_this_machine() -> None:
-    assert FrontendSettings.from_environ({}).api_gateway == "http://127.0.0.1:8080"
-
-
-def test_the_picker_shows_size_accuracy_and_state_of_each_model(app: AppTest) -> None:
-    shown(app.run())
-    small, large, *_ = captions(app).values()
-    assert list(captions(app))[1:] == ["Large Net", "Third", "Compare all models"]
-    assert app.radio(key="model").value == "small"
+def test_the_picker_shows_size_accuracy_and_state_of_each_model(page: Page) -> None:
+    page.run()
+    small, large, *_ = page.captions().values()
+    assert list(page.captions())[1:] == ["Large Net", "Third", "Compare all models"]
+    assert page.picked == "small"
     assert all(words in small for words in ("ready", "4.7 M parameters", "75.1% top-1"))
     assert all(words in large for words in ("asleep", "138.4 M parameters", "71.6% top-1"))
-    assert "model" not in app.query_params
-    assert not app.warning
+    assert "model" not in page.query
+    assert not page.app.warning
 
 
-def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(
-    app: AppTest, backend: Backend
-) -> None:
-    pick(app.run(), "large")
-    assert app.query_params["model"] == "large"
-    submit(app, URL)
-    assert "Model\\: large" in shown(button(app, "Cat").click().run())
-    assert [model for _, model in backend.asked] == ["large", "large"]
-    assert "url" not in app.query_params
+def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(page: Page) -> None:
+    page.pick("large")
+    assert page.query["model"] == "large"
+    page.submit(URL)
+    assert "Model\\: large" in page.click("Cat")
+    assert [model for _, model in page.backend.asked] == ["large", "large"]
+    assert "url" not in page.query
 
 
-def test_a_question_puts_picture_and_model_into_the_address(app: AppTest) -> None:
-    submit(app.run(), URL)
-    assert (app.query_params["url"], app.query_params["model"]) == (URL, "small")
+def test_another_choice_answers_the_shown_picture_again(page: Page) -> None:
+    page.submit(URL)
+    assert page.query == {"url": URL, "model": "small"}
+    page.backend.answers["large"] = answer(category="lynx", model="large")
+    page.pick("large")
+    assert page.header == "I think this is an image of a lynx"
+    assert page.backend.asked == [(URL, "small"), (URL, "large")]
 
 
-def test_another_choice_answers_the_shown_picture_again(app: AppTest, backend: Backend) -> None:
-    submit(app.run(), URL)
-    backend.answers["large"] = answer(category="lynx", model="large")
-    pick(app, "large")
-    assert app.header[0].value == "I think this is an image of a lynx"
-    assert backend.asked == [(URL, "small"), (URL, "large")]
+def test_a_link_to_a_result_names_the_model_too(page: Page) -> None:
+    page.query.update(url=URL, model="large")
+    assert "Model\\: large" in page.run()
+    assert page.picked == "large"
+    page.run()
+    assert page.backend.asked == [(URL, "large")]
 
 
-def test_a_link_to_a_result_names_the_model_too(app: AppTest, backend: Backend) -> None:
-    app.query_params["url"], app.query_params["model"] = URL, "large"
-    assert "Model\\: large" in shown(app.run())
-    assert app.radio(key="model").value == "large"
-    app.run()
-    assert backend.asked == [(URL, "large")]
+def test_a_link_that_was_followed_is_left_as_it_is(page: Page) -> None:
+    page.pick("large")
+    page.query.pop("model")
+    page.query["url"] = URL
+    assert "tabby" in page.run()
+    assert "model" not in page.query
 
 
-def test_a_link_that_was_followed_is_left_as_it_is(app: AppTest, backend: Backend) -> None:
-    pick(app.run(), "large")
-    app.query_params.pop("model")
-    app.query_params["url"] = URL
-    assert "tabby" in shown(app.run())
-    assert "model" not in app.query_params
+def test_going_back_to_an_earlier_model_answers_with_that(page: Page) -> None:
+    page.submit(URL)
+    page.pick("large")
+    page.query["model"] = "small"
+    page.run()
+    assert [model for _, model in page.backend.asked] == ["small", "large", "small"]
+    assert page.picked == "small"
 
 
-def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend: Backend) -> None:
-    submit(app.run(), URL)
-    pick(app, "large")
-    app.query_params["model"] = "small"
-    app.run()
-    assert [model for _, model in backend.asked] == ["small", "large", "small"]
-    assert app.radio(key="model").value == "small"
-
-
-def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(
-    app: AppTest, backend: Backend
-) -> None:
-    app.query_params["url"], app.query_params["model"] = URL, "![x](y)"
-    words = shown(app.run())
+def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(page: Page) -> None:
+    page.query.update(url=URL, model="![x](y)")
+    words = page.run()
     assert r"There is no model \!\[x\]\(y\) here\: Small\-Net answers" in words
-    assert backend.asked == [(URL, "small")]
-    assert app.query_params["model"] == "![x](y)"  # so that the way back stays open
+    assert page.backend.asked == [(URL, "small")]
+    assert page.query["model"] == "![x](y)"  # so that the way back stays open
 
 
-def test_two_people_with_two_models_do_not_meet(root: Path, backend: Backend) -> None:
-    first, second = pick(new_page(root).run(), "large"), pick(new_page(root).run(), "third")
-    for app, model in ((first, "large"), (second, "third")) * 2:
-        submit(app, URL)
-        assert f"Model\\: {model}" in shown(button(app, "Cat").click().run())
-        assert backend.asked[-1][1] == model
+def test_two_people_with_two_models_do_not_meet(page: Page, root: Path) -> None:
+    other = Page(root / "frontend_v2", page.backend)
+    page.pick("large")
+    other.pick("third")
+    for person, model in ((page, "large"), (other, "third")) * 2:
+        person.submit(URL)
+        assert f"Model\\: {model}" in person.click("Cat")
+        assert page.backend.asked[-1][1] == model
 
 
-def test_the_list_is_kept_for_a_while(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app.run().run()
-    assert backend.looked_at.count("list") == 1
+def test_the_list_is_kept_for_a_while(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.run()
+    page.run()
+    assert page.backend.looked_at.count("list") == 1
     monkeypatch.setattr(model_list, "KEPT_S", -1)
-    app.run()
-    assert backend.looked_at.count("list") == 2
+    page.run()
+    assert page.backend.looked_at.count("list") == 2
 
 
 @pytest.mark.parametrize(
@@ -159,66 +123,59 @@ def test_the_list_is_kept_for_a_while(
     [
         (GONE, "away", "large is away\\. The backend of large cannot be reached\\."),
         (BackendTimeout("slow"), "away", "large is away\\. The classifier took too long"),
-        (
-            msgspec.structs.replace(LARGE, detail="no weights"),
-            "not available",
-            "Large Net cannot be loaded\\. no weights",
-        ),
-        (msgspec.structs.replace(LARGE, state="loading"), "loading", "answers in a moment"),
+        (replace(LARGE, detail="no weights"), "not available", "cannot be loaded\\. no weights"),
+        (replace(LARGE, state="loading"), "loading", "answers in a moment"),
     ],
     ids=["away", "silent", "unavailable", "loading"],
 )
 def test_a_model_that_cannot_answer_is_marked_and_choosing_it_says_why(
-    app: AppTest, backend: Backend, state: Any, mark: str, sentence: str
+    page: Page, state: Any, mark: str, sentence: str
 ) -> None:
-    backend.states["large"] = state
-    shown(app.run())
-    assert mark in list(captions(app).values())[1]
-    assert [expander.label for expander in app.expander] == (
-        [] if mark == "loading" else ["Why 1 model cannot answer"]
-    )
-    assert sentence in shown(pick(app, "large"))
-    assert not app.expander
+    page.backend.states["large"] = state
+    page.run()
+    assert mark in list(page.captions().values())[1]
+    reasons = [] if mark == "loading" else ["Why 1 model cannot answer"]
+    assert [expander.label for expander in page.app.expander] == reasons
+    assert sentence in page.pick("large")
+    assert not page.app.expander
 
 
-def test_reasons_of_several_models_are_listed(app: AppTest, backend: Backend) -> None:
-    backend.states |= {"large": GONE, "third": BackendUnreachable("http://inner refused")}
-    words = shown(app.run())
-    assert app.expander[0].label == "Why 2 models cannot answer"
+def test_reasons_of_several_models_are_listed(page: Page) -> None:
+    page.backend.states |= {"large": GONE, "third": BackendUnreachable("http://inner refused")}
+    words = page.run()
+    assert page.app.expander[0].label == "Why 2 models cannot answer"
     assert "- **large**: The backend of large cannot be reached" in words
     assert "inner" not in words
 
 
 @pytest.mark.usefixtures("always_due")
 def test_a_model_that_comes_back_is_seen_without_a_click_and_the_others_left_alone(
-    app: AppTest, backend: Backend
+    page: Page,
 ) -> None:
-    backend.states["large"] = GONE
-    app.run()
-    assert "away" in captions(app)["large"]
-    backend.states["large"] = LARGE
-    backend.looked_at.clear()
-    app.run()
-    assert "asleep" in captions(app)["Large Net"]
-    assert backend.looked_at == ["list", "large"]
+    page.backend.states["large"] = GONE
+    page.run()
+    assert "away" in page.captions()["large"]
+    page.backend.states["large"] = LARGE
+    page.backend.looked_at.clear()
+    page.run()
+    assert "asleep" in page.captions()["Large Net"]
+    assert page.backend.looked_at == ["list", "large"]
 
 
 @pytest.mark.usefixtures("always_due")
-def test_a_look_that_finds_nothing_new_draws_nothing_anew(app: AppTest, backend: Backend) -> None:
-    backend.states["large"] = GONE
-    shown(app.run())
-    assert backend.looked_at.count("list") == 2
-    assert app.session_state["models"].unchanged == 1
+def test_a_look_that_finds_nothing_new_draws_nothing_anew(page: Page) -> None:
+    page.backend.states["large"] = GONE
+    page.run()
+    assert page.backend.looked_at.count("list") == 2
+    assert page.app.session_state["models"].unchanged == 1
 
 
-def test_a_model_that_goes_away_keeps_its_name(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_goes_away_keeps_its_name(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_list, "KEPT_S", -1)
-    app.run()
-    backend.states["large"] = GONE
-    app.run()
-    assert "away" in captions(app)["Large Net"]
+    page.run()
+    page.backend.states["large"] = GONE
+    page.run()
+    assert "away" in page.captions()["Large Net"]
 
 
 def test_looks_become_rarer_while_nothing_changes() -> None:
@@ -228,84 +185,77 @@ def test_looks_become_rarer_while_nothing_changes() -> None:
     assert waits[-1] == model_list.SLOWEST_LOOK_S
 
 
-def test_a_missing_list_leaves_the_page_usable(app: AppTest, backend: Backend) -> None:
-    backend.list_failure = BackendUnreachable("http://inner refused")
-    words = shown(app.run())
+def test_a_missing_list_leaves_the_page_usable(page: Page) -> None:
+    page.backend.list_failure = BackendUnreachable("http://inner refused")
+    words = page.run()
     assert "The list of models cannot be loaded at" in words
     assert "inner" not in words
-    assert not app.radio
-    assert "cannot be reached" in shown(submit(app, URL))
-    backend.list_failure = None
-    assert "tabby" in shown(button(app, "Try again").click().run())
-    assert backend.asked == [(URL, "small")]
-    assert app.radio(key="model").value == "small"
-    assert not app.warning
+    assert not page.app.radio
+    assert "cannot be reached" in page.submit(URL)
+    page.backend.list_failure = None
+    assert "tabby" in page.click("Try again")
+    assert page.backend.asked == [(URL, "small")]
+    assert page.picked == "small"
+    assert not page.app.warning
 
 
 @pytest.mark.usefixtures("always_due")
-def test_a_missing_list_comes_back_by_itself(app: AppTest, backend: Backend) -> None:
-    backend.list_failure = BackendUnreachable("refused")
-    app.run()
-    backend.list_failure = None
-    assert not shown(app.run()).count("cannot be loaded at")
-    assert app.radio(key="model").value == "small"
+def test_a_missing_list_comes_back_by_itself(page: Page) -> None:
+    page.backend.list_failure = BackendUnreachable("refused")
+    page.run()
+    page.backend.list_failure = None
+    assert not page.run().count("cannot be loaded at")
+    assert page.picked == "small"
 
 
-def test_a_linked_model_is_asked_though_the_list_is_missing(app: AppTest, backend: Backend) -> None:
-    backend.list_failure = BackendUnreachable("refused")
-    app.query_params["url"], app.query_params["model"] = URL, "large"
-    assert "Model\\: large" in shown(app.run())
+def test_a_linked_model_is_asked_though_the_list_is_missing(page: Page) -> None:
+    page.backend.list_failure = BackendUnreachable("refused")
+    page.query.update(url=URL, model="large")
+    assert "Model\\: large" in page.run()
 
 
 def test_a_list_once_known_outlives_its_failure(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_list, "KEPT_S", -1)
-    pick(app.run(), "large")
-    backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be loaded at" in shown(app.run())
-    assert app.radio(key="model").value == "large"
+    page.pick("large")
+    page.backend.list_failure = BackendUnreachable("refused")
+    assert "cannot be loaded at" in page.run()
+    assert page.picked == "large"
 
 
-def test_an_answer_wakes_the_mark_of_its_model(app: AppTest, backend: Backend) -> None:
-    pick(app.run(), "large")
-    backend.states["large"] = msgspec.structs.replace(LARGE, state="ready")
-    assert "tabby" in shown(submit(app, URL))
-    assert "ready" in captions(app)["Large Net"]
-    assert len(backend.asked) == 1
+def test_an_answer_wakes_the_mark_of_its_model(page: Page) -> None:
+    page.pick("large")
+    page.backend.states["large"] = replace(LARGE, state="ready")
+    assert "tabby" in page.submit(URL)
+    assert "ready" in page.captions()["Large Net"]
+    assert len(page.backend.asked) == 1
 
 
-def test_a_failure_shows_what_has_become_of_the_model(app: AppTest, backend: Backend) -> None:
-    app.run()
-    backend.states["small"] = backend.answers["small"] = RequestRefused("gone", "x", 502)
-    assert "Gone\\." in shown(submit(app, URL))
-    assert "away" in captions(app)[r"Small\-Net"]
+def test_a_failure_shows_what_has_become_of_the_model(page: Page) -> None:
+    page.run()
+    page.backend.states["small"] = page.backend.answers["small"] = RequestRefused("gone", "x", 502)
+    assert "Gone\\." in page.submit(URL)
+    assert "away" in page.captions()[r"Small\-Net"]
 
 
-def test_a_picture_that_is_refused_says_nothing_about_the_model(
-    app: AppTest, backend: Backend
-) -> None:
-    app.run()
-    backend.answers["small"] = RequestRefused("not a picture", "unsupported-format", 415)
-    backend.looked_at.clear()
-    assert "Not a picture" in shown(submit(app, URL))
-    assert backend.looked_at == []
+def test_a_picture_that_is_refused_says_nothing_about_the_model(page: Page) -> None:
+    page.run()
+    page.backend.answers["small"] = RequestRefused("not a picture", "unsupported-format", 415)
+    page.backend.looked_at.clear()
+    assert "Not a picture" in page.submit(URL)
+    assert page.backend.looked_at == []
 
 
 @pytest.mark.parametrize(("choice", "model"), [("large", "large"), ("all", "small")])
-def test_many_links_go_to_one_model(
-    app: AppTest, backend: Backend, choice: str, model: str
-) -> None:
-    words = shown(submit_batch(pick(app.run(), choice), f"{URL}\n{URL}"))
+def test_many_links_go_to_one_model(page: Page, choice: str, model: str) -> None:
+    page.pick(choice)
+    words = page.submit_batch(f"{URL}\n{URL}")
     assert "2 of 2 pictures classified" in words
-    assert backend.asked == [(URL, model)] * 2
+    assert page.backend.asked == [(URL, model)] * 2
     assert ("A list of pictures goes to one model" in words) == (choice == "all")
 
 
 def test_models_read_well() -> None:
     assert parameters(4_652_008) == "4.7 M parameters"
-    assert [joined(["a", "b", "c"][:count]) for count in (1, 2, 3)] == [
-        "a",
-        "a and b",
-        "a, b and c",
-    ]
+    assert [joined("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

@@ -12,14 +12,7 @@ from typing import Any
 import pytest
 
 from imgserve.contract import Prediction, PredictOptions
-from imgserve.errors import (
-    Busy,
-    ModelError,
-    ModelUnavailable,
-    NotReady,
-    UnknownModel,
-    WorkerLost,
-)
+from imgserve.errors import Busy, ModelError, ModelUnavailable, NotReady, UnknownModel, WorkerLost
 from imgserve.models import model as model_module
 from imgserve.models import pool as pool_module
 from imgserve.models.pool import SMALL_WEIGHTS_BYTES, WorkerPool
@@ -70,6 +63,7 @@ class WorkerStandIn:
     stuck: bool = False
     precision: str = "fp32"
     is_gone: bool = False  # ended, and nobody knows yet
+    answer: "Future[str]" = field(init=False)
 
     def wait_until_ready(self) -> None:
         self.workshop.at_once += self.number == 0
@@ -89,11 +83,17 @@ class WorkerStandIn:
     def end(self) -> None:
         self.over.set()
 
+    def finish(self) -> None:
+        """Let the picture that is being computed be answered."""
+        self.gate.opened.set()
+        assert self.answer.result(10) == self.model
+
 
 @dataclass
 class Workshop:
-    """Makes workers, remembers them and says what they weigh."""
+    """Makes workers, remembers them and says what they weigh; and asks the pool they are in."""
 
+    callers: ThreadPoolExecutor
     size_bytes: int = SIZE
     weights_bytes: int = WEIGHTS
     workers: list[WorkerStandIn] = field(default_factory=list)
@@ -101,7 +101,7 @@ class Workshop:
     may_load: threading.Event = field(default_factory=threading.Event)
     at_once: int = 0
     slow_to_prepare: str = ""
-    pools: list[WorkerPool] = field(default_factory=list)
+    pool: WorkerPool = field(init=False)
 
     def start(
         self, settings: BackendSettings, model_id: str, *, number: int, slots: int
@@ -116,177 +116,172 @@ class Workshop:
             assert self.may_load.wait(10)
         return self.weights_bytes
 
-    def pool(self, limit_bytes: int | None = None, **settings: Any) -> WorkerPool:
+    def open(self, limit_bytes: int | None = None, **settings: Any) -> WorkerPool:
         given = BackendSettings(**{"threads": 1, "load_wait_s": 10, **settings})
-        self.pools.append(WorkerPool(given, IDS, limit_bytes=limit_bytes))
-        return self.pools[-1]
+        self.pool = WorkerPool(given, IDS, limit_bytes=limit_bytes)
+        return self.pool
 
     def loaded(self) -> list[str]:
         return [worker.model for worker in self.workers if worker.number == 0]
 
+    def ready(self) -> list[str]:
+        return [model_id for model_id in IDS if self.pool.state(model_id)[0] == "ready"]
+
+    def ask(self, model_id: str, data: bytes = b"") -> str:
+        """Return which model answered."""
+        return self.pool.classify(model_id, data, OPTIONS).predictions[0].category
+
+    def later(self, model_id: str, data: bytes = b"") -> "Future[str]":
+        """Ask on another thread."""
+        return self.callers.submit(self.ask, model_id, data)
+
+    def use(self, *model_ids: str) -> None:
+        for model_id in model_ids:
+            assert self.ask(model_id) == model_id
+
+    def in_use(self, model_id: str) -> WorkerStandIn:
+        """Have a picture computed until its worker, which is returned, may finish it."""
+        self.use(model_id)
+        (worker,) = [w for w in self.workers if w.model == model_id and not w.over.is_set()]
+        worker.answer = self.later(model_id, SLOW)
+        assert worker.gate.came.wait(10)
+        return worker
+
+    def two_workers(self) -> list[WorkerStandIn]:
+        """Open a pool whose model has two workers; return them."""
+        self.open(threads=2)
+        wait_until(lambda: len(self.pool._models["a"].workers) == 2)
+        return self.workers
+
+    def waiting(self) -> int:
+        """Return how many requests are in the queue."""
+        return len(self.pool._queue._waiting)
+
 
 @pytest.fixture
-def workshop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
-    """Let pools start stand-ins; end them and the threads that watch them."""
-    made = Workshop()
-    made.may_load.set()
+def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """Let a pool start stand-ins; end them and the threads that watch them."""
     before = set(threading.enumerate())
-    monkeypatch.setattr(pool_module, "Worker", made.start)
-    monkeypatch.setattr(pool_module, "prepare", made.prepare)
-    monkeypatch.setattr(model_module, "process_bytes", lambda _: made.size_bytes)
-    monkeypatch.setattr(pool_module, "RESTART_PAUSE_S", 0.0)
-    yield made
-    made.may_load.set()
-    for worker in made.workers:
-        worker.gate.opened.set()
-    for pool in made.pools:
-        pool.close()
+    with ThreadPoolExecutor(16) as callers:
+        made = Workshop(callers)
+        made.may_load.set()
+        monkeypatch.setattr(pool_module, "Worker", made.start)
+        monkeypatch.setattr(pool_module, "prepare", made.prepare)
+        monkeypatch.setattr(model_module, "process_bytes", lambda _: made.size_bytes)
+        monkeypatch.setattr(pool_module, "RESTART_PAUSE_S", 0.0)
+        yield made
+        made.may_load.set()
+        for worker in made.workers:
+            worker.gate.opened.set()
+    made.pool.close()
     wait_until(lambda: set(threading.enumerate()) <= before)
-
-
-def ready(pool: WorkerPool) -> list[str]:
-    return [model_id for model_id in IDS if pool.state(model_id)[0] == "ready"]
-
-
-def ask(pool: WorkerPool, model_id: str, data: bytes = b"") -> str:
-    """Return which model answered."""
-    return pool.classify(model_id, data, OPTIONS).predictions[0].category
-
-
-def use(pool: WorkerPool, *model_ids: str) -> None:
-    for model_id in model_ids:
-        assert ask(pool, model_id) == model_id
-
-
-@pytest.fixture
-def callers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(16) as threads:
-        yield threads
-
-
-def in_use(workshop: Workshop, pool: WorkerPool, model_id: str, callers: ThreadPoolExecutor) -> Any:
-    """Have a picture computed until its worker's gate opens; return its worker and its answer."""
-    use(pool, model_id)
-    (worker,) = [w for w in workshop.workers if w.model == model_id and not w.over.is_set()]
-    answer: Future[str] = callers.submit(ask, pool, model_id, SLOW)
-    assert worker.gate.came.wait(10)
-    return worker, answer
 
 
 # --- which models are loaded -----------------------------------------------------------------
 
 
-def test_the_default_is_loaded_at_once_and_others_on_first_use(workshop: Workshop) -> None:
-    pool = workshop.pool(limit_bytes=3 * SIZE)
-    wait_until(lambda: ready(pool) == ["a"])
-    use(pool, "a", "b", "c", "a", "b", "c")
-    assert workshop.loaded() == ["a", "b", "c"]
-    assert ready(pool) == ["a", "b", "c"]
+def test_the_default_is_loaded_at_once_and_others_on_first_use(shop: Workshop) -> None:
+    shop.open(limit_bytes=3 * SIZE)
+    wait_until(lambda: shop.ready() == ["a"])
+    shop.use("a", "b", "c", "a", "b", "c")
+    assert shop.loaded() == ["a", "b", "c"]
+    assert shop.ready() == ["a", "b", "c"]
 
 
-def test_the_least_recently_used_leaves_first(workshop: Workshop) -> None:
-    pool = workshop.pool(limit_bytes=3 * SIZE - 1)
-    use(pool, "a", "b", "a", "c")
-    assert ready(pool) == ["a", "c"]
-    use(pool, "b")
-    assert ready(pool) == ["b", "c"]
+def test_the_least_recently_used_leaves_first(shop: Workshop) -> None:
+    shop.open(limit_bytes=3 * SIZE - 1)
+    shop.use("a", "b", "a", "c")
+    assert shop.ready() == ["a", "c"]
+    shop.use("b")
+    assert shop.ready() == ["b", "c"]
 
 
-def test_what_a_model_really_takes_counts_once_it_is_loaded(workshop: Workshop) -> None:
-    workshop.weights_bytes = -pool_module.PROCESS_BYTES  # it promises to take nothing
-    pool = workshop.pool(limit_bytes=2 * SIZE - 1)
-    use(pool, "a", "b")
-    wait_until(lambda: ready(pool) == ["b"])
+def test_what_a_model_really_takes_counts_once_it_is_loaded(shop: Workshop) -> None:
+    shop.weights_bytes = -pool_module.PROCESS_BYTES  # it promises to take nothing
+    shop.open(limit_bytes=2 * SIZE - 1)
+    shop.use("a", "b")
+    wait_until(lambda: shop.ready() == ["b"])
 
 
 def test_a_model_larger_than_the_limit_is_served_alone(
-    workshop: Workshop, caplog: pytest.LogCaptureFixture
+    shop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = workshop.pool(limit_bytes=5)
-    use(pool, "a", "b")
-    assert ready(pool) == ["b"]
+    shop.open(limit_bytes=5)
+    shop.use("a", "b")
+    assert shop.ready() == ["b"]
     assert "model b alone takes more than MODEL_MEMORY_MB" in caplog.text
 
 
-def test_many_who_ask_at_once_cause_one_load(
-    workshop: Workshop, callers: ThreadPoolExecutor
-) -> None:
-    workshop.may_load.clear()
-    pool = workshop.pool(3 * SIZE)
-    answers = [callers.submit(ask, pool, "a") for _ in range(16)]
-    workshop.may_load.set()
+def test_many_who_ask_at_once_cause_one_load(shop: Workshop) -> None:
+    shop.may_load.clear()
+    shop.open(3 * SIZE)
+    answers = [shop.later("a") for _ in range(16)]
+    shop.may_load.set()
     assert {answer.result(10) for answer in answers} == {"a"}
-    assert workshop.loaded() == ["a"]
+    assert shop.loaded() == ["a"]
 
 
-def test_a_model_in_use_is_not_closed_before_its_picture_is_answered(
-    workshop: Workshop, callers: ThreadPoolExecutor
-) -> None:
-    pool = workshop.pool(SIZE, threads=2, copies=1)
-    worker, answer = in_use(workshop, pool, "a", callers)
-    other = callers.submit(ask, pool, "b")
+def test_a_model_in_use_is_not_closed_before_its_picture_is_answered(shop: Workshop) -> None:
+    pool = shop.open(SIZE, threads=2, copies=1)
+    worker = shop.in_use("a")
+    other = shop.later("b")
     wait_until(lambda: pool.state("a")[0] == "absent")  # a new request would load it anew
     assert pool.state("b")[0] == "loading"
     assert not worker.over.is_set()
-    worker.gate.opened.set()
-    assert answer.result(10) == "a"
+    worker.finish()
     assert other.result(10) == "b"
     assert worker.over.is_set()
 
 
-def test_an_idle_model_leaves_before_one_in_use(
-    workshop: Workshop, callers: ThreadPoolExecutor
-) -> None:
-    pool = workshop.pool(2 * SIZE, threads=2, copies=1)
-    worker, answer = in_use(workshop, pool, "a", callers)
-    use(pool, "b", "c")
-    assert ready(pool) == ["a", "c"]
-    worker.gate.opened.set()
-    assert answer.result(10) == "a"
+def test_an_idle_model_leaves_before_one_in_use(shop: Workshop) -> None:
+    shop.open(2 * SIZE, threads=2, copies=1)
+    worker = shop.in_use("a")
+    shop.use("b", "c")
+    assert shop.ready() == ["a", "c"]
+    worker.finish()
 
 
 def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(
-    workshop: Workshop, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
-    pool = workshop.pool(SIZE, threads=2, copies=1)
-    worker, answer = in_use(workshop, pool, "a", callers)
+    shop.open(SIZE, threads=2, copies=1)
+    worker = shop.in_use("a")
     with pytest.raises(NotReady, match="memory is taken"):
-        ask(pool, "b")
-    worker.gate.opened.set()
-    assert answer.result(10) == "a"
+        shop.ask("b")
+    worker.finish()
     wait_until(worker.over.is_set)
-    use(pool, "b")
+    shop.use("b")
 
 
-def test_a_model_that_must_be_downloaded_first_keeps_no_other_waiting(workshop: Workshop) -> None:
-    workshop.slow_to_prepare = "b"
-    pool = workshop.pool(3 * SIZE)
-    use(pool, "a")
-    workshop.may_load.clear()
+def test_a_model_that_must_be_downloaded_first_keeps_no_other_waiting(shop: Workshop) -> None:
+    shop.slow_to_prepare = "b"
+    pool = shop.open(3 * SIZE)
+    shop.use("a")
+    shop.may_load.clear()
     pool.warm("b")
-    workshop.slow_to_prepare = ""
-    workshop.may_load.set()
-    use(pool, "c", "b")
+    shop.slow_to_prepare = ""
+    shop.may_load.set()
+    shop.use("c", "b")
 
 
 @pytest.mark.parametrize("limit_bytes", [SIZE, 2 * SIZE, 3 * SIZE])
 def test_every_caller_gets_the_model_it_asked_for_whatever_comes_and_goes(
-    workshop: Workshop, limit_bytes: int, callers: ThreadPoolExecutor
+    shop: Workshop, limit_bytes: int
 ) -> None:
-    pool = workshop.pool(limit_bytes, threads=3, copies=1)
+    pool = shop.open(limit_bytes, threads=3, copies=1)
 
     def caller(seed: int) -> None:
         order = random.Random(seed)
         for _ in range(30):
             if order.random() < 0.2:
                 pool.warm(order.choice(IDS))
-            use(pool, order.choice(IDS))
+            shop.use(order.choice(IDS))
 
-    for done in [callers.submit(caller, seed) for seed in range(8)]:
+    for done in [shop.callers.submit(caller, seed) for seed in range(8)]:
         done.result(60)
     wait_until(lambda: not pool._leaving)
-    wait_until(lambda: len(ready(pool)) * SIZE <= limit_bytes)
+    wait_until(lambda: len(shop.ready()) * SIZE <= limit_bytes)
 
 
 # --- models that cannot be loaded --------------------------------------------------------------
@@ -300,54 +295,52 @@ def test_every_caller_gets_the_model_it_asked_for_whatever_comes_and_goes(
     ],
 )
 def test_a_failed_model_says_why_but_not_what_only_the_log_may_and_is_tried_again_later(
-    workshop: Workshop,
+    shop: Workshop,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
     reason: str,
     has_traceback: bool,
 ) -> None:
-    workshop.errors = [error]
-    pool = workshop.pool(3 * SIZE)
+    shop.errors = [error]
+    pool = shop.open(3 * SIZE)
     for _ in range(2):
         with pytest.raises(ModelUnavailable, match=f"could not be loaded: {reason}") as caught:
-            ask(pool, "a")
+            shop.ask("a")
         assert caught.value.retry_after_s == 60
-    assert workshop.loaded() == ["a"]
+    assert shop.loaded() == ["a"]
     assert pool.state("a")[:2] == ("absent", reason)
     with pytest.raises(ModelUnavailable, match=reason):
         pool.ready_id()
     (entry,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert bool(entry.exc_info) == has_traceback
     assert str(error) in caplog.text
-    use(pool, "c")
+    shop.use("c")
     assert pool.ready_id() == "c"
     later_s = time.monotonic() + pool_module.RETRY_S
     monkeypatch.setattr(pool_module.time, "monotonic", lambda: later_s)
-    use(pool, "a")
+    shop.use("a")
     assert pool.state("a")[:2] == ("ready", None)
 
 
-def test_those_who_wait_too_long_are_told_to_come_again_and_find_it_loaded(
-    workshop: Workshop,
-) -> None:
-    workshop.may_load.clear()
-    pool = workshop.pool(3 * SIZE, load_wait_s=0.01)
+def test_who_waits_too_long_is_told_to_come_again_and_finds_it_loaded(shop: Workshop) -> None:
+    shop.may_load.clear()
+    pool = shop.open(3 * SIZE, load_wait_s=0.01)
     with pytest.raises(NotReady, match="model a is still loading: try again") as caught:
-        ask(pool, "a")
+        shop.ask("a")
     assert (type(caught.value), caught.value.retry_after_s) == (NotReady, 2)
     assert pool.state("a")[:2] == ("loading", None)
     with pytest.raises(NotReady, match="still loading"):
         pool.ready_id()
-    workshop.may_load.set()
-    wait_until(lambda: ready(pool) == ["a"])
-    use(pool, "a")
-    assert workshop.loaded() == ["a"]
+    shop.may_load.set()
+    wait_until(lambda: shop.ready() == ["a"])
+    shop.use("a")
+    assert shop.loaded() == ["a"]
 
 
-def test_an_unknown_model_is_refused_with_the_list(workshop: Workshop) -> None:
-    pool = workshop.pool()
-    for call in (pool.state, pool.warm, pool.require, lambda name: ask(pool, name)):
+def test_an_unknown_model_is_refused_with_the_list(shop: Workshop) -> None:
+    pool = shop.open()
+    for call in (pool.state, pool.warm, pool.require, shop.ask):
         with pytest.raises(UnknownModel, match=r"'x'.*a, b, c"):
             call("x")
 
@@ -366,19 +359,17 @@ def test_an_unknown_model_is_refused_with_the_list(workshop: Workshop) -> None:
     ],
 )
 def test_a_model_has_as_many_workers_as_the_settings_say_or_are_worth_their_memory(
-    workshop: Workshop, weights: int, given: dict[str, Any], count: int
+    shop: Workshop, weights: int, given: dict[str, Any], count: int
 ) -> None:
-    workshop.weights_bytes = weights
-    workshop.pool(threads=3, **given)
-    wait_until(lambda: len(workshop.workers) == count)
+    shop.weights_bytes = weights
+    shop.open(threads=3, **given)
+    wait_until(lambda: len(shop.workers) == count)
 
 
 @pytest.mark.parametrize(("limit", "count"), [(3 * SIZE, 3), (3 * SIZE - 1, 2), (SIZE, 1)])
-def test_further_workers_are_started_while_they_fit(
-    workshop: Workshop, limit: int, count: int
-) -> None:
-    pool = workshop.pool(limit, threads=3)
-    use(pool, "a")
+def test_further_workers_are_started_while_they_fit(shop: Workshop, limit: int, count: int) -> None:
+    pool = shop.open(limit, threads=3)
+    shop.use("a")
     wait_until(lambda: sum(len(model.workers) for model in pool._models.values()) == count)
 
 
@@ -387,147 +378,135 @@ def test_further_workers_are_started_while_they_fit(
     [(1, 1, 1, 1), (2, 2, 1, 1), (4, 2, 2, 2), (5, 2, 2, 3)],
 )
 def test_the_first_worker_has_all_threads_the_others_their_share(
-    workshop: Workshop, threads: int, count: int, others: int, slots: int
+    shop: Workshop, threads: int, count: int, others: int, slots: int
 ) -> None:
-    workshop.pool(threads=threads, copies=count)
-    wait_until(lambda: len(workshop.workers) == count)
-    assert [worker.settings.threads for worker in workshop.workers] == [threads, others][:count]
-    assert {len(worker.slots) for worker in workshop.workers} == {slots}
+    shop.open(threads=threads, copies=count)
+    wait_until(lambda: len(shop.workers) == count)
+    assert [worker.settings.threads for worker in shop.workers] == [threads, others][:count]
+    assert {len(worker.slots) for worker in shop.workers} == {slots}
 
 
 def test_only_the_picture_of_a_worker_that_ends_is_lost_and_another_worker_follows(
-    workshop: Workshop, callers: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+    shop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = workshop.pool(threads=2)
-    wait_until(lambda: len(pool._models["a"].workers) == 2)
-    first, second = workshop.workers
-    lost = callers.submit(ask, pool, "a", SLOW)
+    first, second = shop.two_workers()
+    lost = shop.later("a", SLOW)
     assert first.gate.came.wait(10)
-    use(pool, "a", "a")
+    shop.use("a", "a")
     first.over.set()
     wait_until(lambda: first.has_exited)
     first.gate.opened.set()
     with pytest.raises(WorkerLost):
         lost.result(10)
-    wait_until(lambda: len(workshop.workers) == 3)
-    use(pool, "a", "a")
+    wait_until(lambda: len(shop.workers) == 3)
+    shop.use("a", "a")
     assert first.asked == [SLOW]
     assert len(second.asked) >= 2
     assert "a worker of model a ended with status -9" in caplog.text
 
 
-def test_a_picture_that_a_worker_was_not_even_given_goes_to_another(workshop: Workshop) -> None:
-    pool = workshop.pool(threads=2)
-    wait_until(lambda: len(pool._models["a"].workers) == 2)
-    first, second = workshop.workers
+def test_a_picture_that_a_worker_was_not_even_given_goes_to_another(shop: Workshop) -> None:
+    first, second = shop.two_workers()
     first.is_gone = True
-    use(pool, "a", "a")
+    shop.use("a", "a")
     assert (first.asked, len(second.asked)) == ([], 2)
 
 
-def test_without_any_worker_a_model_is_loading_again_and_who_waits_is_answered(
-    workshop: Workshop, callers: ThreadPoolExecutor
-) -> None:
-    pool = workshop.pool()
-    use(pool, "a")
-    workshop.may_load.clear()
-    workshop.workers[0].over.set()
+def test_without_a_worker_a_model_loads_again_and_who_waits_is_answered(shop: Workshop) -> None:
+    pool = shop.open()
+    shop.use("a")
+    shop.may_load.clear()
+    shop.workers[0].over.set()
     wait_until(lambda: pool.state("a")[0] == "loading")
     with pytest.raises(NotReady, match="being loaded again"):
         pool.ready_id()
-    waiting = callers.submit(ask, pool, "a")
-    workshop.may_load.set()
+    waiting = shop.later("a")
+    shop.may_load.set()
     assert waiting.result(10) == "a"
     assert pool.ready_id() == "a"
 
 
-def test_a_model_whose_workers_are_all_stuck_is_not_ready(workshop: Workshop) -> None:
-    pool = workshop.pool(threads=2)
-    wait_until(lambda: len(pool._models["a"].workers) == 2)
-    workshop.workers[0].stuck = True
-    assert pool.ready_id() == "a"
-    workshop.workers[1].stuck = True
+def test_a_model_whose_workers_are_all_stuck_is_not_ready(shop: Workshop) -> None:
+    first, second = shop.two_workers()
+    first.stuck = True
+    assert shop.pool.ready_id() == "a"
+    second.stuck = True
     with pytest.raises(NotReady):
-        pool.ready_id()
+        shop.pool.ready_id()
 
 
 def test_a_worker_that_cannot_be_started_again_is_logged_and_tried_again(
-    workshop: Workshop, caplog: pytest.LogCaptureFixture
+    shop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = workshop.pool()
-    use(pool, "a")
-    workshop.errors = [ModelError("no memory"), OSError("no process")]
-    workshop.workers[0].over.set()
-    wait_until(lambda: len(workshop.workers) == 4)
-    wait_until(lambda: ready(pool))
+    shop.open()
+    shop.use("a")
+    shop.errors = [ModelError("no memory"), OSError("no process")]
+    shop.workers[0].over.set()
+    wait_until(lambda: len(shop.workers) == 4)
+    wait_until(shop.ready)
     said = "a worker of model a could not be started"
     errors = [entry for entry in caplog.records if entry.levelno >= logging.ERROR]
     assert [entry.getMessage() for entry in errors[1:]] == [f"{said}: no memory", said]
     assert "no process" in caplog.text
 
 
-def test_a_worker_that_was_loading_when_its_pool_closed_ends_as_well(workshop: Workshop) -> None:
-    pool = workshop.pool(threads=2)
-    wait_until(lambda: ready(pool))
-    workshop.may_load.clear()
-    workshop.workers[0].over.set()
-    wait_until(lambda: len(workshop.workers) == 3)
+def test_a_worker_that_was_loading_when_its_pool_closed_ends_as_well(shop: Workshop) -> None:
+    pool = shop.open(threads=2)
+    wait_until(shop.ready)
+    shop.may_load.clear()
+    shop.workers[0].over.set()
+    wait_until(lambda: len(shop.workers) == 3)
     pool.close()
-    workshop.may_load.set()
-    wait_until(workshop.workers[-1].over.is_set)
-    assert len(workshop.workers) == 3
+    shop.may_load.set()
+    wait_until(shop.workers[-1].over.is_set)
+    assert len(shop.workers) == 3
 
 
 # --- the queue ---------------------------------------------------------------------------------
 
 
-def test_who_waited_longest_is_next(workshop: Workshop, callers: ThreadPoolExecutor) -> None:
-    pool = workshop.pool()
-    worker, answer = in_use(workshop, pool, "a", callers)
+def test_who_waited_longest_is_next(shop: Workshop) -> None:
+    shop.open()
+    worker = shop.in_use("a")
     waiting = []
     for number in range(5):
-        waiting.append(callers.submit(ask, pool, "a", b"%d" % number))
-        wait_until(lambda: len(pool._queue._waiting) == number + 1)  # noqa: B023  it is called at once
-    worker.gate.opened.set()
-    assert [future.result(10) for future in (answer, *waiting)] == ["a"] * 6
+        waiting.append(shop.later("a", b"%d" % number))
+        wait_until(lambda: shop.waiting() == number + 1)  # noqa: B023  it is called at once
+    worker.finish()
+    assert [future.result(10) for future in waiting] == ["a"] * 5
     assert worker.asked[1:] == [SLOW, b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_no_more_pictures_than_threads_are_computed_at_once_whatever_their_models(
-    workshop: Workshop, callers: ThreadPoolExecutor
+    shop: Workshop,
 ) -> None:
-    pool = workshop.pool(threads=2, copies=1)
-    held = [in_use(workshop, pool, model_id, callers) for model_id in ("a", "b")]
-    third = callers.submit(ask, pool, "c")
-    wait_until(lambda: ready(pool) == list(IDS))
-    assert (pool.computing, len(pool._queue._waiting), third.done()) == (2, 1, False)
-    for worker, answer in held:
-        worker.gate.opened.set()
-        assert answer.result(10) == worker.model
+    pool = shop.open(threads=2, copies=1)
+    held = [shop.in_use(model_id) for model_id in ("a", "b")]
+    third = shop.later("c")
+    wait_until(lambda: shop.ready() == list(IDS))
+    assert (pool.computing, shop.waiting(), third.done()) == (2, 1, False)
+    for worker in held:
+        worker.finish()
     assert third.result(10) == "c"
     assert pool.computing == 0
 
 
-def test_who_waits_for_a_loading_model_does_not_hold_up_those_behind(workshop: Workshop) -> None:
-    pool = workshop.pool(load_wait_s=0.2)
-    use(pool, "a")
-    workshop.may_load.clear()
-    with ThreadPoolExecutor(1) as caller:
-        waiting = caller.submit(ask, pool, "b")
-        wait_until(lambda: len(pool._queue._waiting) == 1)
-        use(pool, "a")
-        with pytest.raises(NotReady):
-            waiting.result(10)
-    assert pool._queue._waiting == []
+def test_who_waits_for_a_loading_model_does_not_hold_up_those_behind(shop: Workshop) -> None:
+    shop.open(load_wait_s=0.2)
+    shop.use("a")
+    shop.may_load.clear()
+    waiting = shop.later("b")
+    wait_until(lambda: shop.waiting() == 1)
+    shop.use("a")
+    with pytest.raises(NotReady):
+        waiting.result(10)
+    assert shop.waiting() == 0
 
 
-def test_a_request_that_no_worker_takes_in_time_is_told_to_come_again(
-    workshop: Workshop, callers: ThreadPoolExecutor
-) -> None:
-    pool = workshop.pool(load_wait_s=0.01, predict_timeout_s=0.05)
-    worker, answer = in_use(workshop, pool, "a", callers)
+def test_a_request_that_no_worker_takes_in_time_is_told_to_come_again(shop: Workshop) -> None:
+    shop.open(load_wait_s=0.01, predict_timeout_s=0.05)
+    worker = shop.in_use("a")
     with pytest.raises(Busy, match="no worker was free in time"):
-        ask(pool, "a")
-    worker.gate.opened.set()
-    assert answer.result(10) == "a"
-    use(pool, "a")
+        shop.ask("a")
+    worker.finish()
+    shop.use("a")
