@@ -43,8 +43,8 @@ bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minute
 	@$(if $(QUICK),,tools/benchmarks/peers/install.sh original litserve bentoml)
 	@QUICK=$(QUICK) PHOTOS=$(PHOTOS) MATRIX_UNITS=$(MATRIX_UNITS) $(BIN)/python -m tools.benchmarks $(PARTS)
 
-attack: .venv/dev.stamp  ## attack a backend and write docs/reliability.md: ARGS=--quick for minutes
-	@exec $(BIN)/python -m tools.attack --out docs/reliability.md $(ARGS)
+attack: .venv/dev.stamp  ## attack a backend and write docs/reliability.md: ARGS=--quick for minutes, writes nothing
+	@exec $(BIN)/python -m tools.attack $(if $(ARGS),$(ARGS),--out docs/reliability.md)
 
 readme: .venv/run.stamp  ## write the tables of settings into README.md
 	$(BIN)/python -m tools.documents README.md

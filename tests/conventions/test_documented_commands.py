@@ -17,6 +17,8 @@ RUN_BY = {
     f"{README_TEST}::test_make_lists_what_it_can_do": ["make"],
     f"{README_TEST}::test_what_make_writes_is_already_written": ["make readme"],
     CI: [
+        "make attack",
+        "make attack ARGS=--quick",
         "make bench QUICK=1",
         "make check",
         "make lock",
