@@ -7,8 +7,9 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-M_MMAP_THRESHOLD = -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE_BLOCK_BYTES = 512 * 1024  # above what is read from a socket at once, which should be quick
+SPARE_BYTES = 4 * 1024 * 1024  # that the heap keeps at its end for the next request
 
 
 def cpu_quota(cgroup: Path = CGROUP) -> int:
@@ -66,7 +67,9 @@ def give_back_large_blocks() -> None:
     import ctypes  # here: only a backend asks
 
     with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        c_library = ctypes.CDLL(None)
+        c_library.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        c_library.mallopt(M_TRIM_THRESHOLD, SPARE_BYTES)
 
 
 def _words(file: Path) -> list[str]:
