@@ -130,6 +130,12 @@ class Server:
         for connection in [one for one in self.connections.all if one.deadline_s < now_s]:
             connection.expire()
 
+    def postpone(self, seconds: float) -> None:
+        """Give all connections the time that passed while nothing could be done here."""
+        for connection in self.connections.all:
+            connection.deadline_s += seconds
+            connection.began_s += seconds
+
     async def listen(self, listener: socket.socket, backlog: int) -> asyncio.Server:
         """Take connections from a socket."""
         server = await self._loop.create_server(

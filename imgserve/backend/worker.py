@@ -12,6 +12,7 @@ from gunicorn.workers.base import Worker
 from imgserve.machine import give_back_large_blocks
 
 TICK_S = 0.25
+FROZEN_S = 2.0  # a tick that comes so late
 
 
 class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -34,8 +35,12 @@ class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         server = Server(self.wsgi, self.cfg.threads)
         listeners = [await server.listen(one.sock, self.cfg.backlog) for one in self.sockets]
+        ticked_s = asyncio.get_running_loop().time()
         while self.alive and not stop.is_set() and self.ppid == os.getppid():
-            self.notify()
+            now_s = asyncio.get_running_loop().time()
+            if now_s - ticked_s > FROZEN_S:  # as an idle container is on Cloud Run
+                server.postpone(now_s - ticked_s)
+            ticked_s = now_s
             server.sweep()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), TICK_S)

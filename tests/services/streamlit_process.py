@@ -38,6 +38,7 @@ class Frontend:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        self.pid = self._process.pid
 
     def wait_until_ready(self) -> None:
         """Wait until Streamlit says it is healthy."""
