@@ -23,9 +23,7 @@ TEMPLATES = {"deploy": "deploy_service_template.sh", "submit_build": "submit_bui
 
 @pytest.mark.parametrize("verb", TEMPLATES)
 @pytest.mark.parametrize("name", NAMES)
-def test_script_of_a_component_is_one_source_of_its_template(
-    name: str, verb: str, root: Path
-) -> None:
+def test_script_of_a_component_sources_its_template(name: str, verb: str, root: Path) -> None:
     first, comment, *rest = read(root, f"{verb}_{name}.sh").splitlines()
     assert first == "#!/usr/bin/env bash"
     assert re.match(rf"# (Deploys|Builds) {name}\b", comment)
@@ -147,9 +145,7 @@ def test_logs_and_time_are_bounded(build: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+s", build["timeout"])
 
 
-def test_substitutions_are_strings_and_those_used(
-    name: str, build: dict[str, Any], root: Path
-) -> None:
+def test_substitutions_are_strings_and_used(name: str, build: dict[str, Any], root: Path) -> None:
     """Cloud Build refuses a build for one that is missing, and for one too many."""
     text = re.sub(r"^#.*$", "", read(root, f"cloudbuild_{name}.yaml"), flags=re.M)
     used = set(re.findall(r"\$\{?(\w+)", text)) - BUILT_IN
@@ -162,9 +158,7 @@ def test_substitutions_are_strings_and_those_used(
     assert {type(value) for value in build["substitutions"].values()} == {str}
 
 
-def test_build_arguments_are_declared_by_the_dockerfile(
-    name: str, build: dict[str, Any], root: Path
-) -> None:
+def test_build_arguments_are_the_dockerfile_s(name: str, build: dict[str, Any], root: Path) -> None:
     dockerfile = (root / BY_NAME[name].dockerfile).read_text()
     declared = set(re.findall(r"^ARG (\w+)", dockerfile, re.M))
     given = {

@@ -92,9 +92,7 @@ def test_entries_written_during_a_request_carry_its_trace() -> None:
         TRACE_FIELDS.reset(token)
 
 
-def test_configuration_writes_entries_from_the_level_on(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_configuration_writes_entries_from_a_level_on(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
     try:

@@ -70,9 +70,7 @@ def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
         ({"MODEL_NAME": "swin_b"}, "swin_b"),
     ],
 )
-def test_model_of_v1_is_the_embedded_one_unless_told_otherwise(
-    environ: dict[str, str], model: str
-) -> None:
+def test_model_of_v1_is_the_embedded_one_by_default(environ: dict[str, str], model: str) -> None:
     backend = by_name(RunSettings(), environ)["backend"]
     assert (backend.environ["MODEL_NAME"], backend.models) == (model, (model,))
 
@@ -113,9 +111,7 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
 
 
 @pytest.mark.parametrize(("cpus", "share"), [(1, "1"), (2, "1"), (7, "2"), (12, "4")])
-def test_backends_of_v3_share_the_cpus(
-    cpus: int, share: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backends_of_v3_share_cpus(cpus: int, share: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version_services, "cpu_quota", lambda: cpus)
     backends = [by_name(RunSettings(version="v3"), {})[model] for model in EMBEDDED]
     assert {backend.environ["THREADS"] for backend in backends} == {share}
@@ -162,9 +158,7 @@ def test_what_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("models", ["swim_b", "swin_b,Vgg16", ","])
-def test_models_that_cannot_be_are_refused_with_those_there_are(
-    models: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_there_are_not_are_refused(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main({"VERSION": "v2", "MODELS": models}) == 2
     said = capsys.readouterr().out
     assert f"MODELS={models!r} cannot be used: it takes models" in said
@@ -187,9 +181,7 @@ def curl_target(announcement: str) -> str:
         ("v3", ["vgg16"], "http://127.0.0.1:8080/model/vgg16/predict"),
     ],
 )
-def test_announcement_asks_the_first_model_that_answers(
-    version: str, models: list[str], target: str
-) -> None:
+def test_announcement_asks_the_first_model(version: str, models: list[str], target: str) -> None:
     text = run.announcement(RunSettings(version=version), models)
     assert "http://127.0.0.1:8501" in text
     assert curl_target(text) == target

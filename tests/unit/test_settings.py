@@ -174,9 +174,7 @@ def test_a_precision_is_that_of_the_files_or_of_the_cpu(precision: str, files: s
         ({"COPIES": "3", "THREADS": "2"}, "COPIES=3 .* THREADS=2: each copy needs a thread"),
     ],
 )
-def test_two_values_that_exclude_each_other_are_both_named(
-    environ: dict[str, str], said: str
-) -> None:
+def test_values_that_exclude_each_other_are_both_named(environ: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidSetting, match=said):
         BackendSettings.from_environ(environ)
 
