@@ -101,7 +101,6 @@ def build(root: Path, name: str) -> dict[str, Any]:
 
 
 def arguments(build: dict[str, Any]) -> dict[str, list[str]]:
-    """Return each step's arguments, by its id."""
     return {step["id"]: step["args"] for step in build["steps"]}
 
 

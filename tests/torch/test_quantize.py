@@ -60,7 +60,6 @@ def _exported(
 
 
 def _quantized(folder: Path, **more: Any) -> Quantization:
-    """Return what is said of a model in int8."""
     found = _exported(folder, INT8, **more).quantization
     assert found is not None
     return found

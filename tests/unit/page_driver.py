@@ -60,7 +60,6 @@ class Backend:
 
     @property
     def pictures(self) -> list[Any]:
-        """Return the pictures that were asked about."""
         return [picture for picture, _ in self.asked]
 
     def models(self, url: str) -> list[str]:

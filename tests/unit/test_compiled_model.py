@@ -65,17 +65,12 @@ def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> No
         compiled_model.read_info(tmp_path, "m", "int8")
 
 
-@pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
-def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("m-1.xml", "Graph"), ("m-1.bin", "weight"), ("m-1.xml", None), ("m-1.bin", None)],
+)
+def test_a_changed_or_missing_file_is_noticed(tmp_path: Path, name: str, text: str | None) -> None:
     written_model(tmp_path)
-    (tmp_path / name).unlink()
-    with pytest.raises(CompiledModelInvalid, match="damaged"):
-        compiled_model.read_info(tmp_path, "m")
-
-
-@pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "weight")])
-def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
-    written_model(tmp_path)
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
     with pytest.raises(CompiledModelInvalid, match="damaged"):
         compiled_model.read_info(tmp_path, "m")

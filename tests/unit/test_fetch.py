@@ -73,11 +73,9 @@ class Web:
         return self._usual.fetch(url)
 
     def fetch_from(self, answer: Answer) -> bytes:
-        """Fetch from a new host that answers so."""
         return self.fetch(self.host(answer).url())
 
     def resolve(self, look_up: Callable[..., Any]) -> None:
-        """Look up hosts by this function."""
         self.patch.setattr(socket, "getaddrinfo", look_up)
 
     def name(self, name: str, *answers: list[str]) -> None:
@@ -102,12 +100,9 @@ class Web:
         self.patch.setattr("urllib3.util.connection.create_connection", noted)
 
     def lead_to(self, host: PictureHost) -> None:
-        """Lead every connection to this host."""
         self.connect(lambda *_: socket.create_connection(("127.0.0.1", host.port)))
 
     def refuse(self, error: type[OSError] = ConnectionRefusedError) -> None:
-        """Let no connection be made."""
-
         def fail(*_: Any) -> socket.socket:
             raise error
 
@@ -395,13 +390,6 @@ def test_an_answer_that_breaks_off_or_is_not_http_is_a_failure(web: Web, answer:
     assert caught.value.__cause__ is not None, "the log has nothing to say"
 
 
-def test_a_refused_connection_says_that_the_host_cannot_be_reached(web: Web) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(errors.PictureHostFailed, match="cannot be reached"):
-        web.fetch(f"http://127.0.0.1:{port}/")
-
-
 @pytest.mark.parametrize("failure", [ConnectionRefusedError, TimeoutError, OSError])
 def test_addresses_are_tried_in_turn_and_each_family_too(web: Web, failure: type[OSError]) -> None:
     host, limits_s = web.host(), []
@@ -588,11 +576,6 @@ def test_a_read_that_times_out_by_itself_is_the_hosts_slowness(web: Web) -> None
         web.fetch_from(
             picture_host.endless(OK + b"Content-Length: 9\r\n\r\n", b"x", PATIENCE_S / 10)
         )
-
-
-def test_an_attempt_without_time_left_says_so() -> None:
-    with pytest.raises(errors.PictureHostTimeout), Attempt(AddressRules(), 0.0) as attempt:
-        attempt.remaining_s()
 
 
 def test_cutting_short_a_connection_that_is_gone_is_no_error() -> None:

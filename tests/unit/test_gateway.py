@@ -29,7 +29,6 @@ def listed(text: str) -> tuple[Backend, ...]:
 
 
 def made(backends: str = LOCAL, folder: str = "/tmp/gateway", **environ: str) -> str:  # noqa: S108  not written
-    """Return the configuration for these backends and this environment."""
     return configuration(GatewaySettings.from_environ(environ), listed(backends), Path(folder))
 
 

@@ -25,7 +25,6 @@ def version_1(quota: str, period: str = "100000") -> dict[str, str]:
 
 @pytest.fixture
 def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the machine have three cores."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
 
 

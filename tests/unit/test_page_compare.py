@@ -107,7 +107,6 @@ def test_a_picture_that_did_not_come_back_is_left_out(page: Page) -> None:
 
 
 def said(*classes: tuple[str, int, float]) -> Answered:
-    """Return an answer with these classes."""
     predictions = [Prediction(*one) for one in classes]
     return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
 

@@ -133,7 +133,6 @@ class Workshop:
         return self.pool.classify(model_id, data, OPTIONS).predictions[0].category
 
     def later(self, model_id: str, data: bytes = b"") -> "Future[str]":
-        """Ask on another thread."""
         return self.callers.submit(self.ask, model_id, data)
 
     def use(self, *model_ids: str) -> None:
@@ -155,7 +154,6 @@ class Workshop:
         return self.workers
 
     def waiting(self) -> int:
-        """Return how many requests are in the queue."""
         return len(self.pool._queue._waiting)
 
 
