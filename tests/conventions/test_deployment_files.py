@@ -31,16 +31,13 @@ def test_script_of_a_component_sources_its_template(name: str, verb: str, root: 
 
 
 @pytest.mark.parametrize(
-    ("template", "command"),
-    [
-        (TEMPLATES["deploy"], "gcloud run deploy"),
-        (TEMPLATES["submit_build"], "gcloud builds submit"),
-    ],
+    ("verb", "command"), [("deploy", "gcloud run deploy"), ("submit_build", "gcloud builds submit")]
 )
 def test_template_shows_the_whole_command_with_one_flag_a_line(
-    template: str, command: str, root: Path
+    verb: str, command: str, root: Path
 ) -> None:
-    (lines,) = re.findall(rf"{command} \S+ \\\n((?:.*\\\n)+.*\n)", read(root, template))
+    text = read(root, TEMPLATES[verb])
+    (lines,) = re.findall(rf"{command} \S+ \\\n((?:.*\\\n)+.*\n)", text)
     words = [line.strip().split(" ")[0] for line in lines.splitlines()]
     assert [word for word in words if not re.match(r"--[a-z-]+|\$\{\w+|\"\$access\"", word)] == []
     assert len(words) > len(re.findall(r"\s--[a-z-]+", lines)) - 1
@@ -119,11 +116,6 @@ def test_both_pulls_begin_at_once_and_fail_without_ending_the_build(build: dict[
     assert all(re.match(r'docker pull "[^"]+" \|\| echo ".+"$', step["args"][1]) for step in pulls)
 
 
-def test_app_is_built_from_the_base_of_the_same_build(build: dict[str, Any]) -> None:
-    base = "--build-arg=BASE_IMAGE_URI=${_BASE_IMAGE_URI}:$BUILD_ID"
-    assert base in arguments(build)["build the app image"]
-
-
 def test_images_are_those_that_are_built(build: dict[str, Any]) -> None:
     given = [argument for step in build["steps"] for argument in step["args"]]
     tags = [each.removeprefix("--tag=") for each in given if each.startswith("--tag=")]
@@ -131,12 +123,15 @@ def test_images_are_those_that_are_built(build: dict[str, Any]) -> None:
     assert {tag.rpartition(":")[2] for tag in tags} == {"$BUILD_ID", "latest"}
 
 
-def test_every_build_caches_for_either_builder(build: dict[str, Any]) -> None:
+def test_builds_cache_for_either_builder_and_the_app_is_built_from_its_base(
+    build: dict[str, Any],
+) -> None:
     for step, image in (("base", "_BASE_IMAGE_URI"), ("app", "_APP_URI")):
         given = arguments(build)[f"build the {step} image"]
         assert f"--cache-from=${{{image}}}:latest" in given
         # BuildKit reads another image's cache only where that was told to say what it is made of.
         assert "--build-arg=BUILDKIT_INLINE_CACHE=1" in given
+    assert "--build-arg=BASE_IMAGE_URI=${_BASE_IMAGE_URI}:$BUILD_ID" in given
 
 
 def test_logs_and_time_are_bounded(build: dict[str, Any]) -> None:

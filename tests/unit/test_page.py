@@ -35,12 +35,13 @@ def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
     return Page(root / "frontend_v1", monkeypatch)
 
 
-def test_empty_page_says_what_to_do_and_asks_nothing(page: Page) -> None:
+def test_an_empty_page_and_an_empty_box_say_what_to_do_and_ask_nothing(page: Page) -> None:
     words = page.run()
     assert page.app.title[0].value == "Animal Classification"
     assert "Show me a picture" in words
     assert "JPEG, PNG, WebP, GIF, BMP, AVIF or TIFF, up to 10 MiB" in words
     assert "No picture at hand?" in words
+    page.submit("  ")
     assert page.backend.pictures == []
 
 
@@ -51,11 +52,6 @@ def test_a_pasted_url_is_answered_and_kept_in_the_address(page: Page) -> None:
     assert "inference 4 ms" in words
     assert page.backend.pictures == [URL]
     assert page.query["url"] == URL
-
-
-def test_an_empty_box_asks_nothing(page: Page) -> None:
-    page.submit("  ")
-    assert page.backend.pictures == []
 
 
 def test_the_thumbnail_shown_is_the_backends(page: Page) -> None:

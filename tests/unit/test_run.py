@@ -3,7 +3,6 @@
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,21 +16,6 @@ from tools.run.supervisor import USER_AGENT, Service, readable
 from v3.gateway import system
 from v3.gateway.backends import read_backends
 from v3.gateway.settings import LIST
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    """Return a port that somebody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
-def held_port() -> Iterator[int]:
-    """Return a port that somebody holds without listening."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)
@@ -62,16 +46,10 @@ def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
     assert frontend.models == ()
 
 
-@pytest.mark.parametrize(
-    ("environ", "model"),
-    [
-        ({}, "efficientnet_lite0"),
-        ({"MODEL_NAME": ""}, "efficientnet_lite0"),
-        ({"MODEL_NAME": "swin_b"}, "swin_b"),
-    ],
-)
-def test_model_of_v1_is_the_embedded_one_by_default(environ: dict[str, str], model: str) -> None:
-    backend = by_name(RunSettings(), environ)["backend"]
+@pytest.mark.parametrize("name", [None, "", "swin_b"])
+def test_model_of_v1_is_the_embedded_one_by_default(name: str | None) -> None:
+    model = name or "efficientnet_lite0"
+    backend = by_name(RunSettings(), {} if name is None else {"MODEL_NAME": name})["backend"]
     assert (backend.environ["MODEL_NAME"], backend.models) == (model, (model,))
 
 
@@ -102,10 +80,8 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
     assert "v3/frontend/app.py" in found["frontend"].command
     assert found["frontend"].environ["API_GATEWAY"] == "http://127.0.0.1:8080"
     gateway = found["gateway"].environ
-    assert {backend.model: backend.url for backend in read_backends(LIST, gateway["BACKENDS"])} == {
-        "vgg16": "http://127.0.0.1:9000",
-        "swin_b": "http://127.0.0.1:9001",
-    }
+    urls = [(backend.model, backend.url) for backend in read_backends(LIST, gateway["BACKENDS"])]
+    assert urls == [("vgg16", "http://127.0.0.1:9000"), ("swin_b", "http://127.0.0.1:9001")]
     assert (gateway["HOST"], gateway["PORT"]) == ("127.0.0.1", "8080")
     assert gateway["API_KEY"] == ""  # the page would send none
 
@@ -120,14 +96,17 @@ def test_backends_of_v3_share_cpus(cpus: int, share: str, monkeypatch: pytest.Mo
 
 
 def test_taken_and_held_ports_are_named_with_the_variable_to_set(
-    taken_port: int, held_port: int, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = {"VERSION": "v3", "BACKEND_PORT": str(taken_port - 1), "GATEWAY_PORT": "9"}
-    assert f"Port {taken_port} is taken" in port_complaint(RunSettings.from_environ(given))
-    assert run.main({"FRONTEND_PORT": str(held_port)}) == 2
-    said = f"Port {held_port} is taken: stop what uses it, or set another FRONTEND_PORT\n"
-    assert capsys.readouterr().out == said
-    assert str(taken_port) not in port_complaint(RunSettings(gateway_port=taken_port))
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # and does not listen
+        taken, held = (sock.getsockname()[1] for sock in (server, holder))
+        given = {"VERSION": "v3", "BACKEND_PORT": str(taken - 1), "GATEWAY_PORT": "9"}
+        assert f"Port {taken} is taken" in port_complaint(RunSettings.from_environ(given))
+        assert run.main({"FRONTEND_PORT": str(held)}) == 2
+        said = f"Port {held} is taken: stop what uses it, or set another FRONTEND_PORT\n"
+        assert capsys.readouterr().out == said
+        assert str(taken) not in port_complaint(RunSettings(gateway_port=taken))
 
 
 @pytest.mark.parametrize(
