@@ -64,8 +64,7 @@ class Entry(NamedTuple):
 
 
 def test_weights_come_from_the_mirror_with_progress_and_are_kept(
-    mirror: Mirror,
-    capfd: pytest.CaptureFixture[str],
+    mirror: Mirror, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert torch.equal(mirror.download()["layer.weight"], torch.arange(6.0))
     assert "100" in capfd.readouterr().err
@@ -109,9 +108,7 @@ def wrong(mirror: Mirror) -> Path:
 
 
 def test_a_wrong_file_on_disk_is_downloaded_anew_and_that_is_said(
-    mirror: Mirror,
-    wrong: Path,
-    caplog: pytest.LogCaptureFixture,
+    mirror: Mirror, wrong: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert "layer.weight" in mirror.download()
     assert mirror.requests == 1

@@ -110,8 +110,7 @@ def test_a_token_that_is_about_to_expire_is_renewed(backend: Backend) -> None:
 
 
 def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
-    backend: Backend,
-    caplog: pytest.LogCaptureFixture,
+    backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend.patch.setattr(identity, "PAUSE_S", 0.0)
     backend.metadata.lifetime_s = 60
@@ -127,7 +126,7 @@ def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
 def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
     backend: Backend,
 ) -> None:
-    backend.patch.setattr(_metadata, "_GCE_METADATA_HOST", "backend.metadata.invalid")
+    backend.patch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
     with pytest.raises(IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavailable"):
         backend.connect().models()
     with pytest.raises(IdentityUnavailable) as caught:

@@ -219,10 +219,7 @@ def test_the_round_trip_is_timed_by_the_page(monkeypatch: pytest.MonkeyPatch) ->
     ids=["no-address", "token-in-the-open"],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
-    page: Page,
-    caplog: pytest.LogCaptureFixture,
-    environ: dict[str, str],
-    logged: str,
+    page: Page, caplog: pytest.LogCaptureFixture, environ: dict[str, str], logged: str
 ) -> None:
     for name, value in environ.items():
         page.patch.setenv(name, value)
