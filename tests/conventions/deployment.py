@@ -24,12 +24,10 @@ class Component:
 
     @property
     def dockerfile(self) -> str:
-        """Return the path of its Dockerfile."""
         return f"deployment/Dockerfile.{self.side}"
 
     @property
     def base_dockerfile(self) -> str:
-        """Return the path of its base image's Dockerfile."""
         return f"{self.dockerfile}_base"
 
 
@@ -47,10 +45,8 @@ NAMES = sorted(BY_NAME)
 
 
 def read(root: Path, name: str) -> str:
-    """Return the text of a file of deployment/."""
     return (root / "deployment" / name).read_text(encoding="utf-8")
 
 
 def build_file(root: Path, name: str) -> dict[str, Any]:
-    """Return a Cloud Build file, parsed."""
     return yaml.safe_load(read(root, f"cloudbuild_{name}.yaml"))  # type: ignore[no-any-return]

@@ -23,9 +23,7 @@ TEMPLATES = {"deploy": "deploy_service_template.sh", "submit_build": "submit_bui
 
 @pytest.mark.parametrize("verb", TEMPLATES)
 @pytest.mark.parametrize("name", NAMES)
-def test_script_of_a_component_is_one_source_of_its_template(
-    name: str, verb: str, root: Path
-) -> None:
+def test_script_of_a_component_sources_its_template(name: str, verb: str, root: Path) -> None:
     first, comment, *rest = read(root, f"{verb}_{name}.sh").splitlines()
     assert first == "#!/usr/bin/env bash"
     assert re.match(rf"# (Deploys|Builds) {name}\b", comment)
@@ -33,16 +31,13 @@ def test_script_of_a_component_is_one_source_of_its_template(
 
 
 @pytest.mark.parametrize(
-    ("template", "command"),
-    [
-        (TEMPLATES["deploy"], "gcloud run deploy"),
-        (TEMPLATES["submit_build"], "gcloud builds submit"),
-    ],
+    ("verb", "command"), [("deploy", "gcloud run deploy"), ("submit_build", "gcloud builds submit")]
 )
 def test_template_shows_the_whole_command_with_one_flag_a_line(
-    template: str, command: str, root: Path
+    verb: str, command: str, root: Path
 ) -> None:
-    (lines,) = re.findall(rf"{command} \S+ \\\n((?:.*\\\n)+.*\n)", read(root, template))
+    text = read(root, TEMPLATES[verb])
+    (lines,) = re.findall(rf"{command} \S+ \\\n((?:.*\\\n)+.*\n)", text)
     words = [line.strip().split(" ")[0] for line in lines.splitlines()]
     assert [word for word in words if not re.match(r"--[a-z-]+|\$\{\w+|\"\$access\"", word)] == []
     assert len(words) > len(re.findall(r"\s--[a-z-]+", lines)) - 1
@@ -103,7 +98,6 @@ def build(root: Path, name: str) -> dict[str, Any]:
 
 
 def arguments(build: dict[str, Any]) -> dict[str, list[str]]:
-    """Return each step's arguments, by its id."""
     return {step["id"]: step["args"] for step in build["steps"]}
 
 
@@ -122,11 +116,6 @@ def test_both_pulls_begin_at_once_and_fail_without_ending_the_build(build: dict[
     assert all(re.match(r'docker pull "[^"]+" \|\| echo ".+"$', step["args"][1]) for step in pulls)
 
 
-def test_app_is_built_from_the_base_of_the_same_build(build: dict[str, Any]) -> None:
-    base = "--build-arg=BASE_IMAGE_URI=${_BASE_IMAGE_URI}:$BUILD_ID"
-    assert base in arguments(build)["build the app image"]
-
-
 def test_images_are_those_that_are_built(build: dict[str, Any]) -> None:
     given = [argument for step in build["steps"] for argument in step["args"]]
     tags = [each.removeprefix("--tag=") for each in given if each.startswith("--tag=")]
@@ -134,12 +123,15 @@ def test_images_are_those_that_are_built(build: dict[str, Any]) -> None:
     assert {tag.rpartition(":")[2] for tag in tags} == {"$BUILD_ID", "latest"}
 
 
-def test_every_build_caches_for_either_builder(build: dict[str, Any]) -> None:
+def test_builds_cache_for_either_builder_and_the_app_is_built_from_its_base(
+    build: dict[str, Any],
+) -> None:
     for step, image in (("base", "_BASE_IMAGE_URI"), ("app", "_APP_URI")):
         given = arguments(build)[f"build the {step} image"]
         assert f"--cache-from=${{{image}}}:latest" in given
         # BuildKit reads another image's cache only where that was told to say what it is made of.
         assert "--build-arg=BUILDKIT_INLINE_CACHE=1" in given
+    assert "--build-arg=BASE_IMAGE_URI=${_BASE_IMAGE_URI}:$BUILD_ID" in given
 
 
 def test_logs_and_time_are_bounded(build: dict[str, Any]) -> None:
@@ -147,9 +139,7 @@ def test_logs_and_time_are_bounded(build: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+s", build["timeout"])
 
 
-def test_substitutions_are_strings_and_those_used(
-    name: str, build: dict[str, Any], root: Path
-) -> None:
+def test_substitutions_are_strings_and_used(name: str, build: dict[str, Any], root: Path) -> None:
     """Cloud Build refuses a build for one that is missing, and for one too many."""
     text = re.sub(r"^#.*$", "", read(root, f"cloudbuild_{name}.yaml"), flags=re.M)
     used = set(re.findall(r"\$\{?(\w+)", text)) - BUILT_IN
@@ -162,9 +152,7 @@ def test_substitutions_are_strings_and_those_used(
     assert {type(value) for value in build["substitutions"].values()} == {str}
 
 
-def test_build_arguments_are_declared_by_the_dockerfile(
-    name: str, build: dict[str, Any], root: Path
-) -> None:
+def test_build_arguments_are_the_dockerfile_s(name: str, build: dict[str, Any], root: Path) -> None:
     dockerfile = (root / BY_NAME[name].dockerfile).read_text()
     declared = set(re.findall(r"^ARG (\w+)", dockerfile, re.M))
     given = {

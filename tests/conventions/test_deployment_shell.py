@@ -52,7 +52,6 @@ def code(name: str) -> str:
 
 @pytest.fixture(params=EVERY)
 def name(request: pytest.FixtureRequest) -> str:
-    """Return each file's name in turn."""
     return str(request.param)
 
 

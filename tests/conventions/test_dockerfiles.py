@@ -21,13 +21,11 @@ def instructions(root: Path, name: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(params=[*APPS, *BASES])
 def every(request: pytest.FixtureRequest, root: Path) -> list[tuple[str, str]]:
-    """Return the instructions of each Dockerfile in turn."""
     return instructions(root, request.param)
 
 
 @pytest.fixture(params=APPS)
 def app(request: pytest.FixtureRequest, root: Path) -> list[tuple[str, str]]:
-    """Return the instructions of each app image's Dockerfile in turn."""
     return instructions(root, request.param)
 
 

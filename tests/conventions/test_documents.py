@@ -78,9 +78,7 @@ def test_parts_of_the_benchmark_are_there(document: str, root: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_files_in_sentences_are_there(
-    document: str, root: Path, repository_files: list[Path]
-) -> None:
+def test_files_named_are_there(document: str, root: Path, repository_files: list[Path]) -> None:
     named = [code for code in inline(root, document) if FILE.fullmatch(code)]
     assert named
     patterns = {re.sub(r"COMPONENT|NAME", "*", name).rstrip("/") for name in named}
@@ -117,9 +115,7 @@ def is_said(message: str, said: list[str]) -> bool:
     return any(pattern.search(text) for text in said)
 
 
-def test_messages_of_the_readme_are_those_of_the_code_and_say_enough(
-    root: Path, said: list[str]
-) -> None:
+def test_messages_of_the_readme_are_the_code_s_and_long_enough(root: Path, said: list[str]) -> None:
     messages = ROW.findall(section(root, "When something goes wrong").text)
     assert len(messages) > 10
     assert [message for message in messages if not is_said(message, said)] == []

@@ -22,7 +22,6 @@ READERS = {
 
 
 def reads_environment(module: Module) -> bool:
-    """Return whether a module names os.environ or os.getenv."""
     attributes = {
         f"{node.value.id}.{node.attr}"
         for node in ast.walk(module.tree)

@@ -26,9 +26,7 @@ def test_every_question_is_answered(answers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_an_answer_is_there_in_both_languages_with_its_sources(
-    question: str, answers: dict[str, str]
-) -> None:
+def test_an_answer_has_two_languages_and_sources(question: str, answers: dict[str, str]) -> None:
     english, french = answers[question].split(FRENCH)
     assert english.strip().startswith("**")  # the answer itself comes first
     assert french.strip().startswith("**")

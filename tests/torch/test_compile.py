@@ -47,30 +47,26 @@ def compiled(folder: Path) -> Classifier:
     )
 
 
-@pytest.fixture(scope="module")
-def reference() -> Callable[[str], np.ndarray]:
-    """Return torch's own probabilities: transforms, module and softmax, no code of ours."""
-    weights = torchvision.models.get_model_weights(EMBEDDED).DEFAULT
-    module = torchvision.models.get_model(EMBEDDED, weights=weights).eval()
-
-    def probabilities(shape: str) -> np.ndarray:
-        with torch.inference_mode():
-            logits = module(weights.transforms()(SHAPES[shape])[None])
-        return logits.softmax(dim=1)[0].numpy()
-
-    return probabilities
-
-
 SHAPES = pictures.shapes()
 SHAPES["retina.jpg"].thumbnail((1000, 1000))  # larger ones are brought near the model's size first
 
 
+@pytest.fixture(scope="module")
+def trained() -> tuple[nn.Module, Callable[..., torch.Tensor]]:
+    """Return torchvision's own module and transforms: no code of ours."""
+    weights = torchvision.models.get_model_weights(EMBEDDED).DEFAULT
+    return torchvision.models.get_model(EMBEDDED, weights=weights).eval(), weights.transforms()
+
+
 @pytest.mark.parametrize("shape", [*pictures.NAMES, "cat1x1", "cat1999x257"])
 def test_compiled_answers_equal_torch_and_its_own_transforms(
-    compiled: Classifier, reference: Callable[[str], np.ndarray], shape: str
+    compiled: Classifier, trained: tuple[nn.Module, Callable[..., torch.Tensor]], shape: str
 ) -> None:
+    module, transforms = trained
+    with torch.inference_mode():
+        reference = module(transforms(SHAPES[shape])[None]).softmax(dim=1)[0].numpy()
     probabilities = compiled.probabilities(SHAPES[shape])
-    assert np.abs(probabilities - reference(shape)).max() < 1e-3
+    assert np.abs(probabilities - reference).max() < 1e-3
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 
 
@@ -138,9 +134,7 @@ def compile_tiny(folder: Path, *options: str) -> ModelInfo:
     return compiled_model.read_info(folder, EMBEDDED)
 
 
-def test_compiling_again_does_nothing_unless_forced(
-    tiny: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compiling_again_has_to_be_forced(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compile_tiny(tiny)
     before = (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns
     compile_tiny(tiny)
@@ -157,9 +151,7 @@ def test_a_damaged_model_is_compiled_again(tiny: Path) -> None:
     assert compiling.up_to_date(tiny, EMBEDDED) is not None
 
 
-def test_a_model_of_other_versions_is_replaced_and_its_files_removed(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_of_other_versions_is_replaced(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_tiny(tiny)
     (tiny / f"{EMBEDDED}-0ld.bin").write_text("of an older version")
     for module in (compiling, export):
@@ -170,44 +162,40 @@ def test_a_model_of_other_versions_is_replaced_and_its_files_removed(
     assert kept == {info.graph.name, info.weights.name}
 
 
-@pytest.fixture
-def crops() -> Callable[[], Iterator[np.ndarray]]:
-    return lambda: export.check_pictures(transform_of(default_weights(EMBEDDED)))
+def check_crops() -> Iterator[np.ndarray]:
+    return export.check_pictures(transform_of(default_weights(EMBEDDED)))
 
 
-def test_check_uses_real_pictures_and_noise(crops: Callable[[], Iterator[np.ndarray]]) -> None:
-    shown = list(crops())
-    assert len(shown) == len(list(export.SAMPLES.glob("*.jpg"))) + export.NOISE_PICTURES
-    assert len(shown) > export.NOISE_PICTURES + 1
+def test_check_uses_real_pictures_and_noise() -> None:
+    samples = len(list(export.SAMPLES.glob("*.jpg")))
+    assert len(list(check_crops())) == samples + export.NOISE_PICTURES
+    assert samples > 1
 
 
-def _fixed(probabilities: list[float]) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda _: np.array([probabilities], dtype=np.float32)
+def difference(first: list[float], second: list[float]) -> float:
+    """Return how much two models differ that answer the same to every picture."""
+    engines = (lambda _, row=row: np.array([row], np.float32) for row in (first, second))
+    return export.largest_difference(*engines, check_crops())
 
 
-@pytest.mark.parametrize("wrong", [[0.6003, 0.3997], [float("nan"), 0.4]])
-def test_other_probabilities_are_a_mismatch(
-    crops: Callable[[], Iterator[np.ndarray]], wrong: list[float]
+@pytest.mark.parametrize(
+    ("expected", "actual", "said"),
+    [
+        ([0.6, 0.4], [0.6003, 0.3997], "probabilities differ"),
+        ([0.6, 0.4], [float("nan"), 0.4], "probabilities differ"),
+        ([0.50001, 0.49999], [0.49999, 0.50001], "another one"),
+    ],
+)
+def test_other_probabilities_and_another_top_class_are_a_mismatch(
+    expected: list[float], actual: list[float], said: str
 ) -> None:
-    with pytest.raises(CompileMismatch, match="probabilities differ"):
-        export.largest_difference(_fixed([0.6, 0.4]), _fixed(wrong), crops())
+    with pytest.raises(CompileMismatch, match=said):
+        difference(expected, actual)
 
 
-def test_probabilities_within_the_tolerance_pass(
-    crops: Callable[[], Iterator[np.ndarray]],
-) -> None:
-    almost = _fixed([0.60005, 0.39995])
-    difference = export.largest_difference(_fixed([0.6, 0.4]), almost, crops())
-    assert difference == pytest.approx(5e-5, rel=0.01)
-
-
-def test_another_top_class_is_a_mismatch_unless_both_are_equally_probable(
-    crops: Callable[[], Iterator[np.ndarray]],
-) -> None:
-    close, other = [0.50001, 0.49999], [0.49999, 0.50001]
-    with pytest.raises(CompileMismatch, match="another one"):
-        export.largest_difference(_fixed(close), _fixed(other), crops())
-    export.largest_difference(_fixed([0.5, 0.5]), _fixed(other), crops())
+def test_probabilities_within_the_tolerance_and_two_equally_probable_classes_pass() -> None:
+    assert difference([0.6, 0.4], [0.60005, 0.39995]) == pytest.approx(5e-5, rel=0.01)
+    assert difference([0.5, 0.5], [0.49999, 0.50001]) == pytest.approx(1e-5, rel=0.01)
 
 
 def test_a_mismatch_leaves_nothing_behind(
@@ -219,28 +207,23 @@ def test_a_mismatch_leaves_nothing_behind(
     assert "probabilities differ" in capsys.readouterr().err
 
 
-def test_an_unknown_model_is_refused_with_the_list(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert compiling.main(["nope", "--out", str(tmp_path)]) == 1
-    assert "choose one of resnet152" in capsys.readouterr().err
-
-
-def test_a_folder_that_cannot_be_made_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("model", "out", "said"),
+    [("nope", "out", "choose one of resnet152"), (EMBEDDED, "file", "/file")],
+)
+def test_an_unknown_model_and_a_folder_that_cannot_be_made_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, out: str, said: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert compiling.main([EMBEDDED, "--out", str(tmp_path / "file")]) == 1
-    assert str(tmp_path / "file") in capsys.readouterr().err
+    assert compiling.main([model, "--out", str(tmp_path / out)]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "imgserve.compile", EMBEDDED, "--until-stdin-closes"]
+    pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*command, "--out", str(tmp_path)], stdin=pipe, stderr=pipe, text=True
     )
     assert process.stderr is not None
     assert "loading trained weights" in process.stderr.readline()
@@ -250,9 +233,7 @@ def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == [f"{EMBEDDED}.lock"]
 
 
-def test_a_second_compiler_waits_for_the_first(
-    tiny: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_compiler_waits(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     held = threading.Event()
     tiny.mkdir()
 

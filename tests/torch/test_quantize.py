@@ -18,7 +18,7 @@ from imgserve.compile.torch_engine import Servable
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import CompileMismatch, EvaluationFailed
 from imgserve.models import compiled_model, loading, openvino_engine
-from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Transform
+from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import crop
 from imgserve.settings import BackendSettings
@@ -59,26 +59,29 @@ def _exported(
     return export.export(EMBEDDED, servable, SMALL, folder, precision=precision, **more)
 
 
+def _quantized(folder: Path, **more: Any) -> Quantization:
+    found = _exported(folder, INT8, **more).quantization
+    assert found is not None
+    return found
+
+
 def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
-    info = _exported(tmp_path, INT8)
-    assert info.precision == INT8
-    assert info.quantization is not None
-    assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
-    assert info.quantization.pictures == calibrate.HELD_OUT.count >= 200
-    assert info.quantization.floating == "normalisation"
+    found = _quantized(tmp_path)
+    assert found.agreement >= quantize.LEAST_AGREEMENT
+    assert found.pictures == calibrate.HELD_OUT.count >= 200
+    assert found.floating == "normalisation"
+    info = compiled_model.read_info(tmp_path, EMBEDDED, INT8)
+    assert (info.precision, info.quantization) == (INT8, found)
     assert "nncf" in info.versions
-    assert compiled_model.read_info(tmp_path, EMBEDDED, INT8) == info
-    graph = (tmp_path / info.graph.name).read_text()
-    assert "FakeQuantize" in graph
+    assert "FakeQuantize" in (tmp_path / info.graph.name).read_text()
 
 
 def test_more_layers_stay_in_float32_where_agreement_asks_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    info = _exported(tmp_path, INT8, loud=100_000)
-    assert info.quantization is not None
-    assert info.quantization.floating == "normalisation, the first three convolutions"
-    assert info.quantization.agreement >= quantize.LEAST_AGREEMENT
+    found = _quantized(tmp_path, loud=100_000)
+    assert found.floating == "normalisation, the first three convolutions"
+    assert found.agreement >= quantize.LEAST_AGREEMENT
     assert capsys.readouterr().err.count("quantizing") == 3
 
 
@@ -93,10 +96,9 @@ def _photos(folder: Path, count: int) -> Path:
     """Return pictures of nearly one grey, in a folder for each of the colours that leads."""
     random = np.random.default_rng(0)
     for number in range(count):
-        label = number % 3
         colour = random.integers(200, 204, 3)
-        colour[label] += 8
-        path = folder / str(label) / f"{number}.png"
+        colour[number % 3] += 8
+        path = folder / str(number % 3) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), tuple(map(int, colour))).save(path)
     return folder
@@ -104,9 +106,7 @@ def _photos(folder: Path, count: int) -> Path:
 
 def test_photos_of_ones_own_judge_int8_by_what_is_right(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 60)
-    info = _exported(tmp_path, INT8, photos=photos)
-    found = info.quantization
-    assert found is not None
+    found = _quantized(tmp_path, photos=photos)
     assert (found.pictures, found.right_in_fp32) == (30, 1)
     assert found.right is not None
     assert found.right >= 1 - quantize.MOST_LOST
@@ -127,9 +127,7 @@ def test_photos_that_cannot_be_used_are_named_before_anything_is_compiled(
 
 
 @pytest.mark.parametrize(("lost", "is_enough"), [(0.01, True), (0.02, False)])
-def test_int8_may_lose_one_percent_of_what_fp32_is_right_about(
-    lost: float, is_enough: bool
-) -> None:
+def test_int8_may_lose_a_hundredth_of_what_fp32_has_right(lost: float, is_enough: bool) -> None:
     expected = _rows(*[[0.9, 0.1]] * 100)
     actual = expected.copy()
     actual[: round(100 * lost)] = [0.1, 0.9]
@@ -281,15 +279,13 @@ def test_a_missing_package_of_pictures_is_named(monkeypatch: pytest.MonkeyPatch)
         calibrate.paths(gone)
 
 
-def test_help_says_that_int8_may_be_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        compiling.main(["--help"])
-    said = capsys.readouterr().out
-    assert "--precision {fp32,int8}" in said
-    assert "refused" in said
-
-
-def test_another_precision_is_not_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        compiling.main([EMBEDDED, "--precision", "int4"])
-    assert "invalid choice: 'int4'" in capsys.readouterr().err
+def test_help_says_that_int8_may_be_refused_and_another_precision_is_not_taken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (["--help"], [EMBEDDED, "--precision", "int4"]):
+        with pytest.raises(SystemExit):
+            compiling.main(arguments)
+    said = capsys.readouterr()
+    assert "--precision {fp32,int8}" in said.out
+    assert "refused" in said.out
+    assert "invalid choice: 'int4'" in said.err

@@ -3,6 +3,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -16,21 +17,26 @@ from tests.servers import Quiet, served
 class Mirror:
     """What a server on loopback serves: one file, as it is told to."""
 
-    def __init__(self, content: bytes, stem: str) -> None:
+    def __init__(self, content: bytes, stem: str, folder: Path) -> None:
         self.content, self.status, self.sent, self.requests = content, 200, len(content), 0
+        self.folder = folder
         self.name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.pth"
         self.base = ""
 
+    def download(self) -> dict[str, torch.Tensor]:
+        entry = Entry(f"https://unreachable.invalid/models/{self.name}")
+        return weights.state_dict(entry, folder=self.folder, url_base=self.base)
+
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Mirror]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., Mirror]]:
     """Return a function that serves a state, by default a small one, as a file with its hash."""
     with contextlib.ExitStack() as stack:
 
         def serve(state: object = None, stem: str = "tiny") -> Mirror:
             buffer = io.BytesIO()
             torch.save(state or {"layer.weight": torch.arange(6.0)}, buffer)
-            mirror = Mirror(buffer.getvalue(), stem)
+            mirror = Mirror(buffer.getvalue(), stem, tmp_path / "w")
 
             class Handler(Quiet):
                 def respond(self) -> None:
@@ -51,27 +57,18 @@ def mirror(serve: Callable[..., Mirror]) -> Mirror:
     return serve()
 
 
-class Entry:
+class Entry(NamedTuple):
     """What ``state_dict`` needs of a torchvision weights entry."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-
-@pytest.fixture
-def download(mirror: Mirror, tmp_path: Path) -> Callable[[], dict[str, torch.Tensor]]:
-    entry = Entry(f"https://unreachable.invalid/models/{mirror.name}")
-    return lambda: weights.state_dict(entry, folder=tmp_path / "w", url_base=mirror.base)
+    url: str
 
 
 def test_weights_come_from_the_mirror_with_progress_and_are_kept(
-    mirror: Mirror,
-    download: Callable[[], dict[str, torch.Tensor]],
-    capfd: pytest.CaptureFixture[str],
+    mirror: Mirror, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert torch.equal(download()["layer.weight"], torch.arange(6.0))
+    assert torch.equal(mirror.download()["layer.weight"], torch.arange(6.0))
     assert "100" in capfd.readouterr().err
-    assert torch.equal(download()["layer.weight"], torch.arange(6.0))
+    assert torch.equal(mirror.download()["layer.weight"], torch.arange(6.0))
     assert mirror.requests == 1
 
 
@@ -81,59 +78,50 @@ def test_without_a_mirror_the_entrys_own_host_is_asked(mirror: Mirror, tmp_path:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100])
-def test_a_download_cut_short_leaves_no_file_and_says_what_to_do(
-    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], tmp_path: Path, cut: int
-) -> None:
+def test_a_download_cut_short_leaves_no_file_and_says_what_to_do(mirror: Mirror, cut: int) -> None:
     mirror.sent = len(mirror.content) - 1 if cut == 1 else cut
     with pytest.raises(WeightsUnavailable, match=f"{mirror.name}.*WEIGHTS_URL_BASE"):
-        download()
-    assert list((tmp_path / "w").iterdir()) == []
+        mirror.download()
+    assert list(mirror.folder.iterdir()) == []
 
 
-def test_a_damaged_download_leaves_no_file(
-    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], tmp_path: Path
-) -> None:
+def test_a_damaged_download_leaves_no_file(mirror: Mirror) -> None:
     mirror.content = mirror.content[:-1] + b"X"
     with pytest.raises(WeightsUnavailable, match="invalid hash"):
-        download()
-    assert list((tmp_path / "w").iterdir()) == []
+        mirror.download()
+    assert list(mirror.folder.iterdir()) == []
 
 
-def test_a_missing_file_says_404(
-    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]]
-) -> None:
+def test_a_missing_file_says_404(mirror: Mirror) -> None:
     mirror.status = 404
     with pytest.raises(WeightsUnavailable, match="404"):
-        download()
+        mirror.download()
 
 
 @pytest.fixture
-def wrong(mirror: Mirror, tmp_path: Path) -> Path:
+def wrong(mirror: Mirror) -> Path:
     """Return a file that is not the one whose name it has."""
-    path = tmp_path / "w" / mirror.name
+    path = mirror.folder / mirror.name
     path.parent.mkdir()
     path.write_bytes(b"wrong")
     return path
 
 
 def test_a_wrong_file_on_disk_is_downloaded_anew_and_that_is_said(
-    mirror: Mirror,
-    download: Callable[[], dict[str, torch.Tensor]],
-    wrong: Path,
-    caplog: pytest.LogCaptureFixture,
+    mirror: Mirror, wrong: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert "layer.weight" in download()
+    assert "layer.weight" in mirror.download()
     assert mirror.requests == 1
     assert wrong.read_bytes() == mirror.content
     assert f"{wrong} is not the right file, {_hashes(mirror)}: it is downloaded anew" in caplog.text
 
 
 def test_a_wrong_file_on_disk_stays_where_the_right_one_cannot_be_downloaded_and_is_named(
-    mirror: Mirror, download: Callable[[], dict[str, torch.Tensor]], wrong: Path
+    mirror: Mirror, wrong: Path
 ) -> None:
     mirror.sent = 1
     with pytest.raises(WeightsUnavailable) as caught:
-        download()
+        mirror.download()
     assert str(caught.value).endswith(
         f"{wrong.parent} by hand; the file that is there is not the right one, {_hashes(mirror)}"
     )
@@ -169,15 +157,11 @@ def test_pickled_code_is_not_run(serve: Callable[..., Mirror], tmp_path: Path) -
         weights.state_dict(Entry(mirror.name), folder=tmp_path, url_base=mirror.base)
 
 
-def test_embedded_weights_need_no_network(tmp_path: Path) -> None:
-    model = weights.trained("efficientnet_lite0", folder=tmp_path)
-    assert not model.training
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_unknown_model_is_refused(tmp_path: Path) -> None:
+def test_embedded_weights_need_no_network_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    assert not weights.trained("efficientnet_lite0", folder=tmp_path).training
     with pytest.raises(UnknownModel):
         weights.trained("nope", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_models_weights_are_loaded_into_its_architecture(

@@ -49,7 +49,6 @@ class MetadataServer:
     instead: str = ""
 
     def answer(self, path: str, flavor: str | None) -> tuple[int, str]:
-        """Return the status and body for a request."""
         url = urlsplit(path)
         if url.path != PATH or flavor != "Google":
             return 403, "not as a metadata server is asked"

@@ -60,7 +60,6 @@ class Backend:
 
     @property
     def pictures(self) -> list[Any]:
-        """Return the pictures that were asked about."""
         return [picture for picture, _ in self.asked]
 
     def models(self, url: str) -> list[str]:
@@ -107,9 +106,12 @@ class Page:
     What is done returns every word that is on the page then.
     """
 
-    def __init__(self, folder: Path, backend: Backend) -> None:
+    def __init__(
+        self, folder: Path, patch: pytest.MonkeyPatch, backend: Backend | None = None
+    ) -> None:
+        self.patch = patch
         self.app = AppTest.from_file(str(folder / "app.py"), default_timeout=20)
-        self.backend = backend
+        self.backend = backend or stand_between(patch)
 
     @property
     def query(self) -> dict[str, Any]:

@@ -27,7 +27,6 @@ def reply(
 
 
 def redirect(location: str, status: str = "302 Found") -> Answer:
-    """Return a redirect."""
     return reply(b"", status, f"Location: {location}")
 
 
@@ -61,8 +60,6 @@ def silence(sock: socket.socket, request: bytes) -> bool:
 
 
 def by_path(answers: dict[str, Answer]) -> Answer:
-    """Return the answer for the path that is asked for."""
-
     def send(sock: socket.socket, request: bytes) -> bool:
         return answers[request.split()[1].decode()](sock, request)
 
@@ -118,7 +115,6 @@ class PictureHost:
         self._listener.close()
 
     def url(self, path: str = "/cat.jpg") -> str:
-        """Return the address of a path."""
         return self.origin + path
 
     def _accept(self) -> None:

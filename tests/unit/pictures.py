@@ -11,12 +11,10 @@ NAMES = ("chelsea.png", "coffee.png", "rocket.jpg", "page.png", "cell.png", "ret
 
 
 def path(name: str) -> Path:
-    """Return where a picture is."""
     return FOLDER / name
 
 
 def picture(name: str) -> Image.Image:
-    """Return a picture as RGB."""
     with Image.open(path(name)) as opened:
         return opened.convert("RGB")
 

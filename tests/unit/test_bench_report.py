@@ -104,9 +104,7 @@ def test_bounds_with_matrix_units_and_without_are_two(value: float, is_met: list
     assert [target.is_met(value, kind) for kind in range(2)] == is_met
 
 
-def test_page_has_a_row_for_each_target_and_both_kinds_of_cpu(
-    results: Results, tmp_path: Path
-) -> None:
+def test_page_has_each_target_and_both_kinds_of_cpu(results: Results, tmp_path: Path) -> None:
     text = page([results, Results(tmp_path / "none")])
     for target in targets():
         assert f"| {target.what} | {target.wanted} |" in text

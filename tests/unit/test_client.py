@@ -14,15 +14,8 @@ import requests
 from flask import Flask, Response, redirect, request
 from werkzeug.serving import make_server
 
+from imgserve import errors
 from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer, Prediction, Timings
-from imgserve.errors import (
-    BackendBusy,
-    BackendError,
-    BackendNotReady,
-    BackendTimeout,
-    BackendUnreachable,
-    RequestRefused,
-)
 from imgserve.frontend import client as client_module
 from imgserve.frontend.client import LIMIT_ANSWER_BYTES, may_wake, retry_while_waking
 from imgserve.frontend.client import BackendClient as Client
@@ -132,20 +125,16 @@ def test_a_model_given_is_in_the_path(client: Client, backend: Backend) -> None:
     assert "model" not in backend.seen[0]["body"]
 
 
-def test_models_are_listed_in_the_backends_order_and_described(
-    client: Client, backend: Backend
-) -> None:
+def test_models_are_listed_in_order_and_described(client: Client, backend: Backend) -> None:
     backend.answers(lambda: ["swin_b", "resnet152"], lambda: dict(STATE, detail="no weights"))
     assert client.models() == ["swin_b", "resnet152"]
     assert client.model("swin_b") == ModelState(**STATE, detail="no weights")
 
 
 @pytest.mark.parametrize("model", ["a?b=c#d", "Ünï 1%2e"])
-def test_a_models_id_from_outside_stays_one_segment_of_the_path(
-    client: Client, backend: Backend, model: str
-) -> None:
+def test_an_id_stays_one_segment_of_the_path(client: Client, backend: Backend, model: str) -> None:
     client.predict_url(CAT, model=model)
-    with pytest.raises(BackendUnreachable):  # Flask's own 404
+    with pytest.raises(errors.BackendUnreachable):  # Flask's own 404
         client.predict_url(CAT, model="../model/swin_b")
     assert [request["model"] for request in backend.seen] == [model]
 
@@ -155,7 +144,7 @@ def test_an_id_that_is_another_path_is_refused_unsent(
     client: Client, backend: Backend, model: str
 ) -> None:
     for call in (client.model, lambda model: client.predict_url(CAT, model=model)):
-        with pytest.raises(RequestRefused, match="there is no model") as caught:
+        with pytest.raises(errors.RequestRefused, match="there is no model") as caught:
             call(model)
         assert (caught.value.slug, caught.value.status) == ("unknown-model", 404)
     assert backend.seen == []
@@ -165,7 +154,7 @@ def test_questions_about_models_are_not_waited_for_long(monkeypatch: pytest.Monk
     monkeypatch.setattr(client_module, "ABOUT_MODELS_TIMEOUT_S", 0.2)
     with PictureHost(silence) as host, requests.Session() as session:
         client = Client(host.origin, timeout_s=60, session=session)
-        with pytest.raises(BackendTimeout):
+        with pytest.raises(errors.BackendTimeout):
             client.models()
 
 
@@ -174,7 +163,7 @@ def test_a_list_that_is_none_is_unreachable(
     client: Client, backend: Backend, call: Callable[[Client], Any]
 ) -> None:
     backend.answers(lambda: {"models": 1})
-    with pytest.raises(BackendUnreachable, match="cannot read"):
+    with pytest.raises(errors.BackendUnreachable, match="cannot read"):
         call(client)
 
 
@@ -184,22 +173,22 @@ def test_a_list_that_is_none_is_unreachable(
 @pytest.mark.parametrize(
     ("status", "slug", "kind"),
     [
-        (503, "not-ready", BackendNotReady),
-        (503, "busy", BackendBusy),
-        (503, "model-unavailable", RequestRefused),
-        (415, "unsupported-format", RequestRefused),
-        (502, "backend-unreachable", RequestRefused),  # a gateway's
-        (401, "unauthorized", RequestRefused),  # and not taken for Cloud Run's own
+        (503, "not-ready", errors.BackendNotReady),
+        (503, "busy", errors.BackendBusy),
+        (503, "model-unavailable", errors.RequestRefused),
+        (415, "unsupported-format", errors.RequestRefused),
+        (502, "backend-unreachable", errors.RequestRefused),  # a gateway's
+        (401, "unauthorized", errors.RequestRefused),  # and not taken for Cloud Run's own
     ],
 )
 def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_and_status(
-    client: Client, backend: Backend, status: int, slug: str, kind: type[BackendError]
+    client: Client, backend: Backend, status: int, slug: str, kind: type[errors.BackendError]
 ) -> None:
     backend.answers(lambda: problem(status, slug, "try otherwise"))
     with pytest.raises(kind, match="try otherwise") as caught:
         client.predict_url(CAT)
     assert may_wake(caught.value) == (slug == "not-ready")
-    if isinstance(caught.value, RequestRefused):
+    if isinstance(caught.value, errors.RequestRefused):
         assert (caught.value.slug, caught.value.status) == (slug, status)
 
 
@@ -218,7 +207,7 @@ def test_what_is_no_answer_is_unreachable_and_a_platforms_page_at_a_start_may_wa
     client: Client, backend: Backend, answer: Callable[[], Any], wakes: bool
 ) -> None:
     backend.answers(answer)
-    with pytest.raises(BackendUnreachable, match="answered") as caught:
+    with pytest.raises(errors.BackendUnreachable, match="answered") as caught:
         client.predict_url(CAT)
     assert may_wake(caught.value) == wakes
     assert caught.value.__cause__ is not None
@@ -236,26 +225,26 @@ def silent_midway(sock: socket.socket, request: bytes) -> bool:
 @pytest.mark.parametrize(
     ("there", "kind"),
     [
-        ("http://127.0.0.1:1", BackendUnreachable),
-        ("http://backend.invalid", BackendUnreachable),
-        (raw(b""), BackendUnreachable),
-        (raw(HEAD), BackendUnreachable),
-        (silence, BackendTimeout),
-        (silent_midway, BackendTimeout),
-        (endless(HEAD.replace(b"99", b"9999"), b" "), BackendTimeout),
+        ("http://127.0.0.1:1", errors.BackendUnreachable),
+        ("http://backend.invalid", errors.BackendUnreachable),
+        (raw(b""), errors.BackendUnreachable),
+        (raw(HEAD), errors.BackendUnreachable),
+        (silence, errors.BackendTimeout),
+        (silent_midway, errors.BackendTimeout),
+        (endless(HEAD.replace(b"99", b"9999"), b" "), errors.BackendTimeout),
     ],
     ids=["nobody", "no-name", "hung-up", "hung-up-midway", "silent", "silent-midway", "dripping"],
 )
 def test_nobody_or_a_lost_connection_may_wake_and_no_whole_answer_in_time_is_a_timeout(
-    there: str | Answer, kind: type[BackendError]
+    there: str | Answer, kind: type[errors.BackendError]
 ) -> None:
     with contextlib.ExitStack() as stack:
         url = there if isinstance(there, str) else stack.enter_context(PictureHost(there)).origin
         session = stack.enter_context(requests.Session())
-        with pytest.raises(BackendError) as caught:
+        with pytest.raises(errors.BackendError) as caught:
             Client(url, timeout_s=0.2, session=session).models()
     assert type(caught.value) is kind
-    assert may_wake(caught.value) == (kind is BackendUnreachable)
+    assert may_wake(caught.value) == (kind is errors.BackendUnreachable)
 
 
 @pytest.mark.parametrize("size", [0, LIMIT_ANSWER_BYTES, LIMIT_ANSWER_BYTES + 1])
@@ -263,7 +252,7 @@ def test_an_empty_or_a_huge_answer_says_so(size: int, client: Client, backend: B
     backend.answers(lambda: Response(b" " * size, content_type="application/json"))
     is_huge = size > LIMIT_ANSWER_BYTES
     words = "answered more than this page reads" if is_huge else "something this page cannot read"
-    with pytest.raises(BackendUnreachable, match=words) as caught:
+    with pytest.raises(errors.BackendUnreachable, match=words) as caught:
         client.models()
     assert not may_wake(caught.value)
 
@@ -296,18 +285,18 @@ def test_a_waking_backend_is_asked_until_it_answers(
 
 def test_waiting_ends_at_its_limit_with_the_last_error() -> None:
     def asleep() -> None:
-        raise BackendNotReady("loading")
+        raise errors.BackendNotReady("loading")
 
     started = time.monotonic()
-    with pytest.raises(BackendNotReady, match="loading"):
+    with pytest.raises(errors.BackendNotReady, match="loading"):
         retry_while_waking(asleep, timeout_s=1.5, on_wait=lambda: None)
     assert time.monotonic() - started < 1.5
 
 
 def test_what_waiting_cannot_mend_is_raised_at_once(no_pause: list[float]) -> None:
     def refused() -> None:
-        raise RequestRefused("not a picture", "unsupported-format", 415)
+        raise errors.RequestRefused("not a picture", "unsupported-format", 415)
 
-    with pytest.raises(RequestRefused):
+    with pytest.raises(errors.RequestRefused):
         retry_while_waking(refused, timeout_s=60, on_wait=lambda: None)
     assert no_pause == []

@@ -26,8 +26,9 @@ AUDIENCE = "https://backend.test"
 class Backend(requests.adapters.BaseAdapter):
     """A backend that always answers, the tokens it was sent, and the server that gives them."""
 
-    def __init__(self, metadata: MetadataServer) -> None:
+    def __init__(self, metadata: MetadataServer, patch: pytest.MonkeyPatch) -> None:
         self.metadata = metadata
+        self.patch = patch
         self.seen: list[str | None] = []
         self.status = 200
 
@@ -64,8 +65,8 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
 
 
 @pytest.fixture
-def backend(metadata: MetadataServer) -> Backend:
-    return Backend(metadata)
+def backend(metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    return Backend(metadata, monkeypatch)
 
 
 def test_a_request_carries_a_token_for_the_backends_root(backend: Backend) -> None:
@@ -98,10 +99,8 @@ def test_threads_that_need_a_token_at_once_fetch_one(backend: Backend) -> None:
     assert len(backend.metadata.audiences) == 1
 
 
-def test_a_token_that_is_about_to_expire_is_renewed(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(identity, "PAUSE_S", 0.0)
+def test_a_token_that_is_about_to_expire_is_renewed(backend: Backend) -> None:
+    backend.patch.setattr(identity, "PAUSE_S", 0.0)
     backend.metadata.lifetime_s = 60
     client = backend.connect()
     client.models()
@@ -112,11 +111,9 @@ def test_a_token_that_is_about_to_expire_is_renewed(
 
 
 def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
-    backend: Backend,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(identity, "PAUSE_S", 0.0)
+    backend.patch.setattr(identity, "PAUSE_S", 0.0)
     backend.metadata.lifetime_s = 60
     client = backend.connect()
     client.models()
@@ -128,9 +125,9 @@ def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
 
 
 def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
+    backend: Backend,
 ) -> None:
-    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "backend.metadata.invalid")
+    backend.patch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
     with pytest.raises(IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavailable"):
         backend.connect().models()
     with pytest.raises(IdentityUnavailable) as caught:
@@ -140,9 +137,7 @@ def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
     assert backend.seen == []
 
 
-def test_a_metadata_server_that_fails_is_left_alone_for_a_while(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_metadata_server_that_fails_is_left_alone_for_a_while(backend: Backend) -> None:
     backend.metadata.status = 503
     client = backend.connect()
     for _ in range(3):
@@ -151,7 +146,7 @@ def test_a_metadata_server_that_fails_is_left_alone_for_a_while(
     tries = len(backend.metadata.audiences)
     assert tries == 5  # google-auth's own, for the first call
     backend.metadata.status = 200
-    monkeypatch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: float("inf")))
+    backend.patch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: float("inf")))
     client.models()
     assert len(backend.metadata.audiences) == tries + 1
 

@@ -65,11 +65,14 @@ def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> No
         compiled_model.read_info(tmp_path, "m", "int8")
 
 
+@pytest.mark.parametrize("text", ["weight", None])
 @pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
-def test_a_missing_file_is_noticed(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_or_one_of_another_size_is_noticed_unread(
+    tmp_path: Path, name: str, text: str | None
+) -> None:
     written_model(tmp_path)
-    (tmp_path / name).unlink()
-    with pytest.raises(CompiledModelInvalid, match="damaged"):
+    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
+    with pytest.raises(CompiledModelInvalid, match=f"{name} is damaged"):
         compiled_model.read_info(tmp_path, "m")
 
 
@@ -80,10 +83,3 @@ def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None
     (tmp_path / name).write_text(text)
     with pytest.raises(CompiledModelInvalid, match=rf"{name} is damaged: .*imgserve\.compile m"):
         compiled_model.check_content(tmp_path, compiled_model.read_info(tmp_path, "m"))
-
-
-def test_a_file_of_another_size_is_noticed_unread(tmp_path: Path) -> None:
-    written_model(tmp_path)
-    (tmp_path / "m-1.bin").write_text("weight")
-    with pytest.raises(CompiledModelInvalid, match=r"m-1\.bin is damaged"):
-        compiled_model.read_info(tmp_path, "m")

@@ -28,7 +28,6 @@ def listed(text: str) -> tuple[Backend, ...]:
 
 
 def made(backends: str = LOCAL, folder: str = "/tmp/gateway", **environ: str) -> str:  # noqa: S108  not written
-    """Return the configuration for these backends and this environment."""
     return configuration(GatewaySettings.from_environ(environ), listed(backends), Path(folder))
 
 
@@ -47,9 +46,7 @@ def made(backends: str = LOCAL, folder: str = "/tmp/gateway", **environ: str) ->
         ("http://backend_v3:8000", "http://backend_v3:8000", "backend_v3:8000"),
     ],
 )
-def test_variable_is_the_whole_list_and_usual_ports_are_left_out(
-    url: str, root: str, authority: str
-) -> None:
+def test_variable_is_the_list_and_usual_ports_go(url: str, root: str, authority: str) -> None:
     vgg16, swin_b = listed(f" vgg16 = {url} ,swin_b=http://other,")
     assert (vgg16.model, vgg16.url, vgg16.authority) == ("vgg16", root, authority)
     assert (swin_b.model, swin_b.url) == ("swin_b", "http://other")
@@ -157,9 +154,7 @@ def test_name_servers_of_the_system_are_read(tmp_path: Path) -> None:
     assert system_name_servers(tmp_path / "none") == ()
 
 
-def test_without_a_name_server_the_start_says_which_variable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_a_name_server_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("v3.gateway.nginx.system_name_servers", lambda: ())
     with pytest.raises(InvalidSetting, match=r"look up a\.test: set RESOLVER"):
         made("swin_b=http://a.test")

@@ -38,9 +38,7 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]
 @pytest.mark.parametrize(
     "document", [[], ["--private"], ["--api-key"], ["--private", "--api-key"]], indirect=True
 )
-def test_document_is_openapi_2_as_published_and_operations_have_ids(
-    document: dict[str, Any],
-) -> None:
+def test_document_is_openapi_2_and_operations_have_ids(document: dict[str, Any]) -> None:
     assert document["swagger"] == "2.0"
     OpenAPIV2SpecValidator(document).validate()
     ids = {operation["operationId"] for operation in operations(document).values()}

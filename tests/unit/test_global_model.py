@@ -35,13 +35,6 @@ class Seen(NamedTuple):
     category: str
 
 
-class Server(NamedTuple):
-    """A backend with two models, and a gate behind the first one's engine."""
-
-    app: Flask
-    gate: Gate | None = None
-
-
 def models(gate: Gate) -> dict[str, Classifier]:
     """Return two models that see their own name; the first waits at the gate once it computed."""
 
@@ -49,11 +42,9 @@ def models(gate: Gate) -> dict[str, Classifier]:
         gate.pass_through()
         return np.array([[1.0, 0.0]])
 
-    names = [f"a picture seen by {ONE}", f"a picture seen by {TWO}"]
-    return {
-        ONE: classifier(ONE, names, one),
-        TWO: classifier(TWO, names, lambda _: np.array([[0.0, 1.0]])),
-    }
+    names = [alone(ONE).category, alone(TWO).category]
+    two = classifier(TWO, names, lambda _: np.array([[0.0, 1.0]]))
+    return {ONE: classifier(ONE, names, one), TWO: two}
 
 
 def original(there: dict[str, Classifier]) -> Flask:
@@ -93,13 +84,17 @@ def gate() -> Iterator[Gate]:
 
 
 @pytest.fixture
-def global_server(gate: Gate) -> Server:
-    return Server(original(models(gate)), gate)
+def global_app(gate: Gate) -> Flask:
+    app = original(models(gate))
+    app.config["GATE"] = gate
+    return app
 
 
 @pytest.fixture
-def v2_server(gate: Gate) -> Server:
-    return Server(many_models_app(SETTINGS, PoolStandIn(models(gate))), gate)
+def v2_app(gate: Gate) -> Flask:
+    app = many_models_app(SETTINGS, PoolStandIn(models(gate)))
+    app.config["GATE"] = gate
+    return app
 
 
 def predict(caller: FlaskClient) -> Seen:
@@ -113,20 +108,20 @@ def choose(caller: FlaskClient, model: str) -> None:
     assert caller.put(f"/model/{model}").get_json()["model"] == model
 
 
-def one_after_the_other(server: Server) -> Seen:
+def one_after_the_other(app: Flask) -> Seen:
     """A chooses, B chooses otherwise, A asks: return what A is answered."""
-    a, b = server.app.test_client(), server.app.test_client()
+    a, b = app.test_client(), app.test_client()
     choose(a, ONE)
     choose(b, TWO)
     return predict(a)
 
 
-def between_choice_and_question(server: Server) -> Seen:
+def between_choice_and_question(app: Flask) -> Seen:
     """Both at once, on two threads: B's choice falls between A's choice and A's question."""
     a_has_chosen, b_has_chosen = Event(), Event()
 
     def as_a() -> Seen:
-        caller = server.app.test_client()
+        caller = app.test_client()
         choose(caller, ONE)
         a_has_chosen.set()
         assert b_has_chosen.wait(10)
@@ -134,7 +129,7 @@ def between_choice_and_question(server: Server) -> Seen:
 
     def as_b() -> None:
         assert a_has_chosen.wait(10)
-        choose(server.app.test_client(), TWO)
+        choose(app.test_client(), TWO)
         b_has_chosen.set()
 
     with ThreadPoolExecutor(2) as threads:
@@ -142,43 +137,44 @@ def between_choice_and_question(server: Server) -> Seen:
         return answer.result(20)
 
 
-def during_the_answer(server: Server) -> Seen:
+def during_the_answer(app: Flask) -> Seen:
     """B's choice falls into the answering of A's question, after the model has computed."""
-    a, b = server.app.test_client(), server.app.test_client()
-    assert server.gate is not None
+    a, b = app.test_client(), app.test_client()
+    gate: Gate = app.config["GATE"]
     choose(a, ONE)
-    server.gate.opened.clear()
-    server.gate.came.clear()
+    gate.opened.clear()
+    gate.came.clear()
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(predict, a)
-        assert server.gate.came.wait(10)
+        assert gate.came.wait(10)
         choose(b, TWO)
-        server.gate.opened.set()
+        gate.opened.set()
         return answer.result(20)
 
 
+Race = Callable[[Flask], Seen]
 RACES = (one_after_the_other, between_choice_and_question, during_the_answer)
 
 
 @pytest.mark.parametrize("race", RACES[:2])
 def test_with_a_global_a_caller_is_answered_by_the_model_that_another_chose(
-    global_server: Server, race: Callable[[Server], Seen]
+    global_app: Flask, race: Race
 ) -> None:
-    assert race(global_server) == alone(TWO)
+    assert race(global_app) == alone(TWO)
 
 
 def test_with_two_globals_a_choice_during_an_answer_gives_one_models_answer_the_others_name(
-    global_server: Server,
+    global_app: Flask,
 ) -> None:
-    assert during_the_answer(global_server) == alone(ONE)._replace(model=TWO)
+    assert during_the_answer(global_app) == alone(ONE)._replace(model=TWO)
 
 
 def test_with_two_globals_a_question_during_a_choice_has_the_new_answer_under_the_old_name(
-    global_server: Server,
+    global_app: Flask,
 ) -> None:
     between = Gate()
-    global_server.app.config["KEPT"].between = between.pass_through
-    a, b = global_server.app.test_client(), global_server.app.test_client()
+    global_app.config["KEPT"].between = between.pass_through
+    a, b = global_app.test_client(), global_app.test_client()
     with ThreadPoolExecutor(1) as thread:
         choice = thread.submit(choose, b, TWO)
         assert between.came.wait(10)
@@ -190,9 +186,9 @@ def test_with_two_globals_a_question_during_a_choice_has_the_new_answer_under_th
 
 @pytest.mark.parametrize("race", RACES)
 def test_in_v2_the_same_calls_give_every_caller_the_model_of_their_choice(
-    race: Callable[[Server], Seen], v2_server: Server
+    race: Race, v2_app: Flask
 ) -> None:
-    assert race(v2_server) == alone(ONE)
+    assert race(v2_app) == alone(ONE)
 
 
 def everybody(app: Flask) -> set[Seen]:
@@ -201,8 +197,8 @@ def everybody(app: Flask) -> set[Seen]:
         return set(threads.map(lambda _: predict(app.test_client()), range(CALLERS)))
 
 
-def test_a_global_that_nobody_writes_after_the_start_is_harmless(global_server: Server) -> None:
-    assert everybody(global_server.app) == {alone(ONE)}
+def test_a_global_that_nobody_writes_after_the_start_is_harmless(global_app: Flask) -> None:
+    assert everybody(global_app) == {alone(ONE)}
 
 
 def test_in_v1_there_is_no_call_that_could_write_it(gate: Gate) -> None:

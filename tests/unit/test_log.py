@@ -2,6 +2,7 @@ import json
 import logging
 import logging.config
 import sys
+from pathlib import Path
 
 import pytest
 from urllib3 import HTTPConnectionPool
@@ -33,19 +34,12 @@ def _fields(headers: dict[str, str]) -> dict[str, object]:
     return trace_fields(*given, "my-project")
 
 
-def test_an_entry_has_cloud_loggings_names() -> None:
-    entry = _formatted(logging.WARNING)
-    assert entry["severity"] == "WARNING"
-    assert entry["message"] == "3 cats"
+def test_an_entry_has_cloud_loggings_names_and_the_fields_of_its_record() -> None:
+    entry = _formatted(logging.WARNING, fields={"httpRequest": {"status": 200}, "path": Path("x")})
+    assert (entry["severity"], entry["message"]) == ("WARNING", "3 cats")
     assert str(entry["time"]).endswith("+00:00")
-
-
-def test_fields_of_a_record_are_added() -> None:
-    assert _formatted(fields={"httpRequest": {"status": 200}})["httpRequest"] == {"status": 200}
-
-
-def test_what_json_has_no_type_for_is_written_as_text() -> None:
-    assert _formatted(fields={"path": ValueError("odd")})["path"] == "odd"
+    assert entry["httpRequest"] == {"status": 200}
+    assert entry["path"] == "x"  # what JSON has no type for is text
 
 
 def test_a_traceback_stays_in_its_line() -> None:
@@ -130,9 +124,7 @@ def test_entries_written_during_a_request_carry_its_trace() -> None:
         TRACE_FIELDS.reset(token)
 
 
-def test_configuration_writes_entries_from_the_level_on(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_configuration_writes_entries_from_a_level_on(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
     try:

@@ -25,7 +25,6 @@ def version_1(quota: str, period: str = "100000") -> dict[str, str]:
 
 @pytest.fixture
 def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the machine have three cores."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
 
 
@@ -67,9 +66,7 @@ def test_without_a_smaller_quota_threads_follow_the_cores(
     assert cpu_quota(write(tmp_path, files)) == 3
 
 
-def test_cores_are_counted_where_there_is_no_affinity(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cores_count_without_an_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 5)
     assert cpu_quota(tmp_path) == 5

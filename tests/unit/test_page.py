@@ -14,31 +14,14 @@ from typing import Any
 
 import pytest
 
+from imgserve import errors
 from imgserve.contract import Prediction
-from imgserve.errors import (
-    BackendBusy,
-    BackendError,
-    BackendNotReady,
-    BackendTimeout,
-    BackendUnreachable,
-    CallerNotAllowed,
-    IdentityUnavailable,
-    RequestRefused,
-)
-from imgserve.frontend import predict
+from imgserve.frontend import messages, predict
 from imgserve.frontend.answer import times
 from imgserve.frontend.batch import Table, classify_batch
 from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.messages import (
-    INCOMPLETE,
-    answer_sentence,
-    duration,
-    failure,
-    percent,
-    plain,
-    with_article,
-)
+from imgserve.frontend.messages import plain
 from imgserve.frontend.picture_input import BATCH_LIMIT, SAMPLES, UPLOAD_MIB
 from imgserve.frontend.predict import Answered, Patience
 from imgserve.frontend.session import Batch, LinkedPicture
@@ -49,15 +32,16 @@ from tests.unit.page_driver import THUMBNAIL, URL, Page, answer, stand_between
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
-    return Page(root / "frontend_v1", stand_between(monkeypatch))
+    return Page(root / "frontend_v1", monkeypatch)
 
 
-def test_empty_page_says_what_to_do_and_asks_nothing(page: Page) -> None:
+def test_an_empty_page_and_an_empty_box_say_what_to_do_and_ask_nothing(page: Page) -> None:
     words = page.run()
     assert page.app.title[0].value == "Animal Classification"
     assert "Show me a picture" in words
     assert "JPEG, PNG, WebP, GIF, BMP, AVIF or TIFF, up to 10 MiB" in words
     assert "No picture at hand?" in words
+    page.submit("  ")
     assert page.backend.pictures == []
 
 
@@ -68,11 +52,6 @@ def test_a_pasted_url_is_answered_and_kept_in_the_address(page: Page) -> None:
     assert "inference 4 ms" in words
     assert page.backend.pictures == [URL]
     assert page.query["url"] == URL
-
-
-def test_an_empty_box_asks_nothing(page: Page) -> None:
-    page.submit("  ")
-    assert page.backend.pictures == []
 
 
 def test_the_thumbnail_shown_is_the_backends(page: Page) -> None:
@@ -131,10 +110,8 @@ def test_a_file_is_taken_whatever_its_name_says(page: Page, name: str) -> None:
     assert page.app.file_uploader(key="upload").proto.type == []
 
 
-def test_a_file_of_the_limit_is_sent_and_one_byte_more_is_refused_in_a_sentence(
-    page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MAX_IMAGE_BYTES", str(2 * MIB))
+def test_a_file_of_the_limit_is_sent_and_one_byte_more_is_refused_in_a_sentence(page: Page) -> None:
+    page.patch.setenv("MAX_IMAGE_BYTES", str(2 * MIB))
     assert "tabby" in page.upload(bytes(2 * MIB))
     words = page.upload(bytes(2 * MIB + 1))
     assert "This file has 2.1 MiB; at most 2 MiB are accepted. Choose a smaller one." in words
@@ -152,7 +129,7 @@ def test_a_picture_that_is_its_own_address_stays_out_of_the_address_bar(page: Pa
 def test_a_picture_that_lacks_its_end_is_called_incomplete(page: Page) -> None:
     page.backend.answers = {URL: answer(incomplete=True)}
     page.submit(URL)
-    assert page.app.info[0].value == INCOMPLETE
+    assert page.app.info[0].value == messages.INCOMPLETE
     page.submit("https://pictures.test/whole.png")
     assert not page.app.info
     page.submit_batch(URL)
@@ -166,23 +143,35 @@ def test_removing_an_upload_leaves_another_answer_alone(page: Page) -> None:
 
 
 FAILURES = [
-    (BackendUnreachable("http://inner.host refused"), "cannot be reached", True),
-    (BackendNotReady("loading"), "still waking up", True),
-    (BackendBusy("queue"), "busy right now", True),
-    (BackendTimeout("slow"), "took too long", True),
-    (RequestRefused("not a picture", "unsupported-format", 415), "Not a picture\\.", False),
-    (RequestRefused("the host is gone!", "picture-host-failed", 502), "The host is gone", True),
-    (RequestRefused("no such file", "picture-host-refused", 502), "No such file\\.", False),
-    (RequestRefused("wait 5 seconds", "picture-host-busy", 502), "Wait 5 seconds\\.", True),
-    (RequestRefused("no weights", "model-unavailable", 503), "No weights\\.", True),
-    (CallerNotAllowed("inner answered 403"), "This page may not call its classifier", False),
-    (IdentityUnavailable("no ID token: inner"), "could not show its classifier who it is", True),
+    (errors.BackendUnreachable("http://inner.host refused"), "cannot be reached", True),
+    (errors.BackendNotReady("loading"), "still waking up", True),
+    (errors.BackendBusy("queue"), "busy right now", True),
+    (errors.BackendTimeout("slow"), "took too long", True),
+    (errors.RequestRefused("not a picture", "unsupported-format", 415), "Not a picture\\.", False),
+    (
+        errors.RequestRefused("the host is gone!", "picture-host-failed", 502),
+        "The host is gone",
+        True,
+    ),
+    (errors.RequestRefused("no such file", "picture-host-refused", 502), "No such file\\.", False),
+    (errors.RequestRefused("wait 5 seconds", "picture-host-busy", 502), "Wait 5 seconds\\.", True),
+    (errors.RequestRefused("no weights", "model-unavailable", 503), "No weights\\.", True),
+    (errors.CallerNotAllowed("inner answered 403"), "This page may not call its classifier", False),
+    (
+        errors.IdentityUnavailable("no ID token: inner"),
+        "could not show its classifier who it is",
+        True,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("error", "sentence", "again"), FAILURES)
 def test_every_failure_is_a_sentence_and_trying_again_recovers(
-    page: Page, caplog: pytest.LogCaptureFixture, error: BackendError, sentence: str, again: bool
+    page: Page,
+    caplog: pytest.LogCaptureFixture,
+    error: errors.BackendError,
+    sentence: str,
+    again: bool,
 ) -> None:
     page.backend.answers = {URL: [error, answer()]}
     words = page.submit(URL)
@@ -198,10 +187,10 @@ def test_every_failure_is_a_sentence_and_trying_again_recovers(
     ("ask", "words"), [(Page.submit, "tabby"), (Page.submit_batch, "1 of 1 pictures classified")]
 )
 def test_a_waking_backend_is_waited_for(
-    page: Page, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Page, str], str], words: str
+    page: Page, ask: Callable[[Page, str], str], words: str
 ) -> None:
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "30")
-    page.backend.answers = {URL: [BackendNotReady("loading"), answer()]}
+    page.patch.setenv("WAKE_TIMEOUT_S", "30")
+    page.backend.answers = {URL: [errors.BackendNotReady("loading"), answer()]}
     assert words in ask(page, URL)
     assert page.backend.pictures == [URL, URL]
 
@@ -230,14 +219,10 @@ def test_the_round_trip_is_timed_by_the_page(monkeypatch: pytest.MonkeyPatch) ->
     ids=["no-address", "token-in-the-open"],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
-    page: Page,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    environ: dict[str, str],
-    logged: str,
+    page: Page, caplog: pytest.LogCaptureFixture, environ: dict[str, str], logged: str
 ) -> None:
     for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+        page.patch.setenv(name, value)
     words = page.run()
     assert "not set up correctly" in words
     assert "SERVING" not in words
@@ -248,8 +233,8 @@ def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
 
 def test_many_links_give_a_row_each_failures_included(page: Page) -> None:
     page.backend.answers = {
-        "https://a.test": RequestRefused("not a picture", "unsupported-format", 415),
-        "https://c.test": BackendBusy("queue"),
+        "https://a.test": errors.RequestRefused("not a picture", "unsupported-format", 415),
+        "https://c.test": errors.BackendBusy("queue"),
     }
     words = page.submit_batch("https://a.test\n\n https://b.test \nhttps://c.test\n")
     assert "1 of 3 pictures classified" in words
@@ -260,7 +245,7 @@ def test_many_links_give_a_row_each_failures_included(page: Page) -> None:
 
 
 def test_many_links_without_a_backend_are_one_failure(page: Page) -> None:
-    page.backend.usual = BackendUnreachable("refused")
+    page.backend.usual = errors.BackendUnreachable("refused")
     assert "cannot be reached" in page.submit_batch(f"{URL}\n{URL}")
     assert page.backend.pictures == [URL]
 
@@ -278,7 +263,7 @@ def test_none_or_too_many_links_ask_nothing(page: Page, lines: str, message: str
 
 
 def test_the_download_has_every_column_and_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = RequestRefused("@bad", "invalid-url", 400)
+    refused = errors.RequestRefused("@bad", "invalid-url", 400)
     stand_between(monkeypatch).answers = {"=cmd()": refused}
     client = BackendClient("http://backend.test", timeout_s=1)
     place: Any = SimpleNamespace(progress=lambda *_: None)
@@ -300,8 +285,12 @@ PHRASES = (
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_classes_are_named_with_the_right_article(phrase: str) -> None:
     category = re.sub("^an? ", "", phrase)
-    assert with_article(category) == with_article(category.replace(" ", "_")) == phrase
-    assert answer_sentence(Prediction(category, 0, 0.9)).endswith(f"an image of {phrase}")
+    assert (
+        messages.with_article(category)
+        == messages.with_article(category.replace(" ", "_"))
+        == phrase
+    )
+    assert messages.answer_sentence(Prediction(category, 0, 0.9)).endswith(f"an image of {phrase}")
 
 
 def test_times_name_every_part_and_the_round_trip() -> None:
@@ -313,8 +302,13 @@ def test_times_name_every_part_and_the_round_trip() -> None:
 
 def test_numbers_read_well() -> None:
     shares = {1: "100.0%", 0.5004: "50.0%", 0.0006: "0.1%", 0.0001: "<0.1%", 0: "0.0%"}
-    assert {share: percent(share) for share in shares} == shares
-    assert [duration(ms) for ms in (0, 12.4, 999, 1000)] == ["0 ms", "12 ms", "999 ms", "1.0 s"]
+    assert {share: messages.percent(share) for share in shares} == shares
+    assert [messages.duration(ms) for ms in (0, 12.4, 999, 1000)] == [
+        "0 ms",
+        "12 ms",
+        "999 ms",
+        "1.0 s",
+    ]
 
 
 def test_outside_text_becomes_no_link_and_no_picture() -> None:
@@ -340,12 +334,14 @@ def test_pandas_is_whole_before_altair_can_look_at_it(root: Path) -> None:
 
 
 def test_every_backend_error_has_its_words() -> None:
-    kinds = set(BackendError.__subclasses__()) - {RequestRefused}  # which brings its own
+    kinds = set(errors.BackendError.__subclasses__()) - {
+        errors.RequestRefused
+    }  # which brings its own
     for kind in kinds:
-        said = failure(kind(""))
+        said = messages.failure(kind(""))
         assert said.sentence.endswith(".")
         assert said.next_step
-    assert len({failure(kind("")) for kind in kinds}) == len(kinds)
+    assert len({messages.failure(kind("")) for kind in kinds}) == len(kinds)
 
 
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:

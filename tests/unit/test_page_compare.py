@@ -17,7 +17,7 @@ from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered
 from imgserve.frontend.session import LinkedPicture
-from tests.unit.page_driver import GONE, URL, Page, answer, stand_between
+from tests.unit.page_driver import GONE, URL, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -25,7 +25,7 @@ FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fou
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
-    return Page(root / "frontend_v2", stand_between(monkeypatch))
+    return Page(root / "frontend_v2", monkeypatch)
 
 
 @pytest.fixture
@@ -107,7 +107,6 @@ def test_a_picture_that_did_not_come_back_is_left_out(page: Page) -> None:
 
 
 def said(*classes: tuple[str, int, float]) -> Answered:
-    """Return an answer with these classes."""
     predictions = [Prediction(*one) for one in classes]
     return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
 
@@ -130,9 +129,7 @@ FAILED = Failure("Gone.")
         ([FAILED, FAILED], "No model answered"),
     ],
 )
-def test_the_sentence_says_how_far_the_models_agree(
-    outcomes: list[Answered | Failure], sentence: str
-) -> None:
+def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], sentence: str) -> None:
     by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
     assert Comparison(by_model, linked=False).sentence() == sentence
 
@@ -195,9 +192,7 @@ def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
     assert {FIRST: WAKING} in answers.shown
 
 
-def test_a_long_silence_is_used_to_see_whether_the_person_is_still_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_in_a_long_silence_the_person_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
     answers = Answers(first=lambda: time.sleep(0.2) or "")
     answers.compare()

@@ -10,12 +10,12 @@ from imgserve.errors import BackendTimeout, BackendUnreachable, RequestRefused
 from imgserve.frontend import model_list
 from imgserve.frontend.messages import joined, parameters
 from imgserve.frontend.model_list import KnownModels
-from tests.unit.page_driver import GONE, LARGE, URL, Page, answer, stand_between
+from tests.unit.page_driver import GONE, LARGE, URL, Page, answer
 
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
-    return Page(root / "frontend_v2", stand_between(monkeypatch))
+    return Page(root / "frontend_v2", monkeypatch)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_page_asks_the_address_it_was_told(
     root: Path, monkeypatch: pytest.MonkeyPatch, component: str, url: str
 ) -> None:
-    page = Page(root / component, stand_between(monkeypatch))
+    page = Page(root / component, monkeypatch)
     assert "tabby" in page.submit(URL)
     assert page.backend.url == url
     assert page.backend.asked == [(URL, "small")]
@@ -100,7 +100,7 @@ def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(pag
 
 
 def test_two_people_with_two_models_do_not_meet(page: Page, root: Path) -> None:
-    other = Page(root / "frontend_v2", page.backend)
+    other = Page(root / "frontend_v2", page.patch, page.backend)
     page.pick("large")
     other.pick("third")
     for person, model in ((page, "large"), (other, "third")) * 2:
@@ -109,11 +109,11 @@ def test_two_people_with_two_models_do_not_meet(page: Page, root: Path) -> None:
         assert page.backend.asked[-1][1] == model
 
 
-def test_the_list_is_kept_for_a_while(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_is_kept_for_a_while(page: Page) -> None:
     page.run()
     page.run()
     assert page.backend.looked_at.count("list") == 1
-    monkeypatch.setattr(model_list, "KEPT_S", -1)
+    page.patch.setattr(model_list, "KEPT_S", -1)
     page.run()
     assert page.backend.looked_at.count("list") == 2
 
@@ -149,9 +149,7 @@ def test_reasons_of_several_models_are_listed(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("always_due")
-def test_a_model_that_comes_back_is_seen_without_a_click_and_the_others_left_alone(
-    page: Page,
-) -> None:
+def test_a_model_that_comes_back_is_seen_without_a_click_or_a_look_at_others(page: Page) -> None:
     page.backend.states["large"] = GONE
     page.run()
     assert "away" in page.captions()["large"]
@@ -170,8 +168,8 @@ def test_a_look_that_finds_nothing_new_draws_nothing_anew(page: Page) -> None:
     assert page.app.session_state["models"].unchanged == 1
 
 
-def test_a_model_that_goes_away_keeps_its_name(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_list, "KEPT_S", -1)
+def test_a_model_that_goes_away_keeps_its_name(page: Page) -> None:
+    page.patch.setattr(model_list, "KEPT_S", -1)
     page.run()
     page.backend.states["large"] = GONE
     page.run()
@@ -214,10 +212,8 @@ def test_a_linked_model_is_asked_though_the_list_is_missing(page: Page) -> None:
     assert "Model\\: large" in page.run()
 
 
-def test_a_list_once_known_outlives_its_failure(
-    page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_list, "KEPT_S", -1)
+def test_a_list_once_known_outlives_a_failure(page: Page) -> None:
+    page.patch.setattr(model_list, "KEPT_S", -1)
     page.pick("large")
     page.backend.list_failure = BackendUnreachable("refused")
     assert "cannot be loaded at" in page.run()

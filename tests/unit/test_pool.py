@@ -94,6 +94,7 @@ class Workshop:
     """Makes workers, remembers them and says what they weigh; and asks the pool they are in."""
 
     callers: ThreadPoolExecutor
+    patch: pytest.MonkeyPatch
     size_bytes: int = SIZE
     weights_bytes: int = WEIGHTS
     workers: list[WorkerStandIn] = field(default_factory=list)
@@ -132,7 +133,6 @@ class Workshop:
         return self.pool.classify(model_id, data, OPTIONS).predictions[0].category
 
     def later(self, model_id: str, data: bytes = b"") -> "Future[str]":
-        """Ask on another thread."""
         return self.callers.submit(self.ask, model_id, data)
 
     def use(self, *model_ids: str) -> None:
@@ -154,7 +154,6 @@ class Workshop:
         return self.workers
 
     def waiting(self) -> int:
-        """Return how many requests are in the queue."""
         return len(self.pool._queue._waiting)
 
 
@@ -163,7 +162,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     """Let a pool start stand-ins; end them and the threads that watch them."""
     before = set(threading.enumerate())
     with ThreadPoolExecutor(16) as callers:
-        made = Workshop(callers)
+        made = Workshop(callers, monkeypatch)
         made.may_load.set()
         monkeypatch.setattr(pool_module, "Worker", made.start)
         monkeypatch.setattr(pool_module, "prepare", made.prepare)
@@ -241,10 +240,8 @@ def test_an_idle_model_leaves_before_one_in_use(shop: Workshop) -> None:
     worker.finish()
 
 
-def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
+def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(shop: Workshop) -> None:
+    shop.patch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
     shop.open(SIZE, threads=2, copies=1)
     worker = shop.in_use("a")
     with pytest.raises(NotReady, match="memory is taken"):
@@ -296,7 +293,6 @@ def test_every_caller_gets_the_model_it_asked_for_whatever_comes_and_goes(
 )
 def test_a_failed_model_says_why_but_not_what_only_the_log_may_and_is_tried_again_later(
     shop: Workshop,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
     reason: str,
@@ -318,7 +314,7 @@ def test_a_failed_model_says_why_but_not_what_only_the_log_may_and_is_tried_agai
     shop.use("c")
     assert pool.ready_id() == "c"
     later_s = time.monotonic() + pool_module.RETRY_S
-    monkeypatch.setattr(pool_module.time, "monotonic", lambda: later_s)
+    shop.patch.setattr(pool_module.time, "monotonic", lambda: later_s)
     shop.use("a")
     assert pool.state("a")[:2] == ("ready", None)
 
@@ -477,9 +473,7 @@ def test_who_waited_longest_is_next(shop: Workshop) -> None:
     assert worker.asked[1:] == [SLOW, b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_no_more_pictures_than_threads_are_computed_at_once_whatever_their_models(
-    shop: Workshop,
-) -> None:
+def test_no_more_pictures_than_threads_are_computed_at_once_of_all_models(shop: Workshop) -> None:
     pool = shop.open(threads=2, copies=1)
     held = [shop.in_use(model_id) for model_id in ("a", "b")]
     third = shop.later("c")

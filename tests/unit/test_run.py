@@ -3,7 +3,6 @@
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,21 +16,6 @@ from tools.run.supervisor import USER_AGENT, Service, readable
 from v3.gateway import system
 from v3.gateway.backends import read_backends
 from v3.gateway.settings import LIST
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    """Return a port that somebody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
-def held_port() -> Iterator[int]:
-    """Return a port that somebody holds without listening."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)
@@ -61,18 +45,10 @@ def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
     assert backend.environ["THREADS"] == frontend.environ["THREADS"] == "2"
 
 
-@pytest.mark.parametrize(
-    ("environ", "model"),
-    [
-        ({}, "efficientnet_lite0"),
-        ({"MODEL_NAME": ""}, "efficientnet_lite0"),
-        ({"MODEL_NAME": "swin_b"}, "swin_b"),
-    ],
-)
-def test_model_of_v1_is_the_embedded_one_unless_told_otherwise(
-    environ: dict[str, str], model: str
-) -> None:
-    backend = by_name(RunSettings(), environ)["backend"]
+@pytest.mark.parametrize("name", [None, "", "swin_b"])
+def test_model_of_v1_is_the_embedded_one_by_default(name: str | None) -> None:
+    model = name or "efficientnet_lite0"
+    backend = by_name(RunSettings(), {} if name is None else {"MODEL_NAME": name})["backend"]
     assert backend.environ["MODEL_NAME"] == model
 
 
@@ -98,18 +74,14 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
     assert "v3/frontend/app.py" in found["frontend"].command
     assert found["frontend"].environ["API_GATEWAY"] == "http://127.0.0.1:8080"
     gateway = found["gateway"].environ
-    assert {backend.model: backend.url for backend in read_backends(LIST, gateway["BACKENDS"])} == {
-        "vgg16": "http://127.0.0.1:9000",
-        "swin_b": "http://127.0.0.1:9001",
-    }
+    urls = [(backend.model, backend.url) for backend in read_backends(LIST, gateway["BACKENDS"])]
+    assert urls == [("vgg16", "http://127.0.0.1:9000"), ("swin_b", "http://127.0.0.1:9001")]
     assert (gateway["HOST"], gateway["PORT"]) == ("127.0.0.1", "8080")
     assert gateway["API_KEY"] == ""  # the page would send none
 
 
 @pytest.mark.parametrize(("cpus", "share"), [(1, "1"), (2, "1"), (7, "2"), (12, "4")])
-def test_backends_of_v3_share_the_cpus(
-    cpus: int, share: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backends_of_v3_share_cpus(cpus: int, share: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version_services, "cpu_quota", lambda: cpus)
     backends = [by_name(RunSettings(version="v3"), {})[model] for model in EMBEDDED]
     assert {backend.environ["THREADS"] for backend in backends} == {share}
@@ -118,14 +90,17 @@ def test_backends_of_v3_share_the_cpus(
 
 
 def test_taken_and_held_ports_are_named_with_the_variable_to_set(
-    taken_port: int, held_port: int, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = {"VERSION": "v3", "BACKEND_PORT": str(taken_port - 1), "GATEWAY_PORT": "9"}
-    assert f"Port {taken_port} is taken" in port_complaint(RunSettings.from_environ(given))
-    assert run.main({"FRONTEND_PORT": str(held_port)}) == 2
-    said = f"Port {held_port} is taken: stop what uses it, or set another FRONTEND_PORT\n"
-    assert capsys.readouterr().out == said
-    assert str(taken_port) not in port_complaint(RunSettings(gateway_port=taken_port))
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # and does not listen
+        taken, held = (sock.getsockname()[1] for sock in (server, holder))
+        given = {"VERSION": "v3", "BACKEND_PORT": str(taken - 1), "GATEWAY_PORT": "9"}
+        assert f"Port {taken} is taken" in port_complaint(RunSettings.from_environ(given))
+        assert run.main({"FRONTEND_PORT": str(held)}) == 2
+        said = f"Port {held} is taken: stop what uses it, or set another FRONTEND_PORT\n"
+        assert capsys.readouterr().out == said
+        assert str(taken) not in port_complaint(RunSettings(gateway_port=taken))
 
 
 @pytest.mark.parametrize(
@@ -156,9 +131,7 @@ def test_what_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("models", ["swim_b", "swin_b,Vgg16", ","])
-def test_models_that_cannot_be_are_refused_with_those_there_are(
-    models: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_there_are_not_are_refused(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main({"VERSION": "v2", "MODELS": models}) == 2
     said = capsys.readouterr().out
     assert f"MODELS={models!r} cannot be used: it takes models" in said

@@ -21,19 +21,7 @@ from imgserve.contract import Prediction, PredictOptions
 from imgserve.log import logging_config
 from imgserve.models import worker as worker_module
 from imgserve.models import worker_process
-from imgserve.models.worker import (
-    InternalFailure,
-    Job,
-    Load,
-    Loaded,
-    Message,
-    Rejected,
-    Result,
-    Worker,
-    WorkerExited,
-    receive,
-    send,
-)
+from imgserve.models.worker import Result, Worker
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import Gate
 from tests.unit.waiting import wait_until
@@ -57,22 +45,22 @@ Answer = Callable[[bytes, PredictOptions], Result]
 @pytest.mark.parametrize(
     "message",
     [
-        Load("resnet152", SETTINGS, 2),
-        Load("resnet152", BackendSettings(), 1),
-        Loaded("bf16"),
-        Job(b"\xff\0", 5, True),
+        worker_module.Load("resnet152", SETTINGS, 2),
+        worker_module.Load("resnet152", BackendSettings(), 1),
+        worker_module.Loaded("bf16"),
+        worker_module.Job(b"\xff\0", 5, True),
         CAT,
         Result(CAT.predictions, 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/"),
-        Rejected("no such picture: größer", "too-many-pixels"),
-        Rejected("no weights"),
-        InternalFailure(),
+        worker_module.Rejected("no such picture: größer", "too-many-pixels"),
+        worker_module.Rejected("no weights"),
+        worker_module.InternalFailure(),
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_a_message_of_every_kind_arrives_as_it_was_sent(message: Message) -> None:
+def test_a_message_of_every_kind_arrives_as_it_was_sent(message: worker_module.Message) -> None:
     ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
-    send(ours, message)
-    assert receive(theirs) == message
+    worker_module.send(ours, message)
+    assert worker_module.receive(theirs) == message
 
 
 class ModelStandIn:
@@ -307,9 +295,7 @@ def watched(worker: Worker) -> threading.Thread:
     return thread
 
 
-def test_a_worker_that_takes_too_long_is_ended_and_its_picture_gets_the_reason(
-    start: Start,
-) -> None:
+def test_a_worker_that_takes_too_long_is_ended_and_its_picture_told_why(start: Start) -> None:
     gate = Gate()
     worker = start(lambda *_: gate.pass_through() or CAT, predict_timeout_s=0.2)
     watching = watched(worker)
@@ -342,7 +328,7 @@ def test_a_worker_that_ends_while_it_computes_loses_that_picture(start: Start) -
 def test_a_worker_that_had_ended_before_loses_no_picture(start: Start) -> None:
     worker = start()
     worker.end()
-    with pytest.raises(WorkerExited):
+    with pytest.raises(worker_module.WorkerExited):
         classify(worker)
     assert worker.has_exited
 
