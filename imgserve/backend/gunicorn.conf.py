@@ -22,8 +22,8 @@ worker_class = "imgserve.backend.worker.EventLoopWorker"
 threads = settings.threads + settings.max_queue + THREADS_FOR_STATE
 # Cloud Run kills a container 10 s after SIGTERM: requests under way have a little less.
 graceful_timeout = 8
-# Cloud Run takes the CPU from an idle container: a watchdog would take that for a hang, and end what
-# has just woken up.
+# Cloud Run takes the CPU from an idle container. A watchdog would take that for a hang, and end
+# what has just woken up.
 timeout = 0
 logconfig_dict = logging_config(settings.log_level)
 # gunicorn's sign of life is a file: in memory, since the disk may be read-only.
