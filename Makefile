@@ -46,8 +46,8 @@ bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minute
 attack: .venv/dev.stamp  ## attack a backend and write docs/reliability.md: ARGS=--quick for minutes, writes nothing
 	@exec $(BIN)/python -m tools.attack $(if $(ARGS),$(ARGS),--out docs/reliability.md)
 
-readme: .venv/run.stamp  ## write the tables of settings into README.md
-	$(BIN)/python -m tools.documents README.md
+readme: .venv/run.stamp  ## write the tables of settings into docs/settings.md
+	$(BIN)/python -m tools.documents docs/settings.md
 
 screenshot: .venv/dev.stamp  ## take the README's picture of the page anew: needs Chromium
 	$(BIN)/python -m tests.screenshot

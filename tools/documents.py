@@ -1,4 +1,4 @@
-"""Write the tables of environment variables into the README: ``make readme``."""
+"""Write the tables of environment variables into docs/settings.md: ``make readme``."""
 
 import sys
 from dataclasses import fields

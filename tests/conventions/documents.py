@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SHORT_ANSWER.md")
+PAGES = ("how-it-works", "api", "settings", "deploying", "costs", "troubleshooting", "own-model")
+DOCUMENTS = (
+    *("README.md", "CONTRIBUTING.md", "SHORT_ANSWER.md", "docs/pictures.md"),
+    *(f"docs/{page}.md" for page in PAGES),
+)
 FENCE = re.compile(r"^ *```")
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
@@ -35,7 +39,7 @@ def sections(root: Path, *documents: str) -> Iterator[Section]:
         yield from split((root / document).read_text(encoding="utf-8"), document)
 
 
-def section(root: Path, heading: str, document: str = "README.md") -> Section:
+def section(root: Path, heading: str, document: str) -> Section:
     """Return the one section with a heading."""
     (found,) = [part for part in sections(root, document) if part.heading == heading]
     return found

@@ -35,8 +35,11 @@ def test_links_lead_to_files_and_headings_that_are_there(document: str, root: Pa
         path, _, anchor = target.partition("#")
         if target.startswith("https://"):
             continue
-        there = (root / (path or document)).exists()
-        if not there or (anchor and anchor not in anchors(root, path or document)):
+        there = ((root / document).parent / path).resolve() if path else root / document
+        known = (
+            anchors(root, str(there.relative_to(root))) if anchor and there.exists() else {anchor}
+        )
+        if not there.exists() or anchor not in known:
             broken.append(target)
     assert broken == []
 
@@ -66,7 +69,6 @@ def inline(root: Path, document: str) -> list[str]:
 def test_make_s_targets_in_sentences_are_there(document: str, root: Path) -> None:
     makefile = (root / "Makefile").read_text()
     named = {match[1] for code in inline(root, document) if (match := TARGET.match(code))}
-    assert named
     assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
@@ -80,7 +82,6 @@ def test_parts_of_the_benchmark_are_there(document: str, root: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_named_are_there(document: str, root: Path, repository_files: list[Path]) -> None:
     named = [code for code in inline(root, document) if FILE.fullmatch(code)]
-    assert named
     patterns = {re.sub(r"COMPONENT|NAME", "*", name).rstrip("/") for name in named}
     there = {place for path in repository_files for place in (path, *path.parents)}
     absent = {name for name in patterns if not any(path.match(name) for path in there)}
@@ -115,8 +116,12 @@ def is_said(message: str, said: list[str]) -> bool:
     return any(pattern.search(text) for text in said)
 
 
-def test_messages_of_the_readme_are_the_code_s_and_long_enough(root: Path, said: list[str]) -> None:
-    messages = ROW.findall(section(root, "When something goes wrong").text)
+def test_messages_of_the_documents_are_the_code_s_and_long_enough(
+    root: Path, said: list[str]
+) -> None:
+    messages = ROW.findall(
+        section(root, "When something goes wrong", "docs/troubleshooting.md").text
+    )
     assert len(messages) > 10
     assert [message for message in messages if not is_said(message, said)] == []
     short = {text for text in messages if len(re.findall(r"[A-Za-z]{3,}", text)) < LEAST_WORDS}

@@ -1,4 +1,4 @@
-"""The README's tables of environment variables are those of the code."""
+"""The documents' tables of environment variables are those of the code."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from tools.documents import TABLES, markdown_table, with_tables
 
 
-def test_readme_has_the_tables_of_the_code(root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
+def test_settings_have_the_tables_of_the_code(root: Path) -> None:
+    text = (root / "docs" / "settings.md").read_text(encoding="utf-8")
     assert text == with_tables(text), "run `make readme`"
 
 

@@ -1,4 +1,4 @@
-"""The README's steps for a new model, followed in a copy of everything."""
+"""The documented steps for a new model, followed in a copy of everything."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ from tests.unit import pictures
 
 EMBEDDED = "efficientnet_lite0"
 LIMIT_S = 300
-# The README's command, with random weights in the place of the trained ones, which are not to be
+# The documented command, with random weights in the place of the trained ones, which are not to be
 # had without a network. torch.hub wants the file that its name has the hash of.
 COMPILE = """
 import runpy, sys
@@ -37,13 +37,13 @@ runpy.run_module("imgserve.compile", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def steps(root: Path) -> str:
-    """Return the README's section."""
-    return section(root, "Adding a model").text
+    """Return the document."""
+    return section(root, "Adding a model", "docs/own-model.md").text
 
 
 @pytest.fixture(scope="module")
 def model(steps: str) -> str:
-    """Return the model that the README adds."""
+    """Return the model that it adds."""
     (found,) = re.findall(r'^ *Entry\("(\w+)"', steps, re.MULTILINE)
     return str(found)
 

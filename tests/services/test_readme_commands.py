@@ -81,8 +81,10 @@ def check_answer(answer: dict[str, Any], line: str) -> None:
     assert answer["model"] == (named[1] if named else MODELS[0])
 
 
-def test_example_answer_of_the_readme_has_the_fields_of_a_real_one(backend_v1: Backend) -> None:
-    (example,) = re.findall(r"```json\n(\{\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_example_answer_of_the_documents_has_the_fields_of_a_real_one(backend_v1: Backend) -> None:
+    (example,) = re.findall(
+        r"```json\n(\{\n.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL
+    )
     shown = json.loads(example)
     upload = f"image=@{ROOT / 'imgserve' / 'samples' / 'cat.jpg'}"
     real = json.loads(run("curl", "--silent", "-F", upload, f"{backend_v1.url}/predict").stdout)
