@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGES = ("how-it-works", "api", "settings", "deploying", "costs", "troubleshooting", "own-model")
+PAGES += ("pictures", "evidence")
 DOCUMENTS = (
-    *("README.md", "CONTRIBUTING.md", "SHORT_ANSWER.md", "docs/pictures.md"),
+    *("README.md", "CONTRIBUTING.md", "SHORT_ANSWER.md", "SHORT_ANSWER.fr.md"),
     *(f"docs/{page}.md" for page in PAGES),
 )
 FENCE = re.compile(r"^ *```")
