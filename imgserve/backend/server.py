@@ -54,8 +54,9 @@ class Connections:
         self.all.add(connection)
         if len(self.all) > self._limit:
             most = max(self._waiting.values(), key=len)
-            idle = (one for one in most if one.phase is Phase.IDLE)
-            leaving = next(idle, next(iter(most)))
+            others = [one for one in most if one is not connection] or [connection]
+            idle = (one for one in others if one.phase is Phase.IDLE)
+            leaving = next(idle, others[0])
             self._forget(leaving)
             leaving.close()
 
