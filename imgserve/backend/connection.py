@@ -21,7 +21,7 @@ STALLED_S: Final = 10  # of a body of which nothing arrives meanwhile
 IDLE_S: Final = (
     75  # longer than a load balancer keeps its idle connections, or it may use one just closed
 )
-SENDING_S: Final = 30  # for a caller to take the next piece of a long answer
+SENDING_S: Final = 60  # for a caller to take a long answer
 # For a caller to read the answer to a request that it has not finished sending: closed at once, the
 # connection would be reset, and the answer with it. Without a byte, and in all.
 LINGER_S: Final = 5
@@ -37,7 +37,8 @@ class Phase(Enum):
     IDLE = "waits for a request"
     HEAD = "receives a head"
     BODY = "receives a body"
-    ANSWERING = "waits for the application, or sends its answer"
+    ANSWERING = "waits for the application"
+    SENDING = "waits for the caller to take more of an answer"
     LINGERING = "drops what still comes, until the caller closes"
 
 
@@ -101,9 +102,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes."""
-        if self.phase is Phase.LINGERING or (self.phase is Phase.ANSWERING and self._is_last):
+        if self.phase is Phase.LINGERING or (self._request and self._is_last):
             self._drop(len(data))
-        elif self.phase is Phase.ANSWERING:
+        elif self._request:
             self._early += data
             if len(self._early) > EARLY_BYTES:
                 self._transport.pause_reading()
@@ -114,7 +115,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Return whether the connection stays open: while its caller may wait for an answer."""
         self._has_ended = True
-        return self.phase is Phase.ANSWERING
+        return self._request is not None
 
     def pause_writing(self) -> None:
         """Send no more for now."""
@@ -147,7 +148,7 @@ class Connection(asyncio.Protocol):
             self._await(Phase.BODY if requests[0].has_head else Phase.HEAD)
         elif self._is_last:
             self._end()
-        elif self.phase is Phase.ANSWERING:
+        elif self.phase in {Phase.ANSWERING, Phase.SENDING}:
             self._enter(Phase.IDLE, IDLE_S)
 
     def _await(self, phase: Phase) -> None:
@@ -188,7 +189,8 @@ class Connection(asyncio.Protocol):
         for piece in answer.rest:
             self._transport.write(piece)
             if not self._can_write:
-                self.deadline_s = self._server.now_s() + SENDING_S
+                if self.phase is not Phase.SENDING:
+                    self._enter(Phase.SENDING, SENDING_S)
                 return
         self._end_answer()
         self._advance()
@@ -223,8 +225,11 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def close(self) -> None:
-        """Close."""
-        self._transport.close()
+        """Close, at once where the caller would have to take an answer first."""
+        if self.phase is Phase.SENDING:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def _end(self) -> None:
         """Close; where the caller may still send, once it had the time to read the answer."""

@@ -2,8 +2,8 @@
 
 One worker, so that one queue, one pool and one set of metrics count all requests; the processes
 that compute are the pool's (imgserve/models). Threads: each prediction that is let in holds one
-while it is fetched, waits or is computed; a few more answer /ready and /metrics while the queue is
-full, and refuse what is too much. Nobody else holds one: an event loop reads and sends.
+while it is fetched, waits or is computed; a few more refuse what is too much, and the server has
+some for /ready and /metrics. Nobody else holds one: an event loop reads and sends.
 """
 
 import os
@@ -13,13 +13,13 @@ from imgserve.log import logging_config
 
 settings = settings_or_exit(os.environ)
 
-THREADS_FOR_STATE = 8
+THREADS_TO_REFUSE = 4
 
 host = f"[{settings.host}]" if ":" in settings.host else settings.host
 bind = [f"{host}:{settings.listen_port}"]
 workers = 1
 worker_class = "imgserve.backend.worker.EventLoopWorker"
-threads = settings.threads + settings.max_queue + THREADS_FOR_STATE
+threads = settings.threads + settings.max_queue + THREADS_TO_REFUSE
 # Cloud Run kills a container 10 s after SIGTERM: requests under way have a little less.
 graceful_timeout = 8
 # Cloud Run takes the CPU from an idle container. A watchdog would take that for a hang, and end

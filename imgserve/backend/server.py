@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imgserve.backend.admission import Admission, Held
 from imgserve.backend.connection import Connection, Phase
-from imgserve.backend.wsgi import Answer, answer
+from imgserve.backend.wsgi import REFUSAL, Answer, answer
 from imgserve.errors import Busy
 from imgserve.pictures.connection import CONNECTIONS_PER_HOST, HOSTS
 
@@ -26,6 +26,8 @@ MOST_CONNECTIONS: Final = 2048  # some 10 MB of memory
 # connection to a host, its duplicate and a look-up), and the rest of the process.
 KEPT_FILES: Final = HOSTS * CONNECTIONS_PER_HOST + 64
 FILES_A_REQUEST: Final = 3
+READS: Final = {"GET", "HEAD"}
+STATE_THREADS: Final = 4  # answer /ready and /metrics, however many predictions are refused
 DRAIN_TICK_S: Final = 0.05
 ACCEPTED_AT_ONCE: Final = 64  # so that others can be closed before files run out
 # Who has been sending for so long gives way where memory is short.
@@ -52,8 +54,9 @@ class Connections:
         self.all.add(connection)
         if len(self.all) > self._limit:
             most = max(self._waiting.values(), key=len)
-            idle = (one for one in most if one.phase is Phase.IDLE)
-            leaving = next(idle, next(iter(most)))
+            others = [one for one in most if one is not connection] or [connection]
+            idle = (one for one in others if one.phase is Phase.IDLE)
+            leaving = next(idle, others[0])
             self._forget(leaving)
             leaving.close()
 
@@ -83,7 +86,7 @@ class Server:
 
         Args:
             app: the Flask application; its extension ``admission`` counts what is held.
-            threads: how many requests are answered at once.
+            threads: how many requests are answered at once, beside those that only read.
         """
         self._loop = asyncio.get_running_loop()
         self.now_s: Callable[[], float] = self._loop.time
@@ -96,10 +99,13 @@ class Server:
         self.is_stopping = False
         self._app = app
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._state_threads = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
 
     def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
         """Have a request answered in a thread."""
-        self._threads.submit(self._answer, environ, send)
+        is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
+        threads = self._state_threads if is_about_state else self._threads
+        threads.submit(self._answer, environ, send)
 
     def _answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
         self._loop.call_soon_threadsafe(send, answer(self._app, environ))

@@ -430,7 +430,7 @@ def test_the_api_is_described_in_openapi_3_1() -> None:
     assert document["openapi"].startswith("3.1")
     predict = document["paths"]["/predict"]["post"]
     assert set(predict["requestBody"]["content"]) == {JSON, FORM, "image/*"}
-    answered = {*("200", "400", "413", "415"), *("422", "502", "503", "504")}
+    answered = {*("200", "400", "408", "413", "415"), *("422", "431", "501", "502", "503", "504")}
     assert set(predict["responses"]) == answered
 
 

@@ -15,7 +15,15 @@ from flask import Flask, Response, request
 
 from imgserve.backend import server as server_module
 from imgserve.backend.app import one_model_app
-from imgserve.backend.connection import BODY_S, HEAD_S, IDLE_S, LINGER_IN_ALL_S, LINGER_S, STALLED_S
+from imgserve.backend.connection import (
+    BODY_S,
+    HEAD_S,
+    IDLE_S,
+    LINGER_IN_ALL_S,
+    LINGER_S,
+    SENDING_S,
+    STALLED_S,
+)
 from imgserve.backend.incoming import HEAD_BYTES, PIPELINED
 from imgserve.backend.server import LAST_REQUEST_S, PATIENCE_S, Server, connection_limit
 from imgserve.backend.wsgi import Body
@@ -384,10 +392,12 @@ def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece() -> 
         for caller in (slow, lost):
             caller.pause_reading()
             await caller.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
-        await site.let_pass(20)
+        await site.let_pass(SENDING_S - 10)
         slow.resume_reading()
         assert len((await slow.answer())[2]) == 5_000_000
-        await site.let_pass(20)
+        await slow.send(HELLO)
+        assert (await slow.answer())[0] == 200
+        await site.let_pass(11)
         assert site.open == 1
 
     on_site(backend(), scene)
@@ -502,6 +512,25 @@ def test_where_connections_are_too_many_one_is_closed_of_the_caller_who_has_most
         await sending.send(bytes(9))
         assert (await sending.answer())[0] == 415
         assert (await busy.answer())[2] == b"done"
+
+    on_site(backend(), scene)
+
+
+def test_who_does_not_take_a_long_answer_gives_way_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 8)
+
+    async def scene(site: Site) -> None:
+        for _ in range(8):
+            slow = await site.caller()
+            slow.pause_reading()
+            await slow.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(8):
+            honest = await site.caller()
+            await honest.send(HELLO)
+            assert (await honest.answer())[0] == 200
+        assert site.open == 8
 
     on_site(backend(), scene)
 
