@@ -59,14 +59,14 @@ describe() {
     frontend_v2)
       export deliverable=services.v2.front_end backend=backend_v2 backend_setting=SERVING_URL ;;
     v3_backend)
-      export deliverable=services.v3.back_ends${model:+.$model} folder=v3/backend
+      export deliverable=v3.back_ends${model:+.$model} folder=v3/backend
       export compiled_models=efficientnet_lite0 models_setting=MODEL_NAME
       build_reads+=' MODELS' deploy_reads+=' MODELS' ;;
     v3_gateway)
-      export deliverable=services.v3.gateway folder=v3/gateway
+      export deliverable=v3.gateway folder=v3/gateway
       deploy_reads+=' MODELS' ;;
     v3_frontend)
-      export deliverable=services.v3.front_end folder=v3/frontend
+      export deliverable=v3.front_end folder=v3/frontend
       export backend=v3_gateway backend_setting=API_GATEWAY
       deploy_reads+=' API_GATEWAY' ;;
     *) component='' && return 1 ;;

@@ -18,14 +18,14 @@ services:
       service_url: "" # not yet
     front_end:
       build_id: old
-  v3:
-    back_ends:
-      vgg16:
-        build_id: ""
-      vgg16_bn:
-        build_id: "kept"
-    gateway:
+v3:
+  back_ends:
+    vgg16:
       build_id: ""
+    vgg16_bn:
+      build_id: "kept"
+  gateway:
+    build_id: ""
 """
 
 
@@ -53,18 +53,18 @@ PATHS = [
     "services.v1.back_end.build_id",
     "services.v1.back_end.service_url",
     "services.v1.front_end.build_id",
-    "services.v3.back_ends.vgg16.build_id",
-    "services.v3.back_ends.vgg16_bn.build_id",
-    "services.v3.gateway.build_id",
+    "v3.back_ends.vgg16.build_id",
+    "v3.back_ends.vgg16_bn.build_id",
+    "v3.gateway.build_id",
 ]
 MISSING = [
     "services.v1.front_end.service_url",
     "services.v1.third_end.build_id",
     "services.v2.back_end.build_id",
-    "services.v3.back_ends.vgg.build_id",
-    "services.v3.back_ends.vgg16.service_url",
-    "services.v3.back_ends.vgg16_bn.service_url",
-    "services.v3.gateway.service_url",
+    "v3.back_ends.vgg.build_id",
+    "v3.back_ends.vgg16.service_url",
+    "v3.back_ends.vgg16_bn.service_url",
+    "v3.gateway.service_url",
     "servers.v1",
     "more",
 ]
@@ -121,7 +121,7 @@ def test_value_is_kept_as_it_is(path: str, value: str, tmp_path: Path) -> None:
 def test_repository_s_own_file_takes_every_value(root: Path, tmp_path: Path) -> None:
     text = (root / "deliverables.yaml").read_text()
     tree = yaml.safe_load(text)
-    for path in ("services.v2.front_end.build_id", "services.v3.back_ends.swin_b.service_url"):
+    for path in ("services.v2.front_end.build_id", "v3.back_ends.swin_b.service_url"):
         assert yaml.safe_load(recorded(text, path, "new", tmp_path)) == (
             with_value(tree, path.split("."), "new")
         )

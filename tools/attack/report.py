@@ -10,8 +10,8 @@ TITLES = ("what", "tried", "came of it", "goal", "held")
 INTRODUCTION = """# Reliability
 
 What a backend was attacked with, by `make attack`: a real server on loopback, started as a
-container starts it, with the limits of [How it works](how-it-works.md). While callers attack it, others
-ask `/ready` ten times a second and send pictures. "Held" compares with the goal beside it.
+container starts it, with [its limits](how-it-works.md#limits). While callers attack it, others ask
+`/ready` ten times a second and send pictures. "Held" compares with the goal beside it.
 
 `make attack` takes {minutes:.0f} minutes{short}; `ARGS=--quick` tries less of each, `ARGS=bombs`
 one kind. It needs `wrk` and, for a name server of its own, root on Linux.
