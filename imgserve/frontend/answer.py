@@ -124,7 +124,10 @@ def _show_failure(failure: Failure) -> None:
 
 def _show_answered(answered: Answered) -> None:
     answer = answered.answer
-    st.header(plain(answer_sentence(answer.predictions[0])), anchor=False)
+    best = next(iter(answer.predictions), None)
+    st.header(plain(answer_sentence(answer.category, best)), anchor=False)
+    if best is None:  # a backend that says no more
+        return
     picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")
     with picture:
         if answered.thumbnail:

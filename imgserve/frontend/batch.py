@@ -49,11 +49,11 @@ class Row:
     def of(cls, url: str, outcome: Answered | Failure) -> Self:
         if isinstance(outcome, Failure):
             return cls(url, problem=outcome.sentence)
-        best = outcome.answer.predictions[0]
+        best = next(iter(outcome.answer.predictions), None)
         return cls(
             url,
-            answer=best.category,
-            probability=best.probability,
+            answer=outcome.answer.category,
+            probability=best.probability if best else None,
             model=outcome.answer.model,
             milliseconds=round(outcome.round_trip_ms),
             incomplete=outcome.answer.incomplete,

@@ -78,10 +78,10 @@ def with_article(category: str) -> str:
     return f"{'an' if _VOWEL_SOUND.match(name) else 'a'} {name}"
 
 
-def answer_sentence(best: Prediction) -> str:
+def answer_sentence(category: str, best: Prediction | None) -> str:
     """Return what the page thinks the picture shows, saying so where that is a guess."""
-    doubt = "" if best.probability >= SURE_FROM else "I am not sure, but "
-    return f"{doubt}I think this is an image of {with_article(best.category)}"
+    doubt = "I am not sure, but " if best and best.probability < SURE_FROM else ""
+    return f"{doubt}I think this is an image of {with_article(category)}"
 
 
 def percent(probability: float) -> str:

@@ -199,7 +199,7 @@ def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_
         (lambda: redirect("/models"), False),
         (lambda: Response("<html>welcome</html>", 200), False),
         (lambda: Response('{"category": "tab', 200, content_type="application/json"), False),
-        (lambda: {"category": "tabby"}, False),
+        (lambda: {"class": "tabby"}, False),
         (lambda: Response("not JSON", 400, content_type=PROBLEM_TYPE), False),
     ],
 )
@@ -245,6 +245,14 @@ def test_nobody_or_a_lost_connection_may_wake_and_no_whole_answer_in_time_is_a_t
             Client(url, timeout_s=0.2, session=session).models()
     assert type(caught.value) is kind
     assert may_wake(caught.value) == (kind is errors.BackendUnreachable)
+
+
+def test_an_answer_of_the_assignment_s_own_backend_is_the_category_alone(
+    client: Client, backend: Backend
+) -> None:
+    backend.answers(lambda: {"category": "tabby"})
+    found = client.predict_url(CAT)
+    assert (found.category, found.predictions, found.model) == ("tabby", [], "")
 
 
 @pytest.mark.parametrize("size", [0, LIMIT_ANSWER_BYTES, LIMIT_ANSWER_BYTES + 1])

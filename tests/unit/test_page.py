@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from imgserve import errors
-from imgserve.contract import Prediction
 from imgserve.frontend import messages, predict
 from imgserve.frontend.answer import times
-from imgserve.frontend.batch import Table, classify_batch
+from imgserve.frontend.batch import Row, Table, classify_batch
 from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.messages import plain
@@ -73,6 +72,17 @@ def test_an_unlikely_answer_is_called_a_guess(page: Page) -> None:
     page.backend.usual = answer(category="otter", probability=0.1)
     page.submit(URL)
     assert page.header == "I am not sure\\, but I think this is an image of an otter"
+
+
+def test_a_backend_that_names_only_a_category_is_shown_in_a_sentence_without_a_chart(
+    page: Page,
+) -> None:
+    page.backend.usual = answer(category="otter", predictions=[], thumbnail=None)
+    page.submit(URL)
+    assert page.header == "I think this is an image of an otter"
+    assert not page.elements("arrow_vega_lite_chart")
+    row = Row.of(URL, Answered(page.backend.usual, 0.0))
+    assert (row.answer, row.probability) == ("otter", None)
 
 
 def test_a_link_to_a_result_fills_the_box_and_answers_once(page: Page) -> None:
@@ -290,7 +300,7 @@ def test_classes_are_named_with_the_right_article(phrase: str) -> None:
         == messages.with_article(category.replace(" ", "_"))
         == phrase
     )
-    assert messages.answer_sentence(Prediction(category, 0, 0.9)).endswith(f"an image of {phrase}")
+    assert messages.answer_sentence(category, None).endswith(f"an image of {phrase}")
 
 
 def test_times_name_every_part_and_the_round_trip() -> None:
