@@ -105,14 +105,6 @@ def test_without_any_answer_there_is_no_chart_but_every_reason(
     assert "fetched" not in words
 
 
-def test_comparing_a_shown_picture_and_leaving_again_asks_anew(
-    app: AppTest, backend: Backend
-) -> None:
-    submit(app, URL)
-    assert "Model\\: third" in shown(pick(app, "third"))
-    assert backend.asked[-1] == (URL, "third")
-
-
 def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
     backend: Backend, root: Path
 ) -> None:

@@ -15,13 +15,11 @@ from imgserve.errors import (
 from imgserve.frontend import model_list
 from imgserve.frontend.messages import joined, parameters
 from imgserve.frontend.model_list import KnownModels
-from imgserve.settings import FrontendSettings
 from tests.unit.page_driver import (
     GONE,
     LARGE,
     URL,
     Backend,
-    answer,
     button,
     captions,
     new_page,
@@ -62,10 +60,6 @@ def test_each_page_asks_the_address_it_was_told(
     assert backend.asked == [(URL, "small")]
 
 
-def test_without_a_setting_the_gateway_is_that_of_this_machine() -> None:
-    assert FrontendSettings.from_environ({}).api_gateway == "http://127.0.0.1:8080"
-
-
 def test_the_picker_shows_size_accuracy_and_state_of_each_model(app: AppTest) -> None:
     shown(app.run())
     small, large, *_ = captions(app).values()
@@ -88,23 +82,13 @@ def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(
     assert "url" not in app.query_params
 
 
-def test_a_question_puts_picture_and_model_into_the_address(app: AppTest) -> None:
-    submit(app.run(), URL)
-    assert (app.query_params["url"], app.query_params["model"]) == (URL, "small")
-
-
-def test_another_choice_answers_the_shown_picture_again(app: AppTest, backend: Backend) -> None:
-    submit(app.run(), URL)
-    backend.answers["large"] = answer(category="lynx", model="large")
-    pick(app, "large")
-    assert app.header[0].value == "I think this is an image of a lynx"
-    assert backend.asked == [(URL, "small"), (URL, "large")]
-
-
-def test_a_link_to_a_result_names_the_model_too(app: AppTest, backend: Backend) -> None:
+def test_a_link_to_a_result_names_picture_and_model_and_answers_once(
+    app: AppTest, backend: Backend
+) -> None:
     app.query_params["url"], app.query_params["model"] = URL, "large"
     assert "Model\\: large" in shown(app.run())
     assert app.radio(key="model").value == "large"
+    assert app.text_input(key="url").value == URL
     app.run()
     assert backend.asked == [(URL, "large")]
 
@@ -119,6 +103,7 @@ def test_a_link_that_was_followed_is_left_as_it_is(app: AppTest, backend: Backen
 
 def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend: Backend) -> None:
     submit(app.run(), URL)
+    assert (app.query_params["url"], app.query_params["model"]) == (URL, "small")
     pick(app, "large")
     app.query_params["model"] = "small"
     app.run()
@@ -134,14 +119,6 @@ def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(
     assert r"There is no model \!\[x\]\(y\) here\: Small\-Net answers" in words
     assert backend.asked == [(URL, "small")]
     assert app.query_params["model"] == "![x](y)"  # so that the way back stays open
-
-
-def test_two_people_with_two_models_do_not_meet(root: Path, backend: Backend) -> None:
-    first, second = pick(new_page(root).run(), "large"), pick(new_page(root).run(), "third")
-    for app, model in ((first, "large"), (second, "third")) * 2:
-        submit(app, URL)
-        assert f"Model\\: {model}" in shown(button(app, "Cat").click().run())
-        assert backend.asked[-1][1] == model
 
 
 def test_the_list_is_kept_for_a_while(

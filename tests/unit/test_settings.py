@@ -19,7 +19,11 @@ def test_an_empty_environment_has_the_documented_defaults() -> None:
     assert given.threads >= 1
     assert given.cors_origins == ()
     assert given.listen_port == 8000
-    assert FrontendSettings.from_environ({}).backend_url == "http://127.0.0.1:8000"
+    page = FrontendSettings.from_environ({})
+    assert (page.backend_url, page.api_gateway) == (
+        "http://127.0.0.1:8000",
+        "http://127.0.0.1:8080",
+    )
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
