@@ -200,20 +200,26 @@ def gateway(lab: Lab, backends: dict[str, Backend]) -> Gateway:
     return lab.gateway({model: backend.url for model, backend in backends.items()})
 
 
+def upload(form: str, picture: bytes) -> dict[str, Any]:
+    """Return the arguments that send a picture in one of the ways that there are."""
+    if form == "multipart":
+        return {"data": {"top_k": 3}, "files": {"image": picture}}
+    body = iter([picture[:1000], picture[1000:]]) if form == "chunked" else picture
+    return {"params": {"top_k": 3}, "data": body, "headers": {"Content-Type": "image/png"}}
+
+
 @pytest.mark.parametrize("model", MODELS[:2])
-@pytest.mark.parametrize("form", ["multipart", "raw"])
+@pytest.mark.parametrize("form", ["multipart", "raw", "chunked"])
 def test_answer_is_that_of_the_backend(
     model: str, form: str, gateway: Gateway, backends: dict[str, Backend]
 ) -> None:
     picture = pictures.path("coffee.png").read_bytes()
-    request: dict[str, Any] = {"data": {"top_k": 3}, "files": {"image": picture}}
-    if form == "raw":
-        headers = {"Content-Type": "image/png"}
-        request = {"params": {"top_k": 3}, "data": picture, "headers": headers}
-    through, direct = (
-        requests.post(f"{service.url}/model/{model}/predict", timeout=30, **request).json()
-        for service in (gateway, backends[model])
-    )
+
+    def ask(service: Service) -> Any:
+        url = f"{service.url}/model/{model}/predict"
+        return requests.post(url, timeout=30, **upload(form, picture)).json()
+
+    through, direct = ask(gateway), ask(backends[model])
     assert through["predictions"] == direct["predictions"]
     assert len(through["predictions"]) == 3
     assert (through["category"], through["model"]) == ("espresso", model)
