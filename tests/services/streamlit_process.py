@@ -112,23 +112,3 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     for page in pages:
         page.context.close()
     assert errors == []
-
-
-def paste(page: Page, url: str) -> None:
-    """Ask about an address, by keyboard alone."""
-    box = page.get_by_label("Address of a picture", exact=True)
-    box.fill(url)
-    box.press("Enter")
-
-
-def choose(page: Page, title: str) -> None:
-    """Choose who answers."""
-    page.get_by_test_id("stRadio").get_by_text(title, exact=True).click()
-
-
-def answered_by(page: Page, model: str, expected: list[str] | None = None) -> None:
-    """Wait for the answer of this model, and see that the figures are its own."""
-    expect(page.get_by_text(f"Model: {model}")).to_be_visible()
-    if expected:
-        labels = page.get_by_test_id("stVegaLiteChart").locator("text").filter(has_text="%")
-        expect(labels).to_have_text(expected)

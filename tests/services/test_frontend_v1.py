@@ -9,17 +9,25 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.services.streamlit_process import OpenPage, paste
 from tests.shared import CASES, needs
 from tests.unit import pictures
 
 SENTENCE = re.compile("I think this is an image of an? ")
 CAT = re.compile("tabby|tiger cat|Egyptian cat")
 
+OpenPage = Callable[..., Page]
+
 
 @pytest.fixture(scope="module")
 def page_url(frontend: Callable[..., str], backend_v1_url: str) -> str:
     return frontend(backend_v1_url)
+
+
+def paste(page: Page, url: str) -> None:
+    """Ask about an address, by keyboard alone."""
+    box = page.get_by_label("Address of a picture", exact=True)
+    box.fill(url)
+    box.press("Enter")
 
 
 def sentence(page: Page, what: re.Pattern[str] | str = "") -> None:
@@ -50,6 +58,31 @@ def test_a_pasted_url_is_answered_with_sentence_thumbnail_chart_and_times(
     expect(labels.filter(has_text=CAT).first).to_be_visible()
     expect(page.get_by_text(re.compile(r"inference [\d.]+ m?s .* round trip"))).to_be_visible()
     expect(page.get_by_text("Model: efficientnet_lite0")).to_be_visible()
+
+
+def test_the_address_bar_carries_the_result_and_opens_it_again(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page(page_url)
+    paste(page, picture_host.url("coffee.png"))
+    sentence(page, "espresso")
+    linked = open_page(page.url)
+    sentence(linked, "an espresso")
+    box = linked.get_by_label("Address of a picture", exact=True)
+    expect(box).to_have_value(picture_host.url("coffee.png"))
+
+
+def test_the_browser_talks_to_the_frontend_alone(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page("about:blank")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{page_url}?url={picture_host.url('chelsea.png')}")
+    sentence(page, CAT)
+    outside = [url for url in asked if not url.startswith((page_url, "data:", "blob:"))]
+    assert asked
+    assert outside == []
 
 
 def test_an_uploaded_picture_is_answered(open_page: OpenPage, page_url: str) -> None:
@@ -136,6 +169,19 @@ def test_many_links_give_a_table_to_download(
     assert CAT.search(rows[0]["answer"])
     assert "404" in rows[1]["problem"]
     assert rows[2]["answer"] == "espresso"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_the_answer_without_scrolling_sideways(
+    open_page: OpenPage, page_url: str, scheme: str
+) -> None:
+    page = open_page(page_url, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page.get_by_role("button", name="Cat", exact=True).click()
+    sentence(page, CAT)
+    expect(page.locator("[data-testid=stVegaLiteChart] text").first).to_be_visible()
+    wide = "e => e.scrollWidth > e.clientWidth"
+    assert not page.locator("[data-testid=stMain]").evaluate(wide)
+    assert not page.locator("html").evaluate(wide)
 
 
 def test_a_question_asked_while_the_backend_is_gone_is_answered_once_it_is_back(

@@ -10,9 +10,10 @@ from playwright.sync_api import Page, expect
 
 from imgserve.frontend.messages import percent
 from tests.services.conftest import MODELS, Backend, StartBackend
-from tests.services.streamlit_process import OpenPage, answered_by, choose, paste
+from tests.services.streamlit_process import OpenPage
 from tests.unit import pictures
 
+CLOSED = "http://127.0.0.1:9"  # the port of a service that nobody runs any more
 TITLES = {f"efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(3)}
 TO_COMPARE = "Compare all models"
 
@@ -35,10 +36,42 @@ def shares(backend: Backend, model: str, name: str) -> list[str]:
     return [percent(top["probability"]) for top in answer["predictions"]]
 
 
+def choose(page: Page, title: str) -> None:
+    """Choose who answers."""
+    page.get_by_test_id("stRadio").get_by_text(title, exact=True).click()
+
+
+def paste(page: Page, url: str) -> None:
+    """Ask about an address."""
+    box = page.get_by_label("Address of a picture", exact=True)
+    box.fill(url)
+    box.press("Enter")
+
+
+def answered_by(page: Page, model: str, expected: list[str] | None = None) -> None:
+    """Wait for the answer of this model, and see that the figures are its own."""
+    expect(page.get_by_text(f"Model: {model}", exact=False)).to_be_visible()
+    if expected:
+        labels = page.get_by_test_id("stVegaLiteChart").locator("text").filter(has_text="%")
+        expect(labels).to_have_text(expected)
+
+
 def fits(page: Page) -> bool:
     """Return whether nothing asks for scrolling sideways."""
     wide = "e => e.scrollWidth > e.clientWidth"
     return not any(page.locator(part).evaluate(wide) for part in ("html", "[data-testid=stMain]"))
+
+
+def test_the_picker_says_how_large_how_good_and_how_each_model_is(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    picker = page.get_by_test_id("stRadio")
+    expect(picker).to_contain_text("EfficientNet-Lite1")
+    expect(picker).to_contain_text("5.4 M parameters")
+    expect(picker).to_contain_text("76.7% top-1")
+    expect(picker.get_by_role("radio")).to_have_count(len(MODELS) + 1)
+    expect(picker.get_by_role("radio").first).to_be_checked()
 
 
 def test_two_people_with_two_models_at_once_each_get_their_own(
@@ -81,9 +114,8 @@ def test_all_models_are_compared_side_by_side_with_a_chart(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_url)
-    paste(page, picture_host.url("coffee.png"))
-    answered_by(page, MODELS[0])
     choose(page, TO_COMPARE)
+    paste(page, picture_host.url("coffee.png"))
     expect(page.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
     for title in TITLES.values():
         card = page.get_by_test_id("stColumn").filter(has_text=title).last
@@ -101,15 +133,47 @@ def test_all_models_are_compared_side_by_side_with_a_chart(
     expect(linked.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
 
 
+@pytest.fixture(scope="module")
+def lame_page_url(frontend: Callable[..., str], start_backend: StartBackend) -> str:
+    """Return a page whose last model cannot be loaded."""
+    backend = start_backend(
+        "backend_v2.app:app",
+        MODEL_NAME="",
+        MODELS="efficientnet_lite0,efficientnet_lite1,vgg16",
+        WEIGHTS_URL_BASE=CLOSED,
+    )
+    return frontend(backend.url, "frontend_v2")
+
+
+def test_a_model_that_cannot_be_loaded_spoils_its_own_card_only(
+    open_page: OpenPage, lame_page_url: str
+) -> None:
+    page = open_page(lame_page_url)
+    choose(page, TO_COMPARE)
+    page.get_by_role("button", name="Espresso", exact=True).click()
+    expect(page.get_by_text("2 of 3 models have answered")).to_be_visible()
+    expect(page.get_by_role("heading", name="2 of 3 models agree: espresso")).to_be_visible()
+    card = page.get_by_test_id("stColumn").filter(has_text="VGG-16").last
+    expect(card).to_contain_text("No answer")
+    expect(card).to_contain_text("vgg16 could not be loaded")
+    picker = page.get_by_test_id("stRadio")
+    expect(picker).to_contain_text("not available")
+    expect(page.get_by_text("Why 1 model cannot answer")).to_be_visible()
+    choose(page, "VGG-16")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("vgg16 could not be loaded")
+    expect(alert).not_to_contain_text("Traceback")
+    choose(page, TITLES["efficientnet_lite1"])
+    answered_by(page, "efficientnet_lite1")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_answer_and_comparison_without_scrolling_sideways(
+def test_a_phone_compares_without_scrolling_sideways(
     open_page: OpenPage, page_url: str, scheme: str
 ) -> None:
     page = open_page(page_url, viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page.get_by_role("button", name="Cat", exact=True).click()
-    expect(page.get_by_test_id("stVegaLiteChart").locator("text").first).to_be_visible()
-    assert fits(page)
     choose(page, TO_COMPARE)
+    assert fits(page)
     page.get_by_role("button", name="Rocket", exact=True).click()
     expect(page.get_by_role("heading", name=re.compile("models"))).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart").locator("text").first).to_be_visible()

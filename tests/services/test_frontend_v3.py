@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.services.conftest import MODELS, Backend, StartBackend
 from tests.services.gateway_process import Gateway
-from tests.services.streamlit_process import OpenPage, answered_by, choose
+from tests.services.streamlit_process import OpenPage
 
 APP = "v3.backend.app:app"
 FIRST, KILLED, LAST = MODELS
@@ -24,7 +24,7 @@ class Services(NamedTuple):
     backends: dict[str, Backend]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def services(
     frontend: Callable[..., str], start_backend: StartBackend, root: Path
 ) -> Iterator[Services]:
@@ -36,6 +36,16 @@ def services(
     gateway.stop()
     for backend in backends.values():
         backend.stop()
+
+
+def choose(page: Page, title: str) -> None:
+    """Choose who answers."""
+    page.get_by_test_id("stRadio").get_by_text(title, exact=True).click()
+
+
+def answered_by(page: Page, model: str) -> None:
+    """Wait for the answer of this model."""
+    expect(page.get_by_text(f"Model: {model}")).to_be_visible()
 
 
 def test_the_page_says_which_model_is_away_and_the_others_answer(

@@ -9,12 +9,8 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-<<<<<<< HEAD
 from types import SimpleNamespace
 from typing import Any
-=======
-from unittest.mock import Mock
->>>>>>> tests_services
 
 import pytest
 
@@ -44,13 +40,8 @@ def test_an_empty_page_and_an_empty_box_say_what_to_do_and_ask_nothing(page: Pag
     assert "Show me a picture" in words
     assert "JPEG, PNG, WebP, GIF, BMP, AVIF or TIFF, up to 10 MiB" in words
     assert "No picture at hand?" in words
-<<<<<<< HEAD
     page.submit("  ")
     assert page.backend.pictures == []
-=======
-    shown(submit(app, "  "))
-    assert backend.pictures == []
->>>>>>> tests_services
 
 
 def test_a_pasted_url_is_answered_and_kept_in_the_address(page: Page) -> None:
@@ -62,15 +53,9 @@ def test_a_pasted_url_is_answered_and_kept_in_the_address(page: Page) -> None:
     assert page.query["url"] == URL
 
 
-<<<<<<< HEAD
 def test_the_thumbnail_shown_is_the_backends(page: Page) -> None:
     page.submit(URL)
     pictures = [image for element in page.elements("image") for image in element.imgs]
-=======
-def test_the_thumbnail_shown_is_the_backends(app: AppTest) -> None:
-    submit(app.run(), URL)
-    pictures = [image for element in elements(app, "image") for image in element.imgs]
->>>>>>> tests_services
     assert [image.url for image in pictures].count(THUMBNAIL) == 1
     assert URL not in str(pictures)
 
@@ -89,7 +74,6 @@ def test_an_unlikely_answer_is_called_a_guess(page: Page) -> None:
     assert page.header == "I am not sure\\, but I think this is an image of an otter"
 
 
-<<<<<<< HEAD
 def test_a_backend_that_names_only_a_category_is_shown_in_a_sentence_without_a_chart(
     page: Page,
 ) -> None:
@@ -114,13 +98,6 @@ def test_going_back_to_an_earlier_link_answers_that(page: Page) -> None:
     page.query["url"] = "https://pictures.test/dog.png"
     page.run()
     assert page.backend.pictures == [URL, "https://pictures.test/dog.png"]
-=======
-def test_going_back_to_an_earlier_link_answers_that(app: AppTest, backend: Backend) -> None:
-    submit(app.run(), URL)
-    app.query_params["url"] = "https://pictures.test/dog.png"
-    app.run()
-    assert backend.pictures == [URL, "https://pictures.test/dog.png"]
->>>>>>> tests_services
 
 
 @pytest.mark.parametrize("name", list(SAMPLES))
@@ -131,24 +108,10 @@ def test_a_sample_is_sent_as_an_upload(page: Page, name: str) -> None:
     assert "url" not in page.query
 
 
-<<<<<<< HEAD
 def test_an_upload_is_answered_and_its_removal_empties_the_page(page: Page) -> None:
     assert "tabby" in page.upload(b"picture")
     assert page.backend.pictures == [b"picture"]
     assert "tabby" not in page.upload(None)
-=======
-@pytest.mark.parametrize("asked_since", [False, True])
-def test_an_upload_is_answered_and_its_removal_empties_the_page_unless_more_was_asked(
-    app: AppTest, backend: Backend, asked_since: bool
-) -> None:
-    app.run().file_uploader(key="upload").set_value(("cat.png", b"picture", "image/png")).run()
-    assert "tabby" in shown(app)
-    assert backend.pictures == [b"picture"]
-    if asked_since:
-        submit(app, URL)
-    app.file_uploader(key="upload").set_value(None).run()
-    assert ("tabby" in shown(app)) == asked_since
->>>>>>> tests_services
 
 
 @pytest.mark.parametrize("name", ["cat.jfif", "cat.JPE", "cat.dib", "cat.mpo", "cat", "cat.txt"])
@@ -183,15 +146,12 @@ def test_a_picture_that_lacks_its_end_is_called_incomplete(page: Page) -> None:
     assert list(page.app.dataframe[0].value["answer"]) == ["tabby (incomplete)"]
 
 
-<<<<<<< HEAD
 def test_removing_an_upload_leaves_another_answer_alone(page: Page) -> None:
     page.upload(b"picture")
     page.submit(URL)
     assert "tabby" in page.upload(None)
 
 
-=======
->>>>>>> tests_services
 FAILURES = [
     (errors.BackendUnreachable("http://inner.host refused"), "cannot be reached", True),
     (errors.BackendNotReady("loading"), "still waking up", True),
@@ -312,23 +272,12 @@ def test_none_or_too_many_links_ask_nothing(page: Page, lines: str, message: str
     assert page.backend.pictures == []
 
 
-<<<<<<< HEAD
 def test_the_download_has_every_column_and_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = errors.RequestRefused("@bad", "invalid-url", 400)
     stand_between(monkeypatch).answers = {"=cmd()": refused}
     client = BackendClient("http://backend.test", timeout_s=1)
     place: Any = SimpleNamespace(progress=lambda *_: None)
     table = classify_batch(Batch(("=cmd()", URL)), client, place, Patience(1, lambda: None))
-=======
-def test_the_download_has_every_column_and_no_formula(backend: Backend) -> None:
-    backend.answers = {"=cmd()": RequestRefused("@bad", "invalid-url", 400)}
-    table = classify_batch(
-        Batch(("=cmd()", URL)),
-        BackendClient("http://backend.test", timeout_s=1),
-        Mock(),  # a place on a page that nobody sees
-        Patience(1, lambda: None),
-    )
->>>>>>> tests_services
     assert isinstance(table, Table)
     first, second = csv.DictReader(io.StringIO(table.csv().decode()))
     assert (first["url"], first["problem"]) == ("'=cmd()", "'@bad.")
@@ -337,27 +286,9 @@ def test_the_download_has_every_column_and_no_formula(backend: Backend) -> None:
     assert list(first) == columns
 
 
-<<<<<<< HEAD
 PHRASES = (
     *("a tabby", "an Egyptian cat", "a European gallinule", "a unicycle", "an umbrella"),
     *("an hourglass", "a hare", "an iPod", "sunglasses", "broccoli", "a tiger shark"),
-=======
-@pytest.mark.parametrize(
-    ("category", "phrase"),
-    [
-        ("tabby", "a tabby"),
-        ("Egyptian cat", "an Egyptian cat"),
-        ("European gallinule", "a European gallinule"),
-        ("unicycle", "a unicycle"),
-        ("umbrella", "an umbrella"),
-        ("hourglass", "an hourglass"),
-        ("hare", "a hare"),
-        ("iPod", "an iPod"),
-        ("sunglasses", "sunglasses"),
-        ("broccoli", "broccoli"),
-        ("tiger_shark", "a tiger shark"),
-    ],
->>>>>>> tests_services
 )
 
 

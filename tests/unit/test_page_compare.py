@@ -84,7 +84,6 @@ def test_without_any_answer_there_is_no_chart_but_every_reason(page: Page) -> No
     assert "fetched" not in words
 
 
-<<<<<<< HEAD
 def test_comparing_a_shown_picture_and_leaving_again_asks_anew(page: Page) -> None:
     page.submit(URL)
     assert "Model\\: third" in page.pick("third")
@@ -98,18 +97,6 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(fresh: Page) ->
     fresh.backend.list_failure = None
     fresh.click("Try again")
     assert fresh.header == "3 of 3 models agree\\: tabby"
-=======
-def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(
-    backend: Backend, root: Path
-) -> None:
-    app = new_page(root)
-    app.query_params["url"], app.query_params["model"] = URL, "all"
-    backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be reached" in shown(app.run())
-    backend.list_failure = None
-    shown(button(app, "Try again").click().run())
-    assert app.header[0].value == "3 of 3 models agree\\: tabby"
->>>>>>> tests_services
 
 
 def test_a_picture_that_did_not_come_back_is_left_out(page: Page) -> None:

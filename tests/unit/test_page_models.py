@@ -10,24 +10,7 @@ from imgserve.errors import BackendTimeout, BackendUnreachable, RequestRefused
 from imgserve.frontend import model_list
 from imgserve.frontend.messages import joined, parameters
 from imgserve.frontend.model_list import KnownModels
-<<<<<<< HEAD
 from tests.unit.page_driver import GONE, LARGE, URL, Page, answer
-=======
-from tests.unit.page_driver import (
-    GONE,
-    LARGE,
-    URL,
-    Backend,
-    button,
-    captions,
-    new_page,
-    pick,
-    shown,
-    stand_between,
-    submit,
-    submit_batch,
-)
->>>>>>> tests_services
 
 
 @pytest.fixture
@@ -54,19 +37,11 @@ def test_each_page_asks_the_address_it_was_told(
     assert page.backend.asked == [(URL, "small")]
 
 
-<<<<<<< HEAD
 def test_the_picker_shows_size_accuracy_and_state_of_each_model(page: Page) -> None:
     page.run()
     small, large, *_ = page.captions().values()
     assert list(page.captions())[1:] == ["Large Net", "Third", "Compare all models"]
     assert page.picked == "small"
-=======
-def test_the_picker_shows_size_accuracy_and_state_of_each_model(app: AppTest) -> None:
-    shown(app.run())
-    small, large, *_ = captions(app).values()
-    assert list(captions(app))[1:] == ["Large Net", "Third", "Compare all models"]
-    assert app.radio(key="model").value == "small"
->>>>>>> tests_services
     assert all(words in small for words in ("ready", "4.7 M parameters", "75.1% top-1"))
     assert all(words in large for words in ("asleep", "138.4 M parameters", "71.6% top-1"))
     assert "model" not in page.query
@@ -82,7 +57,6 @@ def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(page: Page)
     assert "url" not in page.query
 
 
-<<<<<<< HEAD
 def test_another_choice_answers_the_shown_picture_again(page: Page) -> None:
     page.submit(URL)
     assert page.query == {"url": URL, "model": "small"}
@@ -106,17 +80,6 @@ def test_a_link_that_was_followed_is_left_as_it_is(page: Page) -> None:
     page.query["url"] = URL
     assert "tabby" in page.run()
     assert "model" not in page.query
-=======
-def test_a_link_to_a_result_names_picture_and_model_and_answers_once(
-    app: AppTest, backend: Backend
-) -> None:
-    app.query_params["url"], app.query_params["model"] = URL, "large"
-    assert "Model\\: large" in shown(app.run())
-    assert app.radio(key="model").value == "large"
-    assert app.text_input(key="url").value == URL
-    app.run()
-    assert backend.asked == [(URL, "large")]
->>>>>>> tests_services
 
 
 def test_going_back_to_an_earlier_model_answers_with_that(page: Page) -> None:
@@ -128,33 +91,14 @@ def test_going_back_to_an_earlier_model_answers_with_that(page: Page) -> None:
     assert page.picked == "small"
 
 
-<<<<<<< HEAD
 def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(page: Page) -> None:
     page.query.update(url=URL, model="![x](y)")
     words = page.run()
-=======
-def test_going_back_to_an_earlier_model_answers_with_that(app: AppTest, backend: Backend) -> None:
-    submit(app.run(), URL)
-    assert (app.query_params["url"], app.query_params["model"]) == (URL, "small")
-    pick(app, "large")
-    app.query_params["model"] = "small"
-    app.run()
-    assert [model for _, model in backend.asked] == ["small", "large", "small"]
-    assert app.radio(key="model").value == "small"
-
-
-def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(
-    app: AppTest, backend: Backend
-) -> None:
-    app.query_params["url"], app.query_params["model"] = URL, "![x](y)"
-    words = shown(app.run())
->>>>>>> tests_services
     assert r"There is no model \!\[x\]\(y\) here\: Small\-Net answers" in words
     assert page.backend.asked == [(URL, "small")]
     assert page.query["model"] == "![x](y)"  # so that the way back stays open
 
 
-<<<<<<< HEAD
 def test_two_people_with_two_models_do_not_meet(page: Page, root: Path) -> None:
     other = Page(root / "frontend_v2", page.patch, page.backend)
     page.pick("large")
@@ -172,16 +116,6 @@ def test_the_list_is_kept_for_a_while(page: Page) -> None:
     page.patch.setattr(model_list, "KEPT_S", -1)
     page.run()
     assert page.backend.looked_at.count("list") == 2
-=======
-def test_the_list_is_kept_for_a_while(
-    app: AppTest, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app.run().run()
-    assert backend.looked_at.count("list") == 1
-    monkeypatch.setattr(model_list, "KEPT_S", -1)
-    app.run()
-    assert backend.looked_at.count("list") == 2
->>>>>>> tests_services
 
 
 @pytest.mark.parametrize(

@@ -22,24 +22,11 @@ def test_an_empty_environment_has_the_documented_defaults() -> None:
     assert min(given.model_memory_mb, given.threads) >= 1
     assert given.max_image_bytes == 10 * 1024 * 1024
     assert given.max_image_pixels == 52_000_000
-<<<<<<< HEAD
     assert (given.fetch_timeout_s, given.max_queue) == (10, 64)
     assert (given.cors_origins, given.precision) == ((), "auto")
     assert (given.listen_port, page.port) == (8000, 8501)
     assert page.backend_url == "http://127.0.0.1:8000"
     assert page.api_gateway == "http://127.0.0.1:8080"
-=======
-    assert given.fetch_timeout_s == 10
-    assert given.max_queue == 64
-    assert given.threads >= 1
-    assert given.cors_origins == ()
-    assert given.listen_port == 8000
-    page = FrontendSettings.from_environ({})
-    assert (page.backend_url, page.api_gateway) == (
-        "http://127.0.0.1:8000",
-        "http://127.0.0.1:8080",
-    )
->>>>>>> tests_services
 
 
 def test_port_beats_serving_port_which_for_a_frontend_is_its_backends() -> None:
