@@ -305,7 +305,7 @@ v3_backends() {
     url=$(service_url "$name" deploy_v3_backend.sh) || return
     callers=$(callers_of "$name") || return
     [[ $callers == everyone ]] || die "$name asks for ID tokens, which this gateway (nginx) cannot make." \
-      "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see the README."
+      "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see docs/deploying.md."
     found+=${found:+,}$model=$url
   done
   printf '%s' "$found"

@@ -1,7 +1,7 @@
 """The tables of environment variables, with defaults, units and limits.
 
-A field's name in upper case is the variable's name; ``make readme`` writes the tables into the
-README.
+A field's name in upper case is the variable's name; ``make readme`` writes the tables into
+docs/settings.md.
 """
 
 from imgserve.settings.backend import DEFAULT_MODEL, BackendSettings
