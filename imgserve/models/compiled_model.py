@@ -12,10 +12,10 @@ The JSON file is written last, by renaming, so a reader finds a whole model or n
 
 import os
 import zlib
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from imgserve.errors import CompiledModelInvalid
 
@@ -86,7 +86,8 @@ def info_path(folder: Path, model_id: str, precision: str = FP32) -> Path:
 
 def described(path: Path, name: str) -> File:
     """Return the entry of a file that will be called ``name``."""
-    return File(name, path.stat().st_size, zlib.crc32(np.memmap(path, np.uint8, "r").data))
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return File(name, len(content), zlib.crc32(content))
 
 
 def write_info(folder: Path, info: ModelInfo) -> None:

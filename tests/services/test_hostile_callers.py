@@ -204,7 +204,7 @@ def test_a_low_limit_of_files_ends_neither_fetches_nor_the_server(
         for _ in range(920):
             stack.enter_context(connect(port, ASK % b""))
         statuses = _fetches_at_once(backend.url, 64)
-    assert set(statuses) <= {200, 503}
+    assert set(statuses) <= {200, 503, 504}
     assert statuses[200] > 0
     assert requests.get(backend.url + READY, timeout=10).ok
     assert backend.stop() == 0
