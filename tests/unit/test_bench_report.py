@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tools.benchmarks.__main__ import arguments
 from tools.benchmarks.machine import machine
 from tools.benchmarks.parts.limit import best_arrangement
-from tools.benchmarks.plan import FULL
+from tools.benchmarks.plan import FULL, QUICK
 from tools.benchmarks.records import COLUMNS, Record, Results, keep
 from tools.benchmarks.report import page
 from tools.benchmarks.summary import Summary, difference, ratio, three_digits
@@ -154,3 +155,11 @@ def test_machine_is_named_with_its_matrix_units(flags: str, amx: str, tmp_path: 
     (tmp_path / "cpuinfo").write_text(f"model name\t: Some CPU\nflags\t\t: fpu {flags}\n")
     found = machine(tmp_path / "cpuinfo")
     assert (found["cpu"], found["instructions"], found["amx"]) == ("Some CPU", "avx2", amx)
+
+
+def test_settings_that_are_empty_are_none() -> None:
+    """As ``make`` passes those that nobody gave."""
+    given = arguments([], {"QUICK": "", "PHOTOS": "", "MATRIX_UNITS": ""})
+    assert (given.plan, given.photos, given.without_matrix_units) == (FULL, None, False)
+    given = arguments([], {"QUICK": "1", "PHOTOS": "p", "MATRIX_UNITS": "0"})
+    assert (given.plan, given.photos, given.without_matrix_units) == (QUICK, Path("p"), True)

@@ -42,7 +42,8 @@ def arguments(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     known = (*PARTS, REPORT)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(known)}; default all")
     by_default = QUICK if environ.get("QUICK", "") not in {"", "0"} else FULL
-    parser.add_argument("--photos", type=Path, default=environ.get("PHOTOS"), help=PHOTOS_HELP)
+    photos = environ.get("PHOTOS") or None
+    parser.add_argument("--photos", type=Path, default=photos, help=PHOTOS_HELP)
     parser.add_argument(
         "--without-matrix-units",
         action="store_true",
