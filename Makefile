@@ -68,6 +68,6 @@ clean:  ## remove the environment and everything else that was made
 	@requirements/install.sh quantize
 	@touch $@
 
-.venv/dev.stamp: .venv/quantize.stamp requirements/dev.txt
-	@requirements/install.sh dev
+.venv/dev.stamp: .venv/quantize.stamp requirements/onnx.txt requirements/dev.txt
+	@requirements/install.sh onnx dev
 	@touch $@

@@ -9,6 +9,6 @@ from imgserve.models.pool import WorkerPool
 from imgserve.units import MIB
 
 settings = settings_or_exit(os.environ)
-models = choices(settings.models, settings.model_name)
+models = choices(settings.models, settings.model_name, settings.models_file)
 pool = WorkerPool(settings, models, limit_bytes=settings.model_memory_mb * MIB)
 app = many_models_app(settings, pool)

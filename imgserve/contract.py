@@ -6,7 +6,7 @@ of the API document, and its import takes a tenth of the time of the usual choic
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 HELLO = "/hello"
 READY = "/ready"
@@ -21,17 +21,17 @@ MODEL = "/model/{model}"
 MODEL_PREDICT = "/model/{model}/predict"
 
 IMAGE_FIELD = "image"
+TOP_K = "top_k"
 FORM_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and options around an uploaded picture
 PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-Id"
 
-CLASSES = 1000
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF", "TIFF")
 FORMATS_IN_WORDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 TopK = Annotated[
     int,
-    Meta(ge=1, le=CLASSES, description=f"How many classes to answer with, 1 to {CLASSES}."),
+    Meta(ge=1, description="How many classes to answer with, at most all of the model's."),
 ]
 Thumbnail = Annotated[
     bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
@@ -47,7 +47,7 @@ Milliseconds = Annotated[float, Meta(ge=0)]
 class PredictOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a caller may ask for beside the picture."""
 
-    top_k: TopK = 5
+    top_k: TopK | UnsetType = UNSET  # five, or all where there are fewer
     thumbnail: Thumbnail = False
 
 
@@ -76,7 +76,7 @@ class Prediction(Struct, frozen=True):
     """One class and how probable it is."""
 
     category: str
-    class_id: Annotated[int, Meta(ge=0, lt=CLASSES)]
+    class_id: Annotated[int, Meta(ge=0, description="Its place among the model's classes.")]
     probability: Probability
 
 
@@ -132,17 +132,22 @@ class ModelState(Struct, frozen=True):
 
     id: str
     title: str
-    parameters: Annotated[int, Meta(description="Number of trained weights.")]
-    top1: Annotated[float, Meta(description="Published ImageNet-1K top-1 accuracy, percent.")]
-    input_size: Annotated[int, Meta(description="Side of the picture it sees, pixels.")]
+    parameters: Annotated[int | None, Meta(description="Number of trained weights.")]
+    top1: Annotated[
+        float | None,
+        Meta(description="Published ImageNet-1K top-1 accuracy, percent; null for other classes."),
+    ]
+    input_size: Annotated[int | None, Meta(description="Side of the picture it sees, pixels.")]
     size_bytes: Annotated[
-        int | None, Meta(description="On disk; null where it is not compiled here.")
+        int | None,
+        Meta(description="On disk; null, as what compiling finds out, where it is not compiled."),
     ]
     state: Annotated[State, Meta(description="`absent`: not in memory; loaded when asked for.")]
     detail: Annotated[
         str | None, Meta(description="Why it could not be loaded, where that was tried.")
     ] = None
     precision: Precision = "fp32"
+    classes: Annotated[int | None, Meta(description="How many it knows.")] = None
 
 
 class Ready(Struct, frozen=True):

@@ -11,12 +11,20 @@ class InvalidSetting(ImgserveError):
     """An environment variable has a value that cannot be used."""
 
 
+class ModelsFileInvalid(ImgserveError):
+    """The file that describes a person's own models cannot be used."""
+
+
 class ModelError(ImgserveError):
     """A model cannot be downloaded, compiled or read."""
 
 
 class WeightsUnavailable(ModelError):
     """The trained weights could not be downloaded whole."""
+
+
+class OriginalInvalid(ModelError):
+    """A trained model's file, its labels or what is said of it cannot be used."""
 
 
 class CompileMismatch(ModelError):

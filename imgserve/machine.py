@@ -92,6 +92,17 @@ def default_weights_dir() -> Path:
     return cache / "imgserve"
 
 
+def default_models_file() -> Path | None:
+    """Return MODELS_FILE, else a models.toml in this folder, which describe a person's own models."""
+    path = Path(os.environ.get("MODELS_FILE") or "models.toml")
+    return path if path.is_file() or "MODELS_FILE" in os.environ else None
+
+
+def storage_emulator() -> str:
+    """Return where a stand-in for Cloud Storage is, from the variable of Google's libraries."""
+    return os.environ.get("STORAGE_EMULATOR_HOST", "")
+
+
 def temporary_folder() -> Path:
     """Return a folder for temporary files; a container that has none still has shared memory."""
     try:

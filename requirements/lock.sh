@@ -4,7 +4,7 @@
 set -euo pipefail
 
 uv=.venv/bin/uv
-locks=(backend frontend gateway compile quantize dev)
+locks=(backend frontend gateway compile quantize onnx dev)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -16,7 +16,7 @@ compile() {
 
 # One resolution for everything, so that any of the locks can be installed together.
 if [[ -z ${UPGRADE:-} ]]; then
-  cat requirements/{backend,frontend,gateway,compile,quantize,dev}.txt >"$work/all.txt" 2>/dev/null || true
+  cat requirements/{backend,frontend,gateway,compile,quantize,onnx,dev}.txt >"$work/all.txt" 2>/dev/null || true
 fi
 compile --all-extras --no-header --output-file "$work/all.txt"
 

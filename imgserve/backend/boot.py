@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from imgserve.errors import ImgserveError, InvalidSetting
 from imgserve.models import catalogue
+from imgserve.models.loading import facts
 from imgserve.settings import BackendSettings
 
 # gunicorn restarts a worker that ends with any other status (gunicorn/arbiter.py).
@@ -23,7 +24,7 @@ def settings_or_exit(environ: Mapping[str, str], *required: str) -> BackendSetti
     """
     try:
         settings = BackendSettings.from_environ(environ)
-        _require(environ, required)
+        _require(environ, required, settings)
         _check_models(settings)
     except ImgserveError as exc:
         sys.stderr.write(f"imgserve cannot start: {exc}\n")
@@ -34,17 +35,20 @@ def settings_or_exit(environ: Mapping[str, str], *required: str) -> BackendSetti
 def _check_models(settings: BackendSettings) -> None:
     for model_id in (settings.model_name, *settings.models):
         if model_id:
-            catalogue.entry(model_id)
+            facts(settings, model_id)
     if settings.models and settings.model_name and settings.model_name not in settings.models:
         raise InvalidSetting(
             f"MODEL_NAME={settings.model_name!r} is none of MODELS: add it, or leave one unset"
         )
 
 
-def _require(environ: Mapping[str, str], required: tuple[str, ...]) -> None:
+def _require(
+    environ: Mapping[str, str], required: tuple[str, ...], settings: BackendSettings
+) -> None:
+    known = ", ".join(catalogue.catalogue(settings.models_file))
     for name in required:
         if not environ.get(name):
             raise InvalidSetting(
                 f"{name} is not set: this service has no default for it; "
-                f"for a model, choose one of {', '.join(catalogue.CATALOGUE)}"
+                f"for a model, choose one of {known}"
             )

@@ -19,6 +19,7 @@ from imgserve.contract import (
     MODEL_OPTION,
     OPENAPI,
     PROBLEM_TYPE,
+    TOP_K,
     Choice,
     ChoosingRequest,
     ModelState,
@@ -125,7 +126,7 @@ def prediction_body(types: RequestTypes) -> dict[str, Any]:
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
-def add_docs(app: Flask) -> None:
+def add_docs(app: Flask, most_classes: Callable[[], int | None]) -> None:
     """Add the document and its page, whose scripts come with a package, from no other host."""
     from flask_swagger_ui import get_swaggerui_blueprint
 
@@ -137,14 +138,17 @@ def add_docs(app: Flask) -> None:
 
     @cache
     def encoded_document() -> bytes:
-        return msgspec.json.encode(document(app))
+        return msgspec.json.encode(document(app, most_classes()))
 
     page = get_swaggerui_blueprint(DOCS, OPENAPI, config={"app_name": "imgserve"})
     app.register_blueprint(page)
 
 
-def document(app: Flask) -> dict[str, Any]:
-    """Return the OpenAPI document of an application's documented views."""
+def document(app: Flask, most_classes: int | None) -> dict[str, Any]:
+    """Return the OpenAPI document of an application's documented views.
+
+    ``most_classes`` is what ``top_k`` can be at most.
+    """
     from apispec import APISpec
     from apispec_webframeworks.flask import FlaskPlugin
 
@@ -165,4 +169,17 @@ def document(app: Flask) -> dict[str, Any]:
             ]
             spec.path(view=view, app=app, operations=operations, parameters=in_path)
     described: dict[str, Any] = spec.to_dict()
+    if most_classes is not None:
+        _bound(described, most_classes)
     return described
+
+
+def _bound(node: Any, most_classes: int) -> None:
+    """Say of each ``top_k`` in a document how large it can be."""
+    if isinstance(node, dict):
+        if node.get("name") == TOP_K:
+            node["schema"]["maximum"] = most_classes
+        if isinstance(node.get(TOP_K), dict):
+            node[TOP_K]["maximum"] = most_classes
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _bound(part, most_classes)

@@ -37,10 +37,8 @@ from imgserve.contract import (
     State,
     Timings,
 )
-from imgserve.errors import CompiledModelInvalid, ModelUnavailable, NotReady, UnknownModel
-from imgserve.models import catalogue
-from imgserve.models.compiled_model import parse_info
-from imgserve.models.loading import compiled_folder
+from imgserve.errors import InvalidRequest, ModelUnavailable, NotReady, UnknownModel
+from imgserve.models.loading import facts
 from imgserve.models.pool import WorkerPool
 from imgserve.models.worker import Result
 from imgserve.pictures.fetch import Fetcher
@@ -84,8 +82,18 @@ class Backend:
         observe(self.app, self.metrics, settings.google_cloud_project)
         refuse_what_the_server_refuses(self.app)
         add_hello(self)
-        add_docs(self.app)
+        add_docs(self.app, self._most_classes)
         allow_origins(self.app, settings.cors_origins)
+
+    def _require_classes(self, model_id: str, top_k: int) -> None:
+        classes = self.pool.classes(model_id)
+        if classes and top_k > classes:
+            raise InvalidRequest(f"top_k={top_k} cannot be used: {model_id} has {classes} classes")
+
+    def _most_classes(self) -> int | None:
+        """Return how many classes the model has that has most, where that is known of all."""
+        counts = [self.pool.classes(model_id) for model_id in self.pool.ids]
+        return None if None in counts else max(filter(None, counts))
 
     def predict(self, types: RequestTypes, choose: Callable[[PredictionRequest], str]) -> Response:
         """Answer the request at hand.
@@ -101,6 +109,7 @@ class Backend:
             wanted = parse_request(request, types, self.settings.max_image_bytes)
             model_id = choose(wanted)
             self.pool.require(model_id)
+            self._require_classes(model_id, wanted.options.top_k or 1)
             began = perf_counter()
             data = (
                 wanted.data if wanted.url is None else self.fetcher.fetch(wanted.url, held.require)
@@ -207,26 +216,8 @@ def add_models(backend: Backend) -> None:
 def _described(
     settings: BackendSettings, model_id: str, state: State, failure: str | None, precision: str
 ) -> ModelState:
-    entry = catalogue.entry(model_id)
-    return ModelState(
-        id=entry.id,
-        title=entry.title,
-        parameters=entry.parameters,
-        top1=entry.top1,
-        input_size=entry.input_size,
-        size_bytes=_size_bytes(settings, model_id),
-        state=state,
-        detail=failure,
-        precision=precision,
-    )
-
-
-def _size_bytes(settings: BackendSettings, model_id: str) -> int | None:
-    try:
-        info = parse_info(compiled_folder(settings), model_id, settings.compiled_precision)
-    except (OSError, CompiledModelInvalid):
-        return None
-    return info.graph.size_bytes + info.weights.size_bytes
+    known = facts(settings, model_id)._asdict()
+    return ModelState(id=model_id, **known, state=state, detail=failure, precision=precision)
 
 
 def add_choice(backend: Backend) -> None:

@@ -1,4 +1,4 @@
-"""Compile torchvision classifiers for serving, and check the result.
+"""Compile classifiers for serving, and check the result.
 
 ``python -m imgserve.compile MODEL... --out DIR`` exports each model with its normalisation and
 softmax, then compares it with the original on real pictures and on noise. Only if they agree is the
@@ -14,18 +14,19 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import IO
 
 import filelock
 
-from imgserve.compile import weights
 from imgserve.compile.export import export, say, versions
-from imgserve.compile.torch_engine import servable, transform_of
+from imgserve.compile.original import original
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
-from imgserve.machine import default_weights_dir
+from imgserve.machine import default_models_file, default_weights_dir
 from imgserve.models import catalogue
+from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import (
     FP32,
     INT8,
@@ -34,7 +35,7 @@ from imgserve.models.compiled_model import (
     check_content,
     read_info,
 )
-from imgserve.settings.parsers import base_url
+from imgserve.settings.parsers import base_url, file
 
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
 
@@ -48,36 +49,45 @@ def compile_model(
     url_base: str = "",
     force: bool = False,
     photos: Path | None = None,
+    models_file: Path | None = None,
 ) -> ModelInfo:
     """Compile a model into a folder, unless it is there already; return its description.
 
     ``checkpoints`` keeps downloaded weights; ``url_base`` is a mirror to download them from. With
     ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled
-    pictures to judge int8 by: see ``export``. UnknownModel where the catalogue has no such model,
-    ModelError where it cannot be compiled.
+    pictures to judge int8 by: see ``export``; ``models_file`` describes a person's own models.
+    UnknownModel where there is no such model, ModelError where it cannot be compiled.
     """
-    catalogue.entry(model_id)
-    _require_packages(precision)
+    entry = catalogue.entry(model_id, models_file)
+    _require_packages(precision, entry)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(model_id, out):
         present = None if force or photos else up_to_date(out, model_id, precision)
-        if present:
+        if present and not present.source:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
-        original = servable(model_id, folder=checkpoints, url_base=url_base)
-        transform = transform_of(weights.default_weights(model_id))
-        return export(model_id, original, transform, out, precision=precision, photos=photos)
+        report = partial(say, model_id)
+        made = original(model_id, entry, folder=checkpoints, url_base=url_base, say=report)
+        if present and present.source == made.source:
+            say(model_id, "is compiled already")
+            return present
+        return export(model_id, made, out, precision=precision, photos=photos)
 
 
-def _require_packages(precision: str) -> None:
-    """Refuse int8 early, before minutes of work, if a package it needs is missing."""
-    needed = ("nncf", "skimage", "sklearn") if precision == INT8 else ()
-    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        raise ModelError(
-            f"int8 needs packages that are not installed ({', '.join(missing)}): "
-            "run requirements/install.sh quantize, or use PRECISION=fp32"
-        )
+def _require_packages(precision: str, entry: Entry) -> None:
+    """Refuse early, before minutes of work, what needs packages that are missing."""
+    needed = {
+        "int8": ("quantize", ("nncf", "skimage", "sklearn") if precision == INT8 else ()),
+        "ONNX": ("onnx", ("onnxruntime",) if entry.onnx else ()),
+    }
+    for what, (lock, names) in needed.items():
+        if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+            remedy = ", or use PRECISION=fp32" if what == "int8" else ""
+            raise ModelError(
+                f"{what} needs packages that are not installed ({', '.join(missing)}): "
+                f"run requirements/install.sh {lock}{remedy}"
+            )
 
 
 def _locked(model_id: str, out: Path) -> AbstractContextManager[object]:
@@ -115,8 +125,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m imgserve.compile",
         description="Compile classifiers to the form they are served in, and check the result.",
     )
-    known = ", ".join(catalogue.CATALOGUE)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help=f"one of: {known}")
+    known = ", ".join(catalogue.catalogue(None))
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help=f"one of your own, or of: {known}"
+    )
     _add_precision(parser)
     _add_places(parser)
     parser.add_argument(
@@ -148,6 +160,12 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
 def _add_places(parser: argparse.ArgumentParser) -> None:
     folder = default_weights_dir()
     parser.add_argument(
+        "--models-file",
+        type=file,
+        default=default_models_file(),
+        help="describes your own models (default: MODELS_FILE, else models.toml if there is one)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=folder / "compiled", help="default: %(default)s"
     )
     parser.add_argument(
@@ -157,7 +175,11 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="where downloaded weights are kept (default: %(default)s)",
     )
     parser.add_argument(
-        "--weights-url-base", type=base_url, help="a mirror to download weights from"
+        "--weights-url-base",
+        dest="url_base",
+        type=base_url,
+        default="",
+        help="a mirror to download weights from",
     )
 
 
@@ -168,13 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)
-    options = {
-        "checkpoints": given.checkpoints,
-        "precision": given.precision,
-        "url_base": given.weights_url_base or "",
-        "force": given.force,
-        "photos": given.photos,
-    }
+    names = ("checkpoints", "precision", "url_base", "force", "photos", "models_file")
+    options = {name: getattr(given, name) for name in names}
     for model_id in given.models:
         started = perf_counter()
         try:

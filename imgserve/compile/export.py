@@ -1,12 +1,11 @@
-"""Export a torchvision classifier to OpenVINO's format, check it, put it in place.
+"""Export a classifier to OpenVINO's format, check it, put it in place.
 
-An int8 model is first exported in fp32 and compared with torch, then quantized and compared with
-the fp32 model.
+An int8 model is first exported in fp32 and compared with the original, then quantized and compared
+with the fp32 model.
 """
 
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
@@ -14,26 +13,22 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
-from PIL import Image
-from torch.jit._trace import TracerWarning
 
 from imgserve import __version__
-from imgserve.compile import calibrate, weights
+from imgserve.compile import calibrate
+from imgserve.compile.check_pictures import check_pictures
+from imgserve.compile.original import Original
 from imgserve.compile.quantize import LEAST_AGREEMENT, quantize, save_graph
-from imgserve.compile.torch_engine import Servable, TorchEngine
 from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
-from imgserve.models import catalogue, compiled_model
+from imgserve.models import compiled_model
 from imgserve.models.classifier import Engine
-from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
+from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization
 from imgserve.models.openvino_engine import OpenVinoEngine
-from imgserve.models.transform import Crop, crop
+from imgserve.models.transform import Crop
 
-SAMPLES = Path(__file__).parent.parent / "samples"
 TOLERANCE = 1e-4  # of a probability; adding float32 in another order changes it by about 1e-6
 TIE = 1e-6  # classes closer than this are equally probable: either may come first
-NOISE_PICTURES = 4
 
 
 def versions(precision: str = FP32) -> dict[str, str]:
@@ -46,8 +41,7 @@ def versions(precision: str = FP32) -> dict[str, str]:
 
 def export(
     model_id: str,
-    original: Servable,
-    transform: Transform,
+    original: Original,
     out: Path,
     *,
     precision: str = FP32,
@@ -60,13 +54,13 @@ def export(
     judge it, see ``imgserve.evaluate``. CompileMismatch where the compiled model answers
     differently from the original, EvaluationFailed where the photos cannot be used.
     """
-    categories = weights.default_weights(model_id).meta["categories"]
-    sample = calibrate.labelled(photos, categories, transform) if photos else None
+    transform = original.transform
+    sample = calibrate.labelled(photos, original.categories, transform) if photos else None
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft) / "model.xml"
         say(model_id, "exporting")
-        write_graph(original, transform, graph)
-        difference = _check(model_id, original, transform, graph)
+        write_graph(original, graph)
+        difference = _check(model_id, original, graph)
         quantization = None
         if precision == INT8:
             fp32_graph, graph = graph, Path(draft) / "int8.xml"
@@ -74,53 +68,34 @@ def export(
             quantization = quantize(
                 fp32_graph, sample, graph, least_agreement, partial(say, model_id)
             )
-        info = describe(model_id, transform, graph, difference, quantization)
+        info = describe(model_id, original, graph, difference, quantization)
         put_in_place(graph, info, out)
     return info
 
 
-def _check(model_id: str, original: Servable, transform: Transform, graph: Path) -> float:
-    """Return the largest difference of a probability from torch's."""
-    say(model_id, "checking against torch")
-    engine = TorchEngine(original, threads=cpu_quota())
+def _check(model_id: str, original: Original, graph: Path) -> float:
+    """Return the largest difference of a probability from the original's."""
+    say(model_id, "checking against the original")
     compiled = OpenVinoEngine(graph, threads=cpu_quota())
-    difference = largest_difference(engine, compiled, check_pictures(transform))
+    pictures = check_pictures(original.transform)
+    difference = largest_difference(original.engine, compiled, pictures)
     say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
     return difference
 
 
-def write_graph(original: Servable, transform: Transform, graph: Path) -> None:
+def write_graph(original: Original, graph: Path) -> None:
     """Write a model in OpenVINO's format, for one picture at a time and in full precision.
 
     Layers that depend only on the input's shape, such as the width of padding, are computed here
     once instead of at each load. In EfficientNet-Lite these are three layers of four.
     """
     from openvino.passes import ConstantFolding, Manager
-    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_import
 
-    shape = (1, transform.crop_size, transform.crop_size, 3)
-    example = torch.zeros(shape, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # Sizes become constants in the graph, as intended: the input's shape is fixed.
-        warnings.simplefilter("ignore", TracerWarning)
-        # torch deprecates torch.jit, which OpenVINO's exporter still uses.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        model = convert_model(original, example_input=example, input=list(shape))
+    model = original.convert()
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
     save_graph(model, graph)
-
-
-def check_pictures(transform: Transform) -> Iterator[Crop]:
-    """Return crops of the bundled pictures, then noise, each (1, H, W, 3) uint8."""
-    for path in sorted(SAMPLES.glob("*.jpg")):
-        with Image.open(path) as picture:
-            yield crop(picture.convert("RGB"), transform)
-    noise = np.random.default_rng(seed=0)
-    shape = (1, transform.crop_size, transform.crop_size, 3)
-    for _ in range(NOISE_PICTURES):
-        yield noise.integers(0, 256, shape, dtype=np.uint8)
 
 
 def largest_difference(original: Engine, compiled: Engine, crops: Iterator[Crop]) -> float:
@@ -141,13 +116,12 @@ def largest_difference(original: Engine, compiled: Engine, crops: Iterator[Crop]
 
 def describe(
     model_id: str,
-    transform: Transform,
+    original: Original,
     graph: Path,
     difference: float,
     quantization: Quantization | None = None,
 ) -> ModelInfo:
     """Return the description of a graph just written, with the final names of its files."""
-    entry = catalogue.entry(model_id)
     precision = INT8 if quantization else FP32
     paths = (graph, graph.with_suffix(".bin"))
     files = [compiled_model.described(path, "") for path in paths]
@@ -160,15 +134,17 @@ def describe(
     return ModelInfo(
         format=compiled_model.FORMAT,
         model=model_id,
+        title=original.title,
         precision=precision,
-        parameters=entry.parameters,
-        top1=entry.top1,
-        transform=transform,
-        categories=weights.default_weights(model_id).meta["categories"],
+        parameters=original.parameters,
+        top1=original.top1,
+        transform=original.transform,
+        categories=list(original.categories),
         largest_difference=difference,
         versions=versions(precision),
         graph=named[0],
         weights=named[1],
+        source=original.source,
         quantization=quantization,
     )
 

@@ -1,19 +1,16 @@
-"""Run the original torchvision module: the reference in tests, and for a GPU."""
+"""Run a torch module: the reference that compiled models are compared with, and for a GPU."""
 
-import sys
-from pathlib import Path
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
-from imgserve.compile import weights
-from imgserve.models.classifier import Classifier, Probabilities
+from imgserve.models.classifier import Probabilities
 from imgserve.models.compiled_model import Transform
-from imgserve.models.loading import checkpoints_folder
+from imgserve.models.openvino_import import openvino as _before_its_tools  # noqa: F401
 from imgserve.models.transform import Crop
-from imgserve.models.worker_process import main
-from imgserve.settings import BackendSettings
 
 
 class Servable(nn.Module):
@@ -62,23 +59,15 @@ def transform_of(default_weights: Any) -> Transform:
     )
 
 
-def servable(model_id: str, *, folder: Path, url_base: str = "") -> Servable:
-    """Return a trained catalogue model with its transform; errors as ``weights.trained``."""
-    module = weights.trained(model_id, folder=folder, url_base=url_base)
-    return Servable(module, transform_of(weights.default_weights(model_id))).eval()
+def converted(servable: Servable, transform: Transform) -> Any:
+    """Return a servable module as a graph of OpenVINO's."""
+    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_import
 
-
-def load(settings: BackendSettings, model_id: str) -> Classifier:
-    """Return a catalogue model as torchvision runs it, warm; errors as ``weights.trained``."""
-    original = servable(
-        model_id, folder=checkpoints_folder(settings), url_base=settings.weights_url_base
-    )
-    engine = TorchEngine(original, threads=settings.threads)
-    entry = weights.default_weights(model_id)
-    classifier = Classifier(model_id, entry.meta["categories"], transform_of(entry), engine)
-    classifier.warm_up()
-    return classifier
-
-
-if __name__ == "__main__":  # a worker with ENGINE=torch
-    sys.exit(main(load))
+    shape = (1, transform.crop_size, transform.crop_size, 3)
+    example = torch.zeros(shape, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # Sizes become constants in the graph, as intended: the input's shape is fixed.
+        warnings.simplefilter("ignore", TracerWarning)
+        # torch deprecates torch.jit, which OpenVINO's exporter still uses.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return convert_model(servable, example_input=example, input=list(shape))

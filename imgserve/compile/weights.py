@@ -1,4 +1,4 @@
-"""Trained weights of a catalogue model, downloaded completely or not at all."""
+"""Trained weights of torchvision's architectures, downloaded completely or not at all."""
 
 import hashlib
 import logging
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from imgserve.compile.architectures import PackagedWeights
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import WeightsUnavailable
-from imgserve.models import catalogue
 
 # torch.hub puts the start of the SHA-256 into the name: resnet152-f82ba261.pth
 HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.")
@@ -20,20 +19,20 @@ HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 log = logging.getLogger(__name__)
 
 
-def trained(model_id: str, *, folder: Path, url_base: str = "") -> nn.Module:
-    """Return a catalogue model with its trained weights, or WeightsUnavailable.
+def trained(architecture: str, *, folder: Path, url_base: str = "") -> nn.Module:
+    """Return an architecture with its trained weights, or WeightsUnavailable.
 
     ``folder`` keeps downloaded weights; ``url_base`` is a mirror with files of the same names.
     """
-    weights = default_weights(model_id)
-    module: nn.Module = torchvision.models.get_model(model_id)
+    weights = default_weights(architecture)
+    module: nn.Module = torchvision.models.get_model(architecture)
     module.load_state_dict(state_dict(weights, folder=folder, url_base=url_base))
     return module.eval()
 
 
-def default_weights(model_id: str) -> Any:
-    """Return torchvision's ``DEFAULT`` weights entry of a catalogue model."""
-    return torchvision.models.get_model_weights(catalogue.entry(model_id).id).DEFAULT
+def default_weights(architecture: str) -> Any:
+    """Return torchvision's ``DEFAULT`` weights entry."""
+    return torchvision.models.get_model_weights(architecture).DEFAULT
 
 
 def state_dict(weights: Any, *, folder: Path, url_base: str = "") -> dict[str, Tensor]:

@@ -75,16 +75,19 @@ class BackendClient:
         path = _model_path(contract.MODEL, model)
         return self._call("GET", path, ModelState, limit_s=ABOUT_MODELS_TIMEOUT_S)
 
-    def predict_url(self, url: str, *, model: str | None = None, top_k: int = 5) -> PredictAnswer:
+    def predict_url(
+        self, url: str, *, model: str | None = None, top_k: int | None = None
+    ) -> PredictAnswer:
         """Return what the picture at ``url`` shows, with a thumbnail; the backend fetches it.
 
-        Without ``model``, the backend's own answers, with ``top_k`` classes.
+        Without ``model``, the backend's own answers; without ``top_k``, with the usual five classes
+        or all it has.
         """
-        body = {"url": url, "top_k": top_k, "thumbnail": True}
+        body = {"url": url, "thumbnail": True} | ({contract.TOP_K: top_k} if top_k else {})
         return self._call("POST", _predict_path(model), PredictAnswer, json=body)
 
     def predict_image(
-        self, data: bytes, *, content_type: str, model: str | None = None, top_k: int = 5
+        self, data: bytes, *, content_type: str, model: str | None = None, top_k: int | None = None
     ) -> PredictAnswer:
         """Return what the picture in ``data``, an encoded file, shows, with a thumbnail."""
         return self._call(
@@ -92,7 +95,7 @@ class BackendClient:
             _predict_path(model),
             PredictAnswer,
             files={contract.IMAGE_FIELD: ("picture", data, content_type)},
-            data={"top_k": str(top_k), "thumbnail": "true"},
+            data={"thumbnail": "true"} | ({contract.TOP_K: str(top_k)} if top_k else {}),
         )
 
     def _call(

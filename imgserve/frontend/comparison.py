@@ -19,7 +19,6 @@ from imgserve.frontend.session import LinkedPicture, Picture, forget_outcome
 
 AT_ONCE = 3  # in v2 they share one backend's cores
 SHOW_EVERY_S = 0.25
-COMPARED_CLASSES = 50  # so that a class one model names has a figure from the others too
 IN_TURN = "In turn …"
 LOOKING = "Looking …"
 WAKING = "Waking up …"
@@ -117,7 +116,7 @@ class _Questioning:
         self.stages[model] = LOOKING
         try:
             self.stages[model] = retry_while_waking(
-                lambda: predict(self._picture, self._backend, model.id, COMPARED_CLASSES),
+                lambda: predict(self._picture, self._backend, model.id, model.compared_classes),
                 timeout_s=max(0.0, self._deadline_s - time.monotonic()),
                 on_wait=lambda: self._wait(model),
             )

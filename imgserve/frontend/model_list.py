@@ -17,6 +17,7 @@ KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every c
 LOOK_EVERY_S = 3  # while something is loading, or away
 SLOWEST_LOOK_S = 48.0
 AT_ONCE = 8
+COMPARED_CLASSES = 50  # so that a class one model names has a figure from the others too
 
 
 class Status(Enum):
@@ -51,6 +52,12 @@ class KnownModel:
         if self.facts.state == "absent":
             return Status.UNAVAILABLE if self.facts.detail else Status.ASLEEP
         return Status.READY if self.facts.state == "ready" else Status.LOADING
+
+    @property
+    def compared_classes(self) -> int | None:
+        """Return how many of its classes to ask for in a comparison, where that is known."""
+        classes = self.facts and self.facts.classes
+        return min(COMPARED_CLASSES, classes) if classes else None
 
     @property
     def reason(self) -> str:

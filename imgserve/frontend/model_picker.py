@@ -130,8 +130,8 @@ def _choose() -> None:
 def _caption(model: KnownModel) -> str:
     """Return whether a model can answer, how large it is and how good."""
     facts = model.facts
-    size = parameters(facts.parameters) if facts else BLANK
-    quality = f"{facts.top1:.1f}% top-1" if facts else BLANK
+    size = parameters(facts.parameters) if facts and facts.parameters else BLANK
+    quality = f"{facts.top1:.1f}% top-1" if facts and facts.top1 else BLANK
     return "  \n".join((f"{MARKS[model.status]} {model.status.value}", size, quality))
 
 

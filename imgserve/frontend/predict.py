@@ -15,7 +15,6 @@ from imgserve.frontend.session import Picture
 
 T = TypeVar("T")
 
-TOP_K = 5  # classes shown with an answer
 # Cloud Run holds a request while a container starts: silence this long means that, most likely.
 NOTICE_AFTER_S = 4.0
 JPEG_DATA = "data:image/jpeg;base64,"
@@ -70,7 +69,7 @@ class Patience:
 
 
 def predict(
-    picture: Picture, backend: BackendClient, model: str | None, top_k: int = TOP_K
+    picture: Picture, backend: BackendClient, model: str | None, top_k: int | None = None
 ) -> Answered:
     """Return the answer of a model, without it of the backend's own, or BackendError; try once."""
     started = time.perf_counter()

@@ -18,7 +18,9 @@ class LinkedPicture:
 
     url: str
 
-    def classify(self, backend: BackendClient, model: str | None, top_k: int) -> PredictAnswer:
+    def classify(
+        self, backend: BackendClient, model: str | None, top_k: int | None
+    ) -> PredictAnswer:
         return backend.predict_url(self.url, model=model, top_k=top_k)
 
 
@@ -29,7 +31,9 @@ class PictureFile:
     data: bytes
     content_type: str
 
-    def classify(self, backend: BackendClient, model: str | None, top_k: int) -> PredictAnswer:
+    def classify(
+        self, backend: BackendClient, model: str | None, top_k: int | None
+    ) -> PredictAnswer:
         return backend.predict_image(
             self.data, content_type=self.content_type, model=model, top_k=top_k
         )

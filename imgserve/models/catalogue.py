@@ -1,59 +1,136 @@
 """The models that can be served, known without importing torch.
 
-Figures are those of torchvision's weights (``get_model_weights(id).DEFAULT.meta``), for the
-EfficientNet-Lite family those of its authors; tests compare both.
+The built-in ones are described in ``catalogue.toml``, a person's own in a file of the same form,
+``models.toml`` (docs/own-model.md).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
 
-from imgserve.errors import UnknownModel
+import msgspec
 
+from imgserve.errors import ModelsFileInvalid, UnknownModel
 
-@dataclass(frozen=True)
-class Entry:
-    id: str  # torchvision's name of it
-    title: str  # how a person calls it
-    parameters: int  # number of trained weights
-    top1: float  # published top-1 accuracy on ImageNet-1K, percent
-    input_size: int  # height and width of the picture it sees, pixels
+BUILT_IN = Path(__file__).with_name("catalogue.toml")
+# Services are called by it: v3-backend-NAME has at most 49 characters on Cloud Run.
+NAME = re.compile(r"[a-z]([a-z0-9_]{0,36}[a-z0-9])?")
+NAME_IN_WORDS = "up to 38 lower-case letters, digits and underscores, beginning with a letter"
+PATHS = ("module", "weights", "onnx", "openvino", "samples")  # beside labels, which may be a list
 
+CLASSES = 1000  # of ImageNet, which the built-in ones know
 
-def _by_id(entries: Iterable[Entry]) -> dict[str, Entry]:
-    catalogue: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.id in catalogue:
-            raise ValueError(f"{entry.id} is in the catalogue twice")
-        catalogue[entry.id] = entry
-    return catalogue
+Channels = tuple[float, float, float]  # red, green, blue
 
 
-CATALOGUE = _by_id(
-    (
-        Entry("resnet152", "ResNet-152", 60_192_808, 82.284, 224),
-        Entry("convnext_base", "ConvNeXt Base", 88_591_464, 84.062, 224),
-        Entry("swin_b", "Swin Transformer B", 87_768_224, 83.582, 224),
-        Entry("vgg16", "VGG-16", 138_357_544, 71.592, 224),
-        Entry("efficientnet_lite0", "EfficientNet-Lite0", 4_652_008, 75.1, 224),
-        Entry("efficientnet_lite1", "EfficientNet-Lite1", 5_416_680, 76.7, 240),
-        Entry("efficientnet_lite2", "EfficientNet-Lite2", 6_092_072, 77.6, 260),
-    )
-)
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said of a model in such a file; paths begin at the file's folder.
+
+    Attributes:
+        title: how a person calls it.
+        parameters: number of trained weights.
+        top1: published top-1 accuracy on ImageNet-1K, percent.
+        input_size: height and width of the picture it sees, pixels.
+        architecture: torchvision's name of it; by default the model's own.
+        module: a file of Python with a function or class of that name, which takes ``num_classes``,
+            where torchvision has none.
+        weights: a state dict, as a path, ``https://`` or ``gs://``; by default torchvision's own.
+        onnx, openvino: a graph instead of an architecture and weights.
+        sha256: of the file of weights or of the graph.
+        labels: a path of a file with the name of a class in each line, or these names.
+        resize, crop: the side that a picture's shorter one is resized to, and that of the square
+            then cut from its middle, pixels.
+        interpolation: how it is resized.
+        mean, std: for normalising, by channel, of values in ``value_range``.
+        value_range: what black and white are for a graph.
+        layout: a graph's input.
+        samples: a folder of pictures that the page offers.
+    """
+
+    title: str
+    parameters: int | None = None
+    top1: float | None = None
+    input_size: int | None = None
+    architecture: str = ""
+    module: str = ""
+    weights: str = ""
+    onnx: str = ""
+    openvino: str = ""
+    sha256: str = ""
+    labels: str | list[str] = ""
+    resize: int | None = None
+    crop: int | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    mean: Channels | None = None
+    std: Channels | None = None
+    value_range: tuple[float, float] = (0.0, 1.0)
+    layout: Literal["NCHW", "NHWC"] | None = None
+    samples: str = ""
 
 
-def entry(model_id: str) -> Entry:
-    """Return the catalogue's entry of a model, or UnknownModel with a list of those it has."""
-    if model_id not in CATALOGUE:
-        known = ", ".join(CATALOGUE)
-        raise UnknownModel(f"there is no model {model_id!r}: choose one of {known}")
-    return CATALOGUE[model_id]
+@cache
+def catalogue(models_file: Path | None) -> Mapping[str, Entry]:
+    """Return the built-in models and those of a file, if there is one, by their names.
+
+    Raises:
+        ModelsFileInvalid: the file cannot be used.
+    """
+    built_in = _read(BUILT_IN)
+    own = _read(models_file) if models_file else {}
+    for name in own:
+        if name in built_in:
+            raise ModelsFileInvalid(
+                f"{models_file}: the name {name} is taken by a built-in model: choose another"
+            )
+    return {**built_in, **own}
 
 
-def choices(listed: Sequence[str], default: str) -> tuple[str, ...]:
+def _read(path: Path) -> dict[str, Entry]:
+    try:
+        entries = msgspec.toml.decode(path.read_bytes(), type=dict[str, Entry])
+    except (OSError, ValueError) as exc:  # msgspec's and tomllib's errors are ValueErrors
+        raise ModelsFileInvalid(f"{path} cannot be read: {exc}") from exc
+    for name in entries:
+        if not NAME.fullmatch(name):
+            raise ModelsFileInvalid(f"{path}: a model's name has {NAME_IN_WORDS}, not {name!r}")
+    return {name: _checked(f"{path}: {name}", one, path.parent) for name, one in entries.items()}
+
+
+def _checked(where: str, entry: Entry, folder: Path) -> Entry:
+    """Return an entry that says where its files are, however its file was named."""
+    kinds = [kind for kind in ("weights", "onnx", "openvino") if getattr(entry, kind)]
+    if len(kinds) > 1:
+        raise ModelsFileInvalid(f"{where} has {' and '.join(kinds)}: it is made from one of them")
+    if kinds and kinds != ["weights"] and (entry.architecture or entry.module):
+        raise ModelsFileInvalid(f"{where} has {kinds[0]}, so it takes no architecture or module")
+    paths = {name: _resolved(getattr(entry, name), folder) for name in PATHS}
+    labels = entry.labels
+    if isinstance(labels, str):
+        labels = _resolved(labels, folder)
+    return msgspec.structs.replace(entry, labels=labels, **paths)
+
+
+def _resolved(path: str, folder: Path) -> str:
+    return str(folder / path) if path and "://" not in path else path
+
+
+def entry(model_id: str, models_file: Path | None = None) -> Entry:
+    """Return what is said of a model, or UnknownModel with a list of those that there are."""
+    known = catalogue(models_file)
+    if model_id not in known:
+        raise UnknownModel(f"there is no model {model_id!r}: choose one of {', '.join(known)}")
+    return known[model_id]
+
+
+def choices(
+    listed: Sequence[str], default: str, models_file: Path | None = None
+) -> tuple[str, ...]:
     """Return the models that callers may choose from, the default first.
 
     All of the catalogue where none are listed; the first is the default where none is said.
     """
-    ids = listed or tuple(CATALOGUE)
+    ids = listed or tuple(catalogue(models_file))
     first = default or ids[0]
     return (first, *(model_id for model_id in ids if model_id != first))

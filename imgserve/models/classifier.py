@@ -18,6 +18,7 @@ from imgserve.models.worker import Result
 from imgserve.pictures.decode import decode
 
 THUMBNAIL_QUALITY = 85
+DEFAULT_TOP_K = 5
 
 Probabilities = NDArray[np.float32]
 
@@ -61,7 +62,7 @@ class Classifier:
         probabilities = self.engine(crops)[0]
         inferred = perf_counter()
         return Result(
-            self._most_probable(probabilities, options.top_k),
+            self._most_probable(probabilities, options.top_k or DEFAULT_TOP_K),
             decode_ms=_ms(decoded - began),
             preprocess_ms=_ms(cropped - decoded),
             inference_ms=_ms(inferred - cropped),

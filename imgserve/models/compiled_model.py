@@ -19,7 +19,7 @@ import msgspec
 
 from imgserve.errors import CompiledModelInvalid
 
-FORMAT = 2
+FORMAT = 3
 FP32, INT8 = PRECISIONS = ("fp32", "int8")
 
 
@@ -62,9 +62,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
     format: int
     model: str
+    title: str
     precision: str  # of its numbers, fp32 or int8
     parameters: int
-    top1: float
+    top1: float | None
     transform: Transform
     categories: list[str]  # the classes' names, in the order of the output
     largest_difference: float  # of any probability in fp32 from the original's
@@ -72,6 +73,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     graph: File
     weights: File
     quantization: Quantization | None = None
+    source: str = ""  # a hash of what it was made from, for a person's own model
 
 
 def stem(model_id: str, precision: str) -> str:

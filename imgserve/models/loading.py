@@ -5,10 +5,11 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from imgserve.errors import CompiledModelInvalid, ModelError
 from imgserve.models import catalogue
-from imgserve.models.compiled_model import read_info
+from imgserve.models.compiled_model import parse_info, read_info
 from imgserve.settings import BackendSettings
 
 log = logging.getLogger(__name__)
@@ -24,14 +25,42 @@ def checkpoints_folder(settings: BackendSettings) -> Path:
     return settings.weights_dir / "checkpoints"
 
 
+class Facts(NamedTuple):
+    """What is known of a model; None where that is found out by compiling it."""
+
+    title: str
+    parameters: int | None
+    top1: float | None
+    input_size: int | None
+    classes: int | None
+    size_bytes: int | None  # on disk
+
+
+def facts(settings: BackendSettings, model_id: str) -> Facts:
+    """Return what is known of a model: an image has those of a person's own without their files.
+
+    Raises:
+        UnknownModel: it is neither described nor compiled.
+    """
+    try:
+        info = parse_info(compiled_folder(settings), model_id, settings.compiled_precision)
+    except (OSError, CompiledModelInvalid):
+        said = catalogue.entry(model_id, settings.models_file)
+        size, classes = said.input_size, catalogue.CLASSES if said.input_size else None
+        return Facts(said.title, said.parameters, said.top1, size, classes, None)
+    size_bytes = info.graph.size_bytes + info.weights.size_bytes
+    size, classes = info.transform.crop_size, len(info.categories)
+    return Facts(info.title, info.parameters, info.top1, size, classes, size_bytes)
+
+
 def prepare(settings: BackendSettings, model_id: str) -> int:
     """Compile a model if that has not been done; return the size of its weights in bytes.
 
-    UnknownModel where the catalogue has no such model, ModelError where it could not be compiled.
+    UnknownModel where there is no such model, ModelError where it could not be compiled.
     """
-    entry = catalogue.entry(model_id)
+    known = facts(settings, model_id)
     if settings.engine == "torch":
-        return entry.parameters * FLOAT32_BYTES
+        return (known.parameters or 0) * FLOAT32_BYTES
     folder = compiled_folder(settings)
     try:
         return read_info(folder, model_id, settings.compiled_precision).weights.size_bytes
@@ -54,6 +83,8 @@ def compile_apart(settings: BackendSettings, model_id: str) -> None:
     command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]
     command += ["--precision", settings.compiled_precision]
     command += ["--checkpoints", str(checkpoints_folder(settings))]
+    if settings.models_file:
+        command += ["--models-file", str(settings.models_file)]
     if settings.weights_url_base:
         command += ["--weights-url-base", settings.weights_url_base]
     status, last_line = _run_showing_progress(command)

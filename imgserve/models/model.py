@@ -35,6 +35,11 @@ class Model:
         """Return what it computes in, nothing while it is not loaded."""
         return self.workers[0].precision if self.workers else ""
 
+    @property
+    def classes(self) -> int | None:
+        """Return how many classes it knows, None while it is not loaded."""
+        return self.workers[0].classes if self.workers else None
+
     def require_loadable(self) -> None:
         """Raise ModelUnavailable, which says why, where it could not be loaded."""
         if self.failure is not None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from imgserve.contract import PredictOptions, State
 from imgserve.errors import ImgserveError, ModelError, NotReady, UnknownModel
-from imgserve.models.loading import prepare
+from imgserve.models.loading import facts, prepare
 from imgserve.models.model import Model
 from imgserve.models.slot_queue import SlotQueue
 from imgserve.models.worker import Result, Worker, WorkerExited
@@ -89,6 +89,13 @@ class WorkerPool:
             if model is None:
                 return "absent", None, self._settings.precision
             return model.state, model.failure, model.precision or self._settings.precision
+
+    def classes(self, model_id: str) -> int | None:
+        """Return how many classes a model knows; None where compiling finds that out."""
+        with self._changed:
+            model = self._models.get(model_id)
+            loaded = model.classes if model else None
+        return loaded or facts(self._settings, model_id).classes
 
     def ready_id(self) -> str:
         """Return a model that can classify now, the default if it can.

@@ -22,7 +22,7 @@ from imgserve.errors import ModelError, WorkerLost, http_errors
 from imgserve.settings import BackendSettings
 
 # What runs a model, by ENGINE. Only a process of its own imports either.
-PROGRAMS = {"openvino": "imgserve.models.worker_process", "torch": "imgserve.compile.torch_engine"}
+PROGRAMS = {"openvino": "imgserve.models.worker_process", "torch": "imgserve.compile.torch_worker"}
 START_TIMEOUT_S = 300.0  # large models load in seconds, from a slow disk in a minute
 TICK_S = 1.0  # how often a worker's time is checked, at most
 END_TIMEOUT_S = 2.0
@@ -38,16 +38,17 @@ class Load(msgspec.Struct, tag=True, frozen=True):
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
-    """The model is loaded and warm, and computes in this precision."""
+    """The model is loaded and warm."""
 
-    precision: str
+    precision: str  # that it computes in
+    classes: int
 
 
 class Job(msgspec.Struct, tag=True, frozen=True):
     """Classify a picture's file."""
 
     data: bytes
-    top_k: int
+    top_k: int | msgspec.UnsetType
     thumbnail: bool
 
 
@@ -170,6 +171,7 @@ class Worker:
         has_exited: whether it was found to have ended.
         is_overdue: whether it was ended because a picture took too long.
         precision: what it computes in, once it is ready.
+        classes: how many it knows, once it is ready.
     """
 
     # Its connections close with the last reference to them: closed sooner, a thread that still
@@ -183,6 +185,7 @@ class Worker:
         self.has_exited = False
         self.is_overdue = False
         self.precision = settings.precision
+        self.classes = 0
         self._limit_s = settings.predict_timeout_s
         self._load = Load(model_id, settings, slots)
         ours, theirs = zip(*(socket.socketpair() for _ in range(slots + 1)), strict=True)
@@ -225,7 +228,7 @@ class Worker:
         if isinstance(answer, Rejected):
             raise ModelError(answer.detail)
         assert isinstance(answer, Loaded), "a worker says that it is ready"  # noqa: S101
-        self.precision = answer.precision
+        self.precision, self.classes = answer.precision, answer.classes
 
     def is_stuck(self) -> bool:
         """Return whether each of its slots has been at one picture for suspiciously long."""

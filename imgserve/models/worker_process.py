@@ -68,7 +68,7 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     with suppress(OSError, EOFError):  # likewise
         for slot in slots:
             threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
-        send(control, Loaded(classifier.precision))
+        send(control, Loaded(classifier.precision, len(classifier.categories)))
         control.recv_bytes()  # nothing comes: the wait ends with the backend
     return 0
 

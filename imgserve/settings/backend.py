@@ -5,12 +5,13 @@ from pathlib import Path
 
 from imgserve import HOMEPAGE
 from imgserve.errors import InvalidSetting
-from imgserve.machine import cpu_quota, default_weights_dir, memory_bytes
+from imgserve.machine import cpu_quota, default_models_file, default_weights_dir, memory_bytes
 from imgserve.settings.base import Settings, setting
 from imgserve.settings.parsers import (
     base_url,
     certificates,
     contact,
+    file,
     folder,
     networks,
     one_of,
@@ -54,6 +55,12 @@ class BackendSettings(Settings):
     )
     models: tuple[str, ...] = setting(
         (), words, "models that callers may choose from (v2)", shown="all that there are"
+    )
+    models_file: Path | None = setting(
+        default_models_file,
+        file,
+        "describes models of your own: see [Your own model](own-model.md)",
+        shown="`models.toml`, where there is one",
     )
     model_memory_mb: int = setting(
         half_the_memory_mb,

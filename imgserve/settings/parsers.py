@@ -42,6 +42,14 @@ def folder(text: str) -> Path:
         raise ValueError(text) from exc
 
 
+def file(text: str) -> Path:
+    """the path of a file that is there"""
+    path = folder(text)
+    if not path.is_file():
+        raise ValueError(text)
+    return path
+
+
 def word(text: str) -> str:
     """text that is not empty"""
     if not text.strip():

@@ -21,7 +21,7 @@ DISTRIBUTIONS = {
 def test_every_import_is_a_dependency_that_was_asked_for(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    served = ("backend", "frontend", "compile", "quantize")
+    served = ("backend", "frontend", "compile", "quantize", "onnx")
     pins = [*project["dependencies"], *(pin for name in served for pin in extras[name])]
     asked = {pin.partition("==")[0] for pin in pins}
     product = [module for module in modules(root) if not module.name.startswith("tools")]

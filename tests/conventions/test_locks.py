@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-LOCKS = ("backend", "frontend", "gateway", "compile", "quantize", "dev")
+LOCKS = ("backend", "frontend", "gateway", "compile", "quantize", "onnx", "dev")
 UNHASHED = {"torch", "torchvision"}  # requirements/torch.txt says why
 CUDA = ("nvidia-", "cuda-", "triton")
 PIN = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>[^ ;\\]+)(?P<rest>.*)$")

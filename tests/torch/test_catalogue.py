@@ -6,7 +6,7 @@ from imgserve.compile.weights import default_weights
 from imgserve.models import catalogue
 
 
-@pytest.mark.parametrize("model_id", catalogue.CATALOGUE)
+@pytest.mark.parametrize("model_id", catalogue.catalogue(None))
 def test_catalogue_has_the_figures_of_torchvisions_weights(model_id: str) -> None:
     entry, weights = catalogue.entry(model_id), default_weights(model_id)
     assert entry.parameters == weights.meta["num_params"]

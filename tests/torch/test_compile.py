@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import export, torch_engine
-from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
+from imgserve.compile import check_pictures, export, torch_worker
+from imgserve.compile.original import Original, of_module
+from imgserve.compile.torch_engine import transform_of
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.compile.weights import default_weights
 from imgserve.errors import CompileMismatch
@@ -28,8 +29,9 @@ from imgserve.settings import BackendSettings
 from tests.unit import pictures
 
 EMBEDDED = "efficientnet_lite0"
-TINY = catalogue.Entry("squeezenet1_1", "SqueezeNet 1.1", 1_235_496, 58.178, 224)
-LARGE = [model_id for model_id in catalogue.CATALOGUE if not model_id.startswith("efficientnet")]
+SMALL = "squeezenet1_1"
+LARGE = [name for name in catalogue.catalogue(None) if not name.startswith("efficientnet")]
+ENTRY = catalogue.Entry(title="A model")
 
 
 @pytest.fixture(scope="module")
@@ -71,35 +73,30 @@ def test_compiled_answers_equal_torch_and_its_own_transforms(
 
 
 def test_torch_engine_answers_as_the_compiled_model(tmp_path: Path, compiled: Classifier) -> None:
-    original = torch_engine.load(BackendSettings(weights_dir=tmp_path, threads=2), EMBEDDED)
+    original = torch_worker.load(BackendSettings(weights_dir=tmp_path, threads=2), EMBEDDED)
     assert compiled.categories == original.categories
     for picture in map(pictures.picture, ("chelsea.png", "coffee.png")):
         difference = compiled.probabilities(picture) - original.probabilities(picture)
         assert np.abs(difference).max() < 1e-4
 
 
-def _random_servable(model_id: str) -> Servable:
+def _random(model_id: str) -> Original:
     torch.manual_seed(0)
-    module = torchvision.models.get_model(model_id).eval()
-    return Servable(module, transform_of(default_weights(model_id))).eval()
+    module, entry = torchvision.models.get_model(model_id).eval(), default_weights(model_id)
+    return of_module(module, transform_of(entry), entry.meta["categories"], ENTRY)
 
 
 @pytest.mark.parametrize(
-    "model_id", [TINY.id, *(pytest.param(name, marks=pytest.mark.large) for name in LARGE)]
+    "model_id", [SMALL, *(pytest.param(name, marks=pytest.mark.large) for name in LARGE)]
 )
-def test_an_architecture_compiles_and_agrees_with_torch(
-    model_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(catalogue.CATALOGUE, TINY.id, TINY)
-    servable = _random_servable(model_id)
-    transform = transform_of(default_weights(model_id))
-    info = export.export(model_id, servable, transform, tmp_path)
+def test_an_architecture_compiles_and_agrees_with_torch(model_id: str, tmp_path: Path) -> None:
+    original = _random(model_id)
+    info = export.export(model_id, original, tmp_path)
     assert info.largest_difference < export.TOLERANCE
     compiled = openvino_engine.OpenVinoEngine(tmp_path / info.graph.name, threads=2)
-    original = TorchEngine(servable, threads=2)
     for picture in map(pictures.picture, ("chelsea.png", "retina.jpg")):
-        crops = crop(picture, transform)
-        assert np.abs(compiled(crops) - original(crops)).max() < 1e-4
+        crops = crop(picture, original.transform)
+        assert np.abs(compiled(crops) - original.engine(crops)).max() < 1e-4
 
 
 def test_a_compiled_model_says_what_it_is(folder: Path) -> None:
@@ -123,8 +120,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder to compile into; what is compiled from now on is a network of one layer."""
     transform = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten())
-    monkeypatch.setattr(compiling, "servable", lambda *_, **__: Servable(network, transform).eval())
-    monkeypatch.setattr(compiling, "transform_of", lambda _: transform)
+    made = of_module(network.eval(), transform, ["a", "b", "c", "d"], ENTRY)
+    monkeypatch.setattr(compiling, "original", lambda *_, **__: made)
     return tmp_path / "compiled"
 
 
@@ -163,12 +160,12 @@ def test_a_model_of_other_versions_is_replaced(tiny: Path, monkeypatch: pytest.M
 
 
 def check_crops() -> Iterator[np.ndarray]:
-    return export.check_pictures(transform_of(default_weights(EMBEDDED)))
+    return check_pictures.check_pictures(transform_of(default_weights(EMBEDDED)))
 
 
 def test_check_uses_real_pictures_and_noise() -> None:
-    samples = len(list(export.SAMPLES.glob("*.jpg")))
-    assert len(list(check_crops())) == samples + export.NOISE_PICTURES
+    samples = len(list(check_pictures.SAMPLES.glob("*.jpg")))
+    assert len(list(check_crops())) == samples + check_pictures.NOISE_PICTURES
     assert samples > 1
 
 

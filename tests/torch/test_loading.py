@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imgserve.compile import torch_engine
+from imgserve.compile import torch_worker
 from imgserve.contract import PredictOptions
 from imgserve.errors import CompiledModelInvalid, ModelError, UnknownModel
 from imgserve.models import loading, openvino_engine
@@ -24,7 +24,7 @@ def test_a_missing_model_is_compiled_once_with_progress_shown(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     weights_bytes = loading.prepare(settings(tmp_path), EMBEDDED)
-    assert f"{EMBEDDED}: checking against torch" in capfd.readouterr().err
+    assert f"{EMBEDDED}: checking against the original" in capfd.readouterr().err
     assert loading.prepare(settings(tmp_path), EMBEDDED) == weights_bytes > 18_000_000
     assert capfd.readouterr().err == ""
     classifier = openvino_engine.load(settings(tmp_path), EMBEDDED)
@@ -43,7 +43,7 @@ def test_a_missing_model_is_compiled_once_with_progress_shown(
 def test_torch_runs_the_plain_module_and_compiles_nothing(tmp_path: Path) -> None:
     given = settings(tmp_path, engine="torch")
     assert loading.prepare(given, EMBEDDED) == 4 * 4_652_008
-    classifier = torch_engine.load(given, EMBEDDED)
+    classifier = torch_worker.load(given, EMBEDDED)
     result = classifier.classify(ESPRESSO, PredictOptions(), limit_pixels=10**7)
     assert result.predictions[0].category == "espresso"
     assert not (tmp_path / "compiled").exists()

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
 from imgserve.compile import calibrate, export, quantize
-from imgserve.compile.torch_engine import Servable
+from imgserve.compile.original import Original, of_module
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import CompileMismatch, EvaluationFailed
 from imgserve.models import compiled_model, loading, openvino_engine
+from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import crop
@@ -52,11 +53,15 @@ def _colours(loud: float, before: int) -> nn.Module:
     )
 
 
+def _original(module: nn.Module, transform: Transform = SMALL) -> Original:
+    return of_module(module.eval(), transform, ["red", "green", "blue"], Entry(title="A model"))
+
+
 def _exported(
     folder: Path, precision: str, loud: float = 1, before: int = 0, **more: Any
 ) -> ModelInfo:
-    servable = Servable(_colours(loud, before), SMALL).eval()
-    return export.export(EMBEDDED, servable, SMALL, folder, precision=precision, **more)
+    original = _original(_colours(loud, before))
+    return export.export(EMBEDDED, original, folder, precision=precision, **more)
 
 
 def _quantized(folder: Path, **more: Any) -> Quantization:
@@ -142,9 +147,8 @@ def test_a_full_disk_is_named(
     usage = quantize.shutil.disk_usage(tmp_path)._replace(free=free)
     monkeypatch.setattr(quantize.shutil, "disk_usage", lambda _: usage)
     (tmp_path / "model.bin").symlink_to("/dev/full")
-    servable = Servable(_colours(1, 0), SMALL).eval()
     with pytest.raises(error, match="iostream" if free else "No space left on device"):
-        export.write_graph(servable, SMALL, tmp_path / "model.xml")
+        export.write_graph(_original(_colours(1, 0)), tmp_path / "model.xml")
 
 
 def test_quantizing_keeps_quiet_and_leaves_the_handlers_of_others_alone(
@@ -233,7 +237,7 @@ SMALL_SWIN = partial(
 
 def _graph(module: nn.Module, folder: Path, size: int) -> Any:
     transform = Transform(size, size, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    export.write_graph(Servable(module, transform).eval(), transform, folder / "model.xml")
+    export.write_graph(_original(module, transform), folder / "model.xml")
     return openvino.Core().read_model(folder / "model.xml")
 
 

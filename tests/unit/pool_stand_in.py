@@ -45,6 +45,9 @@ class PoolStandIn:
         failure = self.failures.get(model_id)
         return ("absent", str(failure), "auto") if failure else ("ready", None, "fp32")
 
+    def classes(self, model_id: str) -> int:
+        return len(self.classifiers[model_id].categories)
+
     def ready_id(self) -> str:
         for model_id in self.ids:
             if model_id not in self.failures:

@@ -113,7 +113,7 @@ def test_url_is_posted_as_json_and_the_answer_decoded(client: Client, backend: B
 
 def test_image_is_posted_as_the_contracts_form(client: Client, backend: Backend) -> None:
     assert client.predict_image(b"picture", content_type="image/png") == EXPECTED
-    assert backend.seen[0]["body"] == {"top_k": "5", "thumbnail": "true"}
+    assert backend.seen[0]["body"] == {"thumbnail": "true"}
     assert backend.seen[0]["files"] == {"image": ("image/png", b"picture")}
 
 

@@ -14,6 +14,7 @@ def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
     info = compiled_model.ModelInfo(
         format=compiled_model.FORMAT,
         model=model,
+        title="A model",
         precision="fp32",
         parameters=1,
         top1=50.0,
@@ -23,6 +24,7 @@ def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
         versions={"imgserve": "0"},
         graph=compiled_model.described(folder / "m-1.xml", "m-1.xml"),
         weights=compiled_model.described(folder / "m-1.bin", "m-1.bin"),
+        source="",
     )
     compiled_model.write_info(folder, info)
     return info

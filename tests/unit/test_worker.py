@@ -47,7 +47,7 @@ Answer = Callable[[bytes, PredictOptions], Result]
     [
         worker_module.Load("resnet152", SETTINGS, 2),
         worker_module.Load("resnet152", BackendSettings(), 1),
-        worker_module.Loaded("bf16"),
+        worker_module.Loaded("bf16", 1000),
         worker_module.Job(b"\xff\0", 5, True),
         CAT,
         Result(CAT.predictions, 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/"),
@@ -67,6 +67,7 @@ class ModelStandIn:
     """A model that answers what its test says."""
 
     precision = "bf16"
+    categories = ("cat", "dog")
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -160,7 +161,7 @@ def test_the_picture_and_the_options_are_handed_on(start: Start) -> None:
     worker = start(answer)
     assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
     assert given == [(b"picture", OPTIONS), (b"", OPTIONS)]
-    assert worker.precision == "bf16"
+    assert (worker.precision, worker.classes) == ("bf16", 2)
     assert not worker.has_exited
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from imgserve.contract import PredictOptions
 from imgserve.errors import CompiledModelInvalid
 from imgserve.machine import cpu_quota
-from imgserve.models.catalogue import CATALOGUE
+from imgserve.models.catalogue import catalogue
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import FP32, INT8, read_info
 from imgserve.models.compiled_model import PRECISIONS as COMPILED_PRECISIONS
@@ -28,7 +28,7 @@ AUTO, BF16 = "auto", "bf16"
 # Their trained weights are Python packages.
 EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 MODEL = EMBEDDED[0]
-HUB = tuple(model for model in CATALOGUE if model not in EMBEDDED)
+HUB = tuple(model for model in catalogue(None) if model not in EMBEDDED)
 
 COMPILED = WEIGHTS / "compiled"
 COMPILE_S = 900

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from imgserve.compile import export
+from imgserve.compile.original import of_module
 from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
 from imgserve.compile.torchvision_import import torchvision
 from imgserve.compile.weights import default_weights, trained
+from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
 from tools.benchmarks.paths import WEIGHTS
 
@@ -56,12 +58,11 @@ def main(model: str, precision: str, out: Path) -> None:
         ImgserveError: the compiled model answers otherwise than the original.
     """
     make_random_weights(model)
-    transform = transform_of(default_weights(model))
-    servable = Servable(module(model), transform).eval()
+    entry = default_weights(model)
+    said = catalogue.entry(model)
+    original = of_module(module(model), transform_of(entry), entry.meta["categories"], said)
     out.mkdir(parents=True, exist_ok=True)
-    export.export(
-        model, servable, transform, out, precision=precision, least_agreement=ANY_AGREEMENT
-    )
+    export.export(model, original, out, precision=precision, least_agreement=ANY_AGREEMENT)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from imgserve import contract
 from imgserve.errors import ImgserveError
+from imgserve.models import catalogue
+from imgserve.settings import BackendSettings
 from tools.run.services import services
 from tools.run.settings import RunSettings, port_complaint, url
 from tools.run.supervisor import say, supervise
@@ -33,6 +35,9 @@ def main(environ: Mapping[str, str]) -> int:
     """Check what was asked for, then run it; return the exit status."""
     try:
         settings = RunSettings.from_environ(environ)
+        models_file = BackendSettings.from_environ(environ).models_file
+        for model in settings.models:
+            catalogue.entry(model, models_file)
         if settings.has_gateway:
             find_nginx(environ.get("PATH", ""))
     except ImgserveError as exc:

@@ -3,23 +3,12 @@
 import socket
 from dataclasses import dataclass
 
-from imgserve.models.catalogue import CATALOGUE
 from imgserve.settings import Settings, setting
 from imgserve.settings.parsers import one_of, whole, words
 
 LOOPBACK = "127.0.0.1"
 # Those whose trained weights are Python packages: they need no download.
 EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-
-
-def known_models(text: str) -> tuple[str, ...]:
-    models = words(text)
-    if not set(models) <= set(CATALOGUE):
-        raise ValueError
-    return models
-
-
-known_models.__doc__ = f"models separated by commas, of {', '.join(CATALOGUE)}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +18,7 @@ class RunSettings(Settings):
     version: str = setting("v1", one_of("v1", "v2", "v3"), "which backend and frontend to run")
     models: tuple[str, ...] = setting(
         EMBEDDED,
-        known_models,
+        words,
         "the models to choose from, the default first (v2, and v3: one backend each)",
         shown=f"`{','.join(EMBEDDED)}`",
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from imgserve.errors import InvalidSetting, UnknownModel
-from imgserve.models import catalogue
+from imgserve.errors import InvalidSetting
+from imgserve.models.catalogue import NAME, NAME_IN_WORDS
 from imgserve.settings.parsers import whole
 
 # Scheme, host and port, nothing else: what ends up in a configuration holds no other character.
@@ -90,10 +90,10 @@ def _file(path: Path) -> list[tuple[str, str]]:
 
 
 def _backend(model: str, url: str) -> Backend:
-    try:
-        catalogue.entry(model)
-    except UnknownModel as exc:
-        raise InvalidSetting(f"the list of backends is wrong: {exc}") from exc
+    if not NAME.fullmatch(model):
+        raise InvalidSetting(
+            f"the list of backends is wrong: a model's name has {NAME_IN_WORDS}, not {model!r}"
+        )
     if not url:
         raise InvalidSetting(f"the address of {model}'s backend is not known: say it in BACKENDS")
     match = ADDRESS.fullmatch(url)

@@ -1,0 +1,200 @@
+"""Classifiers that come as a graph: ONNX or OpenVINO's own form."""
+
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgserve.compile.check_pictures import check_pictures
+from imgserve.errors import OriginalInvalid
+from imgserve.machine import cpu_quota
+from imgserve.models.catalogue import Channels, Entry
+from imgserve.models.classifier import Engine, Probabilities
+from imgserve.models.compiled_model import Transform
+from imgserve.models.openvino_import import openvino
+from imgserve.models.transform import Crop
+
+RESIZE_TO_CROP = 256 / 224  # as most of torchvision's classifiers have it
+SUM_TOLERANCE = 1e-3
+CHANNELS = 3
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+class Graph(NamedTuple):
+    """A classifier: see ``Original`` for its parts."""
+
+    transform: Transform
+    engine: Engine
+    convert: Callable[[], Any]
+    parameters: int
+
+
+class Input(NamedTuple):
+    """What a graph takes: numbers in a range, normalised, in an order of axes."""
+
+    layout: str
+    side: int
+    value_range: tuple[float, float]
+    mean: Channels
+    std: Channels
+
+    def __call__(self, crops: Crop) -> NDArray[np.float32]:
+        """Return the input for (1, H, W, 3) uint8 crops."""
+        low, high = self.value_range
+        values = crops / 255 * (high - low) + low
+        rows = ((values - self.mean) / self.std).astype(np.float32)
+        return rows if self.layout == "NHWC" else rows.transpose(0, 3, 1, 2).copy()
+
+
+def read(path: Path, entry: Entry, labels: int, say: Callable[[str], None]) -> Graph:
+    """Return a classifier, made to take crops and to give probabilities.
+
+    Args:
+        path: of the file.
+        entry: what is said of it.
+        labels: how many there are.
+        say: shows what was found out.
+
+    Raises:
+        OriginalInvalid: it is damaged, has operators that cannot be computed, or other inputs,
+            outputs or sizes than a classifier of pictures with these labels.
+    """
+    if entry.mean is None or entry.std is None:
+        raise OriginalInvalid(
+            f"{path.name}: say mean and std that it was trained with, such as [0.0, 0.0, 0.0] and "
+            "[1.0, 1.0, 1.0] where pictures were not normalised"
+        )
+    model = _model(path)
+    given = Input(*_layout(path, model, entry), entry.value_range, entry.mean, entry.std)
+    axes = [1, CHANNELS, given.side, given.side]
+    model.reshape(axes if given.layout == "NCHW" else [1, given.side, given.side, CHANNELS])
+    _check_output(path, model, labels)
+    resize = max(entry.resize or round(given.side * RESIZE_TO_CROP), given.side)
+    filter_ = entry.interpolation or "bilinear"
+    transform = Transform(resize, given.side, filter_, entry.mean, entry.std)
+    run = _onnx_runtime(path) if entry.onnx else _openvino(model)
+    gives_logits = _gives_logits(path, run, given, transform)
+    what = "logits, so softmax follows" if gives_logits else "probabilities"
+    say(f"{path.name} takes {given.layout} of {given.side} x {given.side} and gives {what}")
+
+    def engine(crops: Crop) -> Probabilities:
+        found = run(given(crops))
+        return _softmax(found) if gives_logits else found
+
+    return Graph(transform, engine, lambda: _convert(model, given, gives_logits), _weights(model))
+
+
+def _model(path: Path) -> Any:
+    try:
+        model = openvino.Core().read_model(path)
+    except RuntimeError as exc:
+        lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+        unsupported = [line for line in lines if "operation" in line or "No conversion" in line]
+        reason = unsupported[0] if unsupported else f"it is damaged or no graph ({lines[-1]})"
+        raise OriginalInvalid(f"{path.name} cannot be read: {reason}") from exc
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise OriginalInvalid(
+            f"{path.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a "
+            "classifier has one of each"
+        )
+    return model
+
+
+def _layout(path: Path, model: Any, entry: Entry) -> tuple[str, int]:
+    """Return the order of the input's axes, and the side of the square that it takes."""
+    shape = model.input(0).get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) != 4:  # noqa: PLR2004  pictures, rows, columns, channels
+        raise OriginalInvalid(f"{path.name} takes {shape}, which are no pictures: it needs 4 axes")
+    sizes = [axis.get_length() if axis.is_static else None for axis in shape]
+    layouts = {"NCHW": (sizes[1], sizes[2:]), "NHWC": (sizes[3], sizes[1:3])}
+    if entry.layout:
+        layouts = {entry.layout: layouts[entry.layout]}
+    fitting = {name: sides for name, (count, sides) in layouts.items() if count == CHANNELS}
+    if len(fitting) != 1:
+        raise OriginalInvalid(
+            f"{path.name} takes {shape}: say its layout, NCHW or NHWC, of which C is 3"
+        )
+    ((layout, (height, width)),) = fitting.items()
+    side = entry.crop or height
+    if side is None or {height, width} - {None, side}:
+        raise OriginalInvalid(
+            f"{path.name} takes pictures of {height or '?'} x {width or '?'}: say crop, the side "
+            "of the square that it was trained with; one of fixed size takes no other"
+        )
+    return layout, side
+
+
+def _check_output(path: Path, model: Any, labels: int) -> None:
+    shape = model.output(0).get_partial_shape()
+    if shape.is_dynamic or list(shape.to_shape()) != [1, labels]:
+        count = shape[-1] if shape.rank.is_static and len(shape) == 2 else shape  # noqa: PLR2004
+        raise OriginalInvalid(f"there are {labels} labels, but {path.name} has {count} outputs")
+
+
+def _onnx_runtime(path: Path) -> Run:
+    import onnxruntime  # here: only ONNX needs it, and only to compare
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu_quota()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        (found,) = session.run(None, {name: values})
+        return np.asarray(found, np.float32)
+
+    return run
+
+
+def _openvino(model: Any) -> Run:
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(compiled(values)[0], np.float32)
+
+    return run
+
+
+def _gives_logits(path: Path, run: Run, given: Input, transform: Transform) -> bool:
+    """Return whether what it gives are no probabilities, by what it makes of some pictures."""
+    rows = np.concatenate([run(given(crops)) for crops in check_pictures(transform)])
+    if not np.isfinite(rows).all():
+        raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
+    return bool((rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
+
+
+def _softmax(rows: NDArray[np.float32]) -> Probabilities:
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    found: Probabilities = powers / powers.sum(axis=1, keepdims=True)
+    return found
+
+
+def _convert(model: Any, given: Input, gives_logits: bool) -> Any:
+    """Return the graph with its preparation before it and, where it needs it, softmax after it."""
+    from openvino import Layout, Model, Type, opset13
+    from openvino.preprocess import PrePostProcessor
+
+    low, high = given.value_range
+    scale = 255 / (high - low)  # from the range's numbers to bytes
+    prepared = PrePostProcessor(model)
+    prepared.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    prepared.input().model().set_layout(Layout(given.layout))
+    steps = prepared.input().preprocess().convert_element_type(Type.f32)
+    steps.mean([(mean - low) * scale for mean in given.mean])
+    steps.scale([std * scale for std in given.std])
+    built = prepared.build()
+    if not gives_logits:
+        return built
+    logits = built.output(0).get_node().input_value(0)
+    return Model([opset13.softmax(logits, axis=1)], built.get_parameters(), built.get_name())
+
+
+def _weights(model: Any) -> int:
+    """Return how many floating-point numbers the graph holds."""
+    constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
+    real = [op for op in constants if op.get_element_type().is_real()]
+    return sum(prod(op.get_output_shape(0)) for op in real)

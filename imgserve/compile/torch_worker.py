@@ -1,0 +1,35 @@
+"""A worker with ENGINE=torch: it runs a model as torch does, on a GPU if there is one."""
+
+import sys
+from functools import partial
+
+from imgserve.compile.export import say
+from imgserve.compile.original import original
+from imgserve.compile.torch_engine import TorchEngine
+from imgserve.errors import ModelError
+from imgserve.models import catalogue
+from imgserve.models.classifier import Classifier
+from imgserve.models.loading import checkpoints_folder
+from imgserve.models.worker_process import main
+from imgserve.settings import BackendSettings
+
+
+def load(settings: BackendSettings, model_id: str) -> Classifier:
+    """Return a model, warm; ModelError where it cannot be loaded or is no torch module."""
+    found = original(
+        model_id,
+        catalogue.entry(model_id, settings.models_file),
+        folder=checkpoints_folder(settings),
+        url_base=settings.weights_url_base,
+        say=partial(say, model_id),
+    )
+    if found.servable is None:
+        raise ModelError(f"model {model_id} is a graph, which needs ENGINE=openvino")
+    engine = TorchEngine(found.servable, threads=settings.threads)
+    classifier = Classifier(model_id, found.categories, found.transform, engine)
+    classifier.warm_up()
+    return classifier
+
+
+if __name__ == "__main__":
+    sys.exit(main(load))
