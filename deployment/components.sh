@@ -30,7 +30,7 @@ describe() {
     backend_v1 | backend_v2 | v3_backend)
       export side=backend port=8000 probe=/ready
       export cpu=2 memory=2Gi concurrency=8 timeout=60 max_instances=4
-      build_reads+=' PRECISION' deploy_reads+=' PRIVATE FETCH_CONTACT'
+      build_reads+=' PRECISION MODELS_FILE' deploy_reads+=' PRIVATE FETCH_CONTACT'
       more_settings=${FETCH_CONTACT:+FETCH_CONTACT=$FETCH_CONTACT} ;;
     frontend_v1 | frontend_v2 | v3_frontend)
       export side=frontend port=8501 probe=/_stcore/health

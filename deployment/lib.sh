@@ -12,6 +12,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/components.sh"
 deployment=$(dirname "${BASH_SOURCE[0]}")
 root=$deployment/..
+own_models=$root/.own_models # what a build is sent beside the repository's files
+own_title='[own]'            # stands for a description that names no file
 script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
 component='' # what is described (components.sh)
@@ -184,6 +186,45 @@ record() {
   local file=$root/deliverables.yaml written
   written=$(path=$1 value=$2 awk -f "$deployment/deliverables.awk" "$file")
   printf '%s\n' "$written" >"$file"
+}
+
+# --- models of one's own ---------------------------------------------------------------------
+
+# Puts what describes these models, and what it names, where the build looks for it; says its size.
+#   send_own_models MODEL,MODEL
+send_own_models() {
+  local file=${MODELS_FILE:-$root/models.toml} folder model path paths own=''
+  remove_own_models
+  [[ -f $file ]] || { [[ -z ${MODELS_FILE:-} ]] || die "MODELS_FILE=$MODELS_FILE is not there" && return; }
+  folder=$(cd "$(dirname "$file")" && pwd)
+  for model in ${1//,/ }; do
+    paths=$(own_files "$file" "$model")
+    [[ -n $paths ]] || continue
+    own+=" $model"
+    while IFS= read -r path; do
+      [[ $path != /* && /$path/ != */../* ]] ||
+        die "$file names $path for $model, which cannot be sent: keep it beside $file, or at gs://"
+      [[ -e $folder/$path ]] || die "$file names $path for $model, which is not there"
+      mkdir -p "$own_models/$(dirname "$path")"
+      cp -R "$folder/$path" "$own_models/$path"
+    done < <(grep -vxF "$own_title" <<<"$paths" || true)
+  done
+  [[ -n $own ]] || return 0
+  cp "$file" "$own_models/models.toml"
+  say "Sending what$own is made from: $(du -sh "$own_models" | cut -f1)"
+}
+
+remove_own_models() { rm -rf "$own_models"; }
+
+# Prints $own_title and the local files that a description names for a model; nothing where it does
+# not describe it. It reads lines of KEY = "VALUE", as in docs/own-model.md.
+own_files() {
+  awk -v model="$2" -v title="$own_title" '
+    /^[ \t]*\[/ { on = ($0 ~ "^[ \t]*\\[[ \t]*" model "[ \t]*\\]"); if (on) print title }
+    on && /^[ \t]*(module|weights|labels|onnx|openvino)[ \t]*=[ \t]*["\047]/ {
+      sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, "")
+      if (!/:\/\//) { print; if (sub(/\.xml$/, ".bin")) print }
+    }' "$1"
 }
 
 # --- building --------------------------------------------------------------------------------

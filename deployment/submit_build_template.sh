@@ -7,6 +7,8 @@
 #   MODELS        the models, separated by commas, the default first: of backend_v2 in one image
 #                 (default: all), of v3_backend in one each (default: v3/gateway/backends.toml)
 #   PRECISION     what to compute in: auto, fp32, bf16 or int8 (default auto: bf16 where the CPU can)
+#   MODELS_FILE   describes models of your own (default models.toml, where there is one); what it
+#                 names is sent along: see docs/own-model.md
 #   BUILD_REGION  where to build, as new projects may do so in a few regions only (default $REGION)
 #
 # It prints the build's id and writes it into deliverables.yaml. What Cloud Build does is in
@@ -19,6 +21,7 @@ base=$(image_uri "${side}_base")
 source=$(source_url)
 revision=$(revision)
 names=$(names_of "$component${model:+_$model}")
+trap remove_own_models EXIT
 for name in $names; do
   describe "$name"
   [[ -z $model ]] || say "$model:"
@@ -27,6 +30,7 @@ for name in $names; do
   if [[ $side == backend ]]; then
     models=${model:-${!models_setting:-}}
     precision=${PRECISION:-}
+    send_own_models "${models:-$compiled_models}"
   fi
 
   build=$({ gcloud builds submit "$root" \

@@ -175,11 +175,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="where downloaded weights are kept (default: %(default)s)",
     )
     parser.add_argument(
-        "--weights-url-base",
-        dest="url_base",
-        type=base_url,
-        default="",
-        help="a mirror to download weights from",
+        "--weights-url-base", type=base_url, help="a mirror to download weights from"
     )
 
 
@@ -190,8 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)
-    names = ("checkpoints", "precision", "url_base", "force", "photos", "models_file")
+    names = ("checkpoints", "precision", "force", "photos", "models_file")
     options = {name: getattr(given, name) for name in names}
+    options["url_base"] = given.weights_url_base or ""
     for model_id in given.models:
         started = perf_counter()
         try:

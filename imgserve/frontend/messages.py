@@ -17,7 +17,6 @@ from imgserve.errors import (
     RequestRefused,
 )
 
-TITLE = "Animal Classification"
 DESCRIPTION = (
     "Show me a picture, by its address or from your device: I will tell you what is in it."
 )

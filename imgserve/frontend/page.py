@@ -10,7 +10,7 @@ import streamlit as st
 
 from imgserve.errors import InvalidSetting
 from imgserve.frontend.answer import show_answer
-from imgserve.frontend.messages import DESCRIPTION, TITLE
+from imgserve.frontend.messages import DESCRIPTION
 from imgserve.frontend.model_picker import choose_model
 from imgserve.frontend.picture_input import choose_picture, offer_samples
 from imgserve.settings import FrontendSettings
@@ -38,16 +38,16 @@ def read_settings(environ: Mapping[str, str]) -> FrontendSettings:
         st.stop()
 
 
-def show_header() -> None:
+def show_header(title: str) -> None:
     """Draw the title and what the page is for."""
-    st.set_page_config(page_title=TITLE, page_icon="🐾", layout="centered")
-    st.title(TITLE, anchor=False)
+    st.set_page_config(page_title=title, page_icon="🐾", layout="centered")
+    st.title(title, anchor=False)
     st.markdown(DESCRIPTION)
 
 
 def show_footer() -> None:
     """Draw what happens to a picture."""
     st.caption(
-        "A trained model picks the likeliest of the 1000 classes of ImageNet: animals, plants and "
-        "everyday things. It can be wrong. Pictures are not stored."
+        "A trained model picks the likeliest of the classes that it knows. It can be wrong. "
+        "Pictures are not stored."
     )

@@ -20,8 +20,8 @@ BATCH_LIMIT = 50
 # What the page takes from a device, to say itself what is wrong with it; Streamlit would only mark
 # the file and explain in a tooltip.
 UPLOAD_MIB = 64
-SAMPLES_DIR = Path(__file__).parents[1] / "samples"
-SAMPLES = {name: SAMPLES_DIR / f"{name.lower()}.jpg" for name in ("Cat", "Espresso", "Rocket")}
+MOST_SAMPLES = 6
+SAMPLE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 # Nothing is checked in the browser, whose word is easily missed: the backend says it clearly.
 ANYTHING = (".*", "")
 
@@ -42,17 +42,21 @@ def choose_picture(limit_bytes: int) -> None:
         st.caption(f"Up to {BATCH_LIMIT} addresses. {limits}")
 
 
-def offer_samples() -> None:
-    """Draw the bundled pictures, each with a button that asks about it."""
+def offer_samples(folder: Path) -> None:
+    """Draw the pictures of a folder, each with a button that asks about it."""
+    samples = sorted(path for path in folder.glob("*") if path.suffix.lower() in SAMPLE_TYPES)
+    if not samples:
+        return
     st.subheader(
         "Or try one of these" if current_question() else "No picture at hand?", anchor=False
     )
     row = st.container(horizontal=True, wrap=False)
-    for name, path in SAMPLES.items():
+    for path in samples[:MOST_SAMPLES]:
+        name = path.stem.replace("_", " ").capitalize()
         with row.container(width="stretch", gap="xsmall"):
             st.image(str(path), width="stretch", alt=f"Sample picture: {name}")
             st.button(
-                name, key=f"sample_{name}", width="stretch", on_click=_ask_sample, args=(name,)
+                name, key=f"sample_{name}", width="stretch", on_click=_ask_sample, args=(path,)
             )
 
 
@@ -113,8 +117,8 @@ def _ask_upload(limit_bytes: int) -> None:
         forget_question()  # its picture was taken away
 
 
-def _ask_sample(name: str) -> None:
-    ask(PictureFile(SAMPLES[name].read_bytes(), "image/jpeg"))
+def _ask_sample(path: Path) -> None:
+    ask(PictureFile(path.read_bytes(), SAMPLE_TYPES[path.suffix.lower()]))
 
 
 def _ask_batch() -> None:

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from streamlit.starlette import App
 
-from imgserve.frontend.messages import DESCRIPTION, TITLE
+from imgserve.frontend.messages import DESCRIPTION
 from imgserve.settings import FrontendSettings
 
 if TYPE_CHECKING:
@@ -35,18 +35,19 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
 }
 STREAMLIT_TITLE: Final = b"<title>Streamlit</title>"
-HEAD: Final = f"""<title>{escape(TITLE)}</title>
-    <meta name="description" content="{escape(DESCRIPTION)}" />
-    <meta property="og:title" content="{escape(TITLE)}" />
-    <meta property="og:description" content="{escape(DESCRIPTION)}" />
+HEAD: Final = """<title>{title}</title>
+    <meta name="description" content="{description}" />
+    <meta property="og:title" content="{title}" />
+    <meta property="og:description" content="{description}" />
     <meta property="og:type" content="website" />"""
 
 
 class PageServer:
     """Around Streamlit's application: files compressed once, the page's own head, and headers."""
 
-    def __init__(self, app: "ASGIApp") -> None:
+    def __init__(self, app: "ASGIApp", title: str) -> None:
         self._app = app
+        self._head = HEAD.format(title=escape(title), description=escape(DESCRIPTION)).encode()
         self._kept: dict[str, tuple[Message, Message]] = {}
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -76,7 +77,7 @@ class PageServer:
         await self._app(scope, receive, collect)
         start, body = messages[0], b"".join(part.get("body", b"") for part in messages[1:])
         if scope["path"] == ROOT:
-            body = body.replace(STREAMLIT_TITLE, HEAD.encode())
+            body = body.replace(STREAMLIT_TITLE, self._head)
         headers = MutableHeaders(raw=list(start["headers"]))
         headers.add_vary_header("Accept-Encoding")
         if len(body) >= LEAST_BYTES:
@@ -104,4 +105,5 @@ def serve(script: str, settings: FrontendSettings) -> None:
     # uvicorn, which listens for Streamlit, raises the signal once more when it has stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listen: dict[str, Any] = {"server.address": settings.host, "server.port": settings.port}
-    App(Path(script).resolve(), middleware=[Middleware(PageServer)]).run(config=listen)
+    around = [Middleware(PageServer, title=settings.page_title)]
+    App(Path(script).resolve(), middleware=around).run(config=listen)

@@ -48,8 +48,8 @@ class Job(msgspec.Struct, tag=True, frozen=True):
     """Classify a picture's file."""
 
     data: bytes
-    top_k: int | msgspec.UnsetType
     thumbnail: bool
+    top_k: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Result(msgspec.Struct, tag=True, frozen=True):
@@ -136,7 +136,7 @@ class Slot:
             WorkerExited: the worker had ended before it was given the picture.
             WorkerLost: it ended since, or was ended because it took too long.
         """
-        answer = self._exchange(Job(data, options.top_k, options.thumbnail))
+        answer = self._exchange(Job(data, options.thumbnail, options.top_k))
         match answer:
             case Result():
                 return answer

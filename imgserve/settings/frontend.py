@@ -2,11 +2,12 @@
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from imgserve.errors import InvalidSetting
 from imgserve.settings.base import Settings, setting
-from imgserve.settings.parsers import base_url, one_of, seconds, whole, word
+from imgserve.settings.parsers import base_url, folder, one_of, seconds, whole, word
 from imgserve.units import MIB
 
 ID_TOKEN = "id-token"  # noqa: S105  the name of a way, not a token
@@ -35,6 +36,13 @@ class FrontendSettings(Settings):
         one_of("none", ID_TOKEN),
         "how the page shows the backend who it is; `id-token` for a Cloud Run service that is not "
         "public: with a token for its service account, by https",
+    )
+    page_title: str = setting("Animal Classification", word, "what the page is called")
+    samples_dir: Path = setting(
+        Path(__file__).parents[1] / "samples",
+        folder,
+        "pictures that the page offers, JPEG or PNG, each called by its file's name",
+        shown="a cat, an espresso and a rocket",
     )
     max_image_bytes: int = setting(
         10 * MIB, whole(1), "largest picture that the page sends; as the backend's", unit="bytes"

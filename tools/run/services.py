@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from imgserve import contract
 from imgserve.machine import cpu_quota
+from imgserve.models import catalogue
+from imgserve.settings import BackendSettings
 from tools.run.settings import EMBEDDED, LOOPBACK, RunSettings, url
 from tools.run.supervisor import Service
 
@@ -62,6 +64,10 @@ def _gateway(settings: RunSettings, environ: Environ) -> Service:
 
 
 def _frontend(settings: RunSettings, environ: Environ) -> Service:
+    model = environ.get("MODEL_NAME") if settings.version == "v1" else settings.models[0]
+    models_file = BackendSettings.from_environ(environ).models_file
+    if model and (samples := catalogue.entry(model, models_file).samples):
+        environ = {"SAMPLES_DIR": samples, **environ}
     folder = "v3/frontend" if settings.has_gateway else f"frontend_{settings.version}"
     return Service(
         name="frontend",

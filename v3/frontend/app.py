@@ -7,14 +7,14 @@ import streamlit as st
 from imgserve.frontend import page
 from imgserve.frontend.client import connect
 
-page.show_header()
 settings = page.read_settings(os.environ)
+page.show_header(settings.page_title)
 backend = connect(settings.api_gateway, settings)
 
 models = st.container()
 page.choose_picture(settings.max_image_bytes)
 answer = st.empty()
-page.offer_samples()
+page.offer_samples(settings.samples_dir)
 page.show_footer()
 choice = page.choose_model(models, backend)
 page.show_answer(answer, backend, choice, wake_timeout_s=settings.wake_timeout_s)

@@ -1,12 +1,13 @@
-"""Servers side by side: in each round every one is started, checked, put under load and stopped.
+"""Servers side by side: all run, and in each round each is put under each load in its turn.
 
-Only one runs at a time, since idle ones take a little too. The limit, bare loops without HTTP,
-takes its turn among them, so that all are measured in the same state of the machine.
+What is compared is a few seconds apart, since a shared machine's speed changes within a minute; an
+idle server takes under a hundredth of a core. The limit, bare loops without HTTP, takes its turn
+among them.
 """
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 from tools.benchmarks import models
 from tools.benchmarks.load import put_load
@@ -41,38 +42,61 @@ def measure(plan: Plan, best: Arrangement) -> Record:
     record.remarks += dict.fromkeys(filter(None, (server.missing() for server in wanted)))
     present = [server for server in wanted if not server.missing()]
     category = models.expected_category(MODEL, AUTO)
-    with picture_host() as host:
-        starts = [partial(running, server, host, category) for server in present]
+    with picture_host() as host, ExitStack() as stack:
+        there = [stack.enter_context(running(server, host, category)) for server in present]
+        for server in there:
+            _warm_up(server)
         for number in range(plan.rounds):
-            # In another order in each round: the machine's speed drifts.
-            first = number * 3 % max(1, len(starts))
-            rows = [*_loop_rows(plan, best)]
-            for start in (*starts[first:], *starts[:first]):
-                try:
-                    with start() as server:
-                        rows.extend(_server_rows(plan, server))
-                except Failed as exc:
-                    record.remarks.append(f"in round {number + 1}: {exc}".splitlines()[0])
-                    say(f"no more rows in this round: {exc}")
-            record.rows += [{"round": number, **row} for row in rows]
+            record.rows += [{"round": number, **row} for row in _loop_rows(plan, best)]
+            for turn, case in enumerate(_cases(plan)):
+                first = (number + turn) % max(1, len(there))  # nobody is always asked first
+                for server in (*there[first:], *there[:first]):
+                    try:
+                        rows = _server_rows(server, case)
+                        record.rows += [{"round": number, **row} for row in rows]
+                    except Failed as exc:
+                        record.remarks.append(f"in round {number + 1}: {exc}".splitlines()[0])
+                        say(f"it is not asked any more: {exc}")
+                        there.remove(server)
     return record
 
 
-def _server_rows(plan: Plan, server: Running) -> Iterator[Row]:
-    """Yield a row for each way, number of clients and endpoint, after one start."""
+class Case(NamedTuple):
+    """A load."""
+
+    way: str
+    megapixels: float
+    clients: int
+    seconds: float
+
+
+def _cases(plan: Plan) -> list[Case]:
+    usual = [
+        Case(way, SMALL, clients, seconds)
+        for clients, seconds in plan.load_s.items()
+        for way in WAYS
+    ]
+    return usual + [
+        Case(WAYS[0], megapixels, clients, seconds)
+        for megapixels in SIZES[1:]
+        for clients, seconds in plan.large_load_s.items()
+    ]
+
+
+def _warm_up(server: Running) -> None:
     server.wait_until_ready(WAYS[0])
     for endpoint in server.server.endpoints:
         put_load(server.request(endpoint, WAYS[0]), clients=WARM_UP_CLIENTS, seconds=WARM_UP_S)
-    for way in WAYS:
-        for clients, seconds in plan.load_s.items():
-            for endpoint in server.server.endpoints:
-                yield _announced(server.measure(endpoint, way, clients, seconds))
-    if server.server.name not in AS_THEY_COME:
-        return
-    (endpoint,) = server.server.endpoints
-    for megapixels in SIZES[1:]:
-        for clients, seconds in plan.large_load_s.items():
-            yield _announced(server.measure(endpoint, WAYS[0], clients, seconds, megapixels))
+
+
+def _server_rows(server: Running, case: Case) -> list[Row]:
+    """Return a row for each endpoint of a server."""
+    if case.megapixels != SMALL and server.server.name not in AS_THEY_COME:
+        return []
+    return [
+        _announced(server.measure(endpoint, case.way, case.clients, case.seconds, case.megapixels))
+        for endpoint in server.server.endpoints
+    ]
 
 
 def _loop_rows(plan: Plan, best: Arrangement) -> Iterator[Row]:
