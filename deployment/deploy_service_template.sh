@@ -9,6 +9,7 @@
 #   TAG            which image: a build's id (default latest, the last build's)
 #   PRIVATE        1: only the frontends may call it; 0: anyone (default: as it was; at first 0)
 #   FETCH_CONTACT  your page or mail address, shown to the hosts that a backend fetches pictures from
+#   PAGE_TITLE     what the page is called (default Animal Classification)
 #   MIN_INSTANCES  containers kept warm (default 0)
 #   MAX_INSTANCES  containers at most (default 4; of a frontend and of the gateway 2)
 #
@@ -30,7 +31,10 @@ case $component in
   v3_gateway)
     backends=$(v3_backends)
     settings="^|^$settings|BACKENDS=$backends" ;;
-  *frontend*) settings=$(backend_settings) ;;
+  *frontend*)
+    settings=$(backend_settings)
+    [[ -z ${PAGE_TITLE:-} ]] ||
+      settings="^|^${settings/,SERVING_AUTH/|SERVING_AUTH}|PAGE_TITLE=$PAGE_TITLE" ;;
 esac
 
 names=$(names_of "$component${model:+_$model}")

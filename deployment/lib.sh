@@ -196,7 +196,7 @@ send_own_models() {
   local file=${MODELS_FILE:-$root/models.toml} folder model path paths own=''
   remove_own_models
   [[ -f $file ]] || { [[ -z ${MODELS_FILE:-} ]] || die "MODELS_FILE=$MODELS_FILE is not there" && return; }
-  folder=$(cd "$(dirname "$file")" && pwd)
+  folder=$(dirname "$file")
   for model in ${1//,/ }; do
     paths=$(own_files "$file" "$model")
     [[ -n $paths ]] || continue

@@ -94,8 +94,9 @@ def default_weights_dir() -> Path:
 
 def default_models_file() -> Path | None:
     """Return MODELS_FILE, else a models.toml in this folder: a person's own models."""
-    path = Path(os.environ.get("MODELS_FILE") or "models.toml")
-    return path if path.is_file() or "MODELS_FILE" in os.environ else None
+    named = os.environ.get("MODELS_FILE")
+    path = Path(named or "models.toml")
+    return path if named or path.is_file() else None
 
 
 def storage_emulator() -> str:

@@ -7,6 +7,7 @@ with the fp32 model.
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from imgserve.compile import calibrate
 from imgserve.compile.check_pictures import check_pictures
 from imgserve.compile.original import Original
 from imgserve.compile.quantize import LEAST_AGREEMENT, quantize, save_graph
-from imgserve.errors import CompileMismatch
+from imgserve.errors import CompiledModelInvalid, CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models import compiled_model
 from imgserve.models.classifier import Engine
@@ -157,6 +158,18 @@ def put_in_place(graph: Path, info: ModelInfo, out: Path) -> None:
     for old in out.glob(f"{compiled_model.stem(info.model, info.precision)}-*"):
         if old.name not in (info.graph.name, info.weights.name):
             old.unlink()
+    _remove_outdated(info, out)
+
+
+def _remove_outdated(info: ModelInfo, out: Path) -> None:
+    """Remove the same model in the other precision where it was made from something else."""
+    (other,) = {FP32, INT8} - {info.precision}
+    with suppress(FileNotFoundError, CompiledModelInvalid):
+        if compiled_model.parse_info(out, info.model, other).source == info.source:
+            return
+        compiled_model.info_path(out, info.model, other).unlink()
+        for path in out.glob(f"{compiled_model.stem(info.model, other)}-*"):
+            path.unlink()
 
 
 def say(model_id: str, what: str) -> None:

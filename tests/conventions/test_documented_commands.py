@@ -7,6 +7,8 @@ import pytest
 
 from tests.conventions.documents import Section, commands, sections, split
 
+OWN_MODEL_TEST = "tests/services/test_own_model.py"
+OWN_MODELS_FILE = "MODELS_FILE=digits/models.toml"
 README_TEST = "tests/services/test_readme_commands.py"
 DEPLOYMENT = "tests/services/deployment"
 CI = ".ci/run"  # what CI itself runs, word by word
@@ -40,13 +42,6 @@ RUN_BY = {
         "make run VERSION=v2",
         "make run VERSION=v2 MODELS=efficientnet_lite0,resnet152",
     ],
-    (
-        "tests/services/test_adding_a_model.py"
-        "::test_a_model_added_as_the_readme_says_is_compiled_and_answers"
-    ): [
-        "make run VERSION=v2 MODELS=efficientnet_lite0,mobilenet_v3_small",
-        ".venv/bin/python -m imgserve.compile mobilenet_v3_small",
-    ],
     ("tests/services/test_screenshot.py::test_the_picture_is_taken_of_a_page_that_answers"): [
         "make screenshot"
     ],
@@ -54,10 +49,19 @@ RUN_BY = {
         "make test ARGS=tests/conventions",
         'make test ARGS="tests/unit/test_catalogue.py -k unknown"',
     ],
-    (
-        "tests/services/test_adding_a_model.py"
-        "::test_a_model_added_as_the_readme_says_passes_the_tests_about_models"
-    ): ['make test ARGS="tests/torch/test_catalogue.py tests/conventions"'],
+    f"{OWN_MODEL_TEST}::test_what_it_learned_is_right_about_pictures_it_has_not_seen": [
+        ".venv/bin/python -m examples.digits digits",
+        f"{OWN_MODELS_FILE} .venv/bin/python -m imgserve.compile digits",
+        f"{OWN_MODELS_FILE} .venv/bin/python -m imgserve.evaluate digits digits/held_out",
+    ],
+    f"{OWN_MODEL_TEST}::test_commands_for_another_model_are_those_of_the_example": [
+        ".venv/bin/python -m imgserve.compile pets",
+        ".venv/bin/python -m imgserve.evaluate pets held_out",
+        "make run MODEL_NAME=pets",
+        ".venv/bin/python -m imgserve.compile pets --precision int8 --photos held_out",
+        "make run MODEL_NAME=pets PRECISION=int8",
+        "make run MODELS_FILE=digits/models.toml MODEL_NAME=digits",
+    ],
     f"{README_TEST}::test_pre_commit_takes_its_file": [".venv/bin/pre-commit install"],
     f"{README_TEST}::test_check_of_the_deliverables_runs_as_it_is_shown": [
         "deployment/check.sh --deliverables"
@@ -77,6 +81,8 @@ GOOGLE = {
             *(f"deployment/deploy_{name}.sh" for name in BUILT_AND_DEPLOYED),
             *("deployment/rollback.sh backend_v1", "TAG=BUILD-ID deployment/deploy_backend_v1.sh"),
             "API_GATEWAY=https://... deployment/deploy_v3_frontend.sh",
+            "MODEL_NAME=pets deployment/submit_build_backend_v1.sh",
+            "PAGE_TITLE=Pets deployment/deploy_frontend_v1.sh",
             "PRIVATE=1 deployment/deploy_backend_v1.sh",
             "PRIVATE=1 deployment/deploy_v3_backend.sh",
             "export MODELS=efficientnet_lite0,resnet152",

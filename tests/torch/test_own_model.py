@@ -145,8 +145,13 @@ def test_a_change_of_what_it_is_made_from_is_compiled_and_nothing_else(
     sources = [person.compiled().source, person.compiled().source]
     assert sources[0] == sources[1]
     assert capsys.readouterr().err.count("is compiled already") == 1
+    int8 = person.out / "pets.int8.json"
+    int8.write_bytes((person.out / "pets.json").read_bytes().replace(b'"fp32"', b'"int8"'))
+    assert person.compile("--force") == 0
+    assert int8.exists()
     person.labels.write_text("lion\ndog\nbird\n")
     assert person.compiled().categories[0] == "lion"
+    assert not int8.exists()  # it is of what there was before
     person.describe(OWN + PREPARED + 'weights = "p.pt"\nlabels = "pets.txt"\nsamples = "x"')
     assert person.compiled().source != sources[0]
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.rehearsal.host import LOOPBACK, HostFailed, copy_source, missing
+from tools.rehearsal.own_model import write_own_model
 from tools.rehearsal.progress import Progress, StepFailed, say
 from tools.rehearsal.rehearsal import PROJECT, Rehearsal, rehearsal
 from tools.rehearsal.report import document
@@ -91,6 +92,7 @@ def _interrupt(*_: object) -> None:
 
 def _stage(name: str, folder: Path, own: Rehearsal, progress: Progress, scripts: Scripts) -> Stage:
     copy_source(ROOT, folder / name)
+    write_own_model(folder / name)
     return Stage(own, folder / name, progress, scripts)
 
 

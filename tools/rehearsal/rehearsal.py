@@ -32,6 +32,7 @@ PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 SETTINGS = {
     *("REGION", "REPO_NAME", "MODELS", "MODEL_NAME", "PRECISION", "TAG", "PRIVATE", "YES"),
     *("MIN_INSTANCES", "MAX_INSTANCES", "BUILD_REGION", "FETCH_CONTACT", "API_GATEWAY"),
+    *("MODELS_FILE", "PAGE_TITLE"),
 }
 
 

@@ -3,12 +3,13 @@
 import base64
 import json
 import re
+from urllib.parse import urlencode
 
 from flask import Blueprint, request
 
 from tools.rehearsal import web
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ENABLED, ApiError, body, existing, finished, make, now, part
+from tools.rehearsal.web import ENABLED, body, existing, finished, make, now, part
 
 projects = Blueprint("cloudresourcemanager", __name__)
 billing = Blueprint("cloudbilling", __name__)
@@ -147,13 +148,25 @@ def list_folders(_bucket: str) -> Json:
 
 @storage.post("/upload/storage/v1/b/<bucket>/o")
 @storage.post("/resumable/upload/storage/v1/b/<bucket>/o")
-def upload(bucket: str) -> Json:
-    """Keep an object that comes in one request, as gcloud sends what has less than 5 MiB."""
+def upload(bucket: str) -> Json | tuple[Json, dict[str, str]]:
+    """Keep an object that comes in one request, or say where to send it, as from 5 MiB on."""
     existing("buckets", bucket)
-    if request.args.get("uploadType") != "multipart":
-        raise ApiError(501, "The rehearsal takes uploads in one piece: is the source over 5 MiB?")
+    if request.args["uploadType"] == "resumable":
+        name = body().get("name") or request.args["name"]
+        place = f"{request.host_url[:-1]}{request.path}"
+        return {}, {"Location": f"{place}?{urlencode({'name': name})}"}
     metadata, data = multipart(request.content_type or "", request.get_data())
-    name = metadata.get("name") or request.args["name"]
+    return _keep(bucket, metadata.get("name") or request.args["name"], metadata, data)
+
+
+@storage.put("/upload/storage/v1/b/<bucket>/o")
+@storage.put("/resumable/upload/storage/v1/b/<bucket>/o")
+def upload_whole(bucket: str) -> Json:
+    """Keep an object whose address was said before; gcloud sends it in one part."""
+    return _keep(bucket, request.args["name"], {}, request.get_data())
+
+
+def _keep(bucket: str, name: str, metadata: Json, data: bytes) -> Json:
     known = {"kind": "storage#object", "bucket": bucket, "name": name, "generation": "1"}
     part(Store).put("objects", name, {**metadata, **known, "size": str(len(data))})
     part(Store).put("object-bytes", f"objects/{name}", {"bytes": base64.b64encode(data).decode()})

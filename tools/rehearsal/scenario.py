@@ -9,7 +9,6 @@ from typing import Any
 import requests
 import yaml
 
-from imgserve.models.catalogue import entry
 from tools.rehearsal.asking import ask_page, asking, predicted
 from tools.rehearsal.progress import Step, StepFailed
 from tools.rehearsal.report import LIMIT_S, Build, Purpose
@@ -122,9 +121,10 @@ def _ask_backend(step: Step, stage: Stage, version: str) -> None:
 
 def _ask_page(step: Step, stage: Stage, version: str) -> None:
     """Ask a version's page; where there is a choice, about its second model, too."""
-    page_url = stage.urls[VERSIONS[version][-1]]
+    page_url, backend_url = (stage.urls[VERSIONS[version][place]] for place in (-1, -2))
     for model in ["", *_models(stage, version)[1:2]]:
-        title = entry(model).title if model else ""
+        about = requests.get(f"{backend_url}/model/{model}", timeout=LIMIT_S).json()
+        title = about["title"] if model else ""
         said = ask_page(page_url, stage.picture(PICTURE), model, title)
         if ANSWER not in said:
             raise StepFailed(f"{page_url} says: {said}")

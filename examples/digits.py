@@ -1,0 +1,106 @@
+"""Teach EfficientNet-Lite0 handwritten digits: an own model to compile, serve and deploy.
+
+``.venv/bin/python -m examples.digits digits`` writes into the folder ``digits``: the trained file,
+its labels, ``models.toml``, pictures that it was not trained with, in a folder a class, and some
+for the page.
+The digits are those of scikit-learn (UCI ML hand-written digits, CC BY 4.0), 8 x 8 pixels.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from imgserve.compile.torchvision_import import torchvision
+
+import imgserve.compile.architectures  # noqa: F401  isort:skip  registers EfficientNet-Lite
+
+SIDE = 128  # pixels; EfficientNet-Lite takes any
+HELD_OUT = 5  # every fifth picture
+EPOCHS = 8
+BATCH = 32
+MODELS_FILE = """\
+[digits]
+title = "Handwritten digits"
+architecture = "efficientnet_lite0"
+weights = "digits.pt"
+labels = "digits.txt"
+resize = {side}
+crop = {side}
+samples = "samples"
+"""
+
+
+def pictures() -> tuple[list[Image.Image], Tensor]:
+    """Return the digits as pictures of ``SIDE`` pixels, and what they are."""
+    found = load_digits()
+    grey = (255 - found.images * (255 / 16)).astype(np.uint8)  # black on white
+    images = [Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in grey]
+    return [image.convert("RGB") for image in images], torch.tensor(found.target)
+
+
+def batch(images: list[Image.Image]) -> Tensor:
+    """Return (N, 3, SIDE, SIDE) float32, normalised as the model's own weights ask for."""
+    values = torch.tensor(np.stack([np.asarray(image) for image in images]))
+    return (values.permute(0, 3, 1, 2).float() - 127) / 128
+
+
+def train(images: list[Image.Image], classes: Tensor) -> nn.Module:
+    """Return a classifier whose last layers are new: the rest stays as trained on ImageNet.
+
+    So what comes before them is computed once for each picture.
+    """
+    torch.manual_seed(0)
+    module: nn.Module = torchvision.models.get_model("efficientnet_lite0", weights="DEFAULT").eval()
+    module.classifier[1] = nn.Linear(module.classifier[1].in_features, 10)
+    last = nn.Sequential(module.features[-1], module.avgpool, nn.Flatten(), module.classifier)
+    with torch.no_grad():
+        parts = [
+            module.features[:-1](batch(images[i : i + BATCH])) for i in range(0, len(images), BATCH)
+        ]
+    inputs = torch.cat(parts)
+    optimizer = torch.optim.AdamW(last.parameters(), lr=1e-3)
+    for epoch in range(EPOCHS):
+        last.train()
+        for chosen in torch.randperm(len(inputs)).split(BATCH):
+            loss = nn.functional.cross_entropy(last(inputs[chosen]), classes[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        print(f"epoch {epoch + 1} of {EPOCHS}: loss {loss.item():.3f}", file=sys.stderr)
+    return module.eval()
+
+
+def main(folder: Path) -> None:
+    """Train, say how good the model is, and write all that serving it takes."""
+    began = perf_counter()
+    images, classes = pictures()
+    held_out = range(0, len(images), HELD_OUT)
+    others = [number for number in range(len(images)) if number % HELD_OUT]
+    module = train([images[number] for number in others], classes[others])
+    with torch.inference_mode():
+        named = module(batch([images[number] for number in held_out])).argmax(dim=1)
+    right = (named == classes[::HELD_OUT]).float().mean().item()
+    for number in held_out:
+        kept = folder / "held_out" / str(int(classes[number]))
+        kept.mkdir(parents=True, exist_ok=True)
+        images[number].save(kept / f"{number}.png")
+    (folder / "samples").mkdir(exist_ok=True)
+    for number in held_out[:3]:
+        images[number].save(folder / "samples" / f"{int(classes[number])}.png")
+    torch.save(module.state_dict(), folder / "digits.pt")
+    (folder / "digits.txt").write_text("\n".join(map(str, range(10))) + "\n")
+    (folder / "models.toml").write_text(MODELS_FILE.format(side=SIDE))
+    print(f"{right:.1%} of {len(held_out)} held-out pictures, {perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Fine-tune a classifier of handwritten digits.")
+    parser.add_argument("folder", type=Path, help="where to write it")
+    main(parser.parse_args().folder)
