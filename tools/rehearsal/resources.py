@@ -153,7 +153,8 @@ def upload(bucket: str) -> Json | tuple[Json, dict[str, str]]:
     existing("buckets", bucket)
     if request.args["uploadType"] == "resumable":
         name = body().get("name") or request.args["name"]
-        place = f"{request.host_url[:-1]}{request.path}"
+        path = request.path.removeprefix(f"/{storage.name}")  # which the front door puts before it
+        place = f"{request.host_url[:-1]}{path}"
         return {}, {"Location": f"{place}?{urlencode({'name': name})}"}
     metadata, data = multipart(request.content_type or "", request.get_data())
     return _keep(bucket, metadata.get("name") or request.args["name"], metadata, data)
