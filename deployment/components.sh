@@ -38,7 +38,7 @@ describe() {
       # https://cloud.google.com/run/docs/configuring/request-timeout
       export cpu=1 memory=1Gi concurrency=40 timeout=3600 max_instances=2 session_affinity=yes
       export secret_setting=STREAMLIT_SERVER_COOKIE_SECRET
-      deploy_reads+=' PAGE_TITLE' ;;
+      build_reads+=' MODEL_NAME MODELS_FILE' deploy_reads+=' PAGE_TITLE' ;;
     v3_gateway)
       export side=gateway port=8080 probe=/ready
       export cpu=1 memory=1Gi concurrency=64 timeout=60 max_instances=2

@@ -193,12 +193,12 @@ record() {
 # Puts what describes these models, and what it names, where the build looks for it; says its size.
 #   send_own_models MODEL,MODEL
 send_own_models() {
-  local file=${MODELS_FILE:-$root/models.toml} folder model path paths own=''
-  remove_own_models
-  [[ -f $file ]] || { [[ -z ${MODELS_FILE:-} ]] || die "MODELS_FILE=$MODELS_FILE is not there" && return; }
+  local file folder model path paths own=''
+  file=$(models_file)
+  [[ -n $file ]] || return 0
   folder=$(dirname "$file")
   for model in ${1//,/ }; do
-    paths=$(own_files "$file" "$model")
+    paths=$(own_files "$file" "$model" 'module|weights|labels|onnx|openvino')
     [[ -n $paths ]] || continue
     own+=" $model"
     while IFS= read -r path; do
@@ -214,14 +214,35 @@ send_own_models() {
   say "Sending what$own is made from: $(du -sh "$own_models" | cut -f1)"
 }
 
+# Puts the samples of the first of these models where the build of a page looks for them.
+#   send_own_samples MODEL,MODEL
+send_own_samples() {
+  local file path
+  file=$(models_file)
+  [[ -n $file ]] || return 0
+  path=$(own_files "$file" "${1%%,*}" samples | grep -vxF "$own_title") || return 0
+  mkdir "$own_models"
+  cp -R "$(dirname "$file")/$path" "$own_models/own_samples"
+  say "Sending the samples of ${1%%,*}"
+}
+
+# Prints which file describes models of one's own, if any, and clears what was sent before.
+models_file() {
+  local file=${MODELS_FILE:-$root/models.toml}
+  remove_own_models
+  [[ -f $file || -z ${MODELS_FILE:-} ]] || die "MODELS_FILE=$MODELS_FILE is not there"
+  [[ ! -f $file ]] || printf '%s' "$file"
+}
+
 remove_own_models() { rm -rf "$own_models"; }
 
-# Prints $own_title and the local files that a description names for a model; nothing where it does
-# not describe it. It reads lines of KEY = "VALUE", as in docs/own-model.md.
+# Prints $own_title and the local files that a description names for a model under keys; nothing where
+# it does not describe it. It reads lines of KEY = "VALUE", as in docs/own-model.md.
+#   own_files FILE MODEL KEY|KEY
 own_files() {
-  awk -v model="$2" -v title="$own_title" '
+  awk -v model="$2" -v title="$own_title" -v keys="$3" '
     /^[ \t]*\[/ { on = ($0 ~ "^[ \t]*\\[[ \t]*" model "[ \t]*\\]"); if (on) print title }
-    on && /^[ \t]*(module|weights|labels|onnx|openvino)[ \t]*=[ \t]*["\047]/ {
+    on && $0 ~ "^[ \t]*(" keys ")[ \t]*=[ \t]*[\"\047]" {
       sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, "")
       if (!/:\/\//) { print; if (sub(/\.xml$/, ".bin")) print }
     }' "$1"

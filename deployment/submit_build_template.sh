@@ -3,7 +3,7 @@
 #
 #   deployment/submit_build_COMPONENT.sh
 #
-#   MODEL_NAME    the model in the image (default resnet152)
+#   MODEL_NAME    the model in the image (default resnet152); of a frontend whose samples it offers
 #   MODELS        the models, separated by commas, the default first: of backend_v2 in one image
 #                 (default: all), of v3_backend in one each (default: v3/gateway/backends.toml)
 #   PRECISION     what to compute in: auto, fp32, bf16 or int8 (default auto: bf16 where the CPU can)
@@ -31,6 +31,8 @@ for name in $names; do
     models=${model:-${!models_setting:-}}
     precision=${PRECISION:-}
     send_own_models "${models:-$compiled_models}"
+  elif [[ $side == frontend ]]; then
+    send_own_samples "${MODEL_NAME:-${MODELS:-}}"
   fi
 
   build=$({ gcloud builds submit "$root" \

@@ -26,7 +26,6 @@ CELL_HEIGHT_PX = 24
 LOWERED_PX = 9  # the cells, so that a class's name fits above them in its row
 ROWS = 6
 TOP_CLASSES = 3  # of each model get a row
-ID_WIDTH = 4  # digits before a class's name, as two classes may share one
 FAINTEST = 0.1
 # Where black letters become easier to read than white ones, at a luminance of 0.18: either has then
 # the contrast of 4.5 that WCAG AA asks for. The opacities follow from the theme's chart colours.
@@ -84,11 +83,11 @@ def heat_map(predictions: Mapping[str, Sequence[Prediction]]) -> alt.LayerChart 
     rows = class_rows(predictions)
     turned = len(predictions) >= TURNED_FROM
     values = [
-        {"class": key, "model": title if turned else _lines(title), **_cell(shares.get(title))}
-        for key, shares in rows.items()
+        {"class": name, "model": title if turned else _lines(title), **_cell(shares.get(title))}
+        for name, shares in rows.items()
         for title in predictions
     ]
-    class_axis = _label_axis("left", f"slice(datum.label, {ID_WIDTH})", -14)
+    class_axis = _label_axis("left", "datum.label", -14)
     base = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X("model:N", sort=None, title=None, axis=_model_axis(turned=turned)),
         y=alt.Y("class:N", sort=None, title=None, axis=class_axis),
@@ -102,16 +101,19 @@ def heat_map(predictions: Mapping[str, Sequence[Prediction]]) -> alt.LayerChart 
 
 
 def class_rows(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, float]]:
-    """Return, by class, each model's probability; the class most believed in first."""
-    named = {top.class_id for classes in predictions.values() for top in classes[:TOP_CLASSES]}
+    """Return, by class, each model's probability; the class most believed in first.
+
+    Models may know different classes: those with one name are one.
+    """
+    named = {top.category for classes in predictions.values() for top in classes[:TOP_CLASSES]}
     rows: dict[str, dict[str, float]] = {}
     for title, classes in predictions.items():
         for one in classes:
-            if one.class_id in named:
-                key = f"{one.class_id:0{ID_WIDTH}}{one.category}"
-                rows.setdefault(key, {})[title] = one.probability
-    believed = sorted(rows, key=lambda key: -sum(rows[key].values()))
-    return {key: rows[key] for key in believed[:ROWS]}
+            if one.category in named:
+                shares = rows.setdefault(one.category, {})
+                shares[title] = shares.get(title, 0.0) + one.probability
+    believed = sorted(rows, key=lambda name: -sum(rows[name].values()))
+    return {name: rows[name] for name in believed[:ROWS]}
 
 
 def _cell(probability: float | None) -> dict[str, object]:

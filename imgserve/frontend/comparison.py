@@ -50,18 +50,15 @@ class Comparison:
         best = [outcome.answer.predictions[0] for outcome in self.answered.values()]
         if not best:
             return "No model answered"
-        names = {top.class_id: top.category for top in best}  # two classes may share a name
-        counts = Counter(top.class_id for top in best).most_common()
+        counts = Counter(top.category for top in best).most_common()  # ids are each model's own
         (first, most), *others = counts
         if len(best) == 1:
-            return f"Only {next(iter(self.answered))} answered: {names[first]}"
+            return f"Only {next(iter(self.answered))} answered: {first}"
         if most > 1 and all(count < most for _, count in others):
-            return f"{most} of {len(self.outcomes)} models agree: {names[first]}"
+            return f"{most} of {len(self.outcomes)} models agree: {first}"
         if most == 1:
-            return f"The models disagree: {joined(list(names.values()))}"
-        shares = [
-            f"{count} say{'s' * (count == 1)} {names[class_id]}" for class_id, count in counts
-        ]
+            return f"The models disagree: {joined([name for name, _ in counts])}"
+        shares = [f"{count} say{'s' * (count == 1)} {name}" for name, count in counts]
         return f"The models disagree: {joined(shares)}"
 
 

@@ -10,7 +10,14 @@ from imgserve.settings.base import Settings, setting
 from imgserve.settings.parsers import base_url, folder, one_of, seconds, whole, word
 from imgserve.units import MIB
 
+BUNDLED_SAMPLES = Path(__file__).parents[1] / "samples"
+OWN_SAMPLES = Path("own_samples")  # where an image has those of a person's own model
 ID_TOKEN = "id-token"  # noqa: S105  the name of a way, not a token
+
+
+def samples() -> Path:
+    """Return the folder of an own model's samples, where there is one, else of the bundled ones."""
+    return OWN_SAMPLES if OWN_SAMPLES.is_dir() else BUNDLED_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class FrontendSettings(Settings):
     )
     page_title: str = setting("Animal Classification", word, "what the page is called")
     samples_dir: Path = setting(
-        Path(__file__).parents[1] / "samples",
+        samples,
         folder,
         "pictures that the page offers, JPEG or PNG, each called by its file's name",
         shown="a cat, an espresso and a rocket",

@@ -21,12 +21,14 @@ from imgserve.frontend.batch import Row, Table, classify_batch
 from imgserve.frontend.charts import bar_chart
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.messages import plain
-from imgserve.frontend.picture_input import BATCH_LIMIT, SAMPLES, UPLOAD_MIB
+from imgserve.frontend.picture_input import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
 from imgserve.frontend.predict import Answered, Patience
 from imgserve.frontend.session import Batch, LinkedPicture
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
 from tests.unit.page_driver import THUMBNAIL, URL, Page, answer, stand_between
+
+SAMPLES = {path.stem.capitalize(): path for path in FrontendSettings().samples_dir.glob("*.jpg")}
 
 
 @pytest.fixture
@@ -106,6 +108,20 @@ def test_a_sample_is_sent_as_an_upload(page: Page, name: str) -> None:
     page.click(name)
     assert page.backend.pictures[-1] == SAMPLES[name].read_bytes()
     assert "url" not in page.query
+
+
+def test_the_page_has_the_title_and_the_samples_that_it_is_given(
+    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*(f"p{number}.PNG" for number in range(MOST_SAMPLES + 1)), "notes.txt"):
+        (tmp_path / name).write_bytes(SAMPLES["Cat"].read_bytes())
+    monkeypatch.setenv("PAGE_TITLE", "Pets & co.")
+    monkeypatch.setenv("SAMPLES_DIR", str(tmp_path))
+    page.run()
+    assert page.app.title[0].value == "Pets & co."
+    assert len(page.elements("image")) == MOST_SAMPLES
+    monkeypatch.setenv("SAMPLES_DIR", str(tmp_path / "nowhere"))
+    assert "No picture at hand?" not in page.run()
 
 
 def test_an_upload_is_answered_and_its_removal_empties_the_page(page: Page) -> None:

@@ -24,6 +24,10 @@ DOCKER = """\
 #!/bin/sh
 if [ "$1" = build ]; then
   shift
+  for word; do
+    shift
+    [ "$word" = --network=cloudbuild ] || set -- "$@" "$word"
+  done
   exec {docker} build {options} "$@"
 fi
 exec {docker} "$@"
