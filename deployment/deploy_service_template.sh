@@ -43,7 +43,7 @@ for name in $names; do
 
   why='The deployment failed'
   trap 'keep_old "$service" "$why"' EXIT
-  gcloud run deploy "$service" \
+  passes='Conflict for resource' patiently gcloud run deploy "$service" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
     --image="$image" \

@@ -217,10 +217,13 @@ describe_made() {
 # longer pause, take that long. https://cloud.google.com/iam/docs/access-change-propagation
 attempts=17
 
-# Runs a command until it succeeds, as long as it fails for what passes by itself.
+# Runs a command until it succeeds, as long as it fails for what passes by itself: whatever it says,
+# or only lines with $passes, while the others are passed on at once.
 patiently() {
   local said attempt=0
-  until said=$("$@" 2>&1); do
+  until said=$("$@" 2>&1 | awk -v passes="${passes:-.}" '
+    $0 ~ passes { print; next }
+    { print >"/dev/stderr"; fflush("/dev/stderr") }'); do
     again "$((attempt += 1))" "$said" || return 1
   done
   [[ -z $said ]] || say "$said"
@@ -229,14 +232,14 @@ patiently() {
 # Says why a call failed, and waits where that passes by itself: again ATTEMPT SAID
 again() {
   local why
-  say "$2"
+  [[ -z $2 ]] || say "$2"
   case $2 in
     *'has not been used'* | *SERVICE_DISABLED*) why='The API was just enabled' ;;
     *PERMISSION_DENIED* | *' 403'*)
       say "Your account may not do this: docs/deploying.md has the roles that it needs." && return 1 ;;
     *NOT_FOUND* | *'not found'* | *'does not exist'*) why='It was just made' ;;
     *ABORTED* | *onflict* | *concurrent*) why='Somebody else changed it just now' ;;
-    *"is not ready"*) why="Another deploy's revision has failed and is still tagged" ;;
+    *update-traffic*'is not ready'*) why="Another deploy's revision has failed and is still tagged" ;;
     *UNAVAILABLE* | *INTERNAL* | *DEADLINE_EXCEEDED* | *' 50'[0-9]*) why='Google has a fault' ;;
     *) return 1 ;;
   esac

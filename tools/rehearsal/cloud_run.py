@@ -131,6 +131,7 @@ class CloudRun:
         try:
             self._instances[name] = self._launch(revision, free_ports(1)[0])
             self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
+            revision["status"]["readyAfterSeconds"] = self._instances[name].ready_after_s
         except InstanceFailed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})

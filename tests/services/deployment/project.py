@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -64,6 +65,11 @@ def git(folder: Path, *words: str) -> str:
         capture_output=True,
         text=True,
     ).stdout
+
+
+def without_time(text: str) -> str:
+    """Return a text without the time and the random end of tags."""
+    return re.sub(r"try-[1-9a-f][0-9a-f]{10}(?![0-9a-f])", "try-TAG", text)
 
 
 def gcloud_environ(folder: Path) -> dict[str, str]:
@@ -205,4 +211,5 @@ class Project:
         return [json.loads(line) for line in lines]
 
     def _short(self, word: str) -> str:
-        return word.replace(f"{self.root}/deployment/..", "ROOT").replace(str(self.root), "ROOT")
+        word = word.replace(f"{self.root}/deployment/..", "ROOT").replace(str(self.root), "ROOT")
+        return without_time(word)
