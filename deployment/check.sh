@@ -107,7 +107,7 @@ missing=0
 expect() {
   local what=$1 hint=$2
   shift 2
-  if "$@" >/dev/null 2>&1; then
+  if ("$@") >/dev/null 2>&1; then
     say "  ok       $what"
   else
     say "  missing  $what: $hint"
@@ -131,7 +131,7 @@ billed() {
 enabled() { grep -qxF "$1" <<<"$apis"; }
 
 say "Project $PROJECT_ID, region $REGION:"
-expect "curl" "install it" command -v curl
+expect "gcloud $gcloud_since and curl $curl_since, or newer" "update them" check_versions
 expect "an account that is signed in" "gcloud auth login" signed_in
 expect "the project" "gcloud projects create $PROJECT_ID, or set another PROJECT_ID" \
   gcloud projects describe "$PROJECT_ID"
@@ -148,9 +148,12 @@ for api in artifactregistry cloudbuild iam logging run secretmanager storage; do
 done
 expect "the repository $REPO_NAME" "$setup" has repository
 expect "the bucket $source_bucket" "$setup" has source_bucket
-expect "the account $build_account" "$setup" has account "$build_account"
-expect "the account $run_account" "$setup" has account "$run_account"
-expect "the secret $secret" "$setup" has secret
+for account in "$build_account" "$run_account" "$backend_account"; do
+  expect "the account $account" "$setup" has account "$account"
+done
+for secret in $secrets; do
+  expect "the secret $secret" "$setup" has secret "$secret"
+done
 
 ((missing == 0)) || die "$missing of these are missing"
 say "Nothing is missing."

@@ -15,12 +15,13 @@ export components='backend_v1 frontend_v1 backend_v2 frontend_v2 v3_backend v3_g
 #   cpu, memory, concurrency, timeout  of one container
 #   max_instances    containers at most; with session_affinity, a client stays with one of them
 #   more_settings    what its containers are told beyond what all are told
-#   secret_setting   the setting for the secret that signs cookies
+#   runs_as          its account
+#   secret_setting   the setting for the secret that signs cookies, and in secret its name
 #   backend          what a frontend calls, and in backend_setting the setting for its address
 #   compiled_models  those in its image, and in models_setting the setting that names them
 describe() {
   export component=$1 model='' folder=$1 session_affinity='' more_settings='' secret_setting=''
-  export backend='' backend_setting='' compiled_models='' models_setting='' build_reads=BUILD_REGION
+  export backend='' backend_setting='' compiled_models='' models_setting='' build_reads='BUILD_REGION WORKER_POOL NO_CACHE'
   export deploy_reads='TAG MIN_INSTANCES MAX_INSTANCES'
   case $1 in
     v3_backend_?*) export component=v3_backend model=${1#v3_backend_} ;;
@@ -28,19 +29,19 @@ describe() {
 
   case $component in # by side
     backend_v1 | backend_v2 | v3_backend)
-      export side=backend port=8000 probe=/ready
+      export side=backend port=8000 probe=/ready runs_as=imgserve-backend secret=imgserve-backend-key
       export cpu=2 memory=2Gi concurrency=8 timeout=60 max_instances=4
       build_reads+=' PRECISION MODELS_FILE' deploy_reads+=' PRIVATE FETCH_CONTACT'
       more_settings=${FETCH_CONTACT:+FETCH_CONTACT=$FETCH_CONTACT} ;;
     frontend_v1 | frontend_v2 | v3_frontend)
-      export side=frontend port=8501 probe=/_stcore/health
+      export side=frontend port=8501 probe=/_stcore/health runs_as=imgserve-run secret=imgserve-key
       # Streamlit keeps a page's state in one container, over a connection as long as may be:
       # https://cloud.google.com/run/docs/configuring/request-timeout
       export cpu=1 memory=1Gi concurrency=40 timeout=3600 max_instances=2 session_affinity=yes
       export secret_setting=STREAMLIT_SERVER_COOKIE_SECRET
       build_reads+=' MODEL_NAME MODELS_FILE' deploy_reads+=' PAGE_TITLE' ;;
     v3_gateway)
-      export side=gateway port=8080 probe=/ready
+      export side=gateway port=8080 probe=/ready runs_as=imgserve-backend secret=''
       export cpu=1 memory=1Gi concurrency=64 timeout=60 max_instances=2
       deploy_reads+=' PRIVATE' ;;
   esac

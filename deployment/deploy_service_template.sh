@@ -43,40 +43,43 @@ for name in $names; do
   service=$(service_name "$name")
   image=$(image_uri "$name"):${TAG:-latest}
   hold_back "$service"
+  [[ -z $secret_setting ]] || version=$(secret_version "$secret")
 
-  why='The new revision did not start'
+  why='The deployment failed'
   trap 'keep_old "$service" "$why"' EXIT
-  gcloud run deploy "$service" \
+  passes='Conflict for resource' patiently gcloud run deploy "$service" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
     --image="$image" \
-    --service-account="$run_account" \
+    --service-account="$runs_as@$PROJECT_ID.iam.gserviceaccount.com" \
+    --execution-environment=gen2 \
     --port="$port" \
     --cpu="$cpu" \
     --memory="$memory" \
     --cpu-boost \
     --concurrency="$concurrency" \
-    --min-instances="${MIN_INSTANCES:-0}" \
+    --min="${MIN_INSTANCES:-0}" \
+    --min-instances=default \
     --max-instances="${MAX_INSTANCES:-$max_instances}" \
     --timeout="$timeout" \
     ${session_affinity:+--session-affinity} \
-    --startup-probe="httpGet.path=$probe,httpGet.port=$port,periodSeconds=2,timeoutSeconds=2,failureThreshold=60" \
+    --startup-probe="httpGet.path=$probe,httpGet.port=$port,periodSeconds=1,timeoutSeconds=1,failureThreshold=120" \
     --set-env-vars="$settings" \
-    ${secret_setting:+--set-secrets="$secret_setting=$secret:latest"} \
+    ${secret_setting:+--set-secrets="$secret_setting=$secret:$version"} \
     ${access:+"$access"} \
-    ${hold[@]+"${hold[@]}"} \
+    ${tag:+--no-traffic --tag="$tag"} \
     --format=none
 
   why='The new revision failed its smoke test'
   authorize "$service"
-  url=$(candidate_url "$service")
+  find_candidate "$service"
   smoke_test "$url"
 
   why='Who may call it could not be changed'
   change_access "$service"
 
   why='The traffic could not be moved'
-  ((${#hold[@]} == 0)) || update_traffic "$service" --to-latest --remove-tags=candidate
+  [[ -z $tag ]] || update_traffic "$service" --to-revisions="$candidate=100" --remove-tags="$tag"
   trap - EXIT
 
   url=$(service_field "$service" status.url)

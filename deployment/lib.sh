@@ -16,6 +16,8 @@ own_models=$root/.own_models # what a build is sent beside the repository's file
 own_title='[own]'            # stands for a description that names no file
 script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
+gcloud_since=528      # has `run deploy --min`
+curl_since=7.55       # has `--header @-`
 component='' # what is described (components.sh)
 template=''  # whose comment says how its scripts are used
 reads='*'    # which of the variables in that comment a script reads
@@ -94,10 +96,21 @@ settle() {
   [[ -n $PROJECT_ID ]] || die "set PROJECT_ID, for example: PROJECT_ID=... deployment/$script"
   settle_project
   export build_account=imgserve-build@$PROJECT_ID.iam.gserviceaccount.com
-  export run_account=imgserve-run@$PROJECT_ID.iam.gserviceaccount.com
+  export run_account=imgserve-run@$PROJECT_ID.iam.gserviceaccount.com         # of frontends
+  export backend_account=imgserve-backend@$PROJECT_ID.iam.gserviceaccount.com # of all others
   export source_bucket=gs://$PROJECT_ID-imgserve-source
-  export secret=imgserve-key
 }
+
+# Fails, saying which, where gcloud or curl is older than what the scripts are tested with or need.
+check_versions() {
+  local found
+  found=$(gcloud version | sed -n 's/^Google Cloud SDK //p')
+  is_since "$gcloud_since" "$found" || { say "gcloud is ${found:-unknown}: gcloud components update" && return 1; }
+  found=$(curl --version | sed -n '1s/^curl \([^ ]*\).*/\1/p')
+  is_since "$curl_since" "$found" || { say "curl is ${found:-missing}: install a newer one" && return 1; }
+}
+
+is_since() { [[ -n $2 ]] && printf '%s\n' "$1" "$2" | sort -V -C; }
 
 # Makes the number of a project its id, and stops at what is no id.
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects
@@ -160,8 +173,29 @@ source_url() {
 
 # --- what setup.sh makes ---------------------------------------------------------------------
 
-# Whether a thing is there: has repository, has source_bucket, has account EMAIL, has secret.
+export secrets='imgserve-key imgserve-backend-key' # of frontends, of backends
+
+# Prints the number of a secret's newest version, to which a revision keeps: a rollback has what it had.
+secret_version() {
+  local name
+  name=$(gcloud secrets versions describe latest \
+    --project="$PROJECT_ID" \
+    --secret="$1" \
+    --format='value(name)') || return
+  printf '%s' "${name##*/}"
+}
+
+# Whether a thing is there: has repository, has source_bucket, has account EMAIL, has secret NAME.
+# Stops where that cannot be found out.
 has() {
+  local said attempt=0
+  until said=$(describe_made "$@" 2>&1 >/dev/null); do
+    [[ $said != *NOT_FOUND* && $said != *'not found'* ]] || return 1
+    again "$((attempt += 1))" "$said" || die "could not find out whether the $1 ${2:-of images or code} is there"
+  done
+}
+
+describe_made() {
   case $1 in
     repository)
       gcloud artifacts repositories describe "$REPO_NAME" \
@@ -174,9 +208,46 @@ has() {
       gcloud iam service-accounts describe "$2" \
         --project="$PROJECT_ID" ;;
     secret)
-      gcloud secrets describe "$secret" \
+      gcloud secrets describe "$2" \
         --project="$PROJECT_ID" ;;
-  esac >/dev/null 2>&1
+  esac
+}
+
+# --- waiting ---------------------------------------------------------------------------------
+
+# What is granted is known everywhere after 2 minutes, sometimes 7; so many attempts, each after a
+# longer pause, take that long. https://cloud.google.com/iam/docs/access-change-propagation
+attempts=17
+
+# Runs a command until it succeeds, as long as it fails for what passes by itself: whatever it says,
+# or only lines with $passes, while the others are passed on at once.
+patiently() {
+  local said attempt=0
+  until said=$("$@" 2>&1 | awk -v passes="${passes:-.}" '
+    $0 ~ passes { print; next }
+    { print >"/dev/stderr"; fflush("/dev/stderr") }'); do
+    again "$((attempt += 1))" "$said" || return 1
+  done
+  [[ -z $said ]] || say "$said"
+}
+
+# Says why a call failed, and waits where that passes by itself: again ATTEMPT SAID
+again() {
+  local why
+  [[ -z $2 ]] || say "$2"
+  case $2 in
+    *'has not been used'* | *SERVICE_DISABLED*) why='The API was just enabled' ;;
+    *PERMISSION_DENIED* | *' 403'*)
+      say "Your account may not do this: docs/deploying.md has the roles that it needs." && return 1 ;;
+    *NOT_FOUND* | *'not found'* | *'does not exist'*) why='It was just made' ;;
+    *ABORTED* | *onflict* | *concurrent*) why='Somebody else changed it just now' ;;
+    *update-traffic*'is not ready'*) why="Another deploy's revision has failed and is still tagged" ;;
+    *UNAVAILABLE* | *INTERNAL* | *DEADLINE_EXCEEDED* | *' 50'[0-9]*) why='Google has a fault' ;;
+    *) return 1 ;;
+  esac
+  (($1 < attempts)) || return 1
+  say "$why: trying again in $(($1 * pause_s)) s ($1 of $attempts, 7 minutes in all) ..."
+  sleep "$(($1 * pause_s))"
 }
 
 # --- deliverables.yaml -----------------------------------------------------------------------
@@ -426,18 +497,38 @@ binding() {
     --format=none >&2
 }
 
-# Sets $hold to the flags that keep a new revision from traffic until it is tested, and $access to
-# the one that says who may call a new service; one that is there stays as it is. A service's first
-# revision cannot be held back: gcloud refuses it, as there would be nothing to serve.
+# Sets $tag to the tag that a new revision has while it is kept from traffic and tested, and $access
+# to the flag that says who may call a new service; one that is there stays as it is. A service's
+# first revision cannot be held back: gcloud refuses it, as there would be nothing to serve.
 hold_back() {
   local there
   there=$(service_field "$1" metadata.name,status.latestReadyRevisionName)
-  hold=()
+  tag=''
   export access=''
   case $there in
     '') [[ ${PRIVATE:-} == 1 ]] && access=--no-allow-unauthenticated || access=--allow-unauthenticated ;;
-    *$'\t'?*) hold=(--no-traffic --tag=candidate) ;;
+    *$'\t'?*)
+      remove_tags "$1" 60
+      tag=$(new_tag) ;;
   esac
+}
+
+# Prints a tag that no other run of these scripts has: the minute, and at random. It is short, as a
+# tag and its service's name may have 46 characters together.
+new_tag() { printf 'try-%x%04x' $(($(date +%s) / 60)) $RANDOM; }
+
+# Removes the tags that these scripts made so many minutes ago or earlier, and then were cut off: a
+# revision that never started keeps its tag, and with it no change of traffic would succeed.
+#   remove_tags SERVICE MINUTES
+remove_tags() {
+  local name tags old='' now
+  now=$(($(date +%s) / 60))
+  tags=$(service_field "$1" 'spec.traffic[].tag')
+  for name in ${tags//;/ }; do
+    [[ $name =~ ^try-([0-9a-f]+)[0-9a-f]{4}$ ]] || continue
+    ((now - 16#${BASH_REMATCH[1]} < $2)) || old+=${old:+,}$name
+  done
+  [[ -z $old ]] || update_traffic "$1" --remove-tags="$old"
 }
 
 # Prints a field of those parts of a service's traffic that fit: traffic_field SERVICE FILTER FIELD
@@ -458,22 +549,26 @@ serving_revision() {
   printf '%s' "${serving%%$'\n'*}"
 }
 
-# Prints where the new revision answers: at its tag, or, being the first, as the service itself.
-candidate_url() {
-  if ((${#hold[@]})); then
-    traffic_field "$1" tag=candidate url
+# Sets $candidate to the revision that a service's $tag is on and $url to where it answers; a first
+# revision has no tag, and answers as the service itself.
+find_candidate() {
+  if [[ -n $tag ]]; then
+    url=$(traffic_field "$1" "tag=$tag" revisionName,status.traffic.url)
+    export candidate=${url%%$'\t'*}
+    url=${url#*$'\t'}
   else
-    service_field "$1" status.url
+    url=$(service_field "$1" status.url)
   fi
+  [[ -n $url ]] || { say "$1 has no address for the new revision${tag:+: its tag $tag is gone}." && return 1; }
 }
 
 # Changes which revisions have traffic and tags: update_traffic SERVICE FLAG...
 update_traffic() {
-  gcloud run services update-traffic "$1" \
+  patiently gcloud run services update-traffic "$1" \
     --project="$PROJECT_ID" \
     --region="$REGION" \
     "${@:2}" \
-    --format=none >&2
+    --format=none
 }
 
 # Takes a tag from the revision that has it: untag SERVICE TAG
@@ -487,28 +582,33 @@ untag() {
 # Says what serves after a deploy that failed, of which no tag is left: keep_old SERVICE REASON
 keep_old() {
   local serving
-  ((${#hold[@]} == 0)) || untag "$1" candidate
+  [[ -z $tag ]] || untag "$1" "$tag"
   serving=$(serving_revision "$1") || serving=unknown
   say "$script: $2. What $1 serves now is ${serving:-nothing}."
-  ((${#hold[@]})) || say "It is the first revision of $1, so there is no older one to serve instead."
+  [[ -n $tag ]] || say "It is the first revision of $1, so there is no older one to serve instead."
 }
 
 # --- smoke tests -----------------------------------------------------------------------------
 
 # Prints what an address answers, asking again for a while; fails with the last answer.
 fetch() {
-  local answer attempt
-  for attempt in 1 2 3 4 5 6; do
-    ((attempt == 1)) || sleep "$pause_s"
+  local answer attempt=0 limit why
+  while true; do
     # Its status is asked for: --fail would drop the answer, --fail-with-body needs curl 7.76.
     answer=$(curl --silent --show-error --max-time 60 --write-out '\n%{http_code}' --header @- "$@" \
       2>&1 <<<"${authorization:-Accept: */*}") || answer+=$'\n000'
-    if [[ $answer == *$'\n'2?? ]]; then
-      printf '%s' "${answer%$'\n'*}"
-      return
-    fi
+    limit=6 why='It is not up'
+    case ${answer##*$'\n'} in
+      2??) printf '%s' "${answer%$'\n'*}" && return ;;
+      401 | 403) limit=$attempts why='Cloud Run does not let this caller in (what was just granted takes up to 7 minutes)' ;;
+      404) why='There is no such address' ;;
+    esac
+    ((++attempt < limit)) || break
+    say "  ${answer##*$'\n'}: $why; asking again in $((attempt * pause_s)) s ..."
+    sleep "$((attempt * pause_s))"
   done
   say "$answer"
+  say "$why."
   return 1
 }
 

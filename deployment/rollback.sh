@@ -7,7 +7,7 @@
 #              v3_backend_MODEL (such as v3_backend_resnet152), v3_gateway or v3_frontend
 #   REVISION   which one (default: the newest that is older than the one that serves)
 #
-# A roll-out after this one sends the traffic to the newest revision again.
+# A deploy after this one sends the traffic to the newest revision again.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 name=${1:-}
@@ -34,16 +34,17 @@ target=${2:-$older}
 [[ -n $target ]] || die "$service has no revision that is older than $serving"
 [[ $target != "$serving" ]] || die "$serving is what serves already"
 
-trap 'untag "$service" rollback' EXIT
-# A revision that never started keeps its tag, and with it no change of traffic would succeed.
-update_traffic "$service" --update-tags="rollback=$target" --remove-tags=candidate
+remove_tags "$service" 0
+tag=$(new_tag)
+trap 'untag "$service" "$tag"' EXIT
+update_traffic "$service" --update-tags="$tag=$target"
 
-url=$(traffic_field "$service" tag=rollback url)
+find_candidate "$service"
 authorize "$service"
 smoke_test "$url" || die "$target failed its smoke test, so $serving goes on serving. Older ones:" \
   "deployment/$script $name REVISION, with one of ${revisions//$'\n'/, }"
 
-update_traffic "$service" --to-revisions="$target=100" --remove-tags=rollback
+update_traffic "$service" --to-revisions="$target=100" --remove-tags="$tag"
 trap - EXIT
 say "$service serves $target again; $serving is still there: deployment/$script $name $serving"
 printf '%s\n' "$target"

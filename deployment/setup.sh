@@ -4,14 +4,19 @@
 #   deployment/setup.sh
 #
 # It enables the APIs and makes
-#   the repository of images ($REPO_NAME)
+#   the repository of images ($REPO_NAME), which keeps the newest ten of each, and younger ones
 #   the bucket for source code on its way to Cloud Build; what is in it is deleted after 7 days
 #   the account that builds: it may read that bucket, write to that repository, and write logs
-#   the account that services run as: it may read the secret, and call services that let it
-#   the secret that signs cookies, the same for all instances of a service
+#   the account that frontends run as: it may read their secret, and call services that let it
+#   the account that all others run as, which fetch strangers' pictures: it may read theirs, no more
+#   the secrets that sign cookies, each the same for all instances of a service
+#
+#   SCAN=1  enable the API that looks for known vulnerabilities in every image that is pushed, for
+#           0.26 USD each: https://cloud.google.com/artifact-analysis/pricing
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin "$@"
+check_versions || exit 1
 
 say "Enabling the APIs (a minute or two the first time) ..."
 gcloud services enable \
@@ -22,22 +27,29 @@ gcloud services enable \
   run.googleapis.com \
   secretmanager.googleapis.com \
   storage.googleapis.com \
+  ${SCAN:+containerscanning.googleapis.com} \
   --project="$PROJECT_ID"
 
 if has repository; then
   say "The repository $REPO_NAME is there."
 else
-  gcloud artifacts repositories create "$REPO_NAME" \
+  patiently gcloud artifacts repositories create "$REPO_NAME" \
     --project="$PROJECT_ID" \
     --location="$REGION" \
     --repository-format=docker \
     --description="Images of imgserve"
 fi
+gcloud artifacts repositories set-cleanup-policies "$REPO_NAME" \
+  --project="$PROJECT_ID" \
+  --location="$REGION" \
+  --policy="$deployment/cleanup_policy.json" \
+  --no-dry-run \
+  --format=none
 
 if has source_bucket; then
   say "The bucket $source_bucket is there."
 else
-  gcloud storage buckets create "$source_bucket" \
+  patiently gcloud storage buckets create "$source_bucket" \
     --project="$PROJECT_ID" \
     --location="$REGION" \
     --uniform-bucket-level-access \
@@ -45,39 +57,32 @@ else
     --lifecycle-file="$deployment/source_lifecycle.json"
 fi
 
-for account in "$build_account" "$run_account"; do
+for account in "$build_account" "$run_account" "$backend_account"; do
   if has account "$account"; then
     say "The account $account is there."
   else
-    gcloud iam service-accounts create "${account%%@*}" \
+    patiently gcloud iam service-accounts create "${account%%@*}" \
       --project="$PROJECT_ID" \
       --display-name="${account%%@*}"
   fi
 done
 
-if has secret; then
-  say "The secret $secret is there."
-else
-  head -c 32 /dev/urandom | base64 | tr -d '\n' | gcloud secrets create "$secret" \
+create_secret() {
+  head -c 32 /dev/urandom | base64 | tr -d '\n' | gcloud secrets create "$1" \
     --project="$PROJECT_ID" \
     --replication-policy=automatic \
     --data-file=-
-fi
-
-# A new account is not known everywhere at once.
-patiently() {
-  local attempt
-  for attempt in 1 2 3 4 5; do
-    if "$@"; then
-      return
-    fi
-    say "Trying again ..."
-    sleep "$pause_s"
-  done
-  "$@"
 }
 
-say "Giving the two accounts what they need ..."
+for secret in $secrets; do
+  if has secret "$secret"; then
+    say "The secret $secret is there."
+  else
+    patiently create_secret "$secret"
+  fi
+done
+
+say "Giving the accounts what they need ..."
 patiently gcloud projects add-iam-policy-binding "$PROJECT_ID" \
   --member="serviceAccount:$build_account" \
   --role=roles/logging.logWriter \
@@ -94,10 +99,14 @@ patiently gcloud storage buckets add-iam-policy-binding "$source_bucket" \
   --member="serviceAccount:$build_account" \
   --role=roles/storage.objectViewer \
   --format=none
-patiently gcloud secrets add-iam-policy-binding "$secret" \
-  --project="$PROJECT_ID" \
-  --member="serviceAccount:$run_account" \
-  --role=roles/secretmanager.secretAccessor \
-  --format=none
+for secret in $secrets; do
+  account=$run_account
+  [[ $secret != imgserve-backend-key ]] || account=$backend_account
+  patiently gcloud secrets add-iam-policy-binding "$secret" \
+    --project="$PROJECT_ID" \
+    --member="serviceAccount:$account" \
+    --role=roles/secretmanager.secretAccessor \
+    --format=none
+done
 
 say "Ready. Next: deployment/submit_build_backend_v1.sh"

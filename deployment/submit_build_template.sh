@@ -10,6 +10,8 @@
 #   MODELS_FILE   describes models of your own (default models.toml, where there is one); what it
 #                 names is sent along: see docs/own-model.md
 #   BUILD_REGION  where to build, as new projects may do so in a few regions only (default $REGION)
+#   WORKER_POOL   the private pool to build in, where a network asks for one: its full name
+#   NO_CACHE      true: build all of it anew, from no earlier image (default false)
 #
 # It prints the build's id and writes it into deliverables.yaml. What Cloud Build does is in
 # deployment/cloudbuild_COMPONENT.yaml.
@@ -39,7 +41,8 @@ for name in $names; do
     --project="$PROJECT_ID" \
     --region="$BUILD_REGION" \
     --config="$deployment/cloudbuild_$component.yaml" \
-    --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision${models:+|_MODELS=$models}${precision:+|_PRECISION=$precision}" \
+    --substitutions="^|^_BASE_IMAGE_URI=$base|_APP_URI=$app|_SOURCE=$source|_REVISION=$revision${models:+|_MODELS=$models}${precision:+|_PRECISION=$precision}${NO_CACHE:+|_NO_CACHE=$NO_CACHE}" \
+    ${WORKER_POOL:+--worker-pool="$WORKER_POOL"} \
     --service-account="projects/$PROJECT_ID/serviceAccounts/$build_account" \
     --gcs-source-staging-dir="$source_bucket/source" \
     --async \

@@ -1,30 +1,39 @@
 #!/usr/bin/env bash
-# Deletes what the other scripts made: services, images, accounts, the bucket and the secret.
+# Deletes what the other scripts made: services, images, accounts, the bucket and the secrets.
 #
 #   deployment/teardown.sh
 #
 #   YES=1  do not ask
 #
 # The project and its enabled APIs stay, as others may use them. What is gone already is passed over.
+# Where services run in other regions, they stay, and so does what they share with those of $REGION.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin "$@"
 
-# Ours are known by the account that they run as.
-services=$(gcloud run services list \
+# Ours are known by the accounts that they run as; without a region, gcloud looks in all of them.
+found=$(gcloud run services list \
   --project="$PROJECT_ID" \
-  --region="$REGION" \
-  --filter="spec.template.spec.serviceAccountName=$run_account" \
-  --verbosity=error \
-  --format='value(metadata.name)')
+  --filter="spec.template.spec.serviceAccountName=($run_account $backend_account)" \
+  --format='value(region,metadata.name)')
+services=$(awk -v region="$REGION" '$1 == region { print $2 }' <<<"$found")
+elsewhere=$(awk -v region="$REGION" '$1 != region { print "  " $2 " in " $1 }' <<<"$found")
 
 say "In project $PROJECT_ID, region $REGION, this deletes for good:"
 for service in $services; do
   say "  the service $service"
 done
 say "  the repository $REPO_NAME with all its images, whoever pushed them"
-say "  the bucket $source_bucket, the secret $secret"
-say "  the accounts $build_account and $run_account"
+if [[ -n $elsewhere ]]; then
+  left="The bucket, the secrets and the accounts stay, for the services that run elsewhere:
+$elsewhere
+REGION=... deployment/$script deletes those first."
+  say "$left"
+else
+  left="Images in other regions, if any, stay: gcloud artifacts repositories list --project=$PROJECT_ID"
+  say "  the bucket $source_bucket, the secrets ${secrets// / and }"
+  say "  the accounts $build_account, $run_account and $backend_account"
+fi
 if [[ ${YES:-} != 1 ]]; then
   read -r -p "Type the project's id to go on: " answer || answer=''
   [[ $answer == "$PROJECT_ID" ]] || die "nothing was deleted"
@@ -42,16 +51,22 @@ if has repository; then
     --location="$REGION" \
     --quiet
 fi
+if [[ -n $elsewhere ]]; then
+  say "Deleted. $left"
+  exit
+fi
 if has source_bucket; then
   gcloud storage rm "$source_bucket" \
     --project="$PROJECT_ID" \
     --recursive
 fi
-if has secret; then
-  gcloud secrets delete "$secret" \
-    --project="$PROJECT_ID" \
-    --quiet
-fi
+for secret in $secrets; do
+  if has secret "$secret"; then
+    gcloud secrets delete "$secret" \
+      --project="$PROJECT_ID" \
+      --quiet
+  fi
+done
 if has account "$build_account"; then
   gcloud projects remove-iam-policy-binding "$PROJECT_ID" \
     --member="serviceAccount:$build_account" \
@@ -59,11 +74,11 @@ if has account "$build_account"; then
     --condition=None \
     --format=none
 fi
-for account in "$build_account" "$run_account"; do
+for account in "$build_account" "$run_account" "$backend_account"; do
   if has account "$account"; then
     gcloud iam service-accounts delete "$account" \
       --project="$PROJECT_ID" \
       --quiet
   fi
 done
-say "Deleted. deliverables.yaml is as it was."
+say "Deleted. deliverables.yaml is as it was. $left"

@@ -100,13 +100,13 @@ def test_a_secret_is_read_by_whom_its_policy_names_until_it_is_removed(
     ask("POST", "secretmanager", f"{HERE}/secrets?secretId=key", {})
     rule = f"{HERE}/secrets/key"
     ask("POST", "secretmanager", f"{rule}:addVersion", {"payload": {"data": "b25l"}})  # "one"
-    assert secret_value(store, "key", RUNNER) is None
+    assert secret_value(store, "key", "1", RUNNER) is None
     reader = {"role": "roles/secretmanager.secretAccessor", "members": [f"serviceAccount:{RUNNER}"]}
     ask("POST", "secretmanager", f"{rule}:setIamPolicy", {"policy": {"bindings": [reader]}})
-    assert secret_value(store, "key", RUNNER) == "one"
+    assert secret_value(store, "key", "1", RUNNER) == "one"
     ask("DELETE", "secretmanager", rule)
     assert store.policy("secrets/key")["bindings"] == []
-    assert secret_value(store, "key", RUNNER) is None
+    assert secret_value(store, "key", "1", RUNNER) is None
 
 
 def test_an_upload_is_kept_to_the_byte() -> None:

@@ -8,6 +8,7 @@ https://cloud.google.com/run/docs/reference/rest/v1/namespaces.services
 
 import random
 import string
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -42,33 +43,66 @@ class CloudRun:
         self._store, self._addresses, self._launch = store, addresses, launch
         self._instances: dict[str, Instance] = {}  # by revision
         self._stopping = ThreadPoolExecutor()
+        self._changed = threading.Condition()
+        self._starting: set[str] = set()  # revisions; others may deploy meanwhile
 
     def apply(self, wanted: Json) -> Json:
         """Make a service as it shall be, as far as that works, and return how it stands.
 
-        A service whose change has failed goes on serving what it served before.
+        A service whose change has failed goes on serving what it served before. ApiError 409 where
+        it was changed after the caller had read it.
         """
-        name = wanted["metadata"]["name"]
+        with self._changed:
+            service, revision = self._change(wanted)
+        failure = self._start(revision) if revision else ""
+        with self._changed:
+            if revision:
+                self._starting.remove(revision["metadata"]["name"])
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._starting & self._named(service))
+            service = self._current(service)
+            self._settle(service, revision, failure)
+            self._store.put("services", service["metadata"]["name"], service)
+            return service
+
+    def _current(self, service: Json) -> Json:
+        """Return a service as it stands, which others may have changed."""
+        return self._store.get("services", service["metadata"]["name"]) or service
+
+    def _named(self, service: Json) -> set[str]:
+        return {target.get("revisionName") for target in self._current(service)["spec"]["traffic"]}
+
+    def _change(self, wanted: Json) -> tuple[Json, Json | None]:
+        """Keep what is wanted of a service; return it, and the revision to start if it has one."""
+        name, revision = wanted["metadata"]["name"], None
         before = self._store.get("services", name)
+        version = wanted["metadata"].get("resourceVersion")
+        if before and version and version != before["metadata"]["resourceVersion"]:
+            raise ApiError(409, f"Conflict for resource '{name}': it is not version {version}.")
         service = _successor(wanted, before)
-        status, failure = service["status"], ""
-        status["url"] = self._addresses.url(name)
-        status["address"] = {"url": status["url"]}
+        url = self._addresses.url(name)
+        service["status"] |= {"url": url, "address": {"url": url}}
         if before is None or _asks_for_revision(wanted, before):
             revision = _new_revision(service)
-            status["latestCreatedRevisionName"] = revision["metadata"]["name"]
-            failure = self._start(revision)
-            if not failure:
-                status["latestReadyRevisionName"] = revision["metadata"]["name"]
+            service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
+            self._starting.add(revision["metadata"]["name"])
+        service["status"]["conditions"] = _conditions(None)
+        self._store.put("services", name, service)
+        return service, revision
+
+    def _settle(self, service: Json, revision: Json | None, failure: str) -> None:
+        """Send traffic where it shall go, as far as that works, and say how the service stands."""
+        status = service["status"]
+        if revision and not failure:
+            status["latestReadyRevisionName"] = revision["metadata"]["name"]
         traffic = self._traffic(service)
         failure = failure or self._unreachable(traffic)
         if not failure:
             status["traffic"] = traffic
         status["conditions"] = _conditions(failure)
-        self._store.put("services", name, service)
-        named = {target["revisionName"] for target in status["traffic"]}
-        self._retire(self._revisions(name) - named)
-        return service
+        targets = [*traffic, *status["traffic"]]
+        named = {target["revisionName"] for target in targets}
+        self._retire(self._revisions(service["metadata"]["name"]) - named)
 
     def end(self, name: str) -> None:
         """Remove the revisions and containers of a service."""
@@ -97,6 +131,7 @@ class CloudRun:
         try:
             self._instances[name] = self._launch(revision, free_ports(1)[0])
             self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
+            revision["status"]["readyAfterSeconds"] = self._instances[name].ready_after_s
         except InstanceFailed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})
@@ -169,8 +204,9 @@ def _successor(wanted: Json, before: Json | None) -> Json:
     service = deepcopy(wanted)
     fresh = {"generation": 0, "uid": str(uuid4()), "creationTimestamp": now()}
     known = before["metadata"] if before else fresh
-    service["metadata"] |= {name: known[name] for name in fresh} | {"resourceVersion": "1"}
+    service["metadata"] |= {name: known[name] for name in fresh}
     service["metadata"]["generation"] += 1
+    service["metadata"]["resourceVersion"] = str(service["metadata"]["generation"])
     service |= {"apiVersion": API, "kind": "Service"}
     service["status"] = deepcopy(before["status"]) if before else {"traffic": []}
     service["status"]["observedGeneration"] = service["metadata"]["generation"]
@@ -206,10 +242,12 @@ def _new_revision(service: Json) -> Json:
     }
 
 
-def _conditions(failure: str) -> list[Json]:
-    """Return the conditions of a service or a revision: all good, or all failed for a reason."""
-    bad = {"status": "False", "message": failure, "reason": "Failed"}
-    how = {**(bad if failure else {"status": "True"}), "lastTransitionTime": now()}
+def _conditions(failure: str | None) -> list[Json]:
+    """Return the conditions of a service or a revision: all failed for a reason, all good ("") or
+    all open (None)."""
+    how = {"status": "Unknown" if failure is None else "True", "lastTransitionTime": now()}
+    if failure:
+        how |= {"status": "False", "message": failure, "reason": "Failed"}
     return [{"type": kind, **how} for kind in CONDITIONS]
 
 
@@ -224,6 +262,11 @@ add_documents(
 )
 add_documents(api, f"{NAMESPACE}/revisions/<name>", "revisions", "items")
 add_policy(api, SERVICE, "services")
+
+
+@api.get("/v1/projects/<_project>/locations/-/services")
+def list_all_services(_project: str) -> Json:
+    return {"items": part(Store).all("services")}
 
 
 @api.post(f"{NAMESPACE}/services")

@@ -237,8 +237,8 @@ class ContainerLauncher:
         for variable in container_of(revision).get("env", []):
             value = variable.get("value", "")
             if source := variable.get("valueFrom"):
-                secret = source["secretKeyRef"]["name"]
-                value = secret_value(self._store, secret, email)
+                secret, version = (source["secretKeyRef"][key] for key in ("name", "key"))
+                value = secret_value(self._store, secret, version, email)
                 if value is None:
                     raise InstanceFailed(f"There is no secret {secret} that {email} may read.")
             given[variable["name"]] = value

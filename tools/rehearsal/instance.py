@@ -15,7 +15,6 @@ import requests
 from tools.rehearsal.host import LOOPBACK
 from tools.rehearsal.store import Json
 
-POLL_S = 0.2
 LAST_LINES = 10
 
 
@@ -38,6 +37,7 @@ class Instance:
         stop: Sequence[str] = (),
     ) -> None:
         self.port = port
+        self.ready_after_s = 0.0  # as its startup probe saw it
         self._log, self._environ, self._stop = log, environ, stop
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -60,14 +60,16 @@ class Instance:
         https://cloud.google.com/run/docs/configuring/healthchecks
         """
         path = probe["httpGet"]["path"]
-        limit_s = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)
-        end = time.monotonic() + limit_s
+        period_s = probe.get("periodSeconds", 10)
+        began = time.monotonic()
+        end = began + probe.get("failureThreshold", 3) * period_s
         while answer := _ask(self.port, path, probe.get("timeoutSeconds", 1)):
             if not self.runs:
                 raise InstanceFailed(f"The container did not start. {self._how_it_ended()}")
             if time.monotonic() > end:
                 raise InstanceFailed(f"The container failed its startup probe {path}: {answer}")
-            time.sleep(POLL_S)
+            time.sleep(period_s)
+        self.ready_after_s = time.monotonic() - began
 
     def _how_it_ended(self) -> str:
         """Return its exit status and its last words."""

@@ -86,6 +86,13 @@ def create_repository(_project: str, location: str) -> Json:
     return finished(made, REPOSITORY_TYPE)
 
 
+@repositories.patch(f"{REPOSITORIES}/<name>")
+def change_repository(name: str, **_: str) -> Json:
+    changed = {**existing("repositories", name), **body()}
+    part(Store).put("repositories", name, changed)
+    return changed
+
+
 @accounts.post(ACCOUNTS)
 def create_account(_project: str) -> Json:
     store = part(Store)
@@ -108,7 +115,7 @@ def create_secret(_project: str) -> Json:
 def add_secret_version(_project: str, name: str) -> Json:
     """Keep a secret's value in place of the one before."""
     data = base64.b64decode(body()["payload"]["data"], altchars=b"-_").decode()
-    part(Store).put("secret-values", f"secrets/{name}", {"latest": data})
+    part(Store).put("secret-values", f"secrets/{name}", {"1": data})
     return {"name": f"{existing('secrets', name)['name']}/versions/1", "state": "ENABLED"}
 
 
@@ -119,11 +126,16 @@ def list_secret_versions(_project: str, name: str) -> Json:
     return {"versions": [{"name": f"{full}/versions/1", "state": "ENABLED"}]}
 
 
-def secret_value(store: Store, name: str, email: str) -> str | None:
-    """Return a secret's latest value; None where the service account may not read it."""
+@secrets.get(f"{SECRETS}/<name>/versions/latest")
+def newest_secret_version(_project: str, name: str) -> Json:
+    return {"name": f"{existing('secrets', name)['name']}/versions/1", "state": "ENABLED"}
+
+
+def secret_value(store: Store, name: str, version: str, email: str) -> str | None:
+    """Return a version of a secret; None where the service account may not read it."""
     if f"serviceAccount:{email}" not in store.members(READ_SECRETS, f"secrets/{name}"):
         return None
-    return (store.get("secret-values", f"secrets/{name}") or {}).get("latest")
+    return (store.get("secret-values", f"secrets/{name}") or {}).get(version)
 
 
 # --- the bucket ----------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
 from typing import Any
 
 import requests
 import yaml
 
-from tools.rehearsal.asking import ask_page, asking, predicted
+from tools.rehearsal.asking import ask_page, predicted
+from tools.rehearsal.failures import APP, COMPONENT, deploy_at_once, freeze, go_wrong_and_back
 from tools.rehearsal.progress import Step, StepFailed
 from tools.rehearsal.report import LIMIT_S, Build, Purpose
 from tools.rehearsal.stage import Stage
@@ -21,15 +21,8 @@ VERSIONS = {
 }
 # What each version builds first: no two of them are on the same base image, so none is built twice.
 FIRST = {"v1": "backend_v1", "v2": "frontend_v2", "v3": "v3_gateway"}
-# The component whose code is changed and broken, its service, and the files.
-COMPONENT, SERVICE, APP = "backend_v1", "backend-v1", "backend_v1/app.py"
 CHANGED = (APP, "imgserve/backend/app.py")
 PICTURE, ANSWER = "espresso.jpg", "espresso"
-# What is written before and after the app's code, by what goes wrong.
-FAULTS = {
-    "does not start": ('raise RuntimeError("This revision is broken on purpose.")\n', ""),
-    "fails its smoke test": ("", "app.view_functions['predict'] = lambda: 1 / 0\n"),
-}
 OK, FORBIDDEN = 200, 403
 # What the scripts make.
 MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services", "revisions")
@@ -103,9 +96,12 @@ def roll_out(stage: Stage, version: str) -> None:
     with stage.progress.step(f"ask {version}") as step:
         _ask_backend(step, stage, version)
         _ask_page(step, stage, version)
+    with stage.progress.step(f"freeze {version}") as step:
+        freeze(step, stage)
     if version == "v1":
         changed = stage.builds[1].id
         go_wrong_and_back(stage)
+        deploy_at_once(stage, changed, stage.builds[-1].id)
         go_private(stage, changed)
 
 
@@ -172,47 +168,6 @@ def compare(step: Step, first: Build, second: Build) -> None:
 
 def _digests(build: Build, purpose: Purpose) -> list[str]:
     return [layer.digest for layer in build.layers[purpose]]
-
-
-# --- broken revisions ----------------------------------------------------------------------------
-
-
-def go_wrong_and_back(stage: Stage) -> None:
-    """Deploy a good revision, broken ones after it, and go back to the first."""
-    first = stage.serving(SERVICE)
-    with stage.progress.step("deploy the changed code") as step, _all_along(step, stage):
-        stage.deploy(step, COMPONENT)
-        if (good := stage.serving(SERVICE)) == first:
-            raise StepFailed(f"{good} still serves: the new revision got no traffic")
-    for kind, fault in FAULTS.items():
-        _try_broken(stage, kind, fault, good)
-    with stage.progress.step("rollback.sh") as step, _all_along(step, stage):
-        stage.run(step, "rollback.sh", COMPONENT)
-        _expect_serving(stage, first)
-        step.note(f"{first} serves again, after {good}")
-
-
-def _try_broken(stage: Stage, kind: str, fault: tuple[str, str], good: str) -> None:
-    app = stage.source / APP
-    whole = app.read_text("utf-8")
-    before, after = fault
-    app.write_text(f"{before}{whole}{after}", "utf-8")
-    stage.build(COMPONENT, f"build one that {kind}")
-    app.write_text(whole, "utf-8")
-    with stage.progress.step(f"deploy one that {kind}") as step, _all_along(step, stage):
-        stage.run_failing(step, f"deploy_{COMPONENT}.sh")
-        _expect_serving(stage, good)
-        step.note(f"{good} serves as before")
-
-
-def _expect_serving(stage: Stage, revision: str) -> None:
-    if (serving := stage.serving(SERVICE)) != revision:
-        raise StepFailed(f"{serving} serves, not {revision}")
-
-
-def _all_along(step: Step, stage: Stage) -> AbstractContextManager[None]:
-    """Keep asking the service until the end of the block: every answer must come."""
-    return asking(step, f"{stage.urls[COMPONENT]}/predict", stage.picture("cat.jpg"))
 
 
 # --- a private backend ---------------------------------------------------------------------------

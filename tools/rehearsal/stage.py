@@ -118,9 +118,14 @@ class Stage:
     def deploy(self, step: Step, component: str, **variables: str) -> None:
         """Deploy a component as part of a step."""
         urls = self.run(step, f"deploy_{component}.sh", **limits(component), **variables)
-        names = [f"{component}_{model}" for model in MODELS]
-        self.urls |= zip(names if component == "v3_backend" else [component], urls, strict=True)
-        step.note(", ".join(urls))
+        names = [component]
+        if component == "v3_backend":
+            names = [f"{component}_{model}" for model in MODELS]
+        for name, url in zip(names, urls, strict=True):
+            self.urls[name] = url
+            revision = self.serving(name.replace("_", "-"))
+            about = self.rehearsal.store.get("revisions", revision) or {}
+            step.note(f"{url}, seen to be ready after {about['status']['readyAfterSeconds']:.1f} s")
 
     def _built(self, build_id: str) -> Build:
         about = self.rehearsal.store.get("builds", build_id) or {}

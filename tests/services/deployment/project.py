@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,16 +24,22 @@ NAME_AND_REVISION = "--format=value(metadata.name,status.latestReadyRevisionName
 NO_SERVICE_YET = ("gcloud", "services", "list", NAME_AND_REVISION)
 POLICY = ("gcloud", "get-iam-policy")
 
+# Services with their regions.
+OURS = f"{REGION}\tbackend-v1\n{REGION}\tfrontend-v1\n"
+
 # What a project answers in which everything is there, deployed and well. `{name}` is the service.
 ANSWERS: dict[tuple[str, ...], str] = {
     ("gcloud", "config", "get-value"): "project-of-gcloud\n",
     ("gcloud", "builds", "submit"): "build-1\n",
     ("gcloud", "builds", "describe"): "SUCCESS\tSUCCESS\tbuild the app image\n",
-    ("gcloud", "run", "list", "*status.traffic.tag=*"): "https://tag---{name}.a.run.app\n",
+    ("gcloud", "run", "list", "*status.traffic.tag=*"): "r-new\thttps://tag---{name}.a.run.app\n",
     ("gcloud", "run", "list", "--format=value(status.url)"): "https://{name}.a.run.app\n",
     ("gcloud", "services", "list", NAME_AND_REVISION): "{name}\tr-00003-ccc\n",
     ("gcloud", "run", "list", "*status.traffic.percent>0"): "r-00003-ccc\n",
-    ("gcloud", "run", "list", "--filter=spec.template*"): "backend-v1\nfrontend-v1\n",
+    ("gcloud", "run", "list", "--filter=spec.template*"): OURS,
+    ("gcloud", "versions", "describe"): "projects/1/secrets/imgserve-key/versions/3\n",
+    ("gcloud", "version"): "Google Cloud SDK 528.0.0\nbeta 2025.06.20\n",
+    ("curl", "--version"): "curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1\n",
     ("gcloud", "revisions", "list"): "r-00003-ccc\nr-00002-bbb\nr-00001-aaa\n",
     POLICY: "allUsers\n",
     ("gcloud", "print-identity-token"): "the-token\n",
@@ -58,6 +65,11 @@ def git(folder: Path, *words: str) -> str:
         capture_output=True,
         text=True,
     ).stdout
+
+
+def without_time(text: str) -> str:
+    """Return a text without the time and the random end of tags."""
+    return re.sub(r"try-[1-9a-f][0-9a-f]{10}(?![0-9a-f])", "try-TAG", text)
 
 
 def gcloud_environ(folder: Path) -> dict[str, str]:
@@ -199,4 +211,5 @@ class Project:
         return [json.loads(line) for line in lines]
 
     def _short(self, word: str) -> str:
-        return word.replace(f"{self.root}/deployment/..", "ROOT").replace(str(self.root), "ROOT")
+        word = word.replace(f"{self.root}/deployment/..", "ROOT").replace(str(self.root), "ROOT")
+        return without_time(word)

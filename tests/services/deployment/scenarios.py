@@ -16,11 +16,13 @@ import yaml
 
 from tests.services.deployment.project import (
     NO_SERVICE_YET,
+    OURS,
     POLICY,
     PROJECT,
     RUN_ACCOUNT,
     Project,
     copy_repository,
+    without_time,
 )
 
 FOLDER = Path(__file__).with_name("transcripts")
@@ -31,7 +33,8 @@ Answers = dict[tuple[str, ...], int | str | dict[str, Any]]
 FIRST: Answers = {NO_SERVICE_YET: 0}
 IS_PRIVATE: Answers = {POLICY: f"serviceAccount:{RUN_ACCOUNT}"}
 IS_FORBIDDEN: Answers = {POLICY: "user:owner@example.com"}
-NOTHING_THERE: Answers = {("gcloud", "describe"): 1}
+ABSENT = {"status": 1, "complains": "ERROR: (gcloud) NOT_FOUND: it is not there\n"}
+NOTHING_THERE: Answers = {("gcloud", "describe"): ABSENT}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Scenario:
         if ended.returncode:
             parts[f"# exit status {ended.returncode}"] = ""
         text = "\n\n".join(f"{title}\n{part}".strip() for title, part in parts.items())
-        return text.replace(project.git("rev-parse", "HEAD").strip(), "COMMIT") + "\n"
+        return without_time(text).replace(project.git("rev-parse", "HEAD").strip(), "COMMIT") + "\n"
 
 
 def entries(tree: dict[str, Any], above: str = "") -> Iterator[str]:
@@ -115,6 +118,15 @@ def page(when: tuple[str, ...]) -> tuple[str, ...]:
 START, CHANGE = ("gcloud", "deploy"), ("gcloud", "*-iam-policy-binding")
 BUILD, LOG = ("gcloud", "builds", "describe"), ("gcloud", "builds", "log")
 HELLO, GRANT = ("curl", "*/hello"), ("gcloud", "projects", "add-iam-policy-binding")
+LIST = ("gcloud", "run", "list", "--filter=spec.template*")
+TAGS = ("gcloud", "services", "list", "--format=value(spec.traffic[].tag)")
+AT_TAG = ("gcloud", "services", "list", "*status.traffic.tag=*")
+UNKNOWN_ACCOUNT = "ERROR: (gcloud) INVALID_ARGUMENT: Service account X does not exist.\n"
+FORBIDDEN = "ERROR: (gcloud) PERMISSION_DENIED: Permission 'x.get' denied\n"
+FAULT = "ERROR: (gcloud) UNAVAILABLE: The service is currently unavailable.\n"
+UNREADY = "ERROR: (gcloud.run.services.update-traffic) Revision 'b' is not ready\n"
+CONFLICT = "ERROR: (gcloud) ABORTED: Conflict for resource 'backend-v1'\n"
+NEVER = "try-00000010000"  # the tag of a deploy that was cut off long ago
 URL = ("gcloud", "services", "list", "--format=value(status.url)")
 SERVING = ("gcloud", "services", "list", "*status.traffic.percent>0")
 SWITCHES = ("gcloud", "services", "list", "--format=value(metadata.annotations*")
@@ -167,6 +179,26 @@ SCENARIOS = {
     "deploy_backend_v1_that_wakes_slowly": deploy(
         "backend_v1", {HELLO: {"says": ["asleep", "asleep", '"Hello!"'], "status": [429, 503, 200]}}
     ),
+    "deploy_backend_v1_after_one_that_was_cut_off": deploy(
+        "backend_v1", {TAGS: f"{NEVER};try-fffffff0000;blue\n"}
+    ),
+    "deploy_backend_v1_while_another_is_released": deploy(
+        "backend_v1",
+        {
+            ("gcloud", "deploy"): {"status": [1, 0], "complains": f"Deploying\n{CONFLICT}"},
+            ("gcloud", "update-traffic"): {
+                "status": [1, 1, 0],
+                "complains": f"{CONFLICT}{UNREADY}",
+            },
+        },
+    ),
+    "deploy_backend_v1_that_becomes_public_slowly": deploy(
+        "backend_v1",
+        {
+            **FIRST,
+            HELLO: {"says": ["Forbidden", "Forbidden", '"Hello!"'], "status": [403, 403, 200]},
+        },
+    ),
     "deploy_by_the_template": Scenario("deploy_service_template.sh", ("v3_backend_swin_b",)),
     "deploy_v3_backend": deploy("v3_backend", **TWO),
     "deploy_v3_backend_becomes_private": deploy("v3_backend", PRIVATE="1", **TWO),
@@ -185,7 +217,7 @@ SCENARIOS = {
     "setup": Scenario("setup.sh", answers=NOTHING_THERE),
     "setup_again": Scenario("setup.sh"),
     "setup_whose_account_is_known_late": Scenario(
-        "setup.sh", answers={GRANT: {"status": [1, 1, 0]}}
+        "setup.sh", answers={GRANT: {"status": [1, 1, 0], "complains": UNKNOWN_ACCOUNT}}
     ),
     "setup_of_a_project_by_its_number": Scenario(
         "setup.sh", environ={"PROJECT_ID": "123456789012"}
@@ -194,7 +226,23 @@ SCENARIOS = {
     "check_elsewhere": Scenario("check.sh", environ=ELSEWHERE),
     "teardown": Scenario("teardown.sh", stdin=f"{PROJECT}\n"),
     "teardown_of_nothing": Scenario("teardown.sh", stdin=f"{PROJECT}\n", answers=NOTHING_THERE),
-    "teardown_elsewhere": Scenario("teardown.sh", environ={"YES": "1", **ELSEWHERE}),
+    "teardown_of_one_of_two_regions": Scenario(
+        "teardown.sh",
+        stdin=f"{PROJECT}\n",
+        answers={LIST: f"europe-west1\tbackend-v2\n{OURS}"},
+    ),
+    "setup_with_scanning": Scenario("setup.sh", environ={"SCAN": "1"}),
+    "setup_while_google_has_a_fault": Scenario(
+        "setup.sh", answers={GRANT: {"status": [1, 0], "complains": FAULT}}
+    ),
+    "submit_anew_in_a_pool": submit(
+        "backend_v1", NO_CACHE="true", WORKER_POOL="projects/p/locations/r/workerPools/w"
+    ),
+    "teardown_elsewhere": Scenario(
+        "teardown.sh",
+        environ={"YES": "1", **ELSEWHERE},
+        answers={LIST: "europe-west1\tbackend-v2\n"},
+    ),
 }
 REFUSED = "ERROR: FAILED_PRECONDITION: due to quota restrictions, cannot run builds in this region"
 FAILED_BUILD = "FAILURE\tFAILURE\tbuild\n"
@@ -219,6 +267,7 @@ FAILURES = {
         "backend_v1", {**FIRST, SERVING: 0, START: 1}
     ),
     "deploy_backend_v1_first_that_fails_its_test": deploy("backend_v1", {**FIRST, HELLO: 500}),
+    "deploy_backend_v1_whose_tag_is_taken_away": deploy("backend_v1", {AT_TAG: 0}),
     "deploy_backend_v1_whose_tag_stays": deploy(
         "backend_v1", {START: 1, ("gcloud", "update-traffic"): 1}
     ),
@@ -247,7 +296,21 @@ FAILURES = {
     "rollback_of_the_oldest": rollback("backend_v1", answers={SERVING: "r-00001-aaa\n"}),
     "rollback_to_what_serves": rollback("backend_v1", "r-00003-ccc"),
     "rollback_to_two": rollback("backend_v1", "r-00001-aaa", "more"),
-    "setup_whose_account_is_never_known": Scenario("setup.sh", answers={GRANT: 1}),
+    "setup_whose_account_is_never_known": Scenario(
+        "setup.sh", answers={GRANT: {"status": 1, "complains": UNKNOWN_ACCOUNT}}
+    ),
+    **{
+        f"setup_{how}": Scenario("setup.sh", answers={when: answer})
+        for how, (when, answer) in {
+            "by_somebody_who_may_not": (GRANT, {"status": 1, "complains": FORBIDDEN}),
+            "that_cannot_look": (
+                ("gcloud", "secrets", "describe"),
+                {"status": 1, "complains": FORBIDDEN},
+            ),
+            "with_an_old_gcloud": (("gcloud", "version"), "Google Cloud SDK 515.0.0\n"),
+            "with_an_old_curl": (("curl", "--version"), "curl 7.29.0 (x86_64)\n"),
+        }.items()
+    },
     "setup_of_a_project_by_its_name": Scenario(
         "setup.sh",
         environ={"PROJECT_ID": "My Project"},

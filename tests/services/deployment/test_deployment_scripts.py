@@ -35,7 +35,7 @@ USES = {
     "frontend": set(),
     "gateway": {"PRIVATE", "MODELS"},
 }
-ALL_USE = {"BUILD_REGION", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
+ALL_USE = {"BUILD_REGION", "WORKER_POOL", "NO_CACHE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
 MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
 
 
@@ -106,20 +106,19 @@ def test_script_may_be_called_from_anywhere(script: str, folder: str, project: P
 # --- setup.sh and teardown.sh ---------------------------------------------------------------------
 
 
-def secret(project: Project) -> str:
-    """Return what setup.sh made the secret of."""
+def secrets(project: Project) -> list[str]:
+    """Return what setup.sh made the secrets of."""
     project.forget()
     project.answer("gcloud", "describe", status=1, complains="ERROR: NOT_FOUND\n")
     assert "NOT_FOUND" not in project.run("setup.sh").stderr
-    (made,) = [each["stdin"] for each in project.record() if "--data-file=-" in each["argv"]]
-    return str(made)
+    return [each["stdin"] for each in project.record() if "--data-file=-" in each["argv"]]
 
 
 def test_secret_is_random_and_on_no_command_line(project: Project) -> None:
-    first = secret(project)
-    assert len(base64.b64decode(first, validate=True)) == 32
-    assert first not in str(project.calls())
-    assert secret(project) != first
+    made = secrets(project)
+    assert [len(base64.b64decode(each, validate=True)) for each in made] == [32, 32]
+    assert [each for each in made if each in str(project.calls())] == []
+    assert len({*made, *secrets(project)}) == 4
 
 
 def test_source_code_in_the_bucket_is_deleted_after_a_week(project: Project) -> None:

@@ -35,8 +35,11 @@ def fails(project: Project, name: str, **environ: str) -> str:
     result = project.run(f"deploy_{name}.sh", MODELS="swin_b", **environ)
     assert (result.returncode, result.stdout) == (1, "")
     words = flags(project)
-    assert "--to-latest" not in words
-    assert words.count("--tag=candidate") == words.count("--remove-tags=candidate")
+    assert "--to-" not in " ".join(words)
+    tags = [word.partition("=")[2] for word in words if word.startswith("--tag=")]
+    removed = [word.partition("=")[2] for word in words if word.startswith("--remove-tags=")]
+    assert tags == removed
+    assert len(tags) == 1
     assert (project.root / "deliverables.yaml").read_text() == before
     return result.stderr
 
@@ -56,7 +59,7 @@ def test_failed_or_wrong_answer_leaves_the_old_revision_serving(
 def test_revision_that_does_not_start_is_not_tested(name: str, project: Project) -> None:
     project.answer(*START, status=1, complains="ERROR: it did not start\n")
     said = fails(project, name)
-    assert re.search(f"ERROR: it did not start\n.*The new revision did not start. {SERVES}", said)
+    assert re.search(f"ERROR: it did not start\n.*The deployment failed. {SERVES}", said)
     assert project.calls("curl") == []
 
 
@@ -92,12 +95,23 @@ def test_curl_of_2020_tests_a_real_backend(
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Waking) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        project.answer("gcloud", "run", "list", "*status.traffic.tag=*", says=url)
+        project.answer("gcloud", "run", "list", "*status.traffic.tag=*", says=f"r-new\t{url}")
         result = project.run("deploy_backend_v1.sh")
         server.shutdown()
     assert Waking.asked[:3] == ["/hello", "/hello", "/predict"]
     assert result.returncode == int(fails), result.stderr
     assert ("asleep\n503" in result.stderr) == fails
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_deploy_that_is_interrupted_removes_its_tag(name: str, project: Project) -> None:
+    interrupts = f'case "$*" in "run deploy"*) kill -{name} $PPID; exit 130 ;; esac'
+    gcloud = (project.bin / "gcloud").read_text().replace("\nexec", f"\n{interrupts}\nexec")
+    (project.bin / "gcloud").write_text(gcloud)
+    result = project.run("deploy_backend_v1.sh")
+    assert result.returncode != 0
+    assert [word[:18] for word in flags(project) if "-tag" in word] == ["--remove-tags=try-"]
+    assert re.search(SERVES, result.stderr)
 
 
 # --- who may call --------------------------------------------------------------------------------
@@ -144,7 +158,8 @@ def test_older_revision_that_fails_its_smoke_test_gets_no_traffic(
     assert (result.returncode, result.stdout) == (1, "")
     assert "r-00002-bbb failed its smoke test, so r-00003-ccc goes on serving" in result.stderr
     assert "--to-revisions" not in str(flags(project))
-    assert flags(project)[-2:] == ["--remove-tags=rollback", "--format=none"]
+    tagged, untagged = (word for word in flags(project) if "-tags=" in word)
+    assert untagged == tagged.replace("update", "remove").removesuffix("=r-00002-bbb")
 
 
 @pytest.mark.parametrize("word", ["", "backend_v9", "v3_backend", "v3_backend_", "backend-v1"])

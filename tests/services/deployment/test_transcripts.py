@@ -9,9 +9,6 @@ from tests.services.deployment.scenarios import FAILURES, FOLDER, SCENARIOS
 
 # Calls that may fail, each with its reason; tests of the scripts say what happens then.
 MAY_FAIL = {
-    ("setup.sh", "describe"): "the thing is not there, so it is made",
-    ("setup.sh", "add-iam-policy-binding"): "tried again, as accounts become known slowly",
-    ("teardown.sh", "describe"): "the thing is gone already",
     ("deploy_", "print-identity-token"): "a person's account cannot name an audience",
     ("rollback.sh", "print-identity-token"): "a person's account cannot name an audience",
 }
