@@ -281,6 +281,7 @@ send_own_models() {
     done < <(grep -vxF "$own_title" <<<"$paths" || true)
   done
   [[ -n $own ]] || return 0
+  mkdir -p "$own_models"
   cp "$file" "$own_models/models.toml"
   say "Sending what$own is made from: $(du -sh "$own_models" | cut -f1)"
 }

@@ -31,8 +31,8 @@ def test_h_prints_what_the_script_does_and_reads(script: str, project: Project) 
 
 
 USES = {
-    "backend": {"PRIVATE", "PRECISION", "FETCH_CONTACT"},
-    "frontend": set(),
+    "backend": {"PRIVATE", "PRECISION", "FETCH_CONTACT", "MODELS_FILE"},
+    "frontend": {"MODEL_NAME", "MODELS_FILE", "PAGE_TITLE"},
     "gateway": {"PRIVATE", "MODELS"},
 }
 ALL_USE = {"BUILD_REGION", "WORKER_POOL", "NO_CACHE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}

@@ -1,0 +1,105 @@
+"""What a build is sent of a person's own models: what their description names, and nothing else."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.services.deployment.project import Project
+
+DESCRIPTION = """\
+[pets]
+title = "Pets"
+weights = "trained/pets.pt"  # of last week
+labels = 'pets.txt'
+samples = "some pets"
+
+[far]
+title = "Far"
+weights = "gs://bucket/far.pt"
+labels = ["a", "b"]
+
+[graph]
+title = "Graph"
+openvino = "graph.xml"
+labels = "pets.txt"
+
+[outside]
+title = "Outside"
+weights = "../secret.pt"
+
+[absent]
+title = "Absent"
+onnx = "absent.onnx"
+"""
+
+
+@pytest.fixture
+def described(project: Project) -> Project:
+    """Return a project with a description and what it names."""
+    (project.root / "models.toml").write_text(DESCRIPTION)
+    for name in ("trained/pets.pt", "pets.txt", "some pets/a.jpg", "graph.xml", "graph.bin"):
+        (project.root / name).parent.mkdir(exist_ok=True)
+        (project.root / name).write_text(name)
+    return project
+
+
+def sent(project: Project, function: str, models: str) -> tuple[set[str], str]:
+    """Return the files that a build would find, and what was said."""
+    script = f"set -euo pipefail; source deployment/lib.sh; {function} {models}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=project.root, capture_output=True, text=True, check=False
+    )
+    folder = project.root / ".own_models"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return files, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("models", "files"),
+    [
+        ("pets", {"models.toml", "trained/pets.pt", "pets.txt"}),
+        ("graph,resnet152", {"models.toml", "graph.xml", "graph.bin", "pets.txt"}),
+        ("far", {"models.toml"}),
+        ("resnet152", set()),
+    ],
+)
+def test_a_build_is_sent_what_its_models_are_made_from(
+    models: str, files: set[str], described: Project
+) -> None:
+    found, said = sent(described, "send_own_models", models)
+    assert found == files
+    assert ("is made from: " in said) == bool(files)
+
+
+def test_a_page_is_sent_the_samples_of_its_first_model(described: Project) -> None:
+    assert sent(described, "send_own_samples", "pets,graph")[0] == {"own_samples/a.jpg"}
+    for models in ("graph,pets", "''"):
+        assert sent(described, "send_own_samples", models)[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("outside", "names ../secret.pt for outside, which cannot be sent"),
+        ("absent", "names absent.onnx for absent, which is not there"),
+    ],
+)
+def test_what_cannot_be_sent_ends_it_before_a_build(
+    model: str, said: str, described: Project
+) -> None:
+    done = described.run("submit_build_backend_v1.sh", MODEL_NAME=model)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert described.record() == []
+    assert not (described.root / ".own_models").exists()
+
+
+def test_nothing_is_left_behind_when_it_was_sent(described: Project, tmp_path: Path) -> None:
+    done = described.run("submit_build_backend_v1.sh", MODEL_NAME="pets")
+    assert done.returncode == 0, done.stderr
+    assert "Sending what pets is made from: " in done.stderr
+    assert not (described.root / ".own_models").exists()
+    missing = described.run("submit_build_backend_v1.sh", MODELS_FILE=str(tmp_path / "no.toml"))
+    assert missing.returncode == 1
+    assert "no.toml is not there" in missing.stderr
