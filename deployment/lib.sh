@@ -298,6 +298,13 @@ send_own_samples() {
   say "Sending the samples of ${1%%,*}"
 }
 
+# Prints the buckets that models of one's own come from.
+own_buckets() {
+  local file
+  file=$(models_file)
+  [[ -z $file ]] || grep -oE 'gs://[a-z0-9._-]+' "$file" | sort -u || true
+}
+
 # Prints which file describes models of one's own, if any, and clears what was sent before.
 models_file() {
   local file=${MODELS_FILE:-$root/models.toml}

@@ -6,7 +6,8 @@
 # It enables the APIs and makes
 #   the repository of images ($REPO_NAME), which keeps the newest ten of each, and younger ones
 #   the bucket for source code on its way to Cloud Build; what is in it is deleted after 7 days
-#   the account that builds: it may read that bucket, write to that repository, and write logs
+#   the account that builds: it may read that bucket and those that your own models come from
+#   (docs/own-model.md), write to that repository, and write logs
 #   the account that frontends run as: it may read their secret, and call services that let it
 #   the account that all others run as, which fetch strangers' pictures: it may read theirs, no more
 #   the secrets that sign cookies, each the same for all instances of a service
@@ -94,11 +95,14 @@ patiently gcloud artifacts repositories add-iam-policy-binding "$REPO_NAME" \
   --member="serviceAccount:$build_account" \
   --role=roles/artifactregistry.writer \
   --format=none
-patiently gcloud storage buckets add-iam-policy-binding "$source_bucket" \
-  --project="$PROJECT_ID" \
-  --member="serviceAccount:$build_account" \
-  --role=roles/storage.objectViewer \
-  --format=none
+own_buckets=$(own_buckets)
+for bucket in $source_bucket $own_buckets; do
+  patiently gcloud storage buckets add-iam-policy-binding "$bucket" \
+    --project="$PROJECT_ID" \
+    --member="serviceAccount:$build_account" \
+    --role=roles/storage.objectViewer \
+    --format=none
+done
 for secret in $secrets; do
   account=$run_account
   [[ $secret != imgserve-backend-key ]] || account=$backend_account

@@ -95,6 +95,15 @@ def test_what_cannot_be_sent_ends_it_before_a_build(
     assert not (described.root / ".own_models").exists()
 
 
+def test_setup_lets_the_builds_account_read_where_a_model_comes_from(described: Project) -> None:
+    assert described.run("setup.sh").returncode == 0
+    words = [call["argv"] for call in described.record()]
+    calls = [one for one in words if "add-iam-policy-binding" in one and "buckets" in one]
+    assert len(calls) == 2  # of the source's bucket, and of the model's
+    assert "gs://bucket" in calls[1]
+    assert "--role=roles/storage.objectViewer" in calls[1]
+
+
 def test_nothing_is_left_behind_when_it_was_sent(described: Project, tmp_path: Path) -> None:
     done = described.run("submit_build_backend_v1.sh", MODEL_NAME="pets")
     assert done.returncode == 0, done.stderr
