@@ -10,7 +10,7 @@ from tests.unit import pictures
 
 SHAPES = pictures.shapes()
 # One model of each transform.
-MODELS = {transform_of(default_weights(name)): name for name in catalogue.CATALOGUE}.values()
+MODELS = {transform_of(default_weights(name)): name for name in catalogue.catalogue(None)}.values()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
