@@ -102,6 +102,7 @@ fi
 begin "$@"
 
 missing=0
+export attempts=1 # it looks, and does not wait
 
 # Runs a command in silence and says whether what it looks for is there: expect WHAT HINT COMMAND...
 expect() {

@@ -529,12 +529,12 @@ new_tag() { printf 'try-%x%04x' $(($(date +%s) / 60)) $RANDOM; }
 # revision that never started keeps its tag, and with it no change of traffic would succeed.
 #   remove_tags SERVICE MINUTES
 remove_tags() {
-  local name tags old='' now
-  now=$(($(date +%s) / 60))
+  local name now tags old=''
+  now=$(date +%s)
   tags=$(service_field "$1" 'spec.traffic[].tag')
   for name in ${tags//;/ }; do
     [[ $name =~ ^try-([0-9a-f]+)[0-9a-f]{4}$ ]] || continue
-    ((now - 16#${BASH_REMATCH[1]} < $2)) || old+=${old:+,}$name
+    ((now / 60 - 16#${BASH_REMATCH[1]} < $2)) || old+=${old:+,}$name
   done
   [[ -z $old ]] || update_traffic "$1" --remove-tags="$old"
 }

@@ -7,10 +7,12 @@ visitor anew would cost more than it saves. Here each is compressed once.
 import gzip
 import signal
 import sys
+from functools import partialmethod
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from streamlit.starlette import App
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 ROOT: Final = "/"
 STATIC: Final = "/static/"  # their names change with their content, and there are about a hundred
 LEAST_BYTES: Final = 1000
+# Longer than a load balancer keeps its idle connections: uvicorn's 5 s pass while a container has
+# no CPU, and the request that wakes it is met by a connection that is being closed.
+IDLE_S: Final = 75
 # Streamlit styles its elements in place, and shows pictures from memory.
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' "
@@ -104,6 +109,9 @@ def serve(script: str, settings: FrontendSettings) -> None:
     """Serve a page until stopped; the folder's ``.streamlit`` has the other options."""
     # uvicorn, which listens for Streamlit, raises the signal once more when it has stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Streamlit has no setting for it.
+    keeping = partialmethod(uvicorn.Config.__init__, timeout_keep_alive=IDLE_S)
+    uvicorn.Config.__init__ = keeping  # type: ignore[method-assign, assignment]
     listen: dict[str, Any] = {"server.address": settings.host, "server.port": settings.port}
     around = [Middleware(PageServer, title=settings.page_title)]
     App(Path(script).resolve(), middleware=around).run(config=listen)

@@ -13,6 +13,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "google": "google-auth",
     "starlette": "streamlit",  # its application is one of Starlette's
+    "uvicorn": "streamlit",  # which listens for it
     "pandas": "streamlit",  # what it hands tables and charts on with; Streamlit's pin decides
     "werkzeug": "flask",  # Flask's other half; Flask's pin decides
 }

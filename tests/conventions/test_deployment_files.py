@@ -148,7 +148,7 @@ def test_substitutions_are_strings_and_used(name: str, build: dict[str, Any], ro
     )
     passed = set(re.findall(r"(?:^|\|)(_[A-Z_]+)=", line))
     assert used == set(build["substitutions"]) | passed
-    assert set(build["substitutions"]) & passed == {"_MODELS", "_NO_CACHE", "_PRECISION"}
+    assert set(build["substitutions"]) & passed == {"_MODELS", "_PRECISION", "_NO_CACHE"}
     assert {type(value) for value in build["substitutions"].values()} == {str}
 
 
