@@ -163,7 +163,7 @@ def test_while_the_model_is_compiled_it_is_alive_but_not_ready(
     assert "Retry-After" in early.headers
     backend.wait_until("/ready")
     backend.stop()
-    assert any("checking against torch" in line for line in backend.log)
+    assert any("checking against the original" in line for line in backend.log)
 
 
 @pytest.mark.parametrize(

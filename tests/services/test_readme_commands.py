@@ -144,7 +144,7 @@ def test_make_test_takes_arguments() -> None:
     arguments = "tests/unit/test_catalogue.py -k unknown"
     done = run(*MAKE, "test", f"ARGS={arguments}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"1 passed, \d+ deselected", done.stdout)
+    assert re.search(r"\d+ passed, \d+ deselected", done.stdout)
 
 
 def test_make_format_rewrites_what_make_lint_checks() -> None:
