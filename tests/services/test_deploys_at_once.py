@@ -20,7 +20,7 @@ from tools.rehearsal.rehearsal import clean_environ, cloud, gcloud_environ
 from tools.rehearsal.store import Json, Store
 
 PROJECT = "a-project"
-CALL_S = 120
+CALL_S = 300
 # Says which image it is; one whose tag begins with "broken" fails where others predict.
 SERVER = """
 import http.server, sys
