@@ -11,7 +11,7 @@ import os
 from imgserve.backend.boot import settings_or_exit
 from imgserve.log import logging_config
 
-settings = settings_or_exit(os.environ)
+settings = settings_or_exit(os.environ, has_models=False)  # the application says which it has
 
 THREADS_TO_REFUSE = 4
 

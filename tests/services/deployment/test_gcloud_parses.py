@@ -51,7 +51,7 @@ def kinds(lines: Iterator[list[str]]) -> list[list[str]]:
     """Return one of each kind: those with the same verb and flags are of one."""
     found: dict[tuple[str, ...], list[str]] = {}
     for line in lines:
-        verb = line[:3] if line[2] == "deploy" else line[:4]
+        verb = line[:3] if "deploy" in line[2:3] else line[:4]
         flags = (word.split("=")[0] for word in line if word.startswith("--"))
         found.setdefault((*verb, *flags), line)
     return list(found.values())
