@@ -28,3 +28,10 @@ def test_without_a_model_name_it_does_not_start_and_says_so(start_backend: Start
     said = "".join(backend.log)
     assert "imgserve cannot start: MODEL_NAME is not set" in said
     assert "Traceback" not in said
+
+
+def test_one_container_does_not_know_the_models_of_the_others(start_backend: StartBackend) -> None:
+    """They may be a person's own, which are in their own images alone."""
+    backend = start_backend(APP, MODELS="efficientnet_lite0,of_a_person")
+    listed = requests.get(f"{backend.url}/models", timeout=9).json()
+    assert listed == ["efficientnet_lite0", "of_a_person"]
