@@ -44,7 +44,8 @@ def command_lines(root: Path) -> Iterator[list[str]]:
     """Yield the command lines of gcloud that the transcripts show."""
     for path in sorted(FOLDER.iterdir()):
         text = path.read_text().replace("\\\n", "").replace("ROOT", str(root))
-        yield from (shlex.split(line) for line in text.splitlines() if line.startswith("gcloud "))
+        lines = (line for line in text.splitlines() if line.startswith("gcloud "))
+        yield from (shlex.split(line) for line in lines if not line.startswith("gcloud is "))
 
 
 def kinds(lines: Iterator[list[str]]) -> list[list[str]]:
