@@ -190,6 +190,7 @@ class Project:
             capture_output=True,
             text=True,
             timeout=60,
+            start_new_session=True,  # a signal to its group is for it alone
         )
 
     def calls(self, tool: str = "gcloud") -> list[list[str]]:

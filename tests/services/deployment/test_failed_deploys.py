@@ -105,7 +105,7 @@ def test_curl_of_2020_tests_a_real_backend(
 
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
 def test_deploy_that_is_interrupted_removes_its_tag(name: str, project: Project) -> None:
-    interrupts = f'case "$*" in "run deploy"*) kill -{name} $PPID; exit 130 ;; esac'
+    interrupts = f'case "$*" in "run deploy"*) kill -{name} 0; exit 130 ;; esac'
     gcloud = (project.bin / "gcloud").read_text().replace("\nexec", f"\n{interrupts}\nexec")
     (project.bin / "gcloud").write_text(gcloud)
     result = project.run("deploy_backend_v1.sh")
