@@ -47,7 +47,8 @@ def _check_models(settings: BackendSettings, *, has_models: bool) -> None:
             facts(settings, model_id)
     if settings.models and settings.model_name and settings.model_name not in settings.models:
         raise InvalidSetting(
-            f"MODEL_NAME={settings.model_name!r} is none of MODELS: add it, or leave one unset"
+            f"MODEL_NAME={settings.model_name!r} is none of MODELS={','.join(settings.models)!r}: "
+            "add it, or leave one unset"
         )
 
 
