@@ -119,12 +119,17 @@ def _ask_page(step: Step, stage: Stage, version: str) -> None:
     """Ask a version's page; where there is a choice, about its second model, too."""
     page_url, backend_url = (stage.urls[VERSIONS[version][place]] for place in (-1, -2))
     for model in ["", *_models(stage, version)[1:2]]:
-        about = requests.get(f"{backend_url}/model/{model}", timeout=LIMIT_S).json()
-        title = about["title"] if model else ""
+        title = _title(backend_url, model) if model else ""
         said = ask_page(page_url, stage.picture(PICTURE), model, title)
         if ANSWER not in said:
             raise StepFailed(f"{page_url} says: {said}")
         step.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
+
+
+def _title(backend_url: str, model: str) -> str:
+    """Return how people call a model; the backend of v1, which may be private, has no choice."""
+    title: str = requests.get(f"{backend_url}/model/{model}", timeout=LIMIT_S).json()["title"]
+    return title
 
 
 def _models(stage: Stage, version: str) -> list[str]:
