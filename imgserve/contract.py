@@ -22,6 +22,7 @@ MODEL_PREDICT = "/model/{model}/predict"
 
 IMAGE_FIELD = "image"
 TOP_K = "top_k"
+EXPLAIN = "explain"
 FORM_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and options around an uploaded picture
 PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -113,6 +114,7 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
         bool, Meta(description="True where the end of the picture's file is missing.")
     ] = False
     precision: Precision = ""
+    explanation: list[list[float]] | None = None
 
 
 class Choice(Struct, frozen=True, omit_defaults=True):

@@ -1,19 +1,13 @@
-"""What the page answers: sentence, thumbnail, bar chart, times; or why there is no answer."""
+"""What the page answers: sentence, picture, bars, times; or why there is no answer."""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from imgserve.contract import Prediction
 from imgserve.errors import BackendError
-from imgserve.frontend.batch import Table, classify_batch, show_table
+from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.comparison import (
-    Comparison,
-    cards_in,
-    compare,
-    offer_another_try,
-    show_comparison,
-)
+from imgserve.frontend.comparison import Comparison, compare, show_comparison
+from imgserve.frontend.language import say
 from imgserve.frontend.messages import (
     INCOMPLETE,
     Failure,
@@ -24,11 +18,17 @@ from imgserve.frontend.messages import (
 )
 from imgserve.frontend.model_list import Status, expire_models
 from imgserve.frontend.model_picker import Choice, models_to_ask
-from imgserve.frontend.predict import Answered, Patience, explained, predict
-from imgserve.frontend.session import Batch, Question, current_question
+from imgserve.frontend.more import offer_more
+from imgserve.frontend.predict import Answered, Patience, explained, predict, waiting_words
+from imgserve.frontend.session import (
+    Batch,
+    Question,
+    current_question,
+    forget_outcome,
+)
+from imgserve.frontend.table import Row, Table, classify_batch, remember, show_table
 
 LOOKING = "Looking at the picture …"
-WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
 
 Outcome = Answered | Comparison | Table | Failure
 
@@ -39,32 +39,31 @@ def show_answer(
     choice: Choice | None = None,
     *,
     wake_timeout_s: float,
+    explains: bool = True,
 ) -> None:
     """Draw the answer to what was asked, asking the backend first where that was not done yet.
 
     Draw the rest of the page before, as this may take long; ``placeholder`` is an ``st.empty()``.
     The backend has ``wake_timeout_s`` to wake up; ``choice`` says which of its models, where it has
-    several.
+    several; ``explains`` whether to offer where the model looked.
     """
     question = current_question()
-    if question is None:
-        _preload_charts()
-        return
-    if "outcome" not in st.session_state:
-        outcome = _outcome(question, backend, choice, placeholder, wake_timeout_s)
-        st.session_state.outcome = outcome
-        if choice and _is_news(choice, outcome):
+    if question is not None and "outcome" not in st.session_state:
+        found = _outcome(question, backend, choice, placeholder, wake_timeout_s)
+        st.session_state.outcome = found
+        _remember(question, found)
+        if choice and _is_news(choice, found):
             expire_models()
             st.rerun()
-    with placeholder.container(border=not isinstance(st.session_state.outcome, Failure)):
-        _show(st.session_state.outcome)
-        if choice and choice.compares and isinstance(st.session_state.outcome, Table):
-            st.caption("A list of pictures goes to one model, the first; compare one at a time.")
-
-
-def _preload_charts() -> None:
-    """Import Altair while the person looks for a picture: the first answer should not wait."""
-    import imgserve.frontend.charts  # noqa: F401  for its side effect
+    outcome: Outcome | None = st.session_state.get("outcome")
+    if outcome is None:
+        return
+    with placeholder.container():
+        _show(outcome)
+        if isinstance(outcome, Answered) and not isinstance(question, (Batch, type(None))):
+            offer_more(question, outcome, backend, chosen=choice is not None, explains=explains)
+        if choice and choice.compares and isinstance(outcome, Table):
+            st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
 
 
 def _outcome(
@@ -74,8 +73,10 @@ def _outcome(
     placeholder: DeltaGenerator,
     wake_timeout_s: float,
 ) -> Outcome:
+    model = None
+
     def on_wait() -> None:
-        placeholder.status(WAKING)
+        markup.draw(markup.waiting(say(waiting_words(question, backend, model))), placeholder)
 
     patience = Patience(wake_timeout_s, on_wait)
     try:
@@ -84,12 +85,20 @@ def _outcome(
         if isinstance(question, Batch):
             return classify_batch(question, backend, placeholder, patience, model=model)
         if choice and choice.compares:
-            show = cards_in(placeholder, models)
-            return compare(question, backend, models, show, wake_timeout_s=wake_timeout_s)
-        placeholder.status(LOOKING)
-        return patience.call(lambda: predict(question, backend, model))
+            return compare(question, backend, models, placeholder, wake_timeout_s=wake_timeout_s)
+        markup.draw(markup.waiting(say(LOOKING)), placeholder)
+        explain = st.session_state.get("explain", False)
+        return patience.call(lambda: predict(question, backend, model, explain=explain))
     except BackendError as exc:
         return explained(exc)
+
+
+def _remember(question: Question, outcome: Outcome) -> None:
+    if isinstance(outcome, Table):
+        remember(*outcome.rows)
+    elif isinstance(outcome, Answered) and not isinstance(question, Batch):
+        # One with a map was asked before, without.
+        remember(*[] if outcome.answer.explanation else [Row.of(question, outcome)])
 
 
 def _is_news(choice: Choice, outcome: Outcome) -> bool:
@@ -100,7 +109,7 @@ def _is_news(choice: Choice, outcome: Outcome) -> bool:
         case Failure():
             return outcome.again
         case Comparison():
-            return True  # every model was used; the newer run also removes the cards of this one
+            return True  # every model was used
     return not choice.models
 
 
@@ -109,43 +118,33 @@ def _show(outcome: Outcome) -> None:
         case Answered():
             _show_answered(outcome)
         case Failure():
-            _show_failure(outcome)
+            st.error(plain(outcome.words()), icon=":material/error:")
         case Comparison():
             show_comparison(outcome)
-        case _:
+        case Table():
             show_table(outcome)
-
-
-def _show_failure(failure: Failure) -> None:
-    st.error(f"{plain(failure.sentence)}  \n{plain(failure.next_step)}", icon=":material/error:")
-    if failure.again:
-        offer_another_try()
+    if isinstance(outcome, (Failure, Comparison)) and outcome.again:
+        st.button(say("Try again"), icon=":material/refresh:", on_click=forget_outcome)
 
 
 def _show_answered(answered: Answered) -> None:
     answer = answered.answer
     best = next(iter(answer.predictions), None)
-    st.header(plain(answer_sentence(answer.category, best)), anchor=False)
+    sentence = answer_sentence(answer.category, best)
     if best is None:  # a backend that says no more
+        markup.draw(f'<div class="answer">{markup.heading(sentence, sentence)}</div>')
         return
-    picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")
-    with picture:
-        if answered.thumbnail:
-            alt_text = f"The picture as the model saw it, probably {answer.category}"
-            st.image(answered.thumbnail, width="stretch", alt=alt_text)
-    with chart:
-        _show_chart(answer.predictions)
-    if answer.incomplete:
-        st.info(INCOMPLETE)
+    announced = f"{sentence}, {percent(best.probability)}"
+    alt = say("The picture as the model saw it, probably {what}", what=answer.category)
     computed = f" ({answer.precision})" if answer.precision else ""
-    st.caption(plain(f"Model: {answer.model}{computed}") + "  \n" + plain(times(answered)))
-
-
-def _show_chart(predictions: list[Prediction]) -> None:
-    from imgserve.frontend.charts import bar_chart
-
-    classes = ", ".join(f"{top.category} {percent(top.probability)}" for top in predictions)
-    st.altair_chart(bar_chart(predictions), alt=f"Most probable classes: {classes}")
+    markup.draw(
+        f'<div class="answer">{markup.heading(sentence, announced)}<div class="two">'
+        f"<div>{markup.picture(answered.thumbnail, alt, answer.explanation or ())}</div>"
+        f"<div>{markup.bars(answer.predictions)}</div></div>"
+        + (f"<p>{say(INCOMPLETE)}</p>" if answer.incomplete else "")
+        + markup.small(say("Model: {model}", model=answer.model) + computed, times(answered))
+        + "</div>"
+    )
 
 
 def times(answered: Answered) -> str:
@@ -154,4 +153,4 @@ def times(answered: Answered) -> str:
     parts = ("fetch", "decode", "preprocess", "inference", "total")
     taken = {part: getattr(timings, part) for part in parts}
     taken["round trip"] = answered.round_trip_ms
-    return " · ".join(f"{part} {duration(ms)}" for part, ms in taken.items())
+    return " · ".join(f"{say(part)} {duration(ms)}" for part, ms in taken.items())

@@ -75,28 +75,53 @@ class BackendClient:
         path = _model_path(contract.MODEL, model)
         return self._call("GET", path, ModelState, limit_s=ABOUT_MODELS_TIMEOUT_S)
 
+    def is_ready(self, model: str | None) -> bool:
+        """Return whether a model, without one the backend's own, could answer at once."""
+        try:
+            if model:
+                return self.model(model).state == "ready"
+            self._call("GET", contract.READY, contract.Ready, limit_s=ABOUT_MODELS_TIMEOUT_S)
+        except BackendError:
+            return False
+        return True
+
+    def predict_address(self, model: str | None) -> str:
+        """Return where a prediction is asked for."""
+        return self.base_url + _predict_path(model)
+
     def predict_url(
-        self, url: str, *, model: str | None = None, top_k: int | None = None
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        top_k: int | None = None,
+        explain: bool = False,
     ) -> PredictAnswer:
         """Return what the picture at ``url`` shows, with a thumbnail; the backend fetches it.
 
         Without ``model``, the backend's own answers; without ``top_k``, with the usual five classes
         or all it has.
         """
-        body = {"url": url, "thumbnail": True} | ({contract.TOP_K: top_k} if top_k else {})
+        body: dict[str, Any] = {"url": url, "thumbnail": True}
+        body |= {contract.TOP_K: top_k} if top_k else {}
+        body |= {contract.EXPLAIN: True} if explain else {}
         return self._call("POST", _predict_path(model), PredictAnswer, json=body)
 
     def predict_image(
-        self, data: bytes, *, content_type: str, model: str | None = None, top_k: int | None = None
+        self,
+        data: bytes,
+        *,
+        content_type: str,
+        model: str | None = None,
+        top_k: int | None = None,
+        explain: bool = False,
     ) -> PredictAnswer:
         """Return what the picture in ``data``, an encoded file, shows, with a thumbnail."""
-        return self._call(
-            "POST",
-            _predict_path(model),
-            PredictAnswer,
-            files={contract.IMAGE_FIELD: ("picture", data, content_type)},
-            data={"thumbnail": "true"} | ({contract.TOP_K: str(top_k)} if top_k else {}),
-        )
+        form = {"thumbnail": "true"}
+        form |= {contract.TOP_K: str(top_k)} if top_k else {}
+        form |= {contract.EXPLAIN: "true"} if explain else {}
+        files = {contract.IMAGE_FIELD: ("picture", data, content_type)}
+        return self._call("POST", _predict_path(model), PredictAnswer, files=files, data=form)
 
     def _call(
         self, method: str, path: str, answer: type[T], *, limit_s: float | None = None, **body: Any

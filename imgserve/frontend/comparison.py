@@ -3,19 +3,22 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from html import escape
 
-import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from imgserve.contract import Prediction
 from imgserve.errors import BackendError
+from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient, retry_while_waking
-from imgserve.frontend.messages import INCOMPLETE, Failure, duration, joined, percent, plain
+from imgserve.frontend.language import say
+from imgserve.frontend.messages import INCOMPLETE, Failure, duration, joined
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered, explained, predict
-from imgserve.frontend.session import LinkedPicture, Picture, forget_outcome
+from imgserve.frontend.session import LinkedPicture, Picture
 
 AT_ONCE = 3  # in v2 they share one backend's cores
 SHOW_EVERY_S = 0.25
@@ -26,7 +29,9 @@ FETCHED_EACH = "The picture was fetched from its address once for each model."
 
 Stage = str | Answered | Failure  # what a model is doing, or what came of it
 Stages = Mapping[KnownModel, Stage]
-Show = Callable[[Stages], None]
+
+TOP_CLASSES = 2  # of each model may get a column
+COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class Comparison:
 
     outcomes: Mapping[KnownModel, Answered | Failure]
     linked: bool  # each model's backend had to fetch the picture
+
+    @property
+    def again(self) -> bool:
+        """Return whether asking again can help one of the models."""
+        outcomes = self.outcomes.values()
+        return any(isinstance(outcome, Failure) and outcome.again for outcome in outcomes)
 
     @property
     def answered(self) -> dict[str, Answered]:
@@ -49,48 +60,53 @@ class Comparison:
         """Return how far the models agree."""
         best = [outcome.answer.predictions[0] for outcome in self.answered.values()]
         if not best:
-            return "No model answered"
+            return say("No model answered")
         counts = Counter(top.category for top in best).most_common()  # ids are each model's own
         (first, most), *others = counts
         if len(best) == 1:
-            return f"Only {next(iter(self.answered))} answered: {first}"
+            return say("Only {model} answered: {what}", model=next(iter(self.answered)), what=first)
         if most > 1 and all(count < most for _, count in others):
-            return f"{most} of {len(self.outcomes)} models agree: {first}"
-        if most == 1:
-            return f"The models disagree: {joined([name for name, _ in counts])}"
-        shares = [f"{count} say{'s' * (count == 1)} {name}" for name, count in counts]
-        return f"The models disagree: {joined(shares)}"
+            agree, count = "{most} of {count} models agree: {what}", len(self.outcomes)
+            return say(agree, most=most, count=count, what=first)
+        said = [name if most == 1 else f"{name} ({count})" for name, count in counts]
+        return say("The models disagree: {what}", what=joined(said))
 
 
 def compare(
     picture: Picture,
     backend: BackendClient,
     models: Sequence[KnownModel],
-    show: Show,
+    place: DeltaGenerator,
     *,
     wake_timeout_s: float,
 ) -> Comparison:
     """Return what every model says; one that fails spoils only its own answer.
 
-    ``show`` is called with every model's stage, in this thread, every now and then; it draws on the
-    page, so this is where a newer run of it ends this one.
+    How far each model is, is drawn in ``place`` every now and then: this is where a newer run of
+    the page ends this one.
     """
     questioning = _Questioning(picture, backend, models, wake_timeout_s)
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        show(questioning.stages)
+        show_stages(questioning.stages, place)
         left = {pool.submit(questioning.ask, model) for model in models}
         while left:
             done, left = wait(left, timeout=SHOW_EVERY_S, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()  # raises what nobody foresaw
-            show(dict(questioning.stages))
+            show_stages(dict(questioning.stages), place)
     finally:
         questioning.abandoned.set()
         pool.shutdown(wait=False, cancel_futures=True)
     stages = questioning.stages.items()
     outcomes = {model: stage for model, stage in stages if not isinstance(stage, str)}
     return Comparison(outcomes, isinstance(picture, LinkedPicture))
+
+
+def show_stages(stages: Stages, place: DeltaGenerator) -> None:
+    done = sum(not isinstance(stage, str) for stage in stages.values())
+    said = say("{done} of {count} models have answered", done=done, count=len(stages))
+    markup.draw(f'<div class="answer">{markup.heading(said)}{_table(stages)}</div>', place)
 
 
 class _Questioning:
@@ -127,90 +143,59 @@ class _Questioning:
         self.stages[model] = WAKING
 
 
-def cards_in(placeholder: DeltaGenerator, models: Sequence[KnownModel]) -> Show:
-    """Return what draws how many models are done in ``placeholder``, and a card for each."""
-    box = placeholder.container(border=True)
-    bar = box.progress(0.0)
-    with box:
-        slots = dict(zip(models, _grid(len(models)), strict=True))
-    drawn: dict[KnownModel, Stage] = {}
-
-    def show(stages: Stages) -> None:
-        done = sum(not isinstance(stage, str) for stage in stages.values())
-        bar.progress(done / len(models), f"{done} of {len(models)} models have answered")
-        for model, stage in stages.items():
-            if drawn.get(model) != stage:
-                drawn[model] = stage
-                _card(slots[model], model.title, stage)
-
-    return show
-
-
 def show_comparison(comparison: Comparison) -> None:
     """Draw what every model said."""
-    st.header(plain(comparison.sentence()), anchor=False)
+    sentence = comparison.sentence()
     answered = comparison.answered
-    if answered:
-        picture, chart = st.columns([2, 3], gap="medium", vertical_alignment="center")
-        with picture:
-            _thumbnail(answered)
-        with chart:
-            _heat_map(answered)
-    slots = _grid(len(comparison.outcomes))
-    for slot, (model, outcome) in zip(slots, comparison.outcomes.items(), strict=True):
-        _card(slot, model.title, outcome)
-    if any(outcome.answer.incomplete for outcome in answered.values()):
-        st.info(INCOMPLETE)
-    if comparison.linked and answered:
-        st.caption(FETCHED_EACH)
-    outcomes = comparison.outcomes.values()
-    if any(isinstance(outcome, Failure) and outcome.again for outcome in outcomes):
-        offer_another_try()
-
-
-def offer_another_try() -> None:
-    """Draw a way to ask the same again."""
-    st.button("Try again", icon=":material/refresh:", on_click=forget_outcome)
-
-
-def _grid(count: int) -> list[DeltaGenerator]:
-    """Return a slot for each card, at most three in a row."""
-    in_a_row = 2 if count in {2, 4} else 3
-    rows = [st.columns(in_a_row) for _ in range(0, count, in_a_row)]
-    return [column.empty() for row in rows for column in row][:count]
-
-
-def _card(slot: DeltaGenerator, title: str, stage: Stage) -> None:
-    with slot.container(border=True, gap="xsmall"):
-        st.caption(plain(title))
-        match stage:
-            case Answered(answer):
-                best = answer.predictions[0]
-                inference = duration(answer.timings_ms.inference)
-                st.markdown(f"**{plain(best.category)}**")
-                st.caption(
-                    f"{plain(percent(best.probability))}  \n"
-                    f"{inference} inference, {duration(stage.round_trip_ms)} in all"
-                )
-            case Failure():
-                st.markdown("**No answer**")
-                st.caption(f":red[:material/error:] {plain(f'{stage.sentence} {stage.next_step}')}")
-            case _:
-                st.status(stage)
-
-
-def _thumbnail(answered: Mapping[str, Answered]) -> None:
     thumbnails = [outcome.thumbnail for outcome in answered.values() if outcome.thumbnail]
-    if thumbnails:
-        st.image(thumbnails[0], width="stretch", alt="The picture as the models saw it")
-
-
-def _heat_map(answered: Mapping[str, Answered]) -> None:
-    from imgserve.frontend.charts import heat_map
-
-    predictions = {title: outcome.answer.predictions for title, outcome in answered.items()}
-    described = "; ".join(
-        f"{title}: {classes[0].category} {percent(classes[0].probability)}"
-        for title, classes in predictions.items()
+    alt = say("The picture as the models saw it")
+    incomplete = any(outcome.answer.incomplete for outcome in answered.values())
+    markup.draw(
+        f'<div class="answer">{markup.heading(sentence, sentence)}'
+        f"{_table(comparison.outcomes)}"
+        f"{markup.picture(thumbnails[0] if thumbnails else None, alt)}"
+        + (f"<p>{say(INCOMPLETE)}</p>" if incomplete else "")
+        + (markup.small(say(FETCHED_EACH)) if comparison.linked and answered else "")
+        + "</div>"
     )
-    st.altair_chart(heat_map(predictions), alt=f"Most probable class by model: {described}")
+
+
+def _table(stages: Stages) -> str:
+    """Return a row for each model, and a column for each of the classes most believed in."""
+    answers = {
+        model.title: stage.answer.predictions
+        for model, stage in stages.items()
+        if isinstance(stage, Answered)
+    }
+    shares = class_shares(answers)
+    columns = [say("Model"), *shares, say("Time")]
+    rows = (_cells(model, stage, shares) for model, stage in stages.items())
+    return markup.table(say("Answers"), columns, rows)
+
+
+def _cells(model: KnownModel, stage: Stage, shares: Mapping[str, Mapping[str, float]]) -> list[str]:
+    title = escape(model.title)
+    if not isinstance(stage, Answered):
+        words = stage.words() if isinstance(stage, Failure) else say(stage)
+        return [title, *[""] * len(shares), escape(words)]
+    return [
+        title,
+        *(markup.share(of_models.get(model.title)) for of_models in shares.values()),
+        duration(stage.round_trip_ms),
+    ]
+
+
+def class_shares(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, float]]:
+    """Return, by class, each model's probability; the class most believed in first.
+
+    Models may know different classes: those with one name are one.
+    """
+    named = {top.category for classes in predictions.values() for top in classes[:TOP_CLASSES]}
+    rows: dict[str, dict[str, float]] = {}
+    for title, classes in predictions.items():
+        for one in classes:
+            if one.category in named:
+                shares = rows.setdefault(one.category, {})
+                shares[title] = shares.get(title, 0.0) + one.probability
+    believed = sorted(rows, key=lambda name: -sum(rows[name].values()))
+    return {name: rows[name] for name in believed[:COLUMNS]}

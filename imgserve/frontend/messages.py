@@ -16,6 +16,7 @@ from imgserve.errors import (
     PictureHostRefused,
     RequestRefused,
 )
+from imgserve.frontend.language import language, number, say
 
 DESCRIPTION = (
     "Show me a picture, by its address or from your device: I will tell you what is in it."
@@ -40,11 +41,22 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer, what to do next, and whether asking again can help."""
+    """Why there is no answer, what to do next, and whether asking again can help.
+
+    It may be noted in a thread that knows no page, so it is translated where it is shown.
+    """
 
     sentence: str
     next_step: str = ""
     again: bool = True
+    slug: str = ""  # of the backend's problem, whose own words are English
+
+    def words(self) -> str:
+        """Return both sentences in the person's language."""
+        known = say(f"problem {self.slug}") if language() != "en" and self.slug else ""
+        if known and not known.startswith("problem "):
+            return known
+        return " ".join(filter(None, (say(self.sentence), say(self.next_step))))
 
 
 FAILURES: Mapping[type[BackendError], Failure] = {
@@ -72,6 +84,8 @@ FAILURES: Mapping[type[BackendError], Failure] = {
 def with_article(category: str) -> str:
     """Return the class's name as it stands in a sentence, such as "an otter"."""
     name = category.replace("_", " ")
+    if language() != "en":
+        return name  # the model's own, which has no article in another language
     if name in _WITHOUT_ARTICLE:
         return name
     return f"{'an' if _VOWEL_SOUND.match(name) else 'a'} {name}"
@@ -79,37 +93,41 @@ def with_article(category: str) -> str:
 
 def answer_sentence(category: str, best: Prediction | None) -> str:
     """Return what the page thinks the picture shows, saying so where that is a guess."""
-    doubt = "I am not sure, but " if best and best.probability < SURE_FROM else ""
-    return f"{doubt}I think this is an image of {with_article(category)}"
+    if best and best.probability < SURE_FROM:
+        return say(
+            "I am not sure, but I think this is an image of {what}", what=with_article(category)
+        )
+    return say("I think this is an image of {what}", what=with_article(category))
 
 
 def percent(probability: float) -> str:
     """Return a probability as a percentage with one decimal."""
-    return "<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}"  # noqa: PLR2004 rounds to 0
+    rounds_to_0 = 0 < probability < 0.0005  # noqa: PLR2004
+    return number("<0.1%" if rounds_to_0 else f"{probability:.1%}")
 
 
 def duration(milliseconds: float) -> str:
     """Return a time as a person reads it."""
     if milliseconds >= 1000:  # noqa: PLR2004 a second
-        return f"{milliseconds / 1000:.1f} s"
+        return number(f"{milliseconds / 1000:.1f} s")
     return f"{milliseconds:.0f} ms"
 
 
 def parameters(count: int) -> str:
     """Return how large a model is, as a person reads it."""
-    return f"{count / 1e6:.1f} M parameters"
+    return say("{count} M parameters", count=number(f"{count / 1e6:.1f}"))
 
 
 def joined(names: Sequence[str]) -> str:
     """Return names as they stand in a sentence: "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return say(" and ").join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def failure(error: BackendError) -> Failure:
     """Return what the page says about this error."""
     if isinstance(error, RequestRefused):
         again = error.status >= 500 and error.slug != PictureHostRefused.slug  # noqa: PLR2004
-        return Failure(as_sentence(str(error)), again=again)
+        return Failure(as_sentence(str(error)), again=again, slug=error.slug)
     return FAILURES[type(error)]
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.frontend.client import BackendClient
+from imgserve.frontend.language import number, say
 from imgserve.frontend.messages import parameters, plain
 from imgserve.frontend.model_list import (
     KnownModel,
@@ -19,23 +20,15 @@ from imgserve.frontend.session import current_question, forget_outcome
 
 ALL = "all"  # stands for a model's id in the address; no model is called that
 ALL_TITLE = "Compare all models"
-BLANK = "&nbsp;"  # as high as the others, whose heads then stand in line
-ALL_CAPTION = "The same picture,  \nall their answers  \nside by side"
 NO_LIST = (
     "The list of models cannot be loaded at the moment. It comes back here by itself; "
     "a picture can be asked about meanwhile."
 )
-MARKS = {
-    Status.READY: ":green[:material/check_circle:]",
-    Status.LOADING: ":orange[:material/hourglass_top:]",
-    Status.ASLEEP: ":gray[:material/bedtime:]",
-    Status.UNAVAILABLE: ":red[:material/error:]",
-    Status.AWAY: ":red[:material/cloud_off:]",
-}
+NO_SUCH = "There is no model {wanted} here: {title} answers."
 EXPLANATIONS = {
-    Status.LOADING: "is loading: it answers in a moment.",
-    Status.UNAVAILABLE: "cannot be loaded.",
-    Status.AWAY: "is away.",
+    Status.LOADING: "{title} is loading: it answers in a moment.",
+    Status.UNAVAILABLE: "{title} cannot be loaded.",
+    Status.AWAY: "{title} is away.",
 }
 
 
@@ -61,12 +54,12 @@ def choose_model(container: DeltaGenerator, backend: BackendClient) -> Choice:
     Draw the rest of the page before, as a backend that is not there takes seconds to say so.
     """
     _follow_link()
-    with container, st.spinner("Asking which models there are …"):
+    with container, st.spinner(say("Asking which models there are …")):
         known = known_models(backend)
     chosen = _chosen(known)
     with container:
         if known.models:
-            _radio(known.models, chosen or "")
+            _select(known.models, chosen or "")
         _explain(known, chosen)
         if known.unsettled:
             watch_models(backend)
@@ -106,16 +99,15 @@ def _chosen(known: KnownModels) -> str | None:
     return ids[0]
 
 
-def _radio(models: tuple[KnownModel, ...], chosen: str) -> None:
-    titles = {model.id: model.title for model in models} | {ALL: ALL_TITLE}
+def _select(models: tuple[KnownModel, ...], chosen: str) -> None:
+    words = {model.id: _in_a_line(model) for model in models} | {ALL: say(ALL_TITLE)}
     st.session_state.model = chosen
-    st.radio(
-        "Who answers",
-        list(titles),
+    st.selectbox(
+        say("Who answers"),
+        list(words),
         key="model",
-        format_func=lambda model_id: plain(titles[model_id]),
-        captions=[*map(_caption, models), ALL_CAPTION],
-        horizontal=True,
+        format_func=words.__getitem__,
+        filter_mode=None,  # a list to choose from: a phone's keyboard would cover it
         on_change=_choose,
     )
 
@@ -127,30 +119,33 @@ def _choose() -> None:
     forget_outcome()
 
 
-def _caption(model: KnownModel) -> str:
-    """Return whether a model can answer, how large it is and how good."""
+def _in_a_line(model: KnownModel) -> str:
+    """Return a model's name, whether it can answer, how good it is and how large."""
     facts = model.facts
-    size = parameters(facts.parameters) if facts and facts.parameters else BLANK
-    quality = f"{facts.top1:.1f}% top-1" if facts and facts.top1 else BLANK
-    return "  \n".join((f"{MARKS[model.status]} {model.status.value}", size, quality))
+    size = parameters(facts.parameters) if facts and facts.parameters else ""
+    quality = ""
+    if facts and facts.top1:
+        quality = say("{share} right on ImageNet", share=number(f"{facts.top1:.1f}%"))
+    return " · ".join(filter(None, (model.title, say(model.status.value), quality, size)))
 
 
 def _explain(known: KnownModels, chosen: str | None) -> None:
     """Say what stands in the way of the choice, and of the others."""
     wanted = st.session_state.get("chosen")
     if known.problem:
-        st.warning(NO_LIST, icon=":material/cloud_off:")
+        st.warning(say(NO_LIST), icon=":material/cloud_off:")
     elif wanted and wanted != chosen:
-        st.warning(plain(f"There is no model {wanted} here: {known.models[0].title} answers."))
+        title = known.models[0].title
+        st.warning(plain(say(NO_SUCH, wanted=wanted, title=title)))
     for model in known.models:
         if model.id == chosen and model.status in EXPLANATIONS and current_question() is None:
-            st.warning(plain(f"{model.title} {EXPLANATIONS[model.status]} {model.reason}"))
+            explanation = say(EXPLANATIONS[model.status], title=model.title)
+            st.warning(plain(f"{explanation} {model.reason}"))
     _list_reasons([model for model in known.models if model.reason and model.id != chosen])
 
 
 def _list_reasons(models: list[KnownModel]) -> None:
     if models:
-        count = f"{len(models)} model{'s' if len(models) > 1 else ''}"
         reasons = [f"- **{plain(model.title)}**: {plain(model.reason)}" for model in models]
-        with st.expander(f"Why {count} cannot answer"):
+        with st.expander(say("Models that cannot answer: {count}", count=len(models))):
             st.markdown("\n".join(reasons))

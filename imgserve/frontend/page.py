@@ -9,10 +9,13 @@ from collections.abc import Mapping
 import streamlit as st
 
 from imgserve.errors import InvalidSetting
+from imgserve.frontend import markup
 from imgserve.frontend.answer import show_answer
+from imgserve.frontend.language import language, offer_language, say
 from imgserve.frontend.messages import DESCRIPTION
 from imgserve.frontend.model_picker import choose_model
-from imgserve.frontend.picture_input import choose_picture, offer_samples
+from imgserve.frontend.picture_input import choose_picture, limits, offer_samples
+from imgserve.frontend.table import show_remembered
 from imgserve.settings import FrontendSettings
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "show_answer",
     "show_footer",
     "show_header",
+    "show_remembered",
 ]
 
 log = logging.getLogger(__name__)
@@ -39,15 +43,18 @@ def read_settings(environ: Mapping[str, str]) -> FrontendSettings:
 
 
 def show_header(title: str) -> None:
-    """Draw the title and what the page is for."""
+    """Draw the title and a way to the other language."""
     st.set_page_config(page_title=title, page_icon="🐾", layout="centered")
-    st.title(title, anchor=False)
-    st.markdown(DESCRIPTION)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(say(title), anchor=False)
+        offer_language()
+    markup.draw(f'<p data-lang="{language()}">{say(DESCRIPTION)}</p>')
 
 
-def show_footer() -> None:
-    """Draw what happens to a picture."""
-    st.caption(
+def show_footer(limit_bytes: int) -> None:
+    """Draw what is taken, and what happens to a picture."""
+    words = (
         "A trained model picks the likeliest of the classes that it knows. It can be wrong. "
         "Pictures are not stored."
     )
+    markup.draw(markup.small(limits(limit_bytes), say(words)))

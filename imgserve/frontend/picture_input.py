@@ -1,18 +1,21 @@
-"""Where a person says which picture: an address, a file, a sample, or many addresses."""
+"""Where a person says which picture: pasted, dropped, chosen, photographed, or one of ours."""
 
+import mimetypes
 from pathlib import Path
 
 import streamlit as st
 
-from imgserve.contract import FORMATS_IN_WORDS
+from imgserve.contract import FORMATS
+from imgserve.frontend.addresses import addresses_in
+from imgserve.frontend.language import number, say
 from imgserve.frontend.session import (
     Batch,
     LinkedPicture,
+    Picture,
     PictureFile,
     ask,
-    current_question,
-    follow_link,
-    forget_question,
+    linked_now,
+    refuse,
 )
 from imgserve.units import mebibytes
 
@@ -22,116 +25,115 @@ BATCH_LIMIT = 50
 UPLOAD_MIB = 64
 MOST_SAMPLES = 6
 SAMPLE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
-# Nothing is checked in the browser, whose word is easily missed: the backend says it clearly.
-ANYTHING = (".*", "")
+BOX = "Paste a picture or its address, or drop files here"
+NO_ADDRESS = (
+    "There is no picture and no address in this. Paste an address such as "
+    "https://example.com/cat.jpg, or a picture."
+)
+TOO_MANY = "These are {count} pictures; at most {limit} go at once. Take some away."
+TOO_LARGE = "This file has {size}; at most {limit} are accepted. Choose a smaller one."
 
 
-def choose_picture(limit_bytes: int) -> None:
-    """Draw the ways to name a picture, of at most this size, and remember what was asked."""
-    follow_link()
-    limits = f"{FORMATS_IN_WORDS}, up to {mebibytes(limit_bytes)}."
-    link, upload, batch = st.tabs(["Paste a link", "Upload", "Many links"])
-    with link:
-        _link_form()
-        st.caption(limits)
-    with upload:
-        _uploader(limit_bytes)
-        st.caption(limits)
-    with batch:
-        _batch_form()
-        st.caption(f"Up to {BATCH_LIMIT} addresses. {limits}")
+def choose_picture(samples: Path, limit_bytes: int) -> None:
+    """Draw the box that takes pictures of at most this size, and remember what was asked."""
+    _follow_link(samples)
+    with st.container():  # else the box would stay at the window's lower end
+        st.chat_input(
+            say(BOX),
+            key="box",
+            accept_file="multiple",
+            max_upload_size=UPLOAD_MIB,
+            on_submit=_ask_box,
+            args=(limit_bytes,),
+        )
 
 
 def offer_samples(folder: Path) -> None:
-    """Draw the pictures of a folder, each with a button that asks about it."""
-    samples = sorted(path for path in folder.glob("*") if path.suffix.lower() in SAMPLE_TYPES)
-    if not samples:
+    """Draw the pictures of a folder, each with a button that asks about it, and the camera."""
+    samples = _samples(folder)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(say("No picture at hand? Try one of these:") if samples else "")
+        photographing = st.session_state.get("photographing")
+        words = "Put the camera away" if photographing else "Take a photo"
+        icon = ":material/photo_camera:"
+        st.button(say(words), key="camera", icon=icon, type="tertiary", on_click=_use_camera)
+    if photographing:
+        st.camera_input(say("Take a photo"), key="photo", on_change=_ask_photo)
+    if samples:
+        row = st.container(horizontal=True, wrap=False)
+        for name, path in samples.items():
+            with row.container(width="stretch", gap="xsmall"):
+                st.image(str(path), width="stretch", alt="")  # the button below says its name
+                _sample_button(name, path)
+
+
+def limits(limit_bytes: int) -> str:
+    """Return what is taken, in words."""
+    size = number(mebibytes(limit_bytes))
+    return say("{formats}, up to {size}.", formats=", ".join(FORMATS), size=size)
+
+
+def _sample_button(name: str, path: Path) -> None:
+    st.button(
+        say(name), key=f"sample_{name}", width="stretch", on_click=_ask_sample, args=(name, path)
+    )
+
+
+def _samples(folder: Path) -> dict[str, Path]:
+    """Return the first pictures in a folder by their names for people."""
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SAMPLE_TYPES)
+    return {path.stem.replace("_", " ").capitalize(): path for path in paths[:MOST_SAMPLES]}
+
+
+def _follow_link(folder: Path) -> None:
+    """Ask about the picture that the address bar names, once: somebody followed a link."""
+    link = linked_now()
+    if not link or link == st.session_state.get("linked"):
         return
-    st.subheader(
-        "Or try one of these" if current_question() else "No picture at hand?", anchor=False
-    )
-    row = st.container(horizontal=True, wrap=False)
-    for path in samples[:MOST_SAMPLES]:
-        name = path.stem.replace("_", " ").capitalize()
-        with row.container(width="stretch", gap="xsmall"):
-            st.image(str(path), width="stretch", alt=f"Sample picture: {name}")
-            st.button(
-                name, key=f"sample_{name}", width="stretch", on_click=_ask_sample, args=(path,)
-            )
+    st.session_state.linked = link
+    if "url" in link:
+        ask(LinkedPicture(link["url"]))
+    elif path := _samples(folder).get(link["sample"]):
+        _ask_sample(link["sample"], path)
 
 
-def _link_form() -> None:
-    with st.form("link_form", border=False):
-        st.text_input(
-            "Address of a picture",
-            key="url",
-            type="url",
-            placeholder="https://example.com/cat.jpg",
-            validate=ANYTHING,
-        )
-        st.form_submit_button("Classify", type="primary", on_click=_ask_link)
+def _use_camera() -> None:
+    st.session_state.photographing = not st.session_state.get("photographing")
 
 
-def _uploader(limit_bytes: int) -> None:
-    st.file_uploader(
-        "Picture from this device",
-        key="upload",
-        max_upload_size=UPLOAD_MIB,
-        on_change=_ask_upload,
-        args=(limit_bytes,),
-    )
-    if problem := st.session_state.get("upload_problem"):
-        st.warning(problem)
+def _ask_photo() -> None:
+    if photo := st.session_state.photo:
+        ask(PictureFile(photo.getvalue(), photo.type, say("Photo")))
 
 
-def _batch_form() -> None:
-    with st.form("batch_form", border=False):
-        st.text_area(
-            "Addresses of pictures, one per line",
-            key="urls",
-            height=150,
-            placeholder="https://example.com/cat.jpg\nhttps://example.com/dog.jpg",
-        )
-        st.form_submit_button("Classify all", type="primary", on_click=_ask_batch)
-    if problem := st.session_state.get("batch_problem"):
-        st.warning(problem)
+def _ask_sample(name: str, path: Path) -> None:
+    data, kind = path.read_bytes(), SAMPLE_TYPES[path.suffix.lower()]
+    ask(PictureFile(data, kind, say(name), sample=name))
 
 
-def _ask_link() -> None:
-    if url := st.session_state.url.strip():
-        ask(LinkedPicture(url))
+def _ask_box(limit_bytes: int) -> None:
+    given = st.session_state.box
+    pictures: list[Picture] = [LinkedPicture(url) for url in addresses_in(given.text)]
+    pictures += [PictureFile(file.getvalue(), _kind(file.name), file.name) for file in given.files]
+    if not pictures:
+        refuse(say(NO_ADDRESS))
+    elif len(pictures) > BATCH_LIMIT:
+        refuse(say(TOO_MANY, count=len(pictures), limit=BATCH_LIMIT))
+    elif len(pictures) > 1:
+        ask(Batch(tuple(pictures)))
+    else:
+        _ask_one(pictures[0], limit_bytes)
 
 
-def _ask_upload(limit_bytes: int) -> None:
-    file = st.session_state.upload
-    st.session_state.upload_problem = ""
-    if file and file.size > limit_bytes:
-        forget_question()
-        st.session_state.upload_problem = (
-            f"This file has {mebibytes(file.size)}; at most {mebibytes(limit_bytes)} are accepted. "
-            "Choose a smaller one."
-        )
-    elif file:
-        ask(PictureFile(file.getvalue(), file.type or "application/octet-stream"))
-    elif isinstance(current_question(), PictureFile):
-        forget_question()  # its picture was taken away
+def _ask_one(picture: Picture, limit_bytes: int) -> None:
+    size = len(picture.data) if isinstance(picture, PictureFile) else 0
+    if size > limit_bytes:
+        sizes = {"size": mebibytes(size), "limit": mebibytes(limit_bytes)}
+        refuse(say(TOO_LARGE, **{name: number(words) for name, words in sizes.items()}))
+    else:
+        ask(picture)
 
 
-def _ask_sample(path: Path) -> None:
-    ask(PictureFile(path.read_bytes(), SAMPLE_TYPES[path.suffix.lower()]))
-
-
-def _ask_batch() -> None:
-    urls = tuple(line.strip() for line in st.session_state.urls.splitlines() if line.strip())
-    st.session_state.batch_problem = _batch_problem(len(urls))
-    if not st.session_state.batch_problem:
-        ask(Batch(urls))
-
-
-def _batch_problem(count: int) -> str:
-    """Return what is wrong with this many addresses, or nothing."""
-    if count == 0:
-        return "Paste at least one address, one per line."
-    if count > BATCH_LIMIT:
-        return f"These are {count} addresses; at most {BATCH_LIMIT} go at once. Take some away."
-    return ""
+def _kind(name: str) -> str:
+    """Return a file's media type; nothing hangs on it, as the backend looks at the bytes."""
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"

@@ -11,12 +11,15 @@ from imgserve.contract import PredictAnswer
 from imgserve.errors import BackendError
 from imgserve.frontend.client import BackendClient, retry_while_waking
 from imgserve.frontend.messages import Failure, failure
-from imgserve.frontend.session import Picture
+from imgserve.frontend.session import LinkedPicture, Picture, Question
 
 T = TypeVar("T")
 
 # Cloud Run holds a request while a container starts: silence this long means that, most likely.
 NOTICE_AFTER_S = 4.0
+WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
+SLOW_HOST = "The host of this picture is slow to send it. This page is still waiting."
+BUSY = "The classifier is taking its time. This page is still waiting."
 JPEG_DATA = "data:image/jpeg;base64,"
 
 log = logging.getLogger(__name__)
@@ -69,12 +72,24 @@ class Patience:
 
 
 def predict(
-    picture: Picture, backend: BackendClient, model: str | None, top_k: int | None = None
+    picture: Picture,
+    backend: BackendClient,
+    model: str | None,
+    top_k: int | None = None,
+    *,
+    explain: bool = False,
 ) -> Answered:
     """Return the answer of a model, without it of the backend's own, or BackendError; try once."""
     started = time.perf_counter()
-    answer = picture.classify(backend, model, top_k)
+    answer = picture.classify(backend, model, top_k, explain=explain)
     return Answered(answer, (time.perf_counter() - started) * 1000)
+
+
+def waiting_words(question: Question, backend: BackendClient, model: str | None) -> str:
+    """Return why an answer is late, as far as the backend tells."""
+    if not backend.is_ready(model):
+        return WAKING
+    return SLOW_HOST if isinstance(question, LinkedPicture) else BUSY
 
 
 def explained(error: BackendError) -> Failure:

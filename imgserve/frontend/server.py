@@ -5,9 +5,10 @@ visitor anew would cost more than it saves. Here each is compressed once.
 """
 
 import gzip
+import re
 import signal
 import sys
-from functools import partialmethod
+from functools import partial, partialmethod
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.responses import FileResponse
+from starlette.routing import Route
 from streamlit.starlette import App
 
 from imgserve.frontend.messages import DESCRIPTION
 from imgserve.settings import FrontendSettings
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ROOT: Final = "/"
@@ -29,18 +33,24 @@ LEAST_BYTES: Final = 1000
 # Longer than a load balancer keeps its idle connections: uvicorn's 5 s pass while a container has
 # no CPU, and the request that wakes it is met by a connection that is being closed.
 IDLE_S: Final = 75
-# Streamlit styles its elements in place, and shows pictures from memory.
+# Streamlit styles its elements in place, shows pictures from memory, and reads a photo as an address.
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' "
     "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: "
-    "wss:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "wss: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'self'",
     "X-Frame-Options": "SAMEORIGIN",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
 STREAMLIT_TITLE: Final = b"<title>Streamlit</title>"
+# Its own icon, and a script in the page itself, which the policy above forbids.
+NOT_OURS: Final = re.compile(rb'<link rel="shortcut icon"[^>]*>|<script>[^<]*</script>')
+OWN: Final = {"/page.css": "text/css", "/page.js": "text/javascript", "/page.svg": "image/svg+xml"}
 HEAD: Final = """<title>{title}</title>
+    <link rel="icon" href="./page.svg" />
+    <link rel="stylesheet" href="./page.css" />
+    <script type="module" src="./page.js"></script>
     <meta name="description" content="{description}" />
     <meta property="og:title" content="{title}" />
     <meta property="og:description" content="{description}" />
@@ -82,10 +92,10 @@ class PageServer:
         await self._app(scope, receive, collect)
         start, body = messages[0], b"".join(part.get("body", b"") for part in messages[1:])
         if scope["path"] == ROOT:
-            body = body.replace(STREAMLIT_TITLE, self._head)
+            body = NOT_OURS.sub(b"", body.replace(STREAMLIT_TITLE, self._head))
         headers = MutableHeaders(raw=list(start["headers"]))
         headers.add_vary_header("Accept-Encoding")
-        if len(body) >= LEAST_BYTES:
+        if len(body) >= LEAST_BYTES and "Content-Encoding" not in headers:
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
         headers["Content-Length"] = str(len(body))
@@ -98,7 +108,7 @@ class PageServer:
 def _is_file(scope: "Scope") -> bool:
     """Return whether a file is asked for, whole, by a browser that takes it compressed."""
     headers = Headers(scope=scope)
-    is_there = scope["path"] == ROOT or scope["path"].startswith(STATIC)
+    is_there = scope["path"] in {ROOT, *OWN} or scope["path"].startswith(STATIC)
     asked_whole = scope["method"] == "GET" and "range" not in headers
     is_known = "if-none-match" in headers or "if-modified-since" in headers
     takes_gzip = "gzip" in headers.get("accept-encoding", "")
@@ -114,4 +124,10 @@ def serve(script: str, settings: FrontendSettings) -> None:
     uvicorn.Config.__init__ = keeping  # type: ignore[method-assign, assignment]
     listen: dict[str, Any] = {"server.address": settings.host, "server.port": settings.port}
     around = [Middleware(PageServer, title=settings.page_title)]
-    App(Path(script).resolve(), middleware=around).run(config=listen)
+    own = [Route(path, partial(_own_file, kind)) for path, kind in OWN.items()]
+    App(Path(script).resolve(), routes=own, middleware=around).run(config=listen)
+
+
+def _own_file(kind: str, request: "Request") -> FileResponse:
+    path = Path(__file__).parent / request.url.path.strip("/")
+    return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-cache"})

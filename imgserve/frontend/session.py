@@ -10,6 +10,9 @@ import streamlit as st
 
 from imgserve.contract import PredictAnswer
 from imgserve.frontend.client import BackendClient
+from imgserve.frontend.messages import Failure
+
+LINKED = ("url", "sample")  # what an address bar may say of a question
 
 
 @dataclass(frozen=True)
@@ -18,35 +21,59 @@ class LinkedPicture:
 
     url: str
 
+    @property
+    def name(self) -> str:
+        """Return how a table calls it."""
+        return "data:" if self.is_data else self.url
+
+    @property
+    def link(self) -> dict[str, str]:
+        """Return what the address bar says of it; a picture itself would be too long for it."""
+        return {} if self.is_data else {"url": self.url}
+
+    @property
+    def is_data(self) -> bool:
+        """Return whether the address is the picture itself."""
+        return self.url[:5].lower() == "data:"
+
     def classify(
-        self, backend: BackendClient, model: str | None, top_k: int | None
+        self, backend: BackendClient, model: str | None, top_k: int | None, *, explain: bool
     ) -> PredictAnswer:
-        return backend.predict_url(self.url, model=model, top_k=top_k)
+        return backend.predict_url(self.url, model=model, top_k=top_k, explain=explain)
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture that the person uploaded, or a sample of this page."""
+    """A picture that the person handed over, or a sample of this page."""
 
     data: bytes
     content_type: str
+    name: str
+    sample: str = ""
+
+    @property
+    def link(self) -> dict[str, str]:
+        """Return what the address bar says of it."""
+        return {"sample": self.sample} if self.sample else {}
 
     def classify(
-        self, backend: BackendClient, model: str | None, top_k: int | None
+        self, backend: BackendClient, model: str | None, top_k: int | None, *, explain: bool
     ) -> PredictAnswer:
         return backend.predict_image(
-            self.data, content_type=self.content_type, model=model, top_k=top_k
+            self.data, content_type=self.content_type, model=model, top_k=top_k, explain=explain
         )
+
+
+Picture = LinkedPicture | PictureFile
 
 
 @dataclass(frozen=True)
 class Batch:
     """Pictures to classify one after the other."""
 
-    urls: tuple[str, ...]
+    pictures: tuple[Picture, ...]
 
 
-Picture = LinkedPicture | PictureFile
 Question = Picture | Batch
 
 
@@ -58,33 +85,38 @@ def current_question() -> Question | None:
 
 def ask(question: Question) -> None:
     """Remember the question, forget the last answer, and let the address bar follow."""
-    url = question.url if isinstance(question, LinkedPicture) else None
-    if url and url[:5].lower() == "data:":
-        url = None  # it is the picture itself, too long for the address bar
-    st.session_state.question, st.session_state.linked = question, url
+    link = {} if isinstance(question, Batch) else question.link
+    st.session_state.question, st.session_state.linked = question, link
     forget_outcome()
-    if url is None:
-        st.query_params.pop("url", None)
-    elif url != st.query_params.get("url"):  # unless a link was followed
+    if linked_now() == link:  # a link was followed
+        return
+    for name in LINKED:
+        st.query_params.pop(name, None)
+    if link:
         models = {"model": model} if (model := st.session_state.get("answering")) else {}
         st.session_state.linked_model = model
-        st.query_params.update(url=url, **models)  # in one step, as the way back has each of them
+        st.query_params.update(**link, **models)  # in one step, as the way back has each of them
 
 
-def follow_link() -> None:
-    """Ask about the picture named by ``?url=``, once: the page was opened by a link to a result."""
-    url = st.query_params.get("url", "").strip()
-    if url and url != st.session_state.get("linked"):
-        st.session_state.url = url
-        ask(LinkedPicture(url))
+def linked_now() -> dict[str, str]:
+    """Return what the address bar says of a question."""
+    found = ((name, st.query_params.get(name, "").strip()) for name in LINKED)
+    return next(({name: value} for name, value in found if value), {})
 
 
-def forget_question() -> None:
-    """Go back to the empty page."""
+def refuse(sentence: str) -> None:
+    """Say why what was handed over cannot be taken, in the place of an answer."""
     st.session_state.pop("question", None)
+    st.session_state.outcome = Failure(sentence, again=False)
+
+
+def ask_where() -> None:
+    """Have the same question asked once more, with a map of what the answer depends on."""
     forget_outcome()
+    st.session_state.explain = True
 
 
 def forget_outcome() -> None:
     """Have the same question asked once more."""
     st.session_state.pop("outcome", None)
+    st.session_state.explain = False

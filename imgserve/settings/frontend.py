@@ -51,6 +51,11 @@ class FrontendSettings(Settings):
         "pictures that the page offers, JPEG or PNG, each called by its file's name",
         shown="a cat, an espresso and a rocket",
     )
+    explain: str = setting(
+        "1",
+        one_of("1", "0"),
+        "whether the page offers to show where a model looked; as the backend's",
+    )
     max_image_bytes: int = setting(
         10 * MIB, whole(1), "largest picture that the page sends; as the backend's", unit="bytes"
     )

@@ -85,7 +85,10 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"no {CHROMIUM}: install Debian's package chromium")
     with sync_playwright() as playwright:
         # Chromium's own sandbox needs privileges that a container does not give.
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # Its camera shows a moving pattern, and may be used without a question.
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        flags = ["--no-sandbox", *camera]
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         expect.set_options(timeout=EXPECT_TIMEOUT_MS)
         yield launched
         expect.set_options(timeout=None)
@@ -112,3 +115,33 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     for page in pages:
         page.context.close()
     assert errors == []
+
+
+def paste(page: Page, text: str) -> None:
+    """Write something into the box, and press Enter."""
+    box = page.get_by_test_id("stChatInputTextArea")
+    box.fill(text)
+    box.press("Enter")
+
+
+def hand_over(page: Page, *files: Path) -> None:
+    """Choose files."""
+    page.get_by_test_id("stChatInput").locator("input[type=file]").set_input_files(files)
+
+
+def choose(page: Page, title: str) -> None:
+    """Choose who answers."""
+    page.get_by_role("combobox", name="Who answers").click()
+    page.get_by_role("option").filter(has_text=title).click()
+
+
+def expect_models(page: Page, word: str, count: int) -> None:
+    """Wait until so many of the models in the list are said to be like this."""
+    page.get_by_role("combobox", name="Who answers").click()
+    expect(page.get_by_role("option").filter(has_text=word)).to_have_count(count)
+    page.keyboard.press("Escape")
+
+
+def expect_answer_of(page: Page, model: str) -> None:
+    """Wait for the answer of a model."""
+    expect(page.get_by_text(f"Model: {model}")).to_be_visible()

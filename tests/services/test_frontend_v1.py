@@ -1,5 +1,6 @@
 """A person with a browser: real Chromium, real Streamlit, a real backend."""
 
+import base64
 import csv
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.services.streamlit_process import hand_over, paste
 from tests.shared import CASES, needs
 from tests.unit import pictures
 
@@ -21,13 +23,6 @@ OpenPage = Callable[..., Page]
 @pytest.fixture(scope="module")
 def page_url(frontend: Callable[..., str], backend_v1_url: str) -> str:
     return frontend(backend_v1_url)
-
-
-def paste(page: Page, url: str) -> None:
-    """Ask about an address, by keyboard alone."""
-    box = page.get_by_label("Address of a picture", exact=True)
-    box.fill(url)
-    box.press("Enter")
 
 
 def sentence(page: Page, what: re.Pattern[str] | str = "") -> None:
@@ -44,7 +39,7 @@ def failure(page: Page, words: str | re.Pattern[str]) -> None:
     expect(alert).not_to_contain_text("Traceback")
 
 
-def test_a_pasted_url_is_answered_with_sentence_thumbnail_chart_and_times(
+def test_a_pasted_url_is_answered_with_sentence_thumbnail_bars_and_times(
     open_page: OpenPage, page_url: str, picture_host: Any
 ) -> None:
     page = open_page(page_url)
@@ -53,9 +48,9 @@ def test_a_pasted_url_is_answered_with_sentence_thumbnail_chart_and_times(
     sentence(page, CAT)
     thumbnail = page.get_by_role("img", name=re.compile("as the model saw it"))
     assert (thumbnail.get_attribute("src") or "").startswith("data:image/jpeg;base64,")
-    labels = page.locator("[data-testid=stVegaLiteChart] text")
-    expect(labels.filter(has_text="%")).to_have_count(5)
-    expect(labels.filter(has_text=CAT).first).to_be_visible()
+    bars = page.get_by_role("list").get_by_role("listitem")
+    expect(bars.filter(has_text="%")).to_have_count(5)
+    expect(bars.filter(has_text=CAT).first).to_be_visible()
     expect(page.get_by_text(re.compile(r"inference [\d.]+ m?s .* round trip"))).to_be_visible()
     expect(page.get_by_text("Model: efficientnet_lite0")).to_be_visible()
 
@@ -68,8 +63,6 @@ def test_the_address_bar_carries_the_result_and_opens_it_again(
     sentence(page, "espresso")
     linked = open_page(page.url)
     sentence(linked, "an espresso")
-    box = linked.get_by_label("Address of a picture", exact=True)
-    expect(box).to_have_value(picture_host.url("coffee.png"))
 
 
 def test_the_browser_talks_to_the_frontend_alone(
@@ -85,12 +78,65 @@ def test_the_browser_talks_to_the_frontend_alone(
     assert outside == []
 
 
-def test_an_uploaded_picture_is_answered(open_page: OpenPage, page_url: str) -> None:
-    page = open_page(page_url)
-    page.get_by_role("tab", name="Upload").click()
-    page.locator("input[type=file]").set_input_files(pictures.path("chelsea.png"))
+# Hands a file of this name and content over, as a mouse or a keyboard would anywhere on the page.
+HAND = """async ([kind, name, base64]) => {
+  const bytes = await (await fetch(`data:image/png;base64,${base64}`)).arrayBuffer();
+  const given = new DataTransfer();
+  given.items.add(new File([bytes], name, { type: "image/png" }));
+  const made = { paste: () => new ClipboardEvent(kind, { clipboardData: given, bubbles: true }),
+                 drop: () => new DragEvent(kind, { dataTransfer: given, bubbles: true }) };
+  document.querySelector("h1").dispatchEvent(made[kind]());
+}"""
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_pasted_or_dropped_anywhere_is_answered(
+    open_page: OpenPage, page_url: str, kind: str
+) -> None:
+    # The policy of the page forbids the test's own fetch of data.
+    page = open_page(page_url, bypass_csp=True)
+    expect(page.get_by_test_id("stChatInput")).to_be_visible()
+    encoded = base64.b64encode(pictures.path("chelsea.png").read_bytes()).decode()
+    page.evaluate(HAND, [kind, "cat.png", encoded])
     sentence(page, CAT)
     expect(page.get_by_text("fetch 0 ms")).to_be_visible()
+
+
+def test_an_address_pasted_anywhere_is_answered(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page(page_url)
+    expect(page.get_by_test_id("stChatInput")).to_be_visible()
+    page.evaluate(
+        """(text) => {
+          const given = new DataTransfer();
+          given.setData("text/plain", text);
+          const pasted = new ClipboardEvent("paste", { clipboardData: given, bubbles: true });
+          document.querySelector("h1").dispatchEvent(pasted);
+        }""",
+        f"look at {picture_host.url('chelsea.png')}",
+    )
+    sentence(page, CAT)
+
+
+def test_a_photo_is_answered(open_page: OpenPage, page_url: str) -> None:
+    page = open_page(page_url)
+    page.get_by_role("button", name="Take a photo").click()
+    page.get_by_role("button", name="Take Photo", exact=True).click()
+    expect(page.get_by_role("heading", name=re.compile("this is an image of"))).to_be_visible()
+
+
+def test_chosen_files_are_answered_one_at_once_and_several_in_a_table(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    hand_over(page, pictures.path("chelsea.png"))
+    sentence(page, CAT)
+    hand_over(page, pictures.path("coffee.png"), pictures.path("rocket.jpg"))
+    expect(page.get_by_role("heading", name="2 of 2 pictures classified")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="coffee.png")).to_contain_text("espresso")
+    expect(page.get_by_role("heading", name="So far")).to_be_visible()
+    expect(page.locator(".strip li")).to_have_count(3)
 
 
 def test_an_upload_over_the_limit_is_refused_in_a_sentence(
@@ -99,9 +145,71 @@ def test_an_upload_over_the_limit_is_refused_in_a_sentence(
     large = tmp_path / "large.png"
     large.write_bytes(bytes(10 * 1024 * 1024 + 1))
     page = open_page(page_url)
-    page.get_by_role("tab", name="Upload").click()
-    page.locator("input[type=file]").set_input_files(large)
-    expect(page.get_by_text("This file has 10.1 MiB; at most 10 MiB are accepted.")).to_be_visible()
+    hand_over(page, large)
+    failure(page, "This file has 10.1 MiB; at most 10 MiB are accepted.")
+
+
+def test_the_answer_is_heard_by_who_cannot_see_it(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page(page_url)
+    status = page.get_by_role("status").and_(page.locator(".heard"))
+    for name, words in (("chelsea.png", CAT), ("coffee.png", re.compile("espresso, [0-9.]+%"))):
+        paste(page, picture_host.url(name))
+        expect(status).to_have_text(words)
+
+
+def test_a_link_to_a_sample_shows_its_answer_and_can_be_copied(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Espresso", exact=True).click()
+    sentence(page, "espresso")
+    page.get_by_role("button", name="Copy the link to this answer").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
+    sentence(open_page(link), "espresso")
+
+
+def test_by_keyboard_alone_every_stop_is_seen(open_page: OpenPage, page_url: str) -> None:
+    page = open_page(page_url)
+    page.get_by_test_id("stChatInput").wait_for()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Cat":
+            break
+    page.keyboard.press("Enter")
+    sentence(page, CAT)
+    page.evaluate("document.activeElement.blur()")
+    stops = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(
+            """() => {
+              const { x, y, width, height } = document.activeElement.getBoundingClientRect();
+              const { opacity, visibility } = getComputedStyle(document.activeElement);
+              const said = document.activeElement.innerText || document.activeElement.ariaLabel;
+              if (document.activeElement === document.body) return ["", true];
+              return [said, width * height > 0 && opacity > 0 && visibility === "visible"];
+            }"""
+        )
+        stops.add(tuple(stop))
+    hidden = [said for said, is_seen in stops if not is_seen]
+    assert hidden == []
+    assert len(stops) > 8
+
+
+def test_a_french_browser_is_answered_in_french(
+    open_page: OpenPage, page_url: str, picture_host: Any
+) -> None:
+    page = open_page(page_url, locale="fr-CA")
+    paste(page, picture_host.url("coffee.png"))
+    heading = page.get_by_role("heading", name="Je pense que cette image montre : espresso")
+    expect(heading).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "fr")
+    page.get_by_role("button", name="English").click()
+    sentence(page, "an espresso")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
 @needs(CASES)
@@ -109,7 +217,6 @@ def test_what_people_sent_is_answered_or_named_on_the_page(
     open_page: OpenPage, page_url: str
 ) -> None:
     page = open_page(page_url)
-    page.get_by_role("tab", name="Upload").click()
     answered, incomplete = (
         "I think this is an image of",
         "The end of this picture's file is missing.",
@@ -126,10 +233,10 @@ def test_what_people_sent_is_answered_or_named_on_the_page(
     }
     assert {*words} == {path.name for path in CASES.iterdir()}
     for name, expected in words.items():
-        page.locator("input[type=file]").set_input_files(CASES / name)
-        expect(page.get_by_text(expected).first).to_be_visible()
-        page.get_by_role("button", name=f"Remove {name}").click()
-        expect(page.get_by_text(expected)).not_to_be_visible()
+        hand_over(page, CASES / name)
+        expect(page.get_by_test_id("stMain").get_by_text(expected)).to_be_visible()
+        paste(page, "nothing")
+        expect(page.get_by_test_id("stMain").get_by_text(expected)).not_to_be_visible()
 
 
 def test_a_bad_url_is_refused_in_a_sentence_and_the_next_one_works(
@@ -147,7 +254,7 @@ def test_markdown_in_a_url_becomes_no_link_and_no_picture(
     open_page: OpenPage, page_url: str
 ) -> None:
     page = open_page(page_url)
-    paste(page, "http://evil.invalid/![x](http://evil.invalid/x.png)<img src=x>")
+    paste(page, "http://evil.invalid/[x]/<img src=x>")
     failure(page, re.compile("."))
     assert page.locator("a[href*=evil], img[src*=evil], img[src=x]").count() == 0
 
@@ -156,29 +263,28 @@ def test_many_links_give_a_table_to_download(
     open_page: OpenPage, page_url: str, picture_host: Any
 ) -> None:
     page = open_page(page_url)
-    page.get_by_role("tab", name="Many links").click()
     urls = [picture_host.url(name) for name in ("chelsea.png", "nothing.png", "coffee.png")]
-    page.get_by_label("Addresses of pictures").fill("\n".join(urls))
-    page.get_by_role("button", name="Classify all").click()
-    expect(page.get_by_text("2 of 3 pictures classified")).to_be_visible()
+    paste(page, " ".join(urls))
+    expect(page.get_by_role("heading", name="2 of 3 pictures classified")).to_be_visible()
     with page.expect_download() as started:
         page.get_by_role("button", name="Download as CSV").click()
     with started.value.path().open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["url"] for row in rows] == urls
+    assert [row["picture"] for row in rows] == urls
     assert CAT.search(rows[0]["answer"])
     assert "404" in rows[1]["problem"]
     assert rows[2]["answer"] == "espresso"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_the_answer_without_scrolling_sideways(
+def test_a_phone_shows_sentence_and_bar_without_scrolling(
     open_page: OpenPage, page_url: str, scheme: str
 ) -> None:
     page = open_page(page_url, viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.get_by_role("button", name="Cat", exact=True).click()
     sentence(page, CAT)
-    expect(page.locator("[data-testid=stVegaLiteChart] text").first).to_be_visible()
+    lowest = [page.locator(part).first.bounding_box() for part in ("h2", ".bars li")]
+    assert all(box and box["y"] + box["height"] < 844 for box in lowest)  # without scrolling
     wide = "e => e.scrollWidth > e.clientWidth"
     assert not page.locator("[data-testid=stMain]").evaluate(wide)
     assert not page.locator("html").evaluate(wide)
@@ -193,6 +299,6 @@ def test_a_question_asked_while_the_backend_is_gone_is_answered_once_it_is_back(
     backend = start_backend()
     backend.stop()
     page = open_page(f"{frontend(backend.url)}?url={picture_host.url('chelsea.png')}")
-    expect(page.get_by_text("waking up")).to_be_visible()
+    expect(page.get_by_test_id("stMain").get_by_text("waking up")).to_be_visible()
     start_backend(port=backend.port)
     sentence(page, CAT)

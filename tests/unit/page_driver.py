@@ -1,6 +1,8 @@
 """What tests of pages share: a backend that answers as a test says, and a person's ways."""
 
 import base64
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ class Backend:
         answers: an answer or error, or several in turn, by the picture or the model.
         usual: what is answered to all other questions, if not an answer that names the model.
         asked: the pictures, and of which model.
+        explained: how many were asked about with a map.
         looked_at: ids of the models, and "list".
         url: that the page was told.
     """
@@ -56,6 +59,7 @@ class Backend:
         self.usual: Any = None
         self.asked: list[tuple[Any, str | None]] = []
         self.looked_at: list[str] = []
+        self.explained = 0
         self.url = ""
 
     @property
@@ -76,8 +80,11 @@ class Backend:
             raise state
         return state
 
-    def predict(self, picture: Any, *, model: str | None, **_: object) -> PredictAnswer:
+    def predict(
+        self, picture: Any, *, model: str | None, explain: bool = False, **_: object
+    ) -> PredictAnswer:
         self.asked.append((picture, model))
+        self.explained += explain
         usual = self.usual or answer(model=model or "resnet152")
         reply = self.answers.get(picture, self.answers.get(model, usual))
         reply = reply.pop(0) if isinstance(reply, list) else reply
@@ -122,22 +129,20 @@ class Page:
         self.app.run()
         return self.words()
 
-    def submit(self, url: str) -> str:
-        self._opened().text_input(key="url").input(url)
-        return self.click("Classify")
+    def submit(self, text: str) -> str:
+        """Write something into the box, and press Enter."""
+        self._opened().chat_input[0].set_value(text).run()
+        return self.words()
 
-    def submit_batch(self, lines: str) -> str:
-        self._opened().text_area(key="urls").input(lines)
-        return self.click("Classify all")
-
-    def upload(self, data: bytes | None, name: str = "cat.png", kind: str = "image/png") -> str:
-        """Choose a file; without data, remove it."""
-        file = None if data is None else (name, data, kind)
-        self._opened().file_uploader(key="upload").set_value(file).run()
+    def upload(self, *files: bytes, name: str = "cat.png") -> str:
+        """Hand files over: chosen, pasted and dropped ones reach the page in the same way."""
+        for data in files:
+            self._opened().chat_input[0].upload(name, data)
+        self.app.run()
         return self.words()
 
     def pick(self, model: str) -> str:
-        self._opened().radio(key="model").set_value(model).run()
+        self._opened().selectbox(key="model").set_value(model).run()
         return self.words()
 
     def click(self, label: str) -> str:
@@ -148,21 +153,39 @@ class Page:
         """Return every word on the page, and check that nothing went wrong unseen."""
         app = self.app
         assert not app.exception
-        kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error)
-        return "\n".join(element.value for kind in (*kinds, app.warning) for element in kind)
+        kinds = (app.title, app.markdown, app.caption, app.error, app.warning)
+        markdown = [element.value for kind in kinds for element in kind]
+        markdown = [re.sub(r"\\(.)", r"\1", text) for text in markdown]  # as it is shown
+        return "\n".join([*markdown, unescape(re.sub("<[^>]*>", "\n", self.html))])
+
+    @property
+    def html(self) -> str:
+        """Return the parts of the page that are HTML."""
+        return "\n".join(element.proto.body for element in self.app.get("html"))
+
+    @property
+    def headings(self) -> list[str]:
+        return [unescape(found) for found in re.findall("<h2[^>]*>(.*?)</h2>", self.html)]
 
     @property
     def header(self) -> str:
-        return str(self.app.header[0].value)
+        return self.headings[0]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """Return the words in the cells of the page's tables."""
+        rows = re.findall("<tr>(.*?)</tr>", self.html)
+        cells = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+        return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in cells]
 
     @property
     def picked(self) -> str:
-        return str(self.app.radio(key="model").value)
+        return str(self.app.selectbox(key="model").value)
 
-    def captions(self) -> dict[str, str]:
-        """Return what stands below each name in the picker."""
-        proto = self.app.radio(key="model").proto
-        return dict(zip(proto.options, proto.captions, strict=True))
+    @property
+    def choices(self) -> list[str]:
+        """Return the lines of the picker."""
+        return list(self.app.selectbox(key="model").options)
 
     def elements(self, kind: str) -> list[Any]:
         """Return the messages of elements that the test runner has no class for."""

@@ -11,8 +11,7 @@ import pytest
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
 from imgserve.frontend import comparison
-from imgserve.frontend.charts import ROWS, TURNED_FROM, class_rows, heat_map
-from imgserve.frontend.comparison import WAKING, Comparison, Stages, compare
+from imgserve.frontend.comparison import COLUMNS, WAKING, Comparison, Stages, class_shares, compare
 from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_list import KnownModel
 from imgserve.frontend.predict import Answered
@@ -36,26 +35,27 @@ def page(fresh: Page) -> Page:
 
 def test_every_model_answers_about_the_same_picture(page: Page) -> None:
     words = page.submit(URL)
-    assert page.header == "3 of 3 models agree\\: tabby"
+    assert page.header == "3 of 3 models agree: tabby"
     assert sorted(page.backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
-    assert words.count("**tabby**") == 3
-    assert words.count("75\\.0\\%") == 3
-    assert "4 ms inference" in words
+    assert page.rows[0] == ["Model", "tabby", "lynx", "Time"]
+    assert [row[:3] for row in page.rows[1:]] == [
+        [title, "75.0%", "<0.1%"] for title in ("Small-Net", "Large Net", "Third")
+    ]
+    assert all(row[3].endswith("ms") for row in page.rows[1:])
     assert "fetched from its address once for each model" in words
     assert (page.query["url"], page.query["model"]) == (URL, "all")
 
 
 def test_a_picture_that_lacks_its_end_is_called_incomplete_once(page: Page) -> None:
     page.backend.usual = answer(incomplete=True)
-    page.submit(URL)
-    assert [element.value for element in page.app.info] == [INCOMPLETE]
+    assert page.submit(URL).count(INCOMPLETE) == 1
 
 
 def test_a_question_right_behind_a_choice_is_linked_with_it(fresh: Page) -> None:
     fresh.run()
-    fresh.app.radio(key="model").set_value("all")  # and the page is not drawn in between
+    fresh.app.selectbox(key="model").set_value("all")  # and the page is not drawn in between
     fresh.submit(URL)
-    assert fresh.header == "3 of 3 models agree\\: tabby"
+    assert fresh.header == "3 of 3 models agree: tabby"
     assert fresh.query["model"] == "all"
 
 
@@ -63,19 +63,17 @@ def test_an_upload_is_not_said_to_be_fetched(page: Page) -> None:
     assert "fetched" not in page.click("Cat")
 
 
-def test_a_model_that_fails_spoils_its_own_card_only(page: Page) -> None:
+def test_a_model_that_fails_spoils_its_own_row_only(page: Page) -> None:
     page.backend.states["large"] = GONE
     page.backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
-    words = page.submit(URL)
-    assert page.header == "2 of 3 models agree\\: tabby"
-    assert words.count("**tabby**") == 2
-    assert words.count("**No answer**") == 1
-    assert "The backend of large cannot be reached" in words
+    page.submit(URL)
+    assert page.header == "2 of 3 models agree: tabby"
+    assert page.rows[2][1:] == ["", "", "The backend of large cannot be reached."]
     page.click("Try again")
     assert len(page.backend.asked) == 6
 
 
-def test_without_any_answer_there_is_no_chart_but_every_reason(page: Page) -> None:
+def test_without_any_answer_there_is_every_reason(page: Page) -> None:
     page.backend.usual = BackendUnreachable("http://inner refused")
     words = page.submit(URL)
     assert page.header == "No model answered"
@@ -86,7 +84,7 @@ def test_without_any_answer_there_is_no_chart_but_every_reason(page: Page) -> No
 
 def test_comparing_a_shown_picture_and_leaving_again_asks_anew(page: Page) -> None:
     page.submit(URL)
-    assert "Model\\: third" in page.pick("third")
+    assert "Model: third" in page.pick("third")
     assert page.backend.asked[-1] == (URL, "third")
 
 
@@ -96,14 +94,13 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(fresh: Page) ->
     assert "cannot be reached" in fresh.run()
     fresh.backend.list_failure = None
     fresh.click("Try again")
-    assert fresh.header == "3 of 3 models agree\\: tabby"
+    assert fresh.header == "3 of 3 models agree: tabby"
 
 
 def test_a_picture_that_did_not_come_back_is_left_out(page: Page) -> None:
     page.backend.usual = answer(thumbnail=None)
-    samples = len(page.elements("image"))
     page.submit(URL)
-    assert len(page.elements("image")) == samples
+    assert "<img" not in page.html
 
 
 def said(*classes: tuple[str, int, float]) -> Answered:
@@ -123,7 +120,7 @@ FAILED = Failure("Gone.")
         ([CAT, LYNX, CAT], "2 of 3 models agree: cat"),
         ([CAT, FAILED, CAT], "2 of 3 models agree: cat"),
         ([CAT, LYNX], "The models disagree: cat and lynx"),
-        ([CAT, LYNX, CAT, LYNX], "The models disagree: 2 say cat and 2 say lynx"),
+        ([CAT, LYNX, CAT, LYNX], "The models disagree: cat (2) and lynx (2)"),
         ([BIRD, OTHER_BIRD], "2 of 2 models agree: crane"),
         ([FAILED, LYNX], "Only second answered: lynx"),
         ([FAILED, FAILED], "No model answered"),
@@ -132,6 +129,13 @@ FAILED = Failure("Gone.")
 def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], sentence: str) -> None:
     by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
     assert Comparison(by_model, linked=False).sentence() == sentence
+
+
+@pytest.fixture(autouse=True)
+def _watched(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Have what is drawn while models answer noted, where there is no page."""
+    if "page" not in request.fixturenames and "fresh" not in request.fixturenames:
+        monkeypatch.setattr(comparison, "show_stages", lambda stages, place: place.show(stages))
 
 
 class Answers:
@@ -158,7 +162,7 @@ class Answers:
         models = [KnownModel(model) for model in self._answers]
         me: Any = self
         picture = LinkedPicture(URL)
-        return compare(picture, me, models, self.show, wake_timeout_s=wake_timeout_s)
+        return compare(picture, me, models, me, wake_timeout_s=wake_timeout_s)
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
@@ -230,48 +234,17 @@ def test_a_fault_of_ours_is_not_taken_for_silence(monkeypatch: pytest.MonkeyPatc
         Answers(first=lambda: str(1 / 0)).compare()
 
 
-def cells_of(answers: dict[str, list[Prediction]]) -> list[dict[str, Any]]:
-    return next(iter(heat_map(answers).to_dict()["datasets"].values()))
-
-
-def test_the_chart_has_a_cell_for_each_class_and_model() -> None:
-    cells = cells_of({"Small-Net 1": CAT.answer.predictions, "b": LYNX.answer.predictions})
-    assert [(cell["class"], cell["model"], cell["words"]) for cell in cells] == [
-        ("cat", "Small-|Net|1", "90.0%"),
-        ("cat", "b", "20.0%"),
-        ("lynx", "Small-|Net|1", "10.0%"),
-        ("lynx", "b", "60.0%"),
-    ]
-    assert cells[0]["opacity"] > cells[3]["opacity"] > cells[1]["opacity"] > cells[2]["opacity"] > 0
-
-
-def test_a_class_that_one_model_leaves_out_has_an_empty_cell() -> None:
-    cells = cells_of({"a": CAT.answer.predictions, "b": BIRD.answer.predictions})
-    assert [cell["words"] for cell in cells] == ["90.0%", "-", "-", "50.0%", "10.0%", "-"]
-
-
 def test_a_class_is_known_by_its_name_whatever_number_a_model_gives_it() -> None:
-    rows = class_rows({"a": BIRD.answer.predictions, "b": OTHER_BIRD.answer.predictions})
+    rows = class_shares({"a": BIRD.answer.predictions, "b": OTHER_BIRD.answer.predictions})
     assert rows == {"crane": {"a": 0.5, "b": 0.5}}
 
 
-def test_rows_are_few_and_the_class_most_believed_in_is_first() -> None:
+def test_columns_are_few_and_the_class_most_believed_in_is_first() -> None:
     many = {
         str(model): [Prediction(f"c{model}{n}", model * 10 + n, 0.1 * n) for n in (4, 3, 2, 1)]
         for model in range(4)
     }
-    rows = class_rows(many)
-    assert len(rows) == ROWS
+    rows = class_shares(many)
+    assert len(rows) == COLUMNS
     assert next(iter(rows)).endswith("4")
     assert not any(row.endswith("1") for row in rows)
-
-
-def test_many_titles_are_turned() -> None:
-    titles = {f"Net {n}": CAT.answer.predictions for n in range(TURNED_FROM)}
-    assert heat_map(titles).to_dict()["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] != 0
-    assert cells_of(titles)[0]["model"] == "Net 0"
-
-
-def test_the_chart_says_in_words_what_it_shows(page: Page) -> None:
-    page.submit(URL)
-    assert "Large Net: tabby 75.0%" in str(page.elements("vega_lite_chart"))

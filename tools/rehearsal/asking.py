@@ -69,8 +69,8 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
         try:
             page.goto(url, timeout=LIMIT_MS)
             if model:
-                choice = page.get_by_test_id("stRadio").get_by_text(title, exact=True)
-                choice.click(timeout=LIMIT_MS)
+                page.get_by_role("combobox", name="Who answers").click(timeout=LIMIT_MS)
+                page.get_by_role("option").filter(has_text=title).click(timeout=LIMIT_MS)
             return _answer(page, picture, model)
         except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
             shown = page.locator("body").inner_text()
@@ -78,8 +78,8 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
 
 
 def _answer(page: Page, picture: Path, model: str) -> str:
-    page.get_by_role("tab", name="Upload").click(timeout=LIMIT_MS)
-    page.locator("input[type=file]").set_input_files(picture, timeout=LIMIT_MS)
+    box = page.get_by_test_id("stChatInput").locator("input[type=file]")
+    box.set_input_files(picture, timeout=LIMIT_MS)
     heading = page.get_by_role("heading", name=SENTENCE)
     expect(heading).to_be_visible(timeout=LIMIT_MS)
     if model:

@@ -11,10 +11,18 @@ settings = page.read_settings(os.environ)
 page.show_header(settings.page_title)
 backend = connect(settings.api_gateway, settings)
 
+page.choose_picture(settings.samples_dir, settings.max_image_bytes)
 models = st.container()
-page.choose_picture(settings.max_image_bytes)
 answer = st.empty()
 page.offer_samples(settings.samples_dir)
-page.show_footer()
+remembered = st.empty()
+page.show_footer(settings.max_image_bytes)
 choice = page.choose_model(models, backend)
-page.show_answer(answer, backend, choice, wake_timeout_s=settings.wake_timeout_s)
+page.show_answer(
+    answer,
+    backend,
+    choice,
+    wake_timeout_s=settings.wake_timeout_s,
+    explains=settings.explain == "1",
+)
+page.show_remembered(remembered.container())

@@ -1,38 +1,34 @@
-"""Many pictures at once: progress, a table, a file to download."""
+"""Many pictures: progress, a table of what came of each, the same as a file."""
 
 import csv
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Self
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError, RequestRefused
+from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.messages import Failure
+from imgserve.frontend.language import say
+from imgserve.frontend.messages import Failure, percent
 from imgserve.frontend.predict import Answered, Patience, explained, predict
-from imgserve.frontend.session import Batch, LinkedPicture
+from imgserve.frontend.session import Batch, Picture
 
 AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
+MOST_REMEMBERED = 200
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-COLUMNS = {
-    "thumbnail": st.column_config.ImageColumn("Picture", width="small"),
-    "answer": st.column_config.TextColumn("Answer", width="medium"),
-    "probability": st.column_config.ProgressColumn(
-        "Probability", format="percent", min_value=0, max_value=1
-    ),
-    "url": st.column_config.TextColumn("Address"),
-}
 
 
 @dataclass(frozen=True)
 class Row:
     """What came of one picture; all but the thumbnail is a column of the download."""
 
-    url: str
+    picture: str
     answer: str = ""
     probability: float | None = None
     model: str = ""
@@ -41,17 +37,13 @@ class Row:
     incomplete: bool = False
     thumbnail: str | None = None
 
-    def words(self) -> str:
-        """Return what the table says of it."""
-        return self.answer + " (incomplete)" * self.incomplete or f"⚠ {self.problem}"
-
     @classmethod
-    def of(cls, url: str, outcome: Answered | Failure) -> Self:
+    def of(cls, picture: Picture, outcome: Answered | Failure) -> Self:
         if isinstance(outcome, Failure):
-            return cls(url, problem=outcome.sentence)
+            return cls(picture.name, problem=outcome.words())
         best = next(iter(outcome.answer.predictions), None)
         return cls(
-            url,
+            picture.name,
             answer=outcome.answer.category,
             probability=best.probability if best else None,
             model=outcome.answer.model,
@@ -59,6 +51,13 @@ class Row:
             incomplete=outcome.answer.incomplete,
             thumbnail=outcome.thumbnail,
         )
+
+    def cells(self) -> tuple[str, ...]:
+        """Return what the table says of it, as HTML."""
+        image = f'<img src="{escape(self.thumbnail)}" alt="">' if self.thumbnail else ""
+        words = self.answer + say(" (incomplete)") * self.incomplete or f"⚠ {self.problem}"
+        name = f"{image}<span>{escape(self.picture)}</span>"
+        return name, escape(words), "" if self.problem else markup.share(self.probability)
 
 
 @dataclass(frozen=True)
@@ -102,24 +101,20 @@ def classify_batch(
 
     BackendError where there is no backend, as the first picture found out.
     """
-    pictures = [LinkedPicture(url) for url in batch.urls]
-    rows: list[Row] = []
-    placeholder.progress(0.0, f"0 of {len(pictures)}")
+    pictures, rows = batch.pictures, list[Row]()
+    placeholder.progress(0.0, f"0 / {len(pictures)}")
     for outcome in _outcomes(pictures, backend, patience, model):
-        rows.append(Row.of(pictures[len(rows)].url, outcome))
-        placeholder.progress(len(rows) / len(pictures), f"{len(rows)} of {len(pictures)}")
+        rows.append(Row.of(pictures[len(rows)], outcome))
+        placeholder.progress(len(rows) / len(pictures), f"{len(rows)} / {len(pictures)}")
     return Table(rows)
 
 
 def _outcomes(
-    pictures: Sequence[LinkedPicture],
-    backend: BackendClient,
-    patience: Patience,
-    model: str | None,
+    pictures: Sequence[Picture], backend: BackendClient, patience: Patience, model: str | None
 ) -> Iterator[Answered | Failure]:
     """Yield the outcomes in order; the first picture alone waits for the backend to wake up."""
 
-    def outcome(picture: LinkedPicture) -> Answered | Failure:
+    def outcome(picture: Picture) -> Answered | Failure:
         try:
             return predict(picture, backend, model)
         except BackendError as exc:
@@ -135,22 +130,53 @@ def _outcomes(
 
 def show_table(table: Table) -> None:
     """Draw the rows, how many failed, and the download."""
-    count, failed = len(table.rows), table.failed
-    st.subheader(f"{count - failed} of {count} pictures classified", anchor=False)
-    st.dataframe(
-        [{**asdict(row), "answer": row.words()} for row in table.rows],
-        hide_index=True,
-        row_height=48,
-        placeholder="",
-        column_order=list(COLUMNS),
-        column_config=COLUMNS,
-        alt=f"Answers for {count} pictures, {failed} of them failed; also in the download below",
-    )
+    count = len(table.rows)
+    said = say("{done} of {count} pictures classified", done=count - table.failed, count=count)
+    caption, *head = (say(name) for name in ("Answers", "Picture", "Answer", "Probability"))
+    rows = [row.cells() for row in table.rows]
+    markup.draw(markup.heading(said, said) + markup.table(caption, head, rows))
+    _download(table, "answers")
+
+
+def _download(table: Table, name: str) -> None:
     st.download_button(
-        "Download as CSV",
+        say("Download as CSV"),
         table.csv(),
-        file_name="classification.csv",
+        key=f"download_{name}",
+        file_name=f"{name}.csv",
         mime="text/csv",
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+# --- what was asked before ---------------------------------------------------------------------
+
+
+def remember(*rows: Row) -> None:
+    """Add what came of pictures to this person's memory, which ends with their visit."""
+    known = st.session_state.get("remembered", [])
+    st.session_state.remembered = [*known, *rows][-MOST_REMEMBERED:]
+
+
+def show_remembered(place: DeltaGenerator) -> None:
+    """Draw the pictures so far as a strip, the newest first, from the second on."""
+    rows: list[Row] = st.session_state.get("remembered", [])
+    if len(rows) < 2:  # noqa: PLR2004 the only one is the answer itself
+        return
+    items = "".join(_strip_item(row) for row in reversed(rows))
+    with place:
+        markup.draw(f'{markup.heading(say("So far"))}<ul class="strip">{items}</ul>')
+        with st.container(horizontal=True):
+            _download(Table(rows), "answers_so_far")
+            st.button(say("Clear"), icon=":material/delete:", on_click=_forget)
+
+
+def _strip_item(row: Row) -> str:
+    image = f'<img src="{escape(row.thumbnail)}" alt="">' if row.thumbnail else ""
+    share = "" if row.probability is None else f" {percent(row.probability)}"
+    return f"<li>{image}<span>{escape((row.answer or '⚠') + share)}</span></li>"
+
+
+def _forget() -> None:
+    st.session_state.pop("remembered", None)
