@@ -118,13 +118,13 @@ def _show(outcome: Outcome) -> None:
         case Answered():
             _show_answered(outcome)
         case Failure():
-            st.error(plain(outcome.words()), icon=":material/error:")
+            st.error(plain(outcome.words()))
         case Comparison():
             show_comparison(outcome)
         case Table():
             show_table(outcome)
     if isinstance(outcome, (Failure, Comparison)) and outcome.again:
-        st.button(say("Try again"), icon=":material/refresh:", on_click=forget_outcome)
+        st.button(say("Try again"), on_click=forget_outcome)
 
 
 def _show_answered(answered: Answered) -> None:

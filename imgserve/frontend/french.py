@@ -100,6 +100,7 @@ FRENCH = {
     "lower right": "en bas à droite",
     "Copy the link to this answer": "Copier le lien de cette réponse",
     "Copied": "Copié",
+    "Copy": "Copier",
     "Use it from code": "Depuis un programme",
     "Try again": "Réessayer",
     # Many pictures

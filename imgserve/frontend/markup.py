@@ -110,3 +110,23 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> s
 def small(*lines: str) -> str:
     """Return lines of small print."""
     return '<p class="small">' + "<br>".join(map(escape, lines)) + "</p>"
+
+
+def copy_button(words: str, text: str = "") -> str:
+    """Return a button by which ``page.js`` copies a text, without one the page's address."""
+    data = f'data-copied="{escape(say("Copied"))}" data-text="{escape(text)}"'
+    return f'<button class="copy" type="button" {data}>{escape(words)}</button>'
+
+
+def code(title: str, *pieces: str) -> str:
+    """Return pieces of code, folded away below a title."""
+    shown = "".join(
+        f"<pre><code>{escape(piece)}</code></pre>{copy_button(say('Copy'), piece)}"
+        for piece in pieces
+    )
+    return fold(title, shown)
+
+
+def fold(title: str, html: str) -> str:
+    """Return HTML that is folded away below a title."""
+    return f"<details><summary>{escape(title)}</summary>{html}</details>"

@@ -1,10 +1,12 @@
 """Where a person says which model answers; kept in their session and in the address."""
 
 from dataclasses import dataclass
+from html import escape
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.language import number, say
 from imgserve.frontend.messages import parameters, plain
@@ -133,7 +135,7 @@ def _explain(known: KnownModels, chosen: str | None) -> None:
     """Say what stands in the way of the choice, and of the others."""
     wanted = st.session_state.get("chosen")
     if known.problem:
-        st.warning(say(NO_LIST), icon=":material/cloud_off:")
+        st.warning(say(NO_LIST))
     elif wanted and wanted != chosen:
         title = known.models[0].title
         st.warning(plain(say(NO_SUCH, wanted=wanted, title=title)))
@@ -146,6 +148,7 @@ def _explain(known: KnownModels, chosen: str | None) -> None:
 
 def _list_reasons(models: list[KnownModel]) -> None:
     if models:
-        reasons = [f"- **{plain(model.title)}**: {plain(model.reason)}" for model in models]
-        with st.expander(say("Models that cannot answer: {count}", count=len(models))):
-            st.markdown("\n".join(reasons))
+        reasons = (f"<b>{escape(model.title)}</b>: {escape(model.reason)}" for model in models)
+        items = "".join(f"<li>{reason}</li>" for reason in reasons)
+        title = say("Models that cannot answer: {count}", count=len(models))
+        markup.draw(markup.fold(title, f"<ul>{items}</ul>"))

@@ -11,7 +11,6 @@ from imgserve.frontend.language import say
 from imgserve.frontend.predict import Answered
 from imgserve.frontend.session import LinkedPicture, Picture, ask_where
 
-COPY = '<button class="copy" type="button" data-copied="{copied}">{copy}</button>'
 PROGRAM = """import requests
 
 answer = requests.post({url!r}, {sent}, timeout=60)
@@ -32,16 +31,13 @@ def offer_more(
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if explains and not answer.explanation:
-            icon = ":material/center_focus_weak:"
-            st.button(say("Where did it look?"), icon=icon, on_click=ask_where)
+            st.button(say("Where did it look?"), on_click=ask_where)
         if picture.link:
-            markup.draw(COPY.format(copy=say("Copy the link to this answer"), copied=say("Copied")))
+            markup.draw(markup.copy_button(say("Copy the link to this answer")))
     url = backend.predict_address(answer.model if chosen else None)
-    if isinstance(picture, LinkedPicture) and picture.is_data:
-        return  # which is far too long for a line
-    with st.expander(say("Use it from code")):
-        st.code(curl_line(picture, url), language=None, wrap_lines=True)
-        st.code(program(picture, url), language=None)
+    if not isinstance(picture, LinkedPicture) or not picture.is_data:  # far too long for a line
+        lines = (curl_line(picture, url), program(picture, url))
+        markup.draw(markup.code(say("Use it from code"), *lines))
 
 
 def curl_line(picture: Picture, url: str) -> str:

@@ -79,11 +79,11 @@ addEventListener("change", (event) => {
   if (event.target.matches?.(`${BOX} input[type=file]`) && event.target.files.length) submitWhenReady();
 }, true);
 
-// --- the link to an answer ---
+// --- what can be copied: a text, or the link to an answer ---
 
 addEventListener("click", async (event) => {
   const button = event.target.closest?.(".copy");
   if (!button) return;
-  await navigator.clipboard.writeText(location.href);
+  await navigator.clipboard.writeText(button.dataset.text || location.href);
   status.textContent = button.textContent = button.dataset.copied;
 });

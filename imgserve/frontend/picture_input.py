@@ -55,8 +55,7 @@ def offer_samples(folder: Path) -> None:
         st.markdown(say("No picture at hand? Try one of these:") if samples else "")
         photographing = st.session_state.get("photographing")
         words = "Put the camera away" if photographing else "Take a photo"
-        icon = ":material/photo_camera:"
-        st.button(say(words), key="camera", icon=icon, type="tertiary", on_click=_use_camera)
+        st.button(f"📷 {say(words)}", key="camera", type="tertiary", on_click=_use_camera)
     if photographing:
         st.camera_input(say("Take a photo"), key="photo", on_change=_ask_photo)
     if samples:

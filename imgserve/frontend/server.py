@@ -33,7 +33,7 @@ LEAST_BYTES: Final = 1000
 # Longer than a load balancer keeps its idle connections: uvicorn's 5 s pass while a container has
 # no CPU, and the request that wakes it is met by a connection that is being closed.
 IDLE_S: Final = 75
-# Streamlit styles its elements in place, shows pictures from memory, and reads a photo as an address.
+# Streamlit styles elements in place, shows pictures from memory, reads a photo as an address.
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' "
     "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: "

@@ -145,7 +145,6 @@ def _download(table: Table, name: str) -> None:
         key=f"download_{name}",
         file_name=f"{name}.csv",
         mime="text/csv",
-        icon=":material/download:",
         on_click="ignore",
     )
 
@@ -169,7 +168,7 @@ def show_remembered(place: DeltaGenerator) -> None:
         markup.draw(f'{markup.heading(say("So far"))}<ul class="strip">{items}</ul>')
         with st.container(horizontal=True):
             _download(Table(rows), "answers_so_far")
-            st.button(say("Clear"), icon=":material/delete:", on_click=_forget)
+            st.button(say("Clear"), on_click=_forget)
 
 
 def _strip_item(row: Row) -> str:

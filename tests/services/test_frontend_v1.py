@@ -120,8 +120,9 @@ def test_an_address_pasted_anywhere_is_answered(
 
 
 def test_a_photo_is_answered(open_page: OpenPage, page_url: str) -> None:
-    page = open_page(page_url)
+    page = open_page(page_url, permissions=["camera"])
     page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("video")).to_have_js_property("readyState", 4)  # it has a picture
     page.get_by_role("button", name="Take Photo", exact=True).click()
     expect(page.get_by_role("heading", name=re.compile("this is an image of"))).to_be_visible()
 

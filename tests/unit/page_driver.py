@@ -179,6 +179,11 @@ class Page:
         return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in cells]
 
     @property
+    def code(self) -> list[str]:
+        """Return the pieces of code on the page."""
+        return [unescape(found) for found in re.findall("<code>(.*?)</code>", self.html, re.DOTALL)]
+
+    @property
     def picked(self) -> str:
         return str(self.app.selectbox(key="model").value)
 

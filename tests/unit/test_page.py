@@ -187,7 +187,7 @@ def test_a_picture_that_is_its_own_address_stays_out_of_the_address_bar(page: Pa
     assert "tabby" in page.submit("data:image/png;base64,AAAA")
     assert page.backend.pictures == ["data:image/png;base64,AAAA"]
     assert page.query == {}
-    assert not page.elements("code")
+    assert page.code == []
 
 
 def test_a_picture_that_lacks_its_end_is_called_incomplete(page: Page) -> None:
@@ -437,14 +437,14 @@ def test_where_a_backend_does_not_say_where_it_looked_it_is_not_offered(page: Pa
 
 def test_an_answer_can_be_asked_for_from_a_program(page: Page) -> None:
     page.submit("https://pictures.test/it's.png")
-    curl, python = (code.code_text for code in page.elements("code"))
+    curl, python = page.code
     assert shlex.split(curl) == [
         *("curl", "http://backend.test/predict", "--json"),
         '{"url": "https://pictures.test/it\'s.png"}',
     ]
     compile(python, "it", "exec")
     page.upload(b"picture", name="my cat.png")
-    curl, python = (code.code_text for code in page.elements("code"))
+    curl, python = page.code
     assert shlex.split(curl)[2:] == ["-F", "image=@my cat.png"]
     compile(python, "it", "exec")
 
