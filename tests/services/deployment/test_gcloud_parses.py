@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conventions.documents import section
 from tests.services.deployment.project import PROJECT, RUN_ACCOUNT
 from tests.services.deployment.real_gcloud import ANSWERS, run
 from tests.services.deployment.scenarios import FOLDER
@@ -81,6 +82,30 @@ def test_gcloud_understands_every_kind_of_command_line(
     lines = [*kinds(command_lines(root)), *expressions(command_lines(root))]
     assert len(lines) > 40
     assert "\n".join(complaints(gcloud, google, tmp_path, lines)) == ""
+
+
+# In the place of gcloud: says on standard error what the real one does not understand.
+IN_BETWEEN = r"""
+gcloud() {
+  local said
+  said=$(command gcloud "$@" 2>&1 >/dev/null) ||
+    grep -qE "$UNDERSTOOD" <<<"$said" || echo "$said" >&2
+  printf my-value
+}
+"""
+
+
+@pytest.mark.parametrize("heading", ["As documents", "From a repository"])
+def test_gcloud_understands_what_a_section_shows(
+    heading: str, gcloud: str, google: http.server.ThreadingHTTPServer, root: Path, tmp_path: Path
+) -> None:
+    commands = section(root, heading, "docs/deploying.md").commands
+    script = "\n".join([f"cd '{root}'", IN_BETWEEN, *commands, "gcloud run services lits"])
+    told = {"UNDERSTOOD": UNDERSTOOD, "CLOUDSDK_CORE_PROJECT": PROJECT}
+    ended = run(["bash", "-uc", script], google.server_port, tmp_path, **told)
+    assert re.findall(r"ERROR: .*", ended.stderr) == [
+        "ERROR: (gcloud.run.services) Invalid choice: 'lits'."
+    ], ended.stderr
 
 
 WRONG = {
