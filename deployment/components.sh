@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by lib.sh: the table of what differs between the components.
-# After a change here, deployment/write_cloudbuild.sh writes cloudbuild_*.yaml anew.
+# After a change here, deployment/write_yaml.sh writes cloudbuild_*.yaml and service_*.yaml anew.
 
 export components='backend_v1 frontend_v1 backend_v2 frontend_v2 v3_backend v3_gateway v3_frontend'
 
@@ -19,9 +19,10 @@ export components='backend_v1 frontend_v1 backend_v2 frontend_v2 v3_backend v3_g
 #   secret_setting   the setting for the secret that signs cookies, and in secret its name
 #   backend          what a frontend calls, and in backend_setting the setting for its address
 #   compiled_models  those in its image, and in models_setting the setting that names them
+#   v3_setting       the setting for v3's models, or for the addresses of their services
 describe() {
   export component=$1 model='' folder=$1 session_affinity='' more_settings='' secret_setting=''
-  export backend='' backend_setting='' compiled_models='' models_setting='' build_reads='BUILD_REGION WORKER_POOL NO_CACHE'
+  export backend='' backend_setting='' compiled_models='' models_setting='' v3_setting='' build_reads='BUILD_REGION WORKER_POOL NO_CACHE'
   export deploy_reads='TAG MIN_INSTANCES MAX_INSTANCES'
   case $1 in
     v3_backend_?*) export component=v3_backend model=${1#v3_backend_} ;;
@@ -37,7 +38,7 @@ describe() {
       export side=frontend port=8501 probe=/_stcore/health runs_as=imgserve-run secret=imgserve-key
       # Streamlit keeps a page's state in one container, over a connection as long as may be:
       # https://cloud.google.com/run/docs/configuring/request-timeout
-      export cpu=1 memory=1Gi concurrency=40 timeout=3600 max_instances=2 session_affinity=yes
+      export cpu=1 memory=1Gi concurrency=40 timeout=3600 max_instances=2 session_affinity=true
       export secret_setting=STREAMLIT_SERVER_COOKIE_SECRET
       build_reads+=' MODEL_NAME MODELS_FILE' deploy_reads+=' PAGE_TITLE' ;;
     v3_gateway)
@@ -62,10 +63,10 @@ describe() {
       export deliverable=services.v2.front_end backend=backend_v2 backend_setting=SERVING_URL ;;
     v3_backend)
       export deliverable=v3.back_ends${model:+.$model} folder=v3/backend
-      export compiled_models=efficientnet_lite0 models_setting=MODEL_NAME
+      export compiled_models=efficientnet_lite0 models_setting=MODEL_NAME v3_setting=MODELS
       build_reads+=' MODELS' deploy_reads+=' MODELS' ;;
     v3_gateway)
-      export deliverable=v3.gateway folder=v3/gateway
+      export deliverable=v3.gateway folder=v3/gateway v3_setting=BACKENDS
       deploy_reads+=' MODELS' ;;
     v3_frontend)
       export deliverable=v3.front_end folder=v3/frontend

@@ -629,8 +629,8 @@ authorize() {
   callers=$(callers_of "$1")
   [[ $callers != everyone && $callers != iap ]] || return 0
   url=$(service_field "$1" status.url)
-  # A service account names the audience; a person's account cannot.
-  token=$(gcloud auth print-identity-token --audiences="$url" 2>/dev/null) ||
+  # A service account names the audience; a person's account cannot; workload identity asks for another's.
+  token=$(gcloud auth print-identity-token --audiences="$url" ${TOKEN_ACCOUNT:+--impersonate-service-account="$TOKEN_ACCOUNT"} 2>/dev/null) ||
     token=$(gcloud auth print-identity-token)
   authorization="Authorization: Bearer $token"
 }

@@ -1,5 +1,6 @@
 """Every component has its files, written from the templates and the table in components.sh."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -45,11 +46,11 @@ def test_template_shows_the_whole_command_with_one_flag_a_line(
 
 def test_every_file_belongs_to_a_component(root: Path) -> None:
     suffixes = [
-        re.sub("^(cloudbuild|submit_build|deploy)_", "", path.stem)
-        for pattern in ("cloudbuild_*.yaml", "submit_build_*.sh", "deploy_*.sh")
+        re.sub("^(cloudbuild|service|submit_build|deploy)_", "", path.stem)
+        for pattern in ("cloudbuild_*.yaml", "service_*.yaml", "submit_build_*.sh", "deploy_*.sh")
         for path in (root / "deployment").glob(pattern)
     ]
-    assert sorted(suffixes) == sorted([*NAMES * 3, "template", "template", "service_template"])
+    assert sorted(suffixes) == sorted([*NAMES * 4, *["template"] * 3, "service_template"])
     found = {path.relative_to(root).as_posix() for path in root.glob("[!.]*/**/Dockerfile*")}
     components = BY_NAME.values()
     assert found == {
@@ -73,17 +74,19 @@ def test_backend_v2_has_every_model_of_the_catalogue() -> None:
     assert BY_NAME["backend_v2"].compiled_models.split(",") == list(catalogue(None))
 
 
-# --- Cloud Build ---------------------------------------------------------------------------------
-
-
-def test_build_files_are_as_their_command_writes_them(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["cloudbuild", "service"])
+def test_yaml_is_as_its_command_writes_it(kind: str, root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "deployment"
-    shutil.copytree(root / "deployment", folder, ignore=shutil.ignore_patterns("cloudbuild_[!t]*"))
-    subprocess.run([folder / "write_cloudbuild.sh"], check=True)
-    written = {path.name: path.read_text() for path in folder.glob("cloudbuild_*.yaml")}
+    shutil.copytree(root / "deployment", folder, ignore=shutil.ignore_patterns(f"{kind}_[!t]*"))
+    contact = {**os.environ, "FETCH_CONTACT": "https://cats.example"}  # of one deploy, not of all
+    subprocess.run([folder / "write_yaml.sh"], check=True, env=contact)
+    written = {path.name: path.read_text() for path in folder.glob(f"{kind}_*.yaml")}
     assert written == {name: read(root, name) for name in written}
-    assert set(written) == {f"cloudbuild_{name}.yaml" for name in [*NAMES, "template"]}
-    assert not [name for name in NAMES if "<" in written[f"cloudbuild_{name}.yaml"]]
+    assert set(written) == {f"{kind}_{name}.yaml" for name in [*NAMES, "template"]}
+    assert not [name for name in NAMES if "<" in written[f"{kind}_{name}.yaml"]]
+
+
+# --- Cloud Build ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["backend_v1", "frontend_v1", "v3_gateway"])

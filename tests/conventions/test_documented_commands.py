@@ -13,6 +13,16 @@ README_TEST = "tests/services/test_readme_commands.py"
 DEPLOYMENT = "tests/services/deployment"
 CI = ".ci/run"  # what CI itself runs, word by word
 ACCOUNT = "Google account"
+GCLOUD_TEST = f"{DEPLOYMENT}/test_gcloud_parses.py::test_gcloud_understands_what_a_section_shows"
+# Section of commands that need something, to the test that runs them as far as they go without.
+SECTIONS = {
+    "As documents": (ACCOUNT, GCLOUD_TEST),
+    "From a repository": (ACCOUNT, GCLOUD_TEST),
+    "On Kubernetes": (
+        "a cluster",
+        f"{DEPLOYMENT}/test_kubernetes.py::test_the_documented_command_names_the_registry",
+    ),
+}
 
 # Test, or what CI itself runs, to the commands that it runs, or what they are made of.
 RUN_BY = {
@@ -109,6 +119,12 @@ def runner(command: str) -> str | None:
     return RUN.get(command) or next(started, None)
 
 
+def needed(command: str, section: Section) -> str:
+    """Return what a command needs that not everybody has; nothing where that is nothing."""
+    there, _ = SECTIONS.get(section.heading, ("", ""))
+    return there or (ACCOUNT if command in GOOGLE else "")
+
+
 @pytest.fixture(scope="module")
 def shown(root: Path) -> list[tuple[str, Section]]:
     """Return every command of the documents, with the section that it stands in."""
@@ -119,27 +135,34 @@ def test_every_command_has_a_test_or_needs_an_account(shown: list[tuple[str, Sec
     unknown = {
         f"{section.document}: {command}"
         for command, section in shown
-        if not runner(command) and command not in GOOGLE
+        if not runner(command) and command not in GOOGLE and section.heading not in SECTIONS
     }
     assert unknown == set()
 
 
-def test_what_needs_an_account_is_said_to_need_one(shown: list[tuple[str, Section]]) -> None:
+def test_what_needs_an_account_or_a_cluster_is_said_to_need_it(
+    shown: list[tuple[str, Section]],
+) -> None:
     silent = {
         f"{section.document}, {section.heading}: {command}"
         for command, section in shown
         if command in GOOGLE and ACCOUNT not in " ".join(section.text.split())
     }
-    assert silent == set()
+    needs = {section: SECTIONS.get(section.heading, ("", ""))[0] for _, section in shown}
+    assert (
+        silent == {part.heading for part, need in needs.items() if need not in part.text} == set()
+    )
 
 
 def test_no_entry_is_left_of_a_command_that_is_gone(shown: list[tuple[str, Section]]) -> None:
     there = {command for command, _ in shown}
     assert {*RUN, *GOOGLE} - there == set()
+    assert SECTIONS.keys() - {section.heading for _, section in shown} == set()
     assert [start for start in RUN_BY_START if not any(c.startswith(start) for c in there)] == []
 
 
-TESTS = sorted({*RUN.values(), *RUN_BY_START.values(), *filter(None, GOOGLE.values())} - {CI})
+NAMED = {*RUN.values(), *RUN_BY_START.values(), *filter(None, GOOGLE.values())}
+TESTS = sorted((NAMED | {test for _, test in SECTIONS.values()}) - {CI})
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -159,6 +159,9 @@ SCENARIOS = {
     "deploy_backend_v2_becomes_private": deploy("backend_v2", PRIVATE="1"),
     "deploy_backend_v2_becomes_public": deploy("backend_v2", IS_PRIVATE, PRIVATE="0"),
     "deploy_backend_v2_stays_private": deploy("backend_v2", IS_PRIVATE),
+    "deploy_backend_v2_private_from_a_repository": deploy(
+        "backend_v2", IS_PRIVATE, TOKEN_ACCOUNT="me@example.com"
+    ),
     "deploy_backend_v2_private_again": deploy("backend_v2", IS_PRIVATE, PRIVATE="1"),
     "deploy_backend_v2_public_again": deploy("backend_v2", PRIVATE="0"),
     "deploy_frontend_v1": deploy("frontend_v1"),

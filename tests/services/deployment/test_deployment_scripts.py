@@ -13,7 +13,7 @@ from tests.conventions.deployment import BY_NAME, NAMES
 from tests.services.deployment.project import PROJECT, Project
 
 DEPLOYMENT = Path(__file__).resolve().parents[3] / "deployment"
-OFFLINE = {"lib.sh", "components.sh", "write_cloudbuild.sh"}  # sourced, or of no project
+OFFLINE = {"lib.sh", "components.sh", "write_yaml.sh"}  # sourced, or of no project
 SCRIPTS = sorted({path.name for path in DEPLOYMENT.glob("*.sh")} - OFFLINE)
 OF_A_COMPONENT = ("rollback.sh", "deploy_service_template.sh", "submit_build_template.sh")
 VARIABLES = ("PROJECT_ID", "REGION", "REPO_NAME", "REGISTRY")

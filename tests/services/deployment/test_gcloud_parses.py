@@ -4,34 +4,23 @@ It gets as far as asking Google, where a server of this machine's says that noth
 """
 
 import http.server
-import json
 import re
 import shlex
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import Any
 
 import pytest
 
-from tests.services.deployment.project import PROJECT, RUN_ACCOUNT, gcloud_environ
+from tests.conventions.documents import section
+from tests.services.deployment.project import PROJECT, RUN_ACCOUNT
+from tests.services.deployment.real_gcloud import ANSWERS, run
 from tests.services.deployment.scenarios import FOLDER
 
 AT_ONCE = 2  # each takes a second of a CPU
-TIMEOUT_S = 120
-# Names of gcloud's settings, https://cloud.google.com/sdk/gcloud/reference/topic/configurations
-APIS = (
-    *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "iam"),
-    *("logging", "run", "secretmanager", "serviceusage", "storage"),
-)
 FRONTENDS = f"serviceAccount:{RUN_ACCOUNT}"
 LIST = {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}}
-NOT_FOUND = {"error": {"code": 404, "message": "nothing is there", "status": "NOT_FOUND"}}
 UNDERSTOOD = "nothing is there|not be found|not found|404|not supported when creating a new service"
 # What these ask, this machine's own files answer; and what says that they got so far.
 OFFLINE = {"gcloud auth list": "", "gcloud auth print-identity-token": "credential"}
@@ -67,61 +56,6 @@ def expressions(lines: Iterator[list[str]]) -> list[list[str]]:
     return [[*LISTS_SOMETHING, *words] for words in found.values() if words]
 
 
-@pytest.fixture(scope="module")
-def gcloud() -> str:
-    """Return the real gcloud."""
-    path = shutil.which("gcloud")
-    if path is None:
-        pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
-    return path
-
-
-ANSWERS: dict[str, Any] = {}  # by the end of the path that is asked for
-
-
-@pytest.fixture
-def google() -> Iterator[http.server.ThreadingHTTPServer]:
-    """Return a proxy that says of everything that it is not there, but for ANSWERS."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path = self.path.partition("?")[0].rpartition("/")[2]
-            found = ANSWERS.get(path)
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(found or NOT_FOUND).encode())
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def run(line: list[str], port: int, folder: Path, **environ: str) -> CompletedProcess[str]:
-    """Return how a command ends whose gcloud asks the proxy instead of Google."""
-    hosts = {
-        f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
-    }
-    proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": str(port)}
-    proxied = {f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()}
-    return subprocess.run(
-        line,
-        check=False,
-        env={**gcloud_environ(folder), **hosts, **proxied, **environ},
-        input="a secret",
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-
-
 def complaint(gcloud: str, port: int, folder: Path, line: list[str]) -> str:
     """Return what the real gcloud does not understand of a command line, if anything."""
     ended = run([gcloud, *line[1:]], port, folder)
@@ -148,6 +82,30 @@ def test_gcloud_understands_every_kind_of_command_line(
     lines = [*kinds(command_lines(root)), *expressions(command_lines(root))]
     assert len(lines) > 40
     assert "\n".join(complaints(gcloud, google, tmp_path, lines)) == ""
+
+
+# In the place of gcloud: says on standard error what the real one does not understand.
+IN_BETWEEN = r"""
+gcloud() {
+  local said
+  said=$(command gcloud "$@" 2>&1 >/dev/null) ||
+    grep -qE "$UNDERSTOOD" <<<"$said" || echo "$said" >&2
+  printf my-value
+}
+"""
+
+
+@pytest.mark.parametrize("heading", ["As documents", "From a repository"])
+def test_gcloud_understands_what_a_section_shows(
+    heading: str, gcloud: str, google: http.server.ThreadingHTTPServer, root: Path, tmp_path: Path
+) -> None:
+    commands = section(root, heading, "docs/deploying.md").commands
+    script = "\n".join([f"cd '{root}'", IN_BETWEEN, *commands, "gcloud run services lits"])
+    told = {"UNDERSTOOD": UNDERSTOOD, "CLOUDSDK_CORE_PROJECT": PROJECT}
+    ended = run(["bash", "-uc", script], google.server_port, tmp_path, **told)
+    assert re.findall(r"ERROR: .*", ended.stderr) == [
+        "ERROR: (gcloud.run.services) Invalid choice: 'lits'."
+    ], ended.stderr
 
 
 WRONG = {

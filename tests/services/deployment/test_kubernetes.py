@@ -1,0 +1,188 @@
+"""Manifests for Kubernetes fit its schemas, and a process allowed no more than they allow works."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import requests
+import yaml
+
+from tests.conventions.documents import section
+from tests.services.conftest import GUNICORN, Service, free_port
+from tests.services.deployment.test_service_yaml import filled_in
+from tests.unit import pictures
+
+VERSION = "1.37"
+FOLDER = "deployment/kubernetes"
+# Nothing may be written but to memory and, where there is an emptyDir, to that; nobody is root.
+ALLOWED = """
+mount --make-rprivate /
+[ -z "${TMPDIR:-}" ] || mount -t tmpfs tmpfs "$TMPDIR"
+mount -o remount,bind,ro /
+! touch written 2>/dev/null || exit 1
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
+"""
+Json = dict[str, Any]
+
+
+def built(root: Path, version: str) -> list[Json]:
+    """Return what kubectl would apply of a folder."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed: https://kubernetes.io/docs/tasks/tools")
+    command = [kubectl, "kustomize", root / FOLDER / version]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.fixture(params=["v1", "v2"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def documents(root: Path, version: str) -> list[Json]:
+    return built(root, version)
+
+
+def pods(documents: list[Json]) -> Iterator[tuple[str, Json]]:
+    """Yield each Deployment's name and its pod."""
+    for document in documents:
+        if document["kind"] == "Deployment":
+            yield document["metadata"]["name"], document["spec"]["template"]["spec"]
+
+
+def container(pod: Json) -> Json:
+    """Return a pod's one container."""
+    (only,) = pod["containers"]
+    return dict(only)
+
+
+def test_documents_fit_the_schemas_of_kubernetes(documents: list[Json]) -> None:
+    kinds = [document["kind"] for document in documents]
+    assert sorted(kinds) == sorted(["Deployment", "HorizontalPodAutoscaler", "Service"] * 2)
+    for document in documents:
+        kubernetes_validate.validate(document, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("wrong", [{"replica": 2}, {"replicas": "two"}])
+def test_schemas_refuse_what_is_wrong(root: Path, wrong: Json) -> None:
+    (deployment, *_) = [one for one in built(root, "v1") if one["kind"] == "Deployment"]
+    deployment["spec"] |= wrong
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSION, strict=True)
+
+
+def test_containers_are_as_on_cloud_run(documents: list[Json], version: str, root: Path) -> None:
+    scaled = {
+        one["spec"]["scaleTargetRef"]["name"]: one["spec"]["maxReplicas"]
+        for one in documents
+        if one["kind"] == "HorizontalPodAutoscaler"
+    }
+    for side, pod in pods(documents):
+        here = container(pod)
+        assert here["image"] == f"{side}_{version}"
+        template = yaml.safe_load(filled_in(root, here["image"]))["spec"]["template"]
+        (there,) = template["spec"]["containers"]
+        assert here["resources"]["limits"] == there["resources"]["limits"]
+        assert here["ports"][0]["containerPort"] == there["ports"][0]["containerPort"]
+        assert here["startupProbe"]["httpGet"]["path"] == there["startupProbe"]["httpGet"]["path"]
+        assert (
+            str(scaled[side])
+            == template["metadata"]["annotations"]["autoscaling.knative.dev/maxScale"]
+        )
+        names = {entry["name"] for entry in there["env"]} - {"GOOGLE_CLOUD_PROJECT", "SERVING_AUTH"}
+        assert {entry["name"] for entry in here.get("env", [])} == names
+
+
+def test_pods_are_restricted(documents: list[Json]) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards, and a little more."""
+    found = dict(pods(documents))
+    assert set(found) == {"backend", "frontend"}
+    for pod in found.values():
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container(pod)["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_user_is_the_one_of_the_images(documents: list[Json], root: Path) -> None:
+    for side, pod in pods(documents):
+        user = pod["securityContext"]["runAsUser"]
+        assert f"--uid {user} " in (root / f"deployment/Dockerfile.{side}_base").read_text()
+
+
+def passes(service: Service, probe: Json) -> bool:
+    """Return whether a probe succeeds in time."""
+    for _ in range(probe.get("failureThreshold", 3)):
+        if service.process.poll() is not None:
+            break
+        try:
+            limit_s = probe.get("timeoutSeconds", 1)
+            if requests.get(service.url + probe["httpGet"]["path"], timeout=limit_s).ok:
+                return True
+        except requests.RequestException:
+            pass
+        time.sleep(probe.get("periodSeconds", 10))
+    return False
+
+
+@contextmanager
+def started(root: Path, pod: Json, *command: str, **environ: str) -> Iterator[Service]:
+    """Run a pod's container as a process of this machine that passes its probes."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts are made by root only")
+    only = container(pod)
+    if only.get("volumeMounts"):
+        environ["TMPDIR"] = "/mnt"  # what is in /tmp here, tests need
+    allowed = ("unshare", "--mount", "sh", "-euc", ALLOWED, "sh", *command)
+    service = Service(allowed, root, free_port(), environ)
+    try:
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert passes(service, only[probe]), service.log
+        yield service
+    finally:
+        service.stop()
+
+
+def test_services_start_and_work_with_a_read_only_root(root: Path, weights_dir: Path) -> None:
+    found = dict(pods(built(root, "v1")))
+    settings = {"MODEL_NAME": "efficientnet_lite0", "WEIGHTS_DIR": str(weights_dir)}
+    backend_command = (*GUNICORN, "backend_v1.app:app")
+    page_command = (sys.executable, "-m", "imgserve.frontend", "frontend_v1/app.py")
+    with started(root, found["backend"], *backend_command, **settings) as backend:
+        files = {"image": pictures.path("coffee.png").read_bytes()}
+        answer = requests.post(f"{backend.url}/predict", files=files, timeout=30)
+        assert "category" in answer.json()
+        with started(root, found["frontend"], *page_command, SERVING_URL=backend.url) as page:
+            assert "Animal Classification" in requests.get(page.url, timeout=30).text
+
+
+def test_the_documented_command_names_the_registry(root: Path) -> None:
+    (command,) = [
+        command
+        for command in section(root, "On Kubernetes", "docs/deploying.md").commands
+        if command.startswith("kubectl kustomize")
+    ]
+    made, _, applied = command.rpartition(" | ")
+    assert applied == "kubectl apply -f -"
+    told = {**os.environ, "images": "registry.example/imgserve", "tag": "build-1"}
+    text = subprocess.run(
+        ["bash", "-c", made], check=True, cwd=root, env=told, capture_output=True, text=True
+    ).stdout
+    images = [container(pod)["image"] for _, pod in pods(list(yaml.safe_load_all(text)))]
+    assert images == [
+        f"registry.example/imgserve/{side}_v1:build-1" for side in ("backend", "frontend")
+    ]
