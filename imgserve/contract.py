@@ -37,6 +37,9 @@ TopK = Annotated[
 Thumbnail = Annotated[
     bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
 ]
+Explain = Annotated[
+    bool, Meta(description="Also answer with where the model looked; takes many inferences.")
+]
 Url = Annotated[
     str,
     Meta(description="Public http or https address of the picture, or the picture as a data: URL."),
@@ -50,6 +53,7 @@ class PredictOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     top_k: TopK | UnsetType = UNSET  # five, or all where there are fewer
     thumbnail: Thumbnail = False
+    explain: Explain = False
 
 
 class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +118,13 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
         bool, Meta(description="True where the end of the picture's file is missing.")
     ] = False
     precision: Precision = ""
-    explanation: list[list[float]] | None = None
+    explanation: Annotated[
+        list[list[float]] | None,
+        Meta(
+            description="Where the model looked, where asked for: rows, from the top, of how much "
+            "each place of the thumbnail matters, from 0 to 1."
+        ),
+    ] = None
 
 
 class Choice(Struct, frozen=True, omit_defaults=True):

@@ -110,6 +110,8 @@ class Backend:
             model_id = choose(wanted)
             self.pool.require(model_id)
             self._require_classes(model_id, wanted.options.top_k or 1)
+            if wanted.options.explain and self.settings.explain == "0":
+                raise InvalidRequest("this service does not explain (EXPLAIN=0): ask without it")
             began = perf_counter()
             data = (
                 wanted.data if wanted.url is None else self.fetcher.fetch(wanted.url, held.require)
@@ -147,6 +149,7 @@ def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> 
         thumbnail=result.thumbnail,
         incomplete=result.incomplete,
         precision=result.precision,
+        explanation=result.explanation,
     )
 
 

@@ -111,6 +111,7 @@ FRENCH = {
     "Probability": "Probabilité",
     " (incomplete)": " (incomplète)",
     "Download as CSV": "Télécharger en CSV",
+    "Download all as CSV": "Tout télécharger en CSV",
     "So far": "Jusqu'ici",
     "Clear": "Effacer",
     "Many pictures go to one model, the first; compare one at a time.": (

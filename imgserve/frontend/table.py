@@ -135,12 +135,12 @@ def show_table(table: Table) -> None:
     caption, *head = (say(name) for name in ("Answers", "Picture", "Answer", "Probability"))
     rows = [row.cells() for row in table.rows]
     markup.draw(markup.heading(said, said) + markup.table(caption, head, rows))
-    _download(table, "answers")
+    _download(say("Download as CSV"), table, "answers")
 
 
-def _download(table: Table, name: str) -> None:
+def _download(words: str, table: Table, name: str) -> None:
     st.download_button(
-        say("Download as CSV"),
+        words,
         table.csv(),
         key=f"download_{name}",
         file_name=f"{name}.csv",
@@ -167,7 +167,7 @@ def show_remembered(place: DeltaGenerator) -> None:
     with place:
         markup.draw(f'{markup.heading(say("So far"))}<ul class="strip">{items}</ul>')
         with st.container(horizontal=True):
-            _download(Table(rows), "answers_so_far")
+            _download(say("Download all as CSV"), Table(rows), "answers_so_far")
             st.button(say("Clear"), on_click=_forget)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from imgserve.contract import Prediction, PredictOptions
 from imgserve.models.compiled_model import Transform
+from imgserve.models.occlusion import LIMIT_S, occlusion
 from imgserve.models.transform import Crop, crop, least_side
 from imgserve.models.worker import Result
 from imgserve.pictures.decode import decode
@@ -40,6 +41,7 @@ class Classifier:
     transform: Transform
     engine: Engine
     precision: str = "fp32"  # what the engine computes in
+    explain_limit_s: float = LIMIT_S
 
     def warm_up(self) -> None:
         """Answer once: the first inference prepares what all later ones use, and is slower."""
@@ -61,6 +63,9 @@ class Classifier:
         cropped = perf_counter()
         probabilities = self.engine(crops)[0]
         inferred = perf_counter()
+        explanation = None
+        if options.explain:
+            explanation = self._explain(crops, int(probabilities.argmax()), inferred - cropped)
         return Result(
             self._most_probable(probabilities, options.top_k or DEFAULT_TOP_K),
             decode_ms=_ms(decoded - began),
@@ -69,6 +74,15 @@ class Classifier:
             thumbnail=thumbnail(crops[0]) if options.thumbnail else None,
             incomplete=incomplete,
             precision=self.precision,
+            explanation=explanation,
+        )
+
+    def _explain(self, crops: Crop, class_id: int, inference_s: float) -> list[list[float]]:
+        return occlusion(
+            lambda seen: float(self.engine(seen)[0][class_id]),
+            crops,
+            inference_s=inference_s,
+            limit_s=self.explain_limit_s,
         )
 
     def _most_probable(self, probabilities: Probabilities, count: int) -> list[Prediction]:

@@ -50,6 +50,7 @@ class Job(msgspec.Struct, tag=True, frozen=True):
     data: bytes
     thumbnail: bool
     top_k: int | msgspec.UnsetType = msgspec.UNSET
+    explain: bool = False
 
 
 class Result(msgspec.Struct, tag=True, frozen=True):
@@ -60,6 +61,7 @@ class Result(msgspec.Struct, tag=True, frozen=True):
         thumbnail: JPEG data URI of what the model saw, where it was asked for.
         incomplete: whether the end of the file is missing.
         precision: what was computed in.
+        explanation: how much each place of the picture matters, where it was asked for.
     """
 
     predictions: list[Prediction]
@@ -69,6 +71,7 @@ class Result(msgspec.Struct, tag=True, frozen=True):
     thumbnail: str | None = None
     incomplete: bool = False
     precision: str = "fp32"
+    explanation: list[list[float]] | None = None
 
 
 class Rejected(msgspec.Struct, tag=True, frozen=True):
@@ -136,7 +139,7 @@ class Slot:
             WorkerExited: the worker had ended before it was given the picture.
             WorkerLost: it ended since, or was ended because it took too long.
         """
-        answer = self._exchange(Job(data, options.thumbnail, options.top_k))
+        answer = self._exchange(Job(data, options.thumbnail, options.top_k, options.explain))
         match answer:
             case Result():
                 return answer

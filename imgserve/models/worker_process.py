@@ -85,7 +85,7 @@ def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) 
 
 
 def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Message:
-    options = PredictOptions(top_k=job.top_k, thumbnail=job.thumbnail)
+    options = PredictOptions(top_k=job.top_k, thumbnail=job.thumbnail, explain=job.explain)
     try:
         return classifier.classify(job.data, options, limit_pixels=settings.max_image_pixels)
     except DamagedPicture as exc:

@@ -105,6 +105,11 @@ class BackendSettings(Settings):
         "workers of a model: processes that compute, each with a copy of it; at most `THREADS`",
         shown="`THREADS` for weights of up to 48 MiB, else 1",
     )
+    explain: str = setting(
+        "1",
+        one_of("1", "0"),
+        "whether callers may ask where a model looked, which takes some 64 inferences",
+    )
     max_queue: int = setting(
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
     )

@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "tools.rehearsal": PRODUCT,
     "tools.documents": PRODUCT | {"tools.run"},
     "tools.benchmarks": PRODUCT | {"tools.documents"},
+    "tools.page_figures": {"tools.rehearsal"},
     "tools.attack": PRODUCT | {"tools.benchmarks"},
 }
 # A library to the only parts that may import it; a tool may import all.

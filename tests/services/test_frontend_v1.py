@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.services.streamlit_process import hand_over, paste
 from tests.shared import CASES, needs
 from tests.unit import pictures
+from tools import page_figures
+from tools.page_figures import STATES
 
 SENTENCE = re.compile("I think this is an image of an? ")
 CAT = re.compile("tabby|tiger cat|Egyptian cat")
@@ -170,6 +172,29 @@ def test_a_link_to_a_sample_shows_its_answer_and_can_be_copied(
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     link = page.evaluate("navigator.clipboard.readText()")
     sentence(open_page(link), "espresso")
+
+
+def test_where_the_model_looked_is_laid_over_the_picture(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    page.get_by_role("button", name="Espresso", exact=True).click()
+    page.get_by_role("button", name="Where did it look?").click()
+    # The cup stands above the middle of the bundled picture.
+    expect(page.get_by_role("img", name="It depends most on the top.")).to_be_visible()
+    sentence(page, "espresso")
+
+
+@pytest.mark.parametrize(("width", "theme"), [("desk", "light"), ("phone", "dark")])
+def test_nothing_on_the_page_stands_in_peoples_way(
+    browser: Browser, page_url: str, width: str, theme: str
+) -> None:
+    """As far as axe-core finds it, in every state; ``tools.page_figures`` tries all pairs."""
+    for show in STATES.values():
+        page = page_figures.open_page(browser, page_url, width, theme)
+        show(page)
+        assert page_figures.faults(page) == []
+        page.context.close()
 
 
 def test_by_keyboard_alone_every_stop_is_seen(open_page: OpenPage, page_url: str) -> None:

@@ -127,6 +127,33 @@ def test_equally_probable_classes_come_by_id() -> None:
     assert ids == [0, 2, 1]
 
 
+@pytest.mark.parametrize("way", ["form", "query"])
+def test_where_the_model_looked_is_answered_where_asked_for(way: str) -> None:
+    def look_at_the_corner(seen: Crop) -> np.ndarray:
+        share = float(seen[0, 0, 0, 0]) / 255
+        return np.array([[share, 0.0, 0.0]], dtype=np.float32)
+
+    white = io.BytesIO()
+    picture = Image.new("RGB", (32, 32))
+    picture.paste((255, 255, 255), (0, 0, 4, 4))
+    picture.save(white, "PNG")
+    backend = client(look_at_the_corner)
+    if way == "form":
+        answer = upload(backend, white.getvalue(), explain="true").get_json()
+    else:
+        url, kind = "/predict?explain=true", "image/png"
+        answer = backend.post(url, data=white.getvalue(), content_type=kind).get_json()
+    assert answer["explanation"][0][0] == 1
+    assert sum(map(sum, answer["explanation"])) < 5
+    assert "explanation" not in upload(backend, white.getvalue()).get_json()
+
+
+def test_where_it_is_switched_off_nothing_is_explained() -> None:
+    answer = upload(client(explain="0"), cat(), explain="true")
+    assert (answer.status_code, "EXPLAIN=0" in answer.get_json()["detail"]) == (400, True)
+    assert upload(client(explain="0"), cat(), explain="false").status_code == 200
+
+
 def test_thumbnail_is_the_picture_as_the_model_saw_it() -> None:
     seen: list[Crop] = []
 

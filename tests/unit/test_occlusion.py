@@ -1,0 +1,59 @@
+"""Where a model looked, of models that look at a place the tests know."""
+
+import numpy as np
+import pytest
+
+from imgserve.errors import InvalidRequest
+from imgserve.models.occlusion import LIMIT_S, limit_s, occlusion
+from imgserve.models.transform import Crop
+
+SIDE = 64
+
+
+def lit(y: int, x: int) -> Crop:
+    """Return a dark picture with one bright spot."""
+    picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    picture[0, y, x] = 255
+    return picture
+
+
+def explain(picture: Crop, inference_s: float = 0.0) -> list[list[float]]:
+    """Return where somebody looks who knows no more than the brightest spot."""
+    return occlusion(
+        lambda seen: float(seen.max()) / 255, picture, inference_s=inference_s, limit_s=6.4
+    )
+
+
+@pytest.mark.parametrize(("y", "x"), [(4, 4), (4, 60), (28, 36), (60, 4), (60, 60)])
+def test_the_place_that_matters_is_1_and_places_far_away_are_0(y: int, x: int) -> None:
+    shares = np.array(explain(lit(y, x)))
+    assert shares.shape == (8, 8)
+    assert shares[y // 8, x // 8] == 1
+    rows, columns = np.nonzero(shares)
+    assert max(abs(rows - y // 8)) <= 1
+    assert max(abs(columns - x // 8)) <= 1
+
+
+def test_where_nothing_matters_all_is_0() -> None:
+    assert not np.any(explain(np.full((1, SIDE, SIDE, 3), 9, np.uint8)))
+
+
+def test_the_picture_itself_stays_as_it_is() -> None:
+    picture = lit(4, 4)
+    explain(picture)
+    assert picture.max() == 255
+
+
+@pytest.mark.parametrize(("inference_s", "side"), [(0.1, 8), (0.101, 4), (0.4, 4)])
+def test_the_finest_grid_that_fits_into_the_time_is_used(inference_s: float, side: int) -> None:
+    assert np.array(explain(lit(4, 4), inference_s)).shape == (side, side)
+
+
+def test_a_model_that_is_too_slow_says_so() -> None:
+    with pytest.raises(InvalidRequest, match=r"takes 0\.5 s for a picture, too long"):
+        explain(lit(4, 4), 0.5)
+
+
+def test_it_never_takes_as_long_as_a_worker_is_waited_for() -> None:
+    assert limit_s(30) == LIMIT_S
+    assert limit_s(6) == 2
