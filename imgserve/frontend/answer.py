@@ -130,7 +130,7 @@ def _show(outcome: Outcome) -> None:
 def _show_answered(answered: Answered) -> None:
     answer = answered.answer
     best = next(iter(answer.predictions), None)
-    sentence = answer_sentence(answer.category, best)
+    sentence = answer_sentence(answer.category, answer.predictions)
     if best is None:  # a backend that says no more
         markup.draw(f'<div class="answer">{markup.heading(sentence, sentence)}</div>')
         return

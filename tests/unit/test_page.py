@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from imgserve import errors
-from imgserve.frontend import messages, predict
+from imgserve.contract import Prediction
+from imgserve.frontend import kin, messages, predict
 from imgserve.frontend.answer import times
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.french import FRENCH
+from imgserve.frontend.french import FRENCH, KIN
 from imgserve.frontend.messages import plain
 from imgserve.frontend.picture_input import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
 from imgserve.frontend.predict import BUSY, SLOW_HOST, WAKING, Answered, Patience, waiting_words
@@ -92,6 +93,38 @@ def test_an_unlikely_answer_is_called_a_guess(page: Page) -> None:
     page.backend.usual = answer(category="otter", probability=0.1)
     page.submit(URL)
     assert page.header == "I am not sure, but I think this is an image of an otter"
+
+
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [
+        ({"tabby": 0.4, "tiger cat": 0.2}, "a cat: tabby or tiger cat"),
+        (
+            {"tabby": 0.2, "lynx": 0.15, "tiger cat": 0.15, "Egyptian cat": 0.15},
+            "a cat: tabby, tiger cat or Egyptian cat",
+        ),
+        ({"tabby": 0.4, "tiger cat": 0.2, "Persian cat": 0.05}, "a cat: tabby or tiger cat"),
+        ({"tabby": 0.5, "tiger cat": 0.4}, "a tabby"),
+        ({"tabby": 0.3, "tiger cat": 0.1}, "a tabby"),
+        ({"tabby": 0.4, "lynx": 0.4}, "a tabby"),
+        ({"pets": 0.4, "birds": 0.4}, "a pets"),
+    ],
+)
+def test_a_doubt_between_kin_names_what_they_have_in_common(
+    page: Page, shares: dict[str, float], sentence: str
+) -> None:
+    predictions = [Prediction(name, 1, share) for name, share in shares.items()]
+    page.backend.usual = answer(next(iter(shares)), predictions=predictions)
+    page.submit(URL)
+    assert page.header == f"I think this is an image of {sentence}"
+
+
+def test_every_word_for_kin_is_french_too_and_no_class_has_two() -> None:
+    lines = (Path(kin.__file__).parent / "kin.txt").read_text().splitlines()
+    groups = dict(line.split(": ") for line in lines if not line.startswith("#"))
+    names = [name for group in groups.values() for name in group.split(", ")]
+    assert set(groups) == set(KIN)
+    assert len(names) == len(set(names)) > 300
 
 
 def test_a_backend_that_names_only_a_category_is_shown_in_a_sentence_without_a_chart(
@@ -357,7 +390,7 @@ def test_classes_are_named_with_the_right_article(phrase: str) -> None:
         == messages.with_article(category.replace(" ", "_"))
         == phrase
     )
-    assert messages.answer_sentence(category, None).endswith(f"an image of {phrase}")
+    assert messages.answer_sentence(category, []).endswith(f"an image of {phrase}")
 
 
 def test_times_name_every_part_and_the_round_trip() -> None:
@@ -498,7 +531,7 @@ def test_every_sentence_of_the_page_is_said_in_french_and_nothing_else(root: Pat
         if path.name != "french.py"
     )
     constants = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
-    samples = {name.capitalize() for name in SAMPLES}
+    samples = {name.capitalize() for name in SAMPLES} | set(KIN)
     settings = {FrontendSettings().page_title}
     problems = {f"problem {slug}" for slug in errors.http_errors()}
     assert set(FRENCH) - problems <= {*constants, *samples, *settings}
