@@ -41,6 +41,9 @@ names=$(names_of "$component${model:+_$model}")
 for name in $names; do
   describe "$name"
   service=$(service_name "$name")
+  # 46 characters for it and the tag of a later deploy, which has 15.
+  ((${#service} <= 46 - 15)) ||
+    die "$service is too long a name for a service: a model deployed by itself may have 20 characters"
   image=$(image_uri "$name"):${TAG:-latest}
   hold_back "$service"
   [[ -z $secret_setting ]] || version=$(secret_version "$secret")

@@ -521,8 +521,8 @@ hold_back() {
   esac
 }
 
-# Prints a tag that no other run of these scripts has: the minute, and at random. It is short, as a
-# tag and its service's name may have 46 characters together.
+# Prints a tag that no other run of these scripts has: the minute, and at random. It has 15
+# characters, as a tag and its service's name may have 46 together.
 new_tag() { printf 'try-%x%04x' $(($(date +%s) / 60)) $RANDOM; }
 
 # Removes the tags that these scripts made so many minutes ago or earlier, and then were cut off: a

@@ -112,3 +112,13 @@ def test_nothing_is_left_behind_when_it_was_sent(described: Project, tmp_path: P
     missing = described.run("submit_build_backend_v1.sh", MODELS_FILE=str(tmp_path / "no.toml"))
     assert missing.returncode == 1
     assert "no.toml is not there" in missing.stderr
+
+
+@pytest.mark.parametrize(("letters", "status"), [(20, 0), (21, 1)])
+def test_a_name_that_leaves_no_room_for_a_tag_is_refused_before_the_first_deploy(
+    project: Project, letters: int, status: int
+) -> None:
+    done = project.run("deploy_v3_backend.sh", MODELS="p" * letters)
+    assert done.returncode == status, done.stderr
+    assert ("may have 20 characters" in done.stderr) == bool(status)
+    assert any("deploy" in str(words) for words in project.record()) == (not status)
