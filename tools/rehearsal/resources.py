@@ -9,7 +9,7 @@ from flask import Blueprint, request
 
 from tools.rehearsal import web
 from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ENABLED, body, existing, finished, make, now, part
+from tools.rehearsal.web import ENABLED, ApiError, body, existing, finished, make, now, part
 
 projects = Blueprint("cloudresourcemanager", __name__)
 billing = Blueprint("cloudbilling", __name__)
@@ -75,6 +75,16 @@ def enable_services(_project: str) -> Json:
 
 
 # --- repositories and accounts -------------------------------------------------------------------
+
+
+@repositories.before_request
+def find_only_in_its_region() -> None:
+    """Know a repository nowhere but where it was made; its name is kept without the region."""
+    at = request.view_args or {}
+    if "name" in at:
+        made = existing("repositories", at["name"])
+        if f"/locations/{at['location']}/" not in made["name"]:
+            raise ApiError(404, f"repositories: {at['name']!r} was not found.")
 
 
 @repositories.post(REPOSITORIES)
