@@ -76,7 +76,8 @@ class Backend:
         self.app = Flask("imgserve", static_folder=None)
         self.app.extensions["admission"] = self.admission  # the server counts bodies by it
         self.app.request_class = PictureRequest
-        self.app.url_map.strict_slashes = False  # /docs is answered as /docs/, without a redirect
+        # No redirects: /docs is answered as /docs/, and /docs//x is no address of another host.
+        self.app.url_map.strict_slashes = self.app.url_map.merge_slashes = False
         self.app.config["MAX_CONTENT_LENGTH"] = limit_bytes
         answer_problems(self.app, self.metrics, settings.max_image_bytes)
         observe(self.app, self.metrics, settings.google_cloud_project)

@@ -148,6 +148,12 @@ def test_where_the_model_looked_is_answered_where_asked_for(way: str) -> None:
     assert "explanation" not in upload(backend, white.getvalue()).get_json()
 
 
+@pytest.mark.parametrize("path", ["/docs//elsewhere.example", "//hello", "/predict//", "/docs/"])
+def test_nothing_is_answered_with_a_redirect(path: str) -> None:
+    """One would name the host that the caller sent."""
+    assert client().get(path, base_url="http://elsewhere.example").status_code in {200, 404, 405}
+
+
 def test_where_it_is_switched_off_nothing_is_explained() -> None:
     answer = upload(client(explain="0"), cat(), explain="true")
     assert (answer.status_code, "EXPLAIN=0" in answer.get_json()["detail"]) == (400, True)
