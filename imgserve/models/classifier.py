@@ -65,7 +65,7 @@ class Classifier:
         inferred = perf_counter()
         explanation = None
         if options.explain:
-            explanation = self._explain(crops, int(probabilities.argmax()), inferred - cropped)
+            explanation = self._explain(crops, probabilities, inferred - cropped)
         return Result(
             self._most_probable(probabilities, options.top_k or DEFAULT_TOP_K),
             decode_ms=_ms(decoded - began),
@@ -77,10 +77,14 @@ class Classifier:
             explanation=explanation,
         )
 
-    def _explain(self, crops: Crop, class_id: int, inference_s: float) -> list[list[float]]:
+    def _explain(
+        self, crops: Crop, probabilities: Probabilities, inference_s: float
+    ) -> list[list[float]]:
+        first = int(probabilities.argmax())
         return occlusion(
-            lambda seen: float(self.engine(seen)[0][class_id]),
+            lambda seen: float(self.engine(seen)[0][first]),
             crops,
+            whole=float(probabilities[first]),
             inference_s=inference_s,
             limit_s=self.explain_limit_s,
         )

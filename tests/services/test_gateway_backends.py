@@ -225,6 +225,13 @@ def test_answer_is_that_of_the_backend(
     assert (through["category"], through["model"]) == ("espresso", model)
 
 
+def test_where_a_model_looked_is_answered_through_the_gateway(gateway: Gateway) -> None:
+    coffee = pictures.path("coffee.png").read_bytes()
+    path = f"/model/{MODELS[0]}/predict?explain=true"
+    answer = gateway.post(path, coffee, {"Content-Type": "image/png"}).json()
+    assert pictures.looked_at_the_coffee(answer["explanation"])
+
+
 def test_state_and_errors_are_those_of_the_backend(gateway: Gateway) -> None:
     path = f"/model/{MODELS[1]}"
     state = ModelState(**gateway.get(path).json())

@@ -116,6 +116,14 @@ def test_workers_answer_as_the_model_in_this_process(
     assert pool.ready_id() == MODEL
 
 
+def test_a_worker_says_where_it_looked(start: Start) -> None:
+    coffee = pictures.path("coffee.png").read_bytes()
+    pool = start()
+    explained = pool.classify(MODEL, coffee, PredictOptions(explain=True))
+    assert pictures.looked_at_the_coffee(explained.explanation)
+    assert pool.classify(MODEL, coffee, OPTIONS).explanation is None
+
+
 def test_many_who_ask_at_once_all_get_their_own_answers_from_all_workers(
     start: Start, here: Classifier
 ) -> None:

@@ -3,6 +3,7 @@
 import importlib.resources
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 FOLDER = Path(str(importlib.resources.files("skimage") / "data"))
@@ -27,3 +28,10 @@ def shapes() -> dict[str, Image.Image]:
     sizes += ((50, 800), (1000, 60), (8, 799), (8, 800))
     shaped |= {f"cat{width}x{height}": cat.resize((width, height)) for width, height in sizes}
     return shaped
+
+
+def looked_at_the_coffee(explanation: list[list[float]] | None) -> bool:
+    """Return whether the coffee in coffee.png matters most, which is above the middle."""
+    places = np.array(explanation)
+    y, x = (np.argwhere(places == 1)[0] + 0.5) / len(places)
+    return bool(0.1 < y < 0.5 and 0.2 < x < 0.75)

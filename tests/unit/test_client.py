@@ -117,6 +117,13 @@ def test_image_is_posted_as_the_contracts_form(client: Client, backend: Backend)
     assert backend.seen[0]["files"] == {"image": ("image/png", b"picture")}
 
 
+def test_where_the_model_looked_is_asked_for_both_ways(client: Client, backend: Backend) -> None:
+    backend.answers(lambda: {**ANSWER, "explanation": [[0, 1], [0.5, 0]]})
+    assert client.predict_url(CAT, explain=True).explanation == [[0, 1], [0.5, 0]]
+    client.predict_image(b"picture", content_type="image/png", explain=True)
+    assert [request["body"]["explain"] for request in backend.seen] == [True, "true"]
+
+
 def test_a_model_given_is_in_the_path(client: Client, backend: Backend) -> None:
     client.predict_url(CAT, model="swin_b")
     client.predict_image(b"picture", content_type="image/png", model="vgg16")

@@ -1,9 +1,12 @@
 """Where a model looked, of models that look at a place the tests know."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
-from imgserve.errors import InvalidRequest
+from imgserve.errors import Busy, InvalidRequest
 from imgserve.models.occlusion import LIMIT_S, limit_s, occlusion
 from imgserve.models.transform import Crop
 
@@ -17,11 +20,17 @@ def lit(y: int, x: int) -> Crop:
     return picture
 
 
-def explain(picture: Crop, inference_s: float = 0.0) -> list[list[float]]:
+def explain(
+    picture: Crop, inference_s: float = 0.0, *, look: Callable[[], None] = lambda: None
+) -> list[list[float]]:
     """Return where somebody looks who knows no more than the brightest spot."""
-    return occlusion(
-        lambda seen: float(seen.max()) / 255, picture, inference_s=inference_s, limit_s=6.4
-    )
+
+    def brightest(seen: Crop) -> float:
+        look()
+        return float(seen.max()) / 255
+
+    whole = picture.max() / 255
+    return occlusion(brightest, picture, whole=whole, inference_s=inference_s, limit_s=6.4)
 
 
 @pytest.mark.parametrize(("y", "x"), [(4, 4), (4, 60), (28, 36), (60, 4), (60, 60)])
@@ -44,16 +53,35 @@ def test_the_picture_itself_stays_as_it_is() -> None:
     assert picture.max() == 255
 
 
+def test_what_is_likelier_when_covered_does_not_matter() -> None:
+    def doubt(seen: Crop) -> float:
+        return 1 - float(seen.max()) / 255
+
+    shares = occlusion(doubt, lit(4, 4), whole=0.0, inference_s=0, limit_s=1)
+    assert not np.any(shares)
+
+
 @pytest.mark.parametrize(("inference_s", "side"), [(0.1, 8), (0.101, 4), (0.4, 4)])
 def test_the_finest_grid_that_fits_into_the_time_is_used(inference_s: float, side: int) -> None:
     assert np.array(explain(lit(4, 4), inference_s)).shape == (side, side)
 
 
 def test_a_model_that_is_too_slow_says_so() -> None:
-    with pytest.raises(InvalidRequest, match=r"takes 0\.5 s for a picture, too long"):
-        explain(lit(4, 4), 0.5)
+    with pytest.raises(InvalidRequest, match=r"took 0\.4 s for the picture, too long"):
+        explain(lit(4, 4), 0.401)
 
 
-def test_it_never_takes_as_long_as_a_worker_is_waited_for() -> None:
+@pytest.mark.parametrize(("look_s", "ends"), [(0.2, True), (0.21, False)])
+def test_it_ends_when_it_takes_twice_the_time(
+    look_s: float, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr("imgserve.models.occlusion.perf_counter", lambda: len(looks) * look_s)
+    with nullcontext() if ends else pytest.raises(Busy, match="ask again, or without explain"):
+        explain(lit(4, 4), look=lambda: looks.append(1))
+    assert len(looks) == (64 if ends else 61)
+
+
+def test_what_it_may_take_is_less_than_a_worker_is_waited_for() -> None:
     assert limit_s(30) == LIMIT_S
     assert limit_s(6) == 2

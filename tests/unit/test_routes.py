@@ -127,7 +127,7 @@ def test_equally_probable_classes_come_by_id() -> None:
     assert ids == [0, 2, 1]
 
 
-@pytest.mark.parametrize("way", ["form", "query"])
+@pytest.mark.parametrize("way", ["json", "form", "query"])
 def test_where_the_model_looked_is_answered_where_asked_for(way: str) -> None:
     def look_at_the_corner(seen: Crop) -> np.ndarray:
         share = float(seen[0, 0, 0, 0]) / 255
@@ -138,7 +138,10 @@ def test_where_the_model_looked_is_answered_where_asked_for(way: str) -> None:
     picture.paste((255, 255, 255), (0, 0, 4, 4))
     picture.save(white, "PNG")
     backend = client(look_at_the_corner)
-    if way == "form":
+    if way == "json":
+        url = data_url(white.getvalue(), "image/png;base64")
+        answer = backend.post("/predict", json={"url": url, "explain": True}).get_json()
+    elif way == "form":
         answer = upload(backend, white.getvalue(), explain="true").get_json()
     else:
         url, kind = "/predict?explain=true", "image/png"
