@@ -16,10 +16,5 @@ answer = st.empty()
 page.offer_samples(settings.samples_dir)
 remembered = st.empty()
 page.show_footer(settings.max_image_bytes)
-page.show_answer(
-    answer,
-    backend,
-    wake_timeout_s=settings.wake_timeout_s,
-    explains=settings.explain == "1",
-)
+page.show_answer(answer, backend, settings)
 page.show_remembered(remembered.container())

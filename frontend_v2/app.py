@@ -18,11 +18,5 @@ page.offer_samples(settings.samples_dir)
 remembered = st.empty()
 page.show_footer(settings.max_image_bytes)
 choice = page.choose_model(models, backend)
-page.show_answer(
-    answer,
-    backend,
-    choice,
-    wake_timeout_s=settings.wake_timeout_s,
-    explains=settings.explain == "1",
-)
+page.show_answer(answer, backend, settings, choice)
 page.show_remembered(remembered.container())

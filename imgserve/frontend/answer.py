@@ -27,6 +27,7 @@ from imgserve.frontend.session import (
     forget_outcome,
 )
 from imgserve.frontend.table import Row, Table, classify_batch, remember, show_table
+from imgserve.settings import FrontendSettings
 
 LOOKING = "Looking at the picture …"
 
@@ -36,20 +37,17 @@ Outcome = Answered | Comparison | Table | Failure
 def show_answer(
     placeholder: DeltaGenerator,
     backend: BackendClient,
+    settings: FrontendSettings,
     choice: Choice | None = None,
-    *,
-    wake_timeout_s: float,
-    explains: bool = True,
 ) -> None:
     """Draw the answer to what was asked, asking the backend first where that was not done yet.
 
     Draw the rest of the page before, as this may take long; ``placeholder`` is an ``st.empty()``.
-    The backend has ``wake_timeout_s`` to wake up; ``choice`` says which of its models, where it has
-    several; ``explains`` whether to offer where the model looked.
+    ``choice`` says which of the backend's models is asked, where it has several.
     """
     question = current_question()
     if question is not None and "outcome" not in st.session_state:
-        found = _outcome(question, backend, choice, placeholder, wake_timeout_s)
+        found = _outcome(question, backend, choice, placeholder, settings.wake_timeout_s)
         st.session_state.outcome = found
         _remember(question, found)
         if choice and _is_news(choice, found):
@@ -61,7 +59,13 @@ def show_answer(
     with placeholder.container():
         _show(outcome)
         if isinstance(outcome, Answered) and not isinstance(question, (Batch, type(None))):
-            offer_more(question, outcome, backend, chosen=choice is not None, explains=explains)
+            offer_more(
+                question,
+                outcome,
+                backend,
+                chosen=choice is not None,
+                explains=settings.explain == "1",
+            )
         if choice and choice.compares and isinstance(outcome, Table):
             st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
 

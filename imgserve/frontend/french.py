@@ -52,7 +52,6 @@ KIN = {
 }
 
 FRENCH = {
-    **{f"problem {slug}": sentence for slug, sentence in PROBLEMS.items()},
     # The page around the answer
     "Animal Classification": "Classification d'animaux",
     "Show me a picture, by its address or from your device: I will tell you what is in it.": (

@@ -8,7 +8,7 @@ from imgserve.contract import Prediction
 
 # Three models were less sure than this of 395 of 3 x 500 labelled photographs. Where kin were as
 # probable as this together, the word was right for 64 of 68 (docs/how-it-works.md, 2026-11-27).
-SURE_FROM = 0.5
+LIKELY_FROM = 0.5
 
 
 @cache
@@ -24,10 +24,10 @@ def kin(predictions: Sequence[Prediction]) -> tuple[str, list[str]]:
 
     Both are empty where the first is likely enough by itself, or its kin are not together.
     """
-    if not predictions or predictions[0].probability >= SURE_FROM:
+    if not predictions or predictions[0].probability >= LIKELY_FROM:
         return "", []
     word = _words().get(predictions[0].category, "")
     same = [top for top in predictions if word and _words().get(top.category) == word]
-    if len(same) < 2 or sum(top.probability for top in same) < SURE_FROM:  # noqa: PLR2004 kin
+    if len(same) < 2 or sum(top.probability for top in same) < LIKELY_FROM:  # noqa: PLR2004 kin
         return "", []
     return word, [top.category for top in same if top.probability >= predictions[0].probability / 4]

@@ -16,6 +16,7 @@ from imgserve.errors import (
     PictureHostRefused,
     RequestRefused,
 )
+from imgserve.frontend.french import PROBLEMS
 from imgserve.frontend.kin import kin
 from imgserve.frontend.language import language, number, say
 
@@ -23,9 +24,8 @@ DESCRIPTION = (
     "Show me a picture, by its address or from your device: I will tell you what is in it."
 )
 
-# Below this the sentence says that it is a guess. Of the answers of EfficientNet-Lite0 and Lite2
-# about 2 x 500 labelled photographs, 56 % of those below were right, 94 % of the others
-# (2026-11-26).
+# Below this the sentence says that it is a guess. Of three models' answers about 500 labelled
+# photographs, 60 % of those below were right, 94 % of the others (docs/how-it-works.md).
 SURE_FROM = 0.3
 INCOMPLETE = "The end of this picture's file is missing. The answer is about the part above."
 
@@ -55,9 +55,8 @@ class Failure:
 
     def words(self) -> str:
         """Return both sentences in the person's language."""
-        known = say(f"problem {self.slug}") if language() != "en" and self.slug else ""
-        if known and not known.startswith("problem "):
-            return known
+        if language() == "fr" and self.slug in PROBLEMS:
+            return PROBLEMS[self.slug]
         return " ".join(filter(None, (say(self.sentence), say(self.next_step))))
 
 

@@ -18,7 +18,7 @@ from imgserve.contract import Prediction
 from imgserve.frontend import kin, messages, predict
 from imgserve.frontend.answer import times
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.french import FRENCH, KIN
+from imgserve.frontend.french import FRENCH, KIN, PROBLEMS
 from imgserve.frontend.messages import plain
 from imgserve.frontend.picture_input import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
 from imgserve.frontend.predict import BUSY, SLOW_HOST, WAKING, Answered, Patience, waiting_words
@@ -533,8 +533,8 @@ def test_every_sentence_of_the_page_is_said_in_french_and_nothing_else(root: Pat
     constants = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
     samples = {name.capitalize() for name in SAMPLES} | set(KIN)
     settings = {FrontendSettings().page_title}
-    problems = {f"problem {slug}" for slug in errors.http_errors()}
-    assert set(FRENCH) - problems <= {*constants, *samples, *settings}
+    assert set(PROBLEMS) <= set(errors.http_errors())
+    assert set(FRENCH) <= {*constants, *samples, *settings}
     said = {
         call.args[0].value
         for call in ast.walk(ast.parse(code))
