@@ -461,11 +461,14 @@ change_access() {
   if [[ $callers != "$wanted" ]]; then
     if [[ $wanted == everyone ]]; then
       binding add "$1" allUsers || true
+      authorization=''
     else
       binding add "$1" "serviceAccount:$run_account"
       [[ $callers != everyone ]] || binding remove "$1" allUsers || true
     fi
     callers=$(callers_of "$1")
+    # What was granted takes minutes: it is asked as everyone may, until it answers.
+    [[ $callers != everyone ]] || smoke_test "$url" || return
   fi
   say_callers "$1"
   [[ $callers == "$wanted" ]]

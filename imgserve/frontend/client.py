@@ -5,6 +5,8 @@ Every answer is a type of the contract, every failure one of the frontend's erro
 
 import time
 from collections.abc import Callable
+from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -142,14 +144,19 @@ class BackendClient:
             raise _translated(exc, self.base_url) from exc
 
 
+@cache
 def connect(base_url: str, settings: FrontendSettings) -> BackendClient:
-    """Return the backend at this address, which is shown who calls where the settings say so."""
+    """Return the backend at this address, which is shown who calls where the settings say so.
+
+    Everyone who has the page open shares its connections, and nobody's cookies are kept.
+    """
     session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     if settings.serving_auth == ID_TOKEN:
         # A page whose backend is public neither loads nor needs google-auth.
-        from imgserve.frontend.identity import shared_auth
+        from imgserve.frontend.identity import IdTokenAuth
 
-        session.auth = shared_auth(base_url)
+        session.auth = IdTokenAuth(base_url)
     return BackendClient(base_url, timeout_s=settings.serving_timeout_s, session=session)
 
 

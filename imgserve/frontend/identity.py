@@ -70,14 +70,6 @@ class IdTokenAuth(AuthBase):
             self._next_try_s = time.monotonic() + PAUSE_S
 
 
-_SHARED: dict[str, IdTokenAuth] = {}
-
-
-def shared_auth(base_url: str) -> IdTokenAuth:
-    """Return the one that all of the page's sessions share for a service."""
-    return _SHARED.setdefault(root_url(base_url), IdTokenAuth(base_url))  # in one step
-
-
 def root_url(url: str) -> str:
     """Return the scheme, host and port of an address: what Cloud Run knows a service by."""
     parts = urlsplit(url)

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,16 @@ def test_a_token_of_somebody_invited_opens_its_own_service_alone(store: Store) -
         assert entry_status(store, "hello", f"Bearer {wrong}") == 401
     store.set_policy("services/hello", {"bindings": [EVERYONE]})
     assert entry_status(store, "hello", "") == 200
+
+
+def test_who_was_let_in_or_kept_out_just_now_finds_it_as_before(store: Store) -> None:
+    store.policy_s = 0.3
+    for bindings, before, after in (([EVERYONE], 403, 200), ([], 200, 403)):
+        store.set_policy("services/hello", {"bindings": bindings})
+        assert store.policy("services/hello")["bindings"] == bindings
+        assert entry_status(store, "hello", "") == before
+        time.sleep(0.4)
+        assert entry_status(store, "hello", "") == after
 
 
 def test_the_metadata_server_tells_a_container_who_it_is(ask: Ask, store: Store) -> None:

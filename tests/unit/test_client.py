@@ -17,8 +17,9 @@ from werkzeug.serving import make_server
 from imgserve import errors
 from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer, Prediction, Timings
 from imgserve.frontend import client as client_module
-from imgserve.frontend.client import LIMIT_ANSWER_BYTES, may_wake, retry_while_waking
+from imgserve.frontend.client import LIMIT_ANSWER_BYTES, connect, may_wake, retry_while_waking
 from imgserve.frontend.client import BackendClient as Client
+from imgserve.settings import FrontendSettings
 from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
 
 CAT = "http://x/cat.png"
@@ -104,6 +105,17 @@ def backend() -> Iterator[Backend]:
 def client(backend: Backend) -> Iterator[Client]:
     with requests.Session() as session:
         yield Client(backend.url, timeout_s=5, session=session)
+
+
+def test_people_share_connections_and_no_cookies() -> None:
+    head = b"HTTP/1.1 200 OK\r\nSet-Cookie: mine=1\r\nContent-Type: application/json\r\n"
+    models = head + b'Content-Length: 10\r\n\r\n["swin_b"]'
+    with PictureHost(lambda sock, _: sock.sendall(models) is None) as host:
+        for _ in range(3):
+            settings = FrontendSettings(serving_url=host.origin)
+            assert connect(settings.backend_url, settings).models() == ["swin_b"]
+        assert host.connections == 1
+        assert not any(b"mine" in request for request in host.requests)
 
 
 def test_url_is_posted_as_json_and_the_answer_decoded(client: Client, backend: Backend) -> None:

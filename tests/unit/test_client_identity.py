@@ -56,9 +56,9 @@ class Backend(requests.adapters.BaseAdapter):
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
+    connect.cache_clear()
     # google-auth's pauses between tries take no time.
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr(identity, "_SHARED", {})
     with metadata_server() as server:
         monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.host)
         yield server
@@ -82,7 +82,7 @@ def test_without_the_setting_no_token_is_fetched_or_sent(backend: Backend) -> No
 
 
 def test_a_token_serves_many_calls_of_all_sessions(backend: Backend) -> None:
-    for client in (backend.connect(), backend.connect(), backend.connect("/path")):
+    for client in (backend.connect(), backend.connect(), backend.connect()):
         client.models()
         client.models()
     assert len(backend.seen) == 6

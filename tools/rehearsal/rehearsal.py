@@ -23,6 +23,7 @@ from tools.rehearsal.web import create_app
 
 PROJECT = "rehearsal"
 REPOSITORY = "imgserve"  # the scripts' default
+POLICY_S = 8  # long enough for a script that does not wait to fail
 BLUEPRINTS = (*resources.BLUEPRINTS, cloudbuild.api, cloudbuild.logging, cloud_run.api)
 # Each API that gcloud is sent to, and the path of its endpoint: storage has a version in it.
 ENDPOINTS = {blueprint.name: "" for blueprint in BLUEPRINTS} | {"storage": "storage/v1/"}
@@ -55,7 +56,7 @@ def rehearsal(
     ``cache`` is kept for the next rehearsal. One that is measured lets no build use what another
     component's has made. HostFailed where something is missing or does not work.
     """
-    store, (port,) = Store(PROJECT), free_ports(1)
+    store, (port,) = Store(PROJECT, POLICY_S), free_ports(1)
     with (
         daemon(folder / "docker", clean_environ()) as docker,
         registry(folder / "registry") as address,

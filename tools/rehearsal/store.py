@@ -3,6 +3,7 @@
 import copy
 import json
 import threading
+import time
 from typing import Any
 
 Json = dict[str, Any]
@@ -12,12 +13,18 @@ ETAG = "BwAAAAAAAAA="  # gcloud wants one and has no more than one caller to pro
 
 
 class Store:
-    """Documents of one project; threads may share them, and nobody holds the stored object."""
+    """Documents of one project; threads may share them, and nobody holds the stored object.
+
+    Attributes:
+        policy_s: seconds after which a changed policy is in force, as Google's is after minutes.
+    """
 
     project_number = "100000000001"
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, policy_s: float = 0) -> None:
         self.project = project
+        self.policy_s = policy_s
+        self._earlier: dict[str, tuple[float, Json]] = {}  # until when which policy is in force
         self.operator = self.account("operator")  # whom gcloud works as
         self._lock = threading.RLock()
         self._documents: dict[tuple[str, str], Json] = {}
@@ -63,15 +70,25 @@ class Store:
     def set_policy(self, resource: str, wanted: Json) -> Json:
         """Keep a policy; return it."""
         bindings = [binding for binding in wanted.get("bindings", []) if binding.get("members")]
-        self.put(POLICIES, resource, {"bindings": bindings})
+        with self._lock:
+            self._earlier[resource] = (time.monotonic() + self.policy_s, self._in_force(resource))
+            self.put(POLICIES, resource, {"bindings": bindings})
         return self.policy(resource)
 
+    def _in_force(self, resource: str) -> Json:
+        """Return what decides who may do what; a change is known only after a while.
+
+        https://cloud.google.com/iam/docs/access-change-propagation
+        """
+        until, earlier = self._earlier.get(resource, (0.0, {}))
+        return earlier if time.monotonic() < until else self.policy(resource)
+
     def members(self, roles: set[str], *resources: str) -> set[str]:
-        """Return who has one of the roles on one of the resources, or on the project."""
+        """Return who has one of the roles on one of the resources, or on the project, in force."""
         return {
             member
             for resource in (*resources, "project")
-            for binding in self.policy(resource)["bindings"]
+            for binding in self._in_force(resource)["bindings"]
             if binding["role"] in roles
             for member in binding["members"]
         }
