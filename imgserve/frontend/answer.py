@@ -100,9 +100,16 @@ def _outcome(
 def _remember(question: Question, outcome: Outcome) -> None:
     if isinstance(outcome, Table):
         remember(*outcome.rows)
-    elif isinstance(outcome, Answered) and not isinstance(question, Batch):
+    elif not isinstance(question, Batch):
+        answered = outcome.answered.values() if isinstance(outcome, Comparison) else [outcome]
         # One with a map was asked before, without.
-        remember(*[] if outcome.answer.explanation else [Row.of(question, outcome)])
+        remember(
+            *(
+                Row.of(question, one)
+                for one in answered
+                if isinstance(one, Answered) and not one.answer.explanation
+            )
+        )
 
 
 def _is_news(choice: Choice, outcome: Outcome) -> bool:

@@ -1,5 +1,6 @@
 """Comparing all models: on the page, without it, and as a chart."""
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -57,6 +58,12 @@ def test_a_question_right_behind_a_choice_is_linked_with_it(fresh: Page) -> None
     fresh.submit(URL)
     assert fresh.header == "3 of 3 models agree: tabby"
     assert fresh.query["model"] == "all"
+
+
+def test_what_each_model_answered_is_in_the_strip_of_the_visit(page: Page) -> None:
+    page.submit(URL)
+    strip = re.findall('<ul class="strip">(.*?)</ul>', page.html)[0]
+    assert re.findall("<span>(.*?)</span>", strip) == ["tabby 75.0%"] * 3
 
 
 def test_an_upload_is_not_said_to_be_fetched(page: Page) -> None:
