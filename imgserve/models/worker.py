@@ -27,6 +27,13 @@ START_TIMEOUT_S = 300.0  # large models load in seconds, from a slow disk in a m
 TICK_S = 1.0  # how often a worker's time is checked, at most
 END_TIMEOUT_S = 2.0
 STUCK_S = 5.0  # a worker that computes one picture for longer is not counted as ready
+# glibc's heap: one, since one a thread wastes memory, which keeps a usual picture's for the next one.
+KEPT_BYTES = 16 * 1024 * 1024
+HEAP = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
+    "MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
+}
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):
@@ -192,10 +199,9 @@ class Worker:
         self._limit_s = settings.predict_timeout_s
         self._load = Load(model_id, settings, slots)
         ours, theirs = zip(*(socket.socketpair() for _ in range(slots + 1)), strict=True)
-        with_one_heap = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # a heap a thread wastes memory
         self._process = subprocess.Popen(  # noqa: S603  our own program
             [sys.executable, "-m", PROGRAMS[settings.engine], *(str(s.fileno()) for s in theirs)],
-            env=with_one_heap,
+            env={**os.environ, **HEAP},
             stdin=subprocess.DEVNULL,
             pass_fds=[end.fileno() for end in theirs],
             process_group=0,  # the terminal's interrupt is for the backend, which ends its workers

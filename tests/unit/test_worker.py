@@ -21,7 +21,7 @@ from imgserve.contract import Prediction, PredictOptions
 from imgserve.log import logging_config
 from imgserve.models import worker as worker_module
 from imgserve.models import worker_process
-from imgserve.models.worker import Result, Worker
+from imgserve.models.worker import HEAP, Result, Worker
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import Gate
 from tests.unit.waiting import wait_until
@@ -174,7 +174,7 @@ def test_a_worker_runs_its_engine_reads_no_terminal_has_one_heap_and_is_not_inte
     assert process.command[:3] == [sys.executable, "-m", worker_module.PROGRAMS[engine]]
     assert process.how["stdin"] == subprocess.DEVNULL
     assert process.how["process_group"] == 0
-    assert process.how["env"] == {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    assert process.how["env"] == {**os.environ, **HEAP}
 
 
 def test_the_program_loads_what_it_is_told_and_logs_as_it_is_told(
