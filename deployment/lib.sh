@@ -468,7 +468,7 @@ change_access() {
     fi
     callers=$(callers_of "$1")
     # What was granted takes minutes: it is asked as everyone may, until it answers.
-    [[ $callers != everyone ]] || smoke_test "$url" || return
+    [[ "$wanted $callers" != "everyone everyone" ]] || smoke_test "$url" || return
   fi
   say_callers "$1"
   [[ $callers == "$wanted" ]]
