@@ -1,5 +1,6 @@
 """The real gcloud against the rehearsal's stand-ins, with processes in place of containers."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ BUILDER = f"projects/{PROJECT}/serviceAccounts/imgserve-build@{PROJECT}.iam.gser
 CALL_S = 120  # gcloud takes one or two, and setup.sh calls it often
 SUBMIT = ["builds", "submit", WHERE, f"--gcs-source-staging-dir={BUCKET}/source"]
 SUBMIT += [f"--service-account={BUILDER}", "--async", "--format=value(id)"]
+HTTP_PROBE = {"httpGet": {"path": "/ready", "port": 8000}}
 PROBE = "httpGet.path=/ready,httpGet.port=8000,periodSeconds=1,failureThreshold=20"
 GREETING = """
 steps:
@@ -177,6 +179,27 @@ def test_a_service_is_deployed_broken_and_rolled_back(gcloud: Gcloud, folder: Pa
     assert answer(url) == (200, "first")
     listed = gcloud("run", "revisions", "list", "--service=hello", WHERE, "--format=value(name)")
     assert len(listed.stdout.split()) == 4
+
+
+def test_a_document_that_says_something_else_makes_a_revision(
+    gcloud: Gcloud, tmp_path: Path
+) -> None:
+    document, form = tmp_path / "hello.yaml", "status.latestReadyRevisionName"
+    words = ("run", "services", "replace", str(document), WHERE)
+    before, seen = described(gcloud, form), []
+    for word in ("third", "third", "fourth"):
+        container = {"image": "any", "ports": [{"containerPort": 8000}]}
+        container |= {"env": [{"name": "WORD", "value": word}], "startupProbe": HTTP_PROBE}
+        spec = {"serviceAccountName": RUNNER, "containers": [container]}
+        about = {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
+        about |= {"metadata": {"name": "hello"}, "spec": {"template": {"spec": spec}}}
+        document.write_text(json.dumps(about))
+        done = gcloud(*words)
+        assert done.returncode == 0, done.stderr
+        assert answer(described(gcloud, "status.url"))[1] == word
+        seen.append(described(gcloud, form))
+    assert seen[0] == seen[1] != seen[2]
+    assert before not in seen
 
 
 def test_a_private_service_asks_for_a_token_of_somebody_invited(gcloud: Gcloud) -> None:

@@ -123,7 +123,7 @@ def test_the_first_failure_ends_what_is_done_side_by_side(
             stage.run(step, "try.sh", STATUS=version)
 
     began = time.monotonic()
-    with pytest.raises(StepFailed, match=r"^3: try\.sh ended with exit status 3"):
+    with pytest.raises(StepFailed, match=r"^3: deployment/try\.sh ended with exit status 3"):
         together(work, {"0": tried, "3": tried}, 2)
     assert time.monotonic() - began < 30
 

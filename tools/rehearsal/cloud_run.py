@@ -214,10 +214,13 @@ def _successor(wanted: Json, before: Json | None) -> Json:
 
 
 def _asks_for_revision(wanted: Json, before: Json) -> bool:
-    """Return whether gcloud wants a new revision: it gives it a name, or a nonce of its own."""
-    new, old = (one["spec"]["template"].get("metadata", {}) for one in (wanted, before))
+    """Return whether a new revision is wanted: gcloud gives it a name, or a nonce of its own, or
+    it is another one."""
+    templates = [one["spec"]["template"] for one in (wanted, before)]
+    new, old = (template.get("metadata", {}) for template in templates)
     nonce, last = ((one.get("labels") or {}).get(NONCE) for one in (new, old))
-    return bool(new.get("name") or (nonce and nonce != last))
+    is_other = templates[0]["spec"] != templates[1]["spec"]
+    return bool(new.get("name") or (nonce and nonce != last) or is_other)
 
 
 def _new_revision(service: Json) -> Json:

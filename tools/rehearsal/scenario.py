@@ -3,14 +3,23 @@
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from string import Template
 from typing import Any
 
 import requests
 import yaml
 
 from tools.rehearsal.asking import ask_page, predicted
-from tools.rehearsal.failures import APP, COMPONENT, deploy_at_once, freeze, go_wrong_and_back
+from tools.rehearsal.failures import (
+    APP,
+    COMPONENT,
+    SERVICE,
+    deploy_at_once,
+    freeze,
+    go_wrong_and_back,
+)
 from tools.rehearsal.progress import Step, StepFailed
+from tools.rehearsal.rehearsal import PROJECT
 from tools.rehearsal.report import LIMIT_S, Build, Purpose
 from tools.rehearsal.stage import Stage
 
@@ -22,6 +31,7 @@ VERSIONS = {
 # What each version builds first: no two of them are on the same base image, so none is built twice.
 FIRST = {"v1": "backend_v1", "v2": "frontend_v2", "v3": "v3_gateway"}
 CHANGED = (APP, "imgserve/backend/app.py")
+DOCUMENT, REGION = f"deployment/service_{COMPONENT}.yaml", "northamerica-northeast1"
 PICTURE, ANSWER = "espresso.jpg", "espresso"
 OK, FORBIDDEN = 200, 403
 # What the scripts make.
@@ -103,6 +113,7 @@ def roll_out(stage: Stage, version: str) -> None:
         go_wrong_and_back(stage)
         deploy_at_once(stage, changed, stage.builds[-1].id)
         go_private(stage, changed)
+        replace(stage, stage.builds[0].id)
 
 
 def _ask_backend(step: Step, stage: Stage, version: str) -> None:
@@ -203,6 +214,24 @@ def _expect_without_token(step: Step, stage: Stage, status: int) -> None:
     if found != status:
         raise StepFailed(f"{url} answered {found} to somebody without a token")
     step.note(f"{url} without a token: {found}")
+
+
+# --- without the scripts -------------------------------------------------------------------------
+
+
+def replace(stage: Stage, tag: str) -> None:
+    """Apply the document of a service instead of running its script."""
+    with stage.progress.step("gcloud run services replace") as step:
+        before = stage.serving(SERVICE)
+        document = Template((stage.source / DOCUMENT).read_text("utf-8"))
+        images = stage.image(COMPONENT).removesuffix(f"/{COMPONENT}")
+        filled = step.log.with_suffix(".yaml")
+        filled.write_text(document.safe_substitute(PROJECT_ID=PROJECT, IMAGES=images, TAG=tag))
+        stage.gcloud(step, "run", "services", "replace", str(filled), f"--region={REGION}")
+        if (serving := stage.serving(SERVICE)) == before:
+            raise StepFailed(f"{before} still serves")
+        _ask_backend(step, stage, "v1")
+        step.note(f"{serving} serves, after {before}")
 
 
 # --- the end -------------------------------------------------------------------------------------

@@ -69,11 +69,15 @@ class Stage:
 
     def run(self, step: Step, script: str, *words: str, **variables: str) -> list[str]:
         """Return the lines that a script prints; what it says goes to the step's log."""
-        return self._run(step, [script, *words], variables, fails=False)
+        return self._run(step, [f"deployment/{script}", *words], variables, fails=False)
+
+    def gcloud(self, step: Step, *words: str) -> None:
+        """Run gcloud as a person does beside the scripts."""
+        self._run(step, ["gcloud", *words], {}, fails=False)
 
     def run_failing(self, step: Step, script: str, **variables: str) -> None:
         """Note the last line that a script says when it fails, as it should."""
-        self._run(step, [script], variables, fails=True)
+        self._run(step, [f"deployment/{script}"], variables, fails=True)
         step.note(step.log.read_text("utf-8", "replace").splitlines()[-1])
 
     def _run(
@@ -81,10 +85,10 @@ class Stage:
     ) -> list[str]:
         with step.log.open("ab") as log:
             settings = [f"{name}={value}" for name, value in variables.items()]
-            log.write(f"$ {' '.join([*settings, f'deployment/{words[0]}', *words[1:]])}\n".encode())
+            log.write(f"$ {' '.join([*settings, *words])}\n".encode())
             log.flush()
             status, printed = self.scripts.output(
-                [self.source / "deployment" / words[0], *words[1:]],
+                words,
                 cwd=self.source,
                 env={**self.rehearsal.environ, **variables},
                 stderr=log,
