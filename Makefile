@@ -17,7 +17,7 @@ help:  ## list the targets
 run: .venv/run.stamp $(if $(filter int8,$(PRECISION)),.venv/quantize.stamp)  ## start a backend and its page: VERSION=v1, v2 or v3, BACKEND_PORT=8000
 	@exec $(BIN)/python -m tools.run
 
-check: lint  ## the answer in minutes: lint, and the tests that import no torch and start no service
+check: lint  ## quick checks: lint, and the tests that import no torch and start no service
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit tests/conventions
 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"; FULL=1 adds large models and coverage
@@ -56,7 +56,7 @@ lock: .venv/dev.stamp  ## write requirements/*.txt from pyproject.toml: UPGRADE=
 	requirements/lock.sh
 
 clean:  ## remove the environment and everything else that was made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info .bench
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info .bench .hypothesis .schemathesis digits
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that the install before it ended well.

@@ -1,8 +1,8 @@
 """Teach EfficientNet-Lite0 handwritten digits: an own model to compile, serve and deploy.
 
 ``.venv/bin/python -m examples.digits digits`` writes into the folder ``digits``: the trained file,
-its labels, ``models.toml``, pictures that it was not trained with, in a folder a class, and some
-for the page.
+its labels, ``models.toml``, pictures that it was not trained with, in one folder for each class,
+and some for the page.
 The digits are those of scikit-learn (UCI ML hand-written digits, CC BY 4.0), 8 x 8 pixels.
 """
 

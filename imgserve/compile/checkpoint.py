@@ -131,7 +131,7 @@ def _misfit(file: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
     wrong = [name for name in found if name in wanted and found[name].shape != wanted[name].shape]
     parts = [
         f"{what} {', '.join(names[:NAMED])}" + (" and more" if len(names) > NAMED else "")
-        for what, names in (("lacks", missing), ("has unexpectedly", unexpected))
+        for what, names in (("lacks", missing), ("unexpectedly has", unexpected))
         if names
     ]
     parts += [

@@ -1,6 +1,7 @@
 """``python -m imgserve.evaluate MODEL FOLDER``: accuracy and time in each precision."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from imgserve.contract import PredictOptions
 from imgserve.errors import EvaluationFailed, HttpError, ImgserveError, ModelError
 from imgserve.evaluate.labels import Labelled, labelled_pictures
 from imgserve.machine import cpu_quota, default_weights_dir
+from imgserve.models.catalogue import entry
 from imgserve.models.classifier import Classifier
 from imgserve.models.openvino_engine import load
 from imgserve.settings import BackendSettings
@@ -115,7 +117,10 @@ def classifiers(given: argparse.Namespace) -> list[Classifier]:
             loaded.append(load(settings, given.model))
         except FileNotFoundError:
             option = " --precision int8" if precision == "int8" else ""
-            failures.append(f"compile it first: python -m imgserve.compile {given.model}{option}")
+            entry(given.model, BackendSettings.from_environ(os.environ).models_file)
+            failures.append(
+                f"compile it first: {sys.executable} -m imgserve.compile {given.model}{option}"
+            )
         except ModelError as exc:
             failures.append(str(exc))
     if failures and (given.precision or not loaded):
@@ -134,7 +139,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "folder",
         type=Path,
         metavar="FOLDER",
-        help="pictures with a labels.csv (file, class_id or category), or in a folder a class",
+        help="pictures, with a labels.csv (file, class_id or category) or a folder for each class",
     )
     parser.add_argument(
         "--precision",

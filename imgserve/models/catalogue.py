@@ -89,13 +89,19 @@ def catalogue(models_file: Path | None) -> Mapping[str, Entry]:
 
 def _read(path: Path) -> dict[str, Entry]:
     try:
-        entries = msgspec.toml.decode(path.read_bytes(), type=dict[str, Entry])
+        tables = msgspec.toml.decode(path.read_bytes())
     except (OSError, ValueError) as exc:  # msgspec's and tomllib's errors are ValueErrors
         raise ModelsFileInvalid(f"{path} cannot be read: {exc}") from exc
-    for name in entries:
+    entries = {}
+    for name, table in tables.items():
         if not NAME.fullmatch(name):
             raise ModelsFileInvalid(f"{path}: a model's name has {NAME_IN_WORDS}, not {name!r}")
-    return {name: _checked(f"{path}: {name}", one, path.parent) for name, one in entries.items()}
+        try:
+            entry = msgspec.convert(table, Entry)
+        except msgspec.ValidationError as exc:
+            raise ModelsFileInvalid(f"{path}: [{name}]: {exc}") from exc
+        entries[name] = _checked(f"{path}: {name}", entry, path.parent)
+    return entries
 
 
 def _checked(where: str, entry: Entry, folder: Path) -> Entry:

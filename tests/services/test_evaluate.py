@@ -17,8 +17,10 @@ SAMPLES = Path("imgserve/samples")
 LINE = re.compile(r"^(fp32|bf16|int8) +(\d+) +([\d.]+)% +([\d.]+)% +[\d.]+$", re.MULTILINE)
 
 
-def evaluate(root: Path, weights: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "imgserve.evaluate", MODELS[0], *map(str, arguments)]
+def evaluate(
+    root: Path, weights: Path, *arguments: object, model: str = MODELS[0]
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "imgserve.evaluate", model, *map(str, arguments)]
     return subprocess.run(
         [*command, "--weights-dir", weights], cwd=root, capture_output=True, text=True, check=False
     )
@@ -76,7 +78,13 @@ def test_wrong_labels_are_named(
 def test_a_model_that_is_not_compiled_says_how(root: Path, folder: Path) -> None:
     done = evaluate(root, folder / "none", folder, "--precision", "int8")
     assert done.returncode == 1
-    assert f"python -m imgserve.compile {MODELS[0]} --precision int8" in done.stderr
+    assert f"{sys.executable} -m imgserve.compile {MODELS[0]} --precision int8" in done.stderr
+
+
+def test_a_model_that_nobody_knows_is_named(root: Path, folder: Path) -> None:
+    done = evaluate(root, folder / "none", folder, model="no_such_model")
+    assert done.returncode == 1
+    assert done.stderr.startswith("no_such_model: there is no model 'no_such_model': choose one of")
 
 
 def test_mistakes_are_drawn_in_rows_of_the_true_class() -> None:

@@ -216,7 +216,7 @@ def other_head(found: dict[str, Tensor]) -> dict[str, Tensor]:
             "pets.pt lacks conv1.0.weight, conv1.1.weight, conv1.1.bias and",
         ),
         (renamed(tensors()), "most likely a wrapper's prefix, net., on some of the names"),
-        (other_head(tensors()), "has unexpectedly fc.1.weight, fc.1.bias: most likely its last"),
+        (other_head(tensors()), "unexpectedly has fc.1.weight, fc.1.bias: most likely its last"),
         (WholeModule(), "a whole pickled module (the class "),
         ({"state_dict": tensors(), "model": WholeModule()}, "torch.save(model.state_dict()"),
         (tensors(classes=4), "there are 3 labels, but pets.pt has 4 outputs"),

@@ -73,7 +73,8 @@ def test_a_name_is_an_identifier_that_fits_a_services_name(
             for name in ("My", "a-b", "1a", "a_", "", "é", "p" + 38 * "1")
         ),
         ('[pets]\nwieghts = "p.pt"\ntitle = ""', "unknown field `wieghts`"),
-        ('[pets]\nweights = "p.pt"', "missing required field `title`"),
+        ('[pets]\nweights = "p.pt"', r"\[pets\]: Object missing required field `title`"),
+        ("pets = 1", r"\[pets\]: Expected `object`, got `int`"),
         ('[pets]\ntitle = "P"\ncrop = "224"', r"Expected `int \| null`, got `str`"),
         ('[pets]\ntitle = "P"\nmean = [0.5]', "length 3"),
         ('[pets]\ntitle = "P"\ninterpolation = "cubic"', "Invalid enum value 'cubic'"),

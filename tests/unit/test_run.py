@@ -145,6 +145,11 @@ def test_models_there_are_not_are_refused(
     assert refusal in said
 
 
+def test_the_one_model_of_v1_is_refused_likewise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main({"MODEL_NAME": "swim_b"}) == 2
+    assert "there is no model 'swim_b': choose one of resnet152, " in capsys.readouterr().out
+
+
 def curl_target(announcement: str) -> str:
     """Return where the announcement's command sends a picture, which is checked to exist."""
     line = next(line for line in announcement.splitlines() if "curl -F" in line)

@@ -1,1 +1,1 @@
-"""Attack a backend of one's own, and write what came of it: ``python -m tools.attack --help``."""
+"""Attack a backend of your own, and write what came of it: ``python -m tools.attack --help``."""

@@ -40,13 +40,14 @@ def main(environ: Mapping[str, str]) -> int:
             catalogue.entry(model, models_file)
         if settings.has_gateway:
             find_nginx(environ.get("PATH", ""))
+        started = services(settings, environ)
     except ImgserveError as exc:
         say(str(exc))
         return 2
     if complaint := port_complaint(settings):
         say(complaint)
         return 2
-    return supervise(services(settings, environ), ROOT, announcement(settings))
+    return supervise(started, ROOT, announcement(settings))
 
 
 if __name__ == "__main__":
