@@ -71,6 +71,17 @@ def test_files_are_compressed_once_and_the_page_has_a_head_and_headers_of_its_ow
     assert part.status_code == 200 or len(part.content) == 10
 
 
+def test_a_font_of_icons_that_nothing_shows_is_not_asked_for(started: Frontend) -> None:
+    page = requests.get(started.url, timeout=20)
+    assert "Material" not in page.text
+    (style,) = re.findall(r'href="\./(static/[^"]+\.css)"', page.text)
+    plain = {"Accept-Encoding": "identity"}
+    streamlits = requests.get(f"{started.url}/{style}", timeout=20, headers=plain).text
+    ours = requests.get(f"{started.url}/{style}", timeout=20).text
+    assert ("Material Symbols" in streamlits, "Material Symbols" in ours) == (True, False)
+    assert ours.count("@font-face") == streamlits.count("@font-face") - 1
+
+
 def test_it_writes_no_file(started: Frontend, tree: Path, tmp_path: Path, root: Path) -> None:
     assert requests.get(started.url, timeout=20).ok
     files = {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
