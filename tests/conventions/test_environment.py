@@ -16,6 +16,7 @@ READERS = {
     "frontend_v2.app": "a service is told by its environment",
     "v3.frontend.app": "a service is told by its environment",
     "imgserve.frontend.__main__": "a command",
+    "imgserve.evaluate.__main__": "a command",
     "v3.gateway.__main__": "a command, and a service",
     "imgserve.backend.gunicorn.conf": "gunicorn reads it before the app",
 }
