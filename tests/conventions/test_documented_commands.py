@@ -29,7 +29,6 @@ RUN_BY = {
     f"{README_TEST}::test_make_lists_what_it_can_do": ["make"],
     f"{README_TEST}::test_what_make_writes_is_already_written": ["make readme"],
     CI: [
-        "requirements/install.sh quantize",
         "make attack",
         "make attack ARGS=--quick",
         "make bench QUICK=1",
