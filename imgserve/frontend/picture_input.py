@@ -1,9 +1,12 @@
 """Where a person says which picture: pasted, dropped, chosen, photographed, or one of ours."""
 
+import io
 import mimetypes
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
+from PIL import Image, ImageOps
 
 from imgserve.contract import FORMATS
 from imgserve.frontend.addresses import addresses_in
@@ -24,6 +27,7 @@ BATCH_LIMIT = 50
 # the file and explain in a tooltip.
 UPLOAD_MIB = 64
 MOST_SAMPLES = 6
+SHOWN_PIXELS = 320  # of a sample's longer side: a phone's photo would be megabytes for each visit
 SAMPLE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 BOX = "Paste a picture or its address, or drop files here"
 NO_ADDRESS = (
@@ -62,8 +66,18 @@ def offer_samples(folder: Path) -> None:
         row = st.container(horizontal=True, wrap=False)
         for name, path in samples.items():
             with row.container(width="stretch", gap="xsmall"):
-                st.image(str(path), width="stretch", alt="")  # the button below says its name
+                st.image(_shown(path), width="stretch", alt="")  # the button below says its name
                 _sample_button(name, path)
+
+
+@cache
+def _shown(path: Path) -> bytes:
+    """Return a sample as small as it is shown, a JPEG."""
+    small = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+        ImageOps.exif_transpose(picture).convert("RGB").save(small, "JPEG")
+    return small.getvalue()
 
 
 def limits(limit_bytes: int) -> str:

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from imgserve import errors
 from imgserve.contract import Prediction
-from imgserve.frontend import kin, messages, predict
+from imgserve.frontend import kin, messages, picture_input, predict
 from imgserve.frontend.answer import times
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.french import FRENCH, KIN, PROBLEMS
@@ -443,6 +444,13 @@ def test_samples_are_small_and_credited(root: Path) -> None:
     for path in SAMPLES.values():
         assert path.stat().st_size < 50_000
         assert f"`{path.name}`" in credit
+
+
+def test_a_sample_is_sent_as_small_as_it_is_shown(tmp_path: Path) -> None:
+    Image.effect_noise((3000, 2000), 50).save(photo := tmp_path / "photo.png")
+    shown = picture_input._shown(photo)
+    assert len(shown) < 50_000 < photo.stat().st_size
+    assert Image.open(io.BytesIO(shown)).size == (320, 213)
 
 
 # --- what can be done with an answer -------------------------------------------------------------
