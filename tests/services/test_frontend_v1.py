@@ -174,6 +174,25 @@ def test_a_link_to_a_sample_shows_its_answer_and_can_be_copied(
     sentence(open_page(link), "espresso")
 
 
+def test_the_strip_has_what_was_asked_until_it_is_cleared(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    for name in ("Espresso", "Cat"):
+        page.get_by_role("button", name=name, exact=True).click()
+        sentence(page, "espresso" if name == "Espresso" else CAT)
+    heading = page.get_by_role("heading", name="So far")
+    shown = page.locator("ul.strip").get_by_role("listitem")
+    expect(shown).to_have_count(2)
+    expect(shown.last).to_contain_text("espresso")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download all as CSV").click()
+    with started.value.path().open() as file:
+        assert [row["picture"] for row in csv.DictReader(file)] == ["Espresso", "Cat"]
+    page.get_by_role("button", name="Clear").click()
+    expect(heading).to_be_hidden()
+
+
 def test_where_the_model_looked_is_laid_over_the_picture(
     open_page: OpenPage, page_url: str
 ) -> None:
