@@ -108,7 +108,7 @@ class BackendSettings(Settings):
     explain: str = setting(
         "1",
         one_of("1", "0"),
-        "whether callers may ask where a model looked, which takes some 64 inferences",
+        "whether callers may ask where a model looked, which takes 65 inferences or fewer",
     )
     max_queue: int = setting(
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
