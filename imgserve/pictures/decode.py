@@ -10,11 +10,14 @@ from imgserve.pictures.bands import bands
 from imgserve.pictures.decode_limits import (
     LIMIT_EXIF_BYTES,
     LIMIT_READS,
+    START_OF_SCAN,
     ReadLimitedFile,
     check_jpeg,
     check_scanned,
     check_tiff,
     essential_png,
+    segments,
+    whole_segments,
 )
 from imgserve.pictures.formats import format_of
 from imgserve.pictures.incomplete import Known, Open, fill, known_pixels, share
@@ -49,6 +52,7 @@ TIFF_MODES: Final = {
     "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B",
 }  # fmt: skip
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags (TIFF 6.0, section 15)
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # (section 8)
 TILE_SIDE_PIXELS: Final = 1024
 
 # Formats whose decoders show how far the data goes.
@@ -91,7 +95,12 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
     """
     name = format_of(data)
     try:
-        return _decoded(name, lambda more: _opened(name, data + more, limit_pixels, least_side))
+        return _decoded(
+            name,
+            lambda more: _opened(
+                name, whole_segments(data) + more if more else data, limit_pixels, least_side
+            ),
+        )
     except (HttpError, MemoryError):
         raise
     except Image.DecompressionBombError as exc:  # Pillow's own limit is above ours
@@ -104,7 +113,8 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
 
 def _decoded(name: str, opened: Open) -> Decoded:
     source = opened(b"")
-    frame = source.tile[0].extents if name == "GIF" else None
+    # Of an animated PNG, where its first frame lies on the picture for other programs.
+    frame = source.tile[0].extents if name == "GIF" else source.info.get("bbox")
     is_whole = _loads(source, name)
     if is_whole:
         picture = rgb(source)
@@ -153,7 +163,7 @@ def _loads(source: ImageFile.ImageFile, name: str) -> bool:
     """Decode the picture; return False where its data breaks off and may be completed."""
     try:
         source.load()
-    except (OSError, SyntaxError, struct.error):
+    except (OSError, SyntaxError, ValueError, struct.error):
         if name in COMPLETED:
             return False
         raise
@@ -175,8 +185,11 @@ def _incomplete(
     """
     if name == "JPEG":  # its decoder completes what an end mark follows, as in browsers
         ended = opened(END_OF_IMAGE)
-        # With the first of several scans, all of the picture is there, only coarse.
-        if check_jpeg(ended.fp.getvalue()) == 1:  # type: ignore[union-attr]
+        # With the first of several scans, all of the picture is there, only coarse; it is whole
+        # where anything follows it.
+        file = opened(b"").fp.getvalue()  # type: ignore[union-attr]
+        kinds = [kind for _, kind, _ in segments(file)]
+        if kinds[-1] == START_OF_SCAN and kinds.count(START_OF_SCAN) == 1:
             _require_share(known_pixels(opened)[1], name)
         ended.load()
         return ended, rgb(ended)
@@ -225,12 +238,16 @@ def _check_usual_tiff(opened: ImageFile.ImageFile) -> None:
             f"This TIFF picture is compressed in an unusual way ({compression}): "
             "save it as PNG or JPEG."
         )
-    if opened.mode not in TIFF_MODES:
+    tags = opened.tag_v2  # type: ignore[attr-defined]
+    # Pillow takes 12 bits for 16, and the white of grey in 16 bits for black.
+    is_other_grey = opened.mode.startswith("I") and (
+        tags.get(BITS) != (16,) or tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    )
+    if opened.mode not in TIFF_MODES or is_other_grey:
         raise UnsupportedFormat(
             f"This TIFF holds numbers that are not the colours of a picture (mode {opened.mode}): "
             "save it as PNG or JPEG."
         )
-    tags = opened.tag_v2  # type: ignore[attr-defined]
     sides = zip(opened.size, (tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)), strict=True)
     if any(tile > max(TILE_SIDE_PIXELS, 2 * side) for side, tile in sides):
         raise DamagedPicture(f"The TIFF data is in tiles larger than the picture: {ANOTHER}")
@@ -238,6 +255,7 @@ def _check_usual_tiff(opened: ImageFile.ImageFile) -> None:
 
 def _orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, or 1 if none can be read."""
+    picture.info.pop("xmp", None)  # browsers do not turn a picture for it
     if "exif" in picture.info:
         picture.info["exif"] = picture.info["exif"][:LIMIT_EXIF_BYTES]
     try:

@@ -11,6 +11,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 from imgserve.errors import DamagedPicture, UnsupportedFormat
@@ -58,6 +59,9 @@ PNG_SIGNATURE_BYTES: Final = 8
 # parts of an animation (PNG specification, 3rd edition, 11.3).
 PNG_SMALL_CHUNKS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
 PNG_FRAME_DATA: Final = b"fdAT"
+# What controls an animation, by its length in bytes (11.3.5).
+PNG_ANIMATION: Final = {b"acTL": 8, b"fcTL": 26}
+NO_FRAMES: Final = bytes(4)
 
 
 class ReadLimitedFile(io.BytesIO):
@@ -127,6 +131,20 @@ def _segment_bytes(data: bytes, start: int, kind: int) -> int:
     return size
 
 
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield where each of a JPEG's segments starts, its kind and where it should end."""
+    position = 0
+    while (marker := MARKER.search(data, position)) and marker[0][1] != END_OF_IMAGE:
+        start, kind = marker.start(), marker[0][1]
+        position = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        yield start, kind, max(position, start + 4)
+
+
+def whole_segments(data: bytes) -> bytes:
+    """Return a JPEG without the segment in which it breaks off, which an end mark would fill."""
+    return next((data[:start] for start, _, end in segments(data) if end > len(data)), data)
+
+
 def check_scanned(scans: int, pixels: int) -> None:
     """Refuse a JPEG whose scans go over too many pixels, all together.
 
@@ -141,21 +159,25 @@ def essential_png(data: bytes) -> bytes:
     """Return a PNG without the chunks that do not concern its pixels.
 
     Texts, times and colour profiles go, damaged or not, as in browsers; so does what is left of an
-    optional chunk whose checksum is wrong. A chunk is its length, type, data and checksum (PNG
-    specification, 5.3).
+    optional chunk whose checksum is wrong, and an animation that is damaged. A chunk is its length,
+    type, data and checksum (PNG specification, 5.3).
 
     Raises:
         DamagedPicture: there are too many chunks.
     """
-    position, kept = PNG_SIGNATURE_BYTES, [data[:PNG_SIGNATURE_BYTES]]
+    position, kept, moves = PNG_SIGNATURE_BYTES, [data[:PNG_SIGNATURE_BYTES]], True
     for _ in range(LIMIT_CHUNKS):
         kind = data[position + 4 : position + 8]
         end = position + 12 + int.from_bytes(data[position : position + 4])
         chunk = data[position:end]
-        if _concerns_pixels(kind, chunk):
+        is_kept = _concerns_pixels(kind, chunk)
+        if kind in PNG_ANIMATION:
+            moves = moves and is_kept and _controls(kind, chunk)
+        if is_kept:
             kept.append(chunk)
         if kind in {b"", b"IEND"}:
-            return b"".join(kept)
+            still = (chunk for chunk in kept if chunk[4:8] not in {*PNG_ANIMATION, PNG_FRAME_DATA})
+            return b"".join(kept if moves else still)
         position = end
     raise _too_slow("PNG")
 
@@ -165,6 +187,12 @@ def _concerns_pixels(kind: bytes, chunk: bytes) -> bool:
         return True
     is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
     return kind in PNG_SMALL_CHUNKS and len(chunk) <= LIMIT_EXIF_BYTES + 12 and is_whole
+
+
+def _controls(kind: bytes, chunk: bytes) -> bool:
+    """Return whether a chunk that controls an animation can be what it says."""
+    is_empty = kind == b"acTL" and chunk[8:12] == NO_FRAMES
+    return len(chunk) == 12 + PNG_ANIMATION[kind] and not is_empty
 
 
 def check_tiff(data: bytes) -> None:

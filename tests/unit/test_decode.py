@@ -139,6 +139,17 @@ def test_an_animated_png_gives_its_first_frame_not_the_picture_before_it() -> No
     assert decoded(data).getpixel((5, 5)) == (0, 255, 0)
 
 
+def test_the_first_frame_of_an_animated_png_lies_on_white_without_the_picture_before_it() -> None:
+    whole, end = png((8, 6), 8, 0, (b"\0" + b"\x7f" * 8) * 6), chunk(b"IEND")
+    size_and_place = struct.pack(">IIIIIHHBB", 0, 4, 2, 1, 1, 1, 10, 0, 0)
+    frame = b"\0\0\0\1" + zlib.compress(bytes(10))
+    header, picture = whole[:33], whole[33 : -len(end)]
+    moving = chunk(b"acTL", struct.pack(">II", 1, 0)), chunk(b"fcTL", size_and_place)
+    found = decoded(header + moving[0] + picture + moving[1] + chunk(b"fdAT", frame) + end)
+    black = [[1 <= y < 3 and 1 <= x < 5 for x in range(8)] for y in range(6)]
+    assert (pixels(found)[:, :, 0] == np.where(black, 0, 255)).all()
+
+
 def placed(frame: Image.Image, canvas: tuple[int, int], at: tuple[int, int]) -> bytes:
     """Return a GIF with a frame somewhere on a larger canvas, whose background is not white."""
     whole = saved(frame, "GIF", interlace=0)
@@ -198,6 +209,13 @@ def test_a_run_length_encoded_bmp_is_decoded(bits: int) -> None:
     assert pixels(found).tolist() == [[list(colour) for colour in COLOURS]] * 2
 
 
+def test_a_run_length_encoded_bmp_that_breaks_off_is_completed() -> None:
+    whole = bmp(8, RLE[8][1] * 32, height=32, compression=1)
+    found = completed(whole[: -6 * 8])
+    assert (pixels(found)[-24:] == pixels(decoded(whole))[-24:]).all()
+    refused(whole[: -6 * 20], DamagedPicture, "Too little of this BMP")
+
+
 def test_run_lengths_are_decoded_up_to_their_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     def rows(number: int) -> bytes:
         return bmp(8, RLE[8][1] * number, height=number, compression=1)
@@ -232,6 +250,16 @@ def test_a_tiff_is_decoded_in_every_mode_of_colours(mode: str) -> None:
 def test_a_tiff_of_measurements_is_refused(mode: str) -> None:
     data = saved(Image.new(mode, SIZE), "TIFF")
     refused(data, UnsupportedFormat, f"not the colours of a picture .mode {mode}.")
+
+
+@pytest.mark.parametrize(("tag", "before", "after"), [(262, 1, 0), (258, 16, 12)])
+def test_a_tiff_of_grey_that_pillow_takes_for_another_is_refused(
+    tag: int, before: int, after: int
+) -> None:
+    data = saved(Image.new("I;16", SIZE), "TIFF")
+    changed = data.replace(tiff_tag(tag, 3, before), tiff_tag(tag, 3, after))
+    assert changed != data
+    refused(changed, UnsupportedFormat, "not the colours of a picture")
 
 
 @pytest.mark.parametrize(
@@ -424,6 +452,12 @@ def test_a_picture_is_turned_upright(kind: str, orientation: int) -> None:
     assert np.abs(pixels(found) - pixels(UPRIGHT)).mean() < 3
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_a_picture_is_not_turned_by_xmp(kind: str) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    assert decoded(saved(UPRIGHT, kind, xmp=xmp)).size == SIZE
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_that_does_not_exist_is_left_aside(orientation: int) -> None:
     assert decoded(saved(UPRIGHT, "JPEG", exif=exif(orientation))).size == SIZE
@@ -598,8 +632,11 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_whole_but_for_them(end: int) -> Non
 def test_a_progressive_jpeg_is_there_with_its_first_scan() -> None:
     whole = saved(Image.open(io.BytesIO(CAT)), "JPEG", progressive=True)
     scans = [match.start() for match in re.finditer(b"\xff\xda", whole)]
-    found = completed(whole[: scans[1] + 50])
-    assert np.abs(pixels(found) - pixels(decoded(CAT))).mean() < 20
+    tables = [match.start() for match in re.finditer(b"\xff\xc4", whole)]
+    later = [start for start in tables if start > scans[0]]
+    for end in (scans[1] + 50, scans[1], scans[1] + 5, scans[2] + 5, later[0] + 9, later[2] + 9):
+        found = completed(whole[:end])
+        assert np.abs(pixels(found) - pixels(decoded(CAT))).mean() < 20
     refused(whole[: scans[0] + 50], DamagedPicture, "Too little of this JPEG")
 
 
@@ -717,6 +754,11 @@ USELESS = {
     "garbage for a profile": chunk(b"iCCP", b"a\0\0garbage"),
     "unknown": chunk(b"caTs"),
     "wrong checksum": chunk(b"pHYs", bytes(9))[:-1] + b"!",
+    "animation without frames": chunk(b"acTL", bytes(8)),
+    "animation cut short": chunk(b"acTL", bytes(3)),
+    "animation whose frame is damaged": chunk(b"acTL", b"\0\0\0\1\0\0\0\0")
+    + chunk(b"fcTL", bytes(26))[:-1]
+    + b"!",
     "transparency with a wrong checksum": chunk(b"tRNS", b"\0\x80")[:-1] + b"!",
 }
 
