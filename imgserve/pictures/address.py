@@ -58,6 +58,11 @@ def cleaned(url: str) -> str:
         )
     if scheme == "file" or re.match(r"/[^/]|[a-z]:\\", url, re.IGNORECASE):
         raise InvalidUrl("This address is of a file on your own device: upload the file instead.")
+    return with_slashes(url)
+
+
+def with_slashes(url: str) -> str:
+    """Return an address with a slash for each backslash before the query."""
     path = re.split("[?#]", url, maxsplit=1)[0]
     return path.replace("\\", "/") + url[len(path) :]
 
