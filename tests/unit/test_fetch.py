@@ -860,13 +860,16 @@ def test_a_malformed_address_is_refused(web: Web, tried: Tried, url: str) -> Non
     assert tried == []
 
 
+PATHS = [r"C:\My Pictures\cat.jpg", "c:/cats/cat.jpg", r"\\server\share\cat.jpg", r"\cats\cat.jpg"]
+PATHS += ["/home/cat.jpg", "./cat.jpg", r"..\cat.jpg", "~/cat.jpg", "file:///C:/my cat.jpg"]
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("blob:https://cats.example/1-2", "works only inside the browser that made it: save"),
         ("file:///home/cat.jpg", "of a file on your own device: upload the file instead"),
-        ("C:\\cats\\cat.jpg", "of a file on your own device"),
-        ("/home/cat.jpg", "of a file on your own device"),
+        *((path, "of a file on your own device") for path in PATHS),
     ],
 )
 def test_what_is_no_web_address_is_named(web: Web, url: str, sentence: str) -> None:
