@@ -40,6 +40,8 @@ NOT_PUBLIC: Final = tuple(
 
 # What people paste along: spaces and control characters, and what takes no room on the screen.
 EDGES: Final = "".join(map(chr, range(33))) + "\x7f\xa0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+# Such as /home/cat.jpg, C:\cat.jpg, \\server\cat.jpg, ../cat.jpg and ~/cat.jpg.
+PATH: Final = re.compile(r"/[^/]|\\|(?:[a-z]:|\.\.?|~)[/\\]", re.IGNORECASE)
 WITHOUT_BREAKS: Final = str.maketrans("", "", "\t\n\r")
 
 
@@ -56,8 +58,13 @@ def cleaned(url: str) -> str:
             "An address that begins with blob: works only inside the browser that made it: "
             "save the picture and upload it."
         )
-    if scheme == "file" or re.match(r"/[^/]|[a-z]:\\", url, re.IGNORECASE):
+    if scheme == "file" or PATH.match(url):
         raise InvalidUrl("This address is of a file on your own device: upload the file instead.")
+    return with_slashes(url)
+
+
+def with_slashes(url: str) -> str:
+    """Return an address with a slash for each backslash before the query."""
     path = re.split("[?#]", url, maxsplit=1)[0]
     return path.replace("\\", "/") + url[len(path) :]
 

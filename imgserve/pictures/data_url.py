@@ -1,6 +1,7 @@
 """Pictures that are their own address: data URLs (RFC 2397)."""
 
 import base64
+import re
 from urllib.parse import unquote_to_bytes
 
 from imgserve.errors import InvalidUrl
@@ -19,9 +20,9 @@ def data_in(url: str) -> bytes | None:
         return None
     kind, _, text = url.partition(",")
     data = unquote_to_bytes(text.partition("#")[0])
-    if kind.lower().rstrip().endswith(";base64"):
+    if re.search(r"; *base64 *$", kind, re.IGNORECASE):
         try:
-            data = base64.b64decode(data + b"=" * (-len(data) % 4))
+            data = base64.b64decode(data + b"==")  # skips white space, and padding beyond need
         except ValueError as exc:
             raise InvalidUrl("This data: address is cut off: upload the picture instead.") from exc
     if not data:

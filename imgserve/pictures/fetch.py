@@ -26,7 +26,7 @@ from imgserve.errors import (
     PictureHostRefused,
     PictureTooLarge,
 )
-from imgserve.pictures.address import AddressRules, cleaned, host_in, request_for
+from imgserve.pictures.address import AddressRules, cleaned, host_in, request_for, with_slashes
 from imgserve.pictures.connection import Attempt, current_attempt, picture_hosts
 from imgserve.pictures.host_faults import ANOTHER, UPLOAD, refusal, translated
 from imgserve.units import mebibytes
@@ -179,8 +179,9 @@ class Fetcher:
         try:
             # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
             text = location.encode("latin-1").decode("utf-8", "replace")
-            # Joining an empty location would lead back to the same address.
-            target = cleaned(urljoin(str(request.url), text)) if text else ""
+            # Joining an empty location would lead back to the same address. Backslashes may begin a
+            # host's name, which `urljoin` would take for a path.
+            target = cleaned(urljoin(str(request.url), with_slashes(text))) if text else ""
             return request_for(target, self._headers)
         except (InvalidUrl, ValueError) as exc:
             raise PictureHostRefused(

@@ -4,7 +4,12 @@ import pytest
 
 from imgserve.frontend.addresses import addresses_in
 
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+SVG = "data:image/svg+xml,%3Csvg"
 CAT, DOG = "https://example.com/cat.jpg", "https://example.com/dog_(1).jpg"
+
+PATHS = [r"C:\My Pictures\c.jpg", "C:/Users/cat.jpg", r"\\server\share\c.jpg", r"\cats\cat.jpg"]
+PATHS += ["../cat.jpg", "~/my cat.jpg", "/home/example.com", "file:///C:/my c.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,42 @@ CAT, DOG = "https://example.com/cat.jpg", "https://example.com/dog_(1).jpg"
         ("blob:https://example.com/1234", ["blob:https://example.com/1234"]),
         ("file:///cat.jpg", ["file:///cat.jpg"]),
         ("ftp://example.com/cat.jpg", ["ftp://example.com/cat.jpg"]),
+        (f"({CAT}).", [CAT]),
+        (f"{CAT}.", [CAT]),
+        (f"{CAT})", [CAT]),
+        (f"{CAT},{DOG}", [CAT, DOG]),
+        (f"{CAT}?a=1&amp;b=2", [f"{CAT}?a=1&b=2"]),
+        (f"src:{CAT}", [CAT]),
+        (f"url:url({CAT})", [CAT]),
+        ("background:url(//example.com/cat.jpg)", [CAT]),
+        (f"see ‘{CAT}’, ‚{CAT}‘, ‹{CAT}› or „{CAT}“", [CAT]),
+        (f"‘{CAT}’", [CAT]),
+        (f"'{CAT}', url('{CAT}')", [CAT]),
+        ("https://example.com/it's.png", ["https://example.com/it's.png"]),
+        ("„example.com/cat.jpg“", [CAT]),
+        (f"*look at **{CAT}***", [CAT]),
+        (f"_{CAT}_ or {DOG}", [CAT, DOG]),
+        ("see https://e.com/a_ and https://e.com/b_", ["https://e.com/a_", "https://e.com/b_"]),
+        ("https://example.com/a,http2/cat", ["https://example.com/a,http2/cat"]),
+        (f"https://example.com/w_1,h_2/{CAT}", [f"https://example.com/w_1,h_2/{CAT}"]),
+        ("http:/example.com/cat.jpg", ["http:/example.com/cat.jpg"]),
+        ("https://example.com/metadata:cat.jpg", ["https://example.com/metadata:cat.jpg"]),
+        ("https://example.com/?a=data:,b", ["https://example.com/?a=data:,b"]),
+        ("my metadata:cat, form-data:cat, ?data:,cat", []),
+        (f'<img src="{PIXEL}" data-src="{CAT}">', [PIXEL, CAT]),
+        (f"<img src={PIXEL}>", [PIXEL]),
+        (f"see {PIXEL}\nand {CAT}", [PIXEL, CAT]),
+        ("data:image/jpeg;base64,//9j//AA", ["data:image/jpeg;base64,//9j//AA"]),
+        ("data:image/png; base64,AA\r\n BB\nC=\nD", ["data:image/png;base64,AABBC="]),
+        ("data:,AA\ndata:,BB\n\nit", ["data:,AA", "data:,BB"]),
+        (f"data:,AA\n{CAT}", ["data:,AA", CAT]),
+        ("data:image/png", ["data:image/png"]),
+        (f"""<img src="{SVG} xmlns='http://www.w3.org/2000/svg'" data-src="{CAT}">""", [SVG, CAT]),
+        *((path, [path]) for path in PATHS),
+        (f'"{PATHS[0]}"', [PATHS[0]]),
+        ("look at file:///C:/my c.jpg or ftp://example.com/cat.jpg", []),
+        (r"look at C:\photos.de\cat.jpg, C:\photos.de/cat.jpg and ..\photos.de/cat.jpg", []),
+        (f"./cat.jpg\n{CAT}", [CAT]),
         ("my cat.jpg", []),
         ("cat.jpg", []),
         ("me@example.com", []),

@@ -636,6 +636,16 @@ def test_a_redirect_may_be_relative_or_in_utf_8(web: Web, location: str) -> None
     assert web.fetch(host.url("/a")) == b"picture"
 
 
+@pytest.mark.parametrize(
+    "location",
+    [r"\\127.0.0.1:PORT\b?c\d", r"/\127.0.0.1:PORT/b?c\d", r"http:\\127.0.0.1:PORT\b?c\d"],
+)
+def test_a_redirect_with_backslashes_is_read_as_browsers_do(web: Web, location: str) -> None:
+    other = web.host()
+    assert web.fetch_from(redirect(location.replace("PORT", str(other.port)))) == b"picture"
+    assert other.requests[0].startswith(b"GET /b?c%5Cd ")
+
+
 @pytest.mark.parametrize("length", [LIMIT_REDIRECTS, LIMIT_REDIRECTS + 1])
 def test_ten_redirects_are_followed_and_one_more_is_too_many(web: Web, length: int) -> None:
     steps = {f"/{number}": redirect(f"/{number + 1}") for number in range(length)}
@@ -677,7 +687,11 @@ def test_a_redirect_to_no_web_address_is_the_hosts_failure(web: Web, location: s
 
 
 @pytest.mark.parametrize(
-    "location", ["http://10.0.0.1/", "http://169.254.169.254/", "http://127.0.0.2/", "//[::1]/"]
+    "location",
+    [
+        *("http://10.0.0.1/", "http://169.254.169.254/", "http://127.0.0.2/", "//[::1]/"),
+        *(r"\\10.0.0.1\x", r"/\10.0.0.1/x", r"http:\\10.0.0.1\x"),
+    ],
 )
 def test_a_redirect_to_a_private_address_is_refused_unnamed(web: Web, location: str) -> None:
     host = web.host(redirect(location))
@@ -846,13 +860,16 @@ def test_a_malformed_address_is_refused(web: Web, tried: Tried, url: str) -> Non
     assert tried == []
 
 
+PATHS = [r"C:\My Pictures\cat.jpg", "c:/cats/cat.jpg", r"\\server\share\cat.jpg", r"\cats\cat.jpg"]
+PATHS += ["/home/cat.jpg", "./cat.jpg", r"..\cat.jpg", "~/cat.jpg", "file:///C:/my cat.jpg"]
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("blob:https://cats.example/1-2", "works only inside the browser that made it: save"),
         ("file:///home/cat.jpg", "of a file on your own device: upload the file instead"),
-        ("C:\\cats\\cat.jpg", "of a file on your own device"),
-        ("/home/cat.jpg", "of a file on your own device"),
+        *((path, "of a file on your own device") for path in PATHS),
     ],
 )
 def test_what_is_no_web_address_is_named(web: Web, url: str, sentence: str) -> None:

@@ -239,12 +239,23 @@ def data_url(data: bytes, kind: str = "image/jpeg;base64") -> str:
     return f"data:{kind},{text}"
 
 
-@pytest.mark.parametrize("kind", ["image/jpeg;base64", "image/jpeg", "", "IMAGE/JPEG;BASE64"])
+@pytest.mark.parametrize(
+    "kind", ["image/jpeg;base64", "image/jpeg", "", "IMAGE/JPEG;BASE64", "image/jpeg; base64"]
+)
 def test_a_data_url_is_the_picture_itself(kind: str) -> None:
     url = f" {data_url(CAT, kind).replace('data', 'Data', 1)}\n"
     answer = client().post("/predict", json={"url": url})
     assert answer.status_code == 200
     assert answer.get_json()["timings_ms"]["fetch"] == 0
+
+
+@pytest.mark.parametrize("between", ["", " ", "\n", "%0A", "\r\n  "])
+@pytest.mark.parametrize("padding", ["", "=", "=="])
+def test_base64_is_read_as_browsers_do(between: str, padding: str) -> None:
+    """White space means nothing, and padding may be missing."""
+    text = base64.b64encode(CAT + bytes(-len(CAT) % 3 + 1)).decode().rstrip("=")
+    url = f"data:image/jpeg;base64,{between.join([text[:5], text[5:9], text[9:]])}{padding}"
+    assert client().post("/predict", json={"url": url}).status_code == 200
 
 
 def test_a_data_url_counts_as_an_upload() -> None:
