@@ -1,4 +1,4 @@
-"""Two people deploy the same service at once, of whom one has a revision that does not work."""
+"""Deploys while others deploy the same service, and while what they grant is not in force yet."""
 
 import shutil
 import subprocess
@@ -36,7 +36,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
-Deploy = Callable[[str, str], subprocess.CompletedProcess[str]]
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def deploy(store: Store, tmp_path: Path, root: Path) -> Iterator[Deploy]:
             copy_repository(root, tmp_path / person)
         done = run("ann", "setup.sh")
         assert done.returncode == 0, done.stderr
-        yield lambda person, tag: run(person, "deploy_backend_v1.sh", TAG=tag)
+        yield lambda person, tag, **more: run(person, "deploy_backend_v1.sh", TAG=tag, **more)
 
 
 @pytest.mark.large
@@ -104,3 +104,13 @@ def test_nobody_is_sent_to_what_another_deploys(deploy: Deploy, store: Store) ->
             stopped.set()
         asking.result()
     assert {answer.status_code for answer in answers} == {200}
+
+
+@pytest.mark.large
+def test_a_deploy_ends_once_everyone_may_call(deploy: Deploy, store: Store) -> None:
+    store.policy_s = 8.0
+    for private, status in (("", 200), ("1", None), ("0", 200)):
+        done = deploy("ann", f"private{private}", **({"PRIVATE": private} if private else {}))
+        assert done.returncode == 0, done.stderr
+        if status:
+            assert requests.get(done.stdout.strip(), timeout=20).status_code == status
