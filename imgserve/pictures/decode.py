@@ -1,6 +1,7 @@
 """Decode a stranger's picture: 8-bit RGB, upright, on white where it is transparent."""
 
 import struct
+from functools import partial
 from typing import Final, NamedTuple
 
 from PIL import Image, ImageFile
@@ -10,13 +11,12 @@ from imgserve.pictures.bands import bands
 from imgserve.pictures.decode_limits import (
     LIMIT_EXIF_BYTES,
     LIMIT_READS,
-    START_OF_SCAN,
     ReadLimitedFile,
     check_jpeg,
     check_scanned,
     check_tiff,
     essential_png,
-    segments,
+    has_first_scan,
     whole_segments,
 )
 from imgserve.pictures.formats import format_of
@@ -95,12 +95,8 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
     """
     name = format_of(data)
     try:
-        return _decoded(
-            name,
-            lambda more: _opened(
-                name, whole_segments(data) + more if more else data, limit_pixels, least_side
-            ),
-        )
+        opened = partial(_opened, name, limit_pixels=limit_pixels, least_side=least_side)
+        return _decoded(name, data, opened)
     except (HttpError, MemoryError):
         raise
     except Image.DecompressionBombError as exc:  # Pillow's own limit is above ours
@@ -111,16 +107,16 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
         raise DamagedPicture(f"The {name} data is damaged or incomplete: {ANOTHER}") from exc
 
 
-def _decoded(name: str, opened: Open) -> Decoded:
-    source = opened(b"")
-    # Of an animated PNG, where its first frame lies on the picture for other programs.
+def _decoded(name: str, data: bytes, opened: Open) -> Decoded:
+    source = opened(data)
+    # The first frame of a GIF or an animated PNG may be smaller than the picture.
     frame = source.tile[0].extents if name == "GIF" else source.info.get("bbox")
     is_whole = _loads(source, name)
     if is_whole:
         picture = rgb(source)
     else:
         del source  # completing the picture needs the memory
-        source, picture = _incomplete(name, opened, frame)
+        source, picture = _incomplete(name, data, opened, frame)
     turn = UPRIGHT.get(_orientation(source))
     del source  # turning the picture needs the memory
     if frame and frame != (0, 0, *picture.size):
@@ -171,12 +167,13 @@ def _loads(source: ImageFile.ImageFile, name: str) -> bool:
 
 
 def _incomplete(
-    name: str, opened: Open, frame: tuple[int, int, int, int] | None
+    name: str, data: bytes, opened: Open, frame: tuple[int, int, int, int] | None
 ) -> tuple[ImageFile.ImageFile, Image.Image]:
     """Return the picture as far as its data goes: as Pillow has it, and in RGB.
 
     Args:
         name: of the format.
+        data: the file's content.
         opened: returns the picture.
         frame: the part of it that the data is about; None for all.
 
@@ -184,16 +181,13 @@ def _incomplete(
         DamagedPicture: that is too little of it.
     """
     if name == "JPEG":  # its decoder completes what an end mark follows, as in browsers
-        ended = opened(END_OF_IMAGE)
-        # With the first of several scans, all of the picture is there, only coarse; it is whole
-        # where anything follows it.
-        file = opened(b"").fp.getvalue()  # type: ignore[union-attr]
-        kinds = [kind for _, kind, _ in segments(file)]
-        if kinds[-1] == START_OF_SCAN and kinds.count(START_OF_SCAN) == 1:
-            _require_share(known_pixels(opened)[1], name)
+        ended = opened(whole_segments(data) + END_OF_IMAGE)
+        # With the first of several scans, all of the picture is there, only coarse.
+        if not has_first_scan(data):
+            _require_share(known_pixels(opened, data)[1], name)
         ended.load()
         return ended, rgb(ended)
-    source, known = known_pixels(opened)
+    source, known = known_pixels(opened, data)
     left, top, right, bottom = frame or (0, 0, *source.size)
     _require_share(known[top:bottom, left:right], name)
     picture = rgb(source)

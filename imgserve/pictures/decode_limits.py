@@ -56,11 +56,10 @@ QUANTIZATION_TABLES: Final = 0xDB
 
 PNG_SIGNATURE_BYTES: Final = 8
 # Beside the critical chunks, whose names begin with a capital: transparency, orientation and the
-# parts of an animation (PNG specification, 3rd edition, 11.3).
-PNG_SMALL_CHUNKS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
-PNG_FRAME_DATA: Final = b"fdAT"
-# What controls an animation, by its length in bytes (11.3.5).
+# parts of an animation, of which two have a length in bytes (PNG specification, 3rd edition, 11.3).
+PNG_SMALL_CHUNKS: Final = (b"tRNS", b"eXIf")
 PNG_ANIMATION: Final = {b"acTL": 8, b"fcTL": 26}
+PNG_FRAME_DATA: Final = b"fdAT"
 NO_FRAMES: Final = bytes(4)
 
 
@@ -100,49 +99,60 @@ def check_jpeg(data: bytes) -> int:
     """
     if data.count(NOTE) > LIMIT_NOTES:
         raise _too_slow("JPEG")
-    scans = segments = exif = position = 0
-    while True:
-        marker = MARKER.search(data, position)
-        start = marker.start() if marker else len(data)
-        kind = marker[0][1] if marker else END_OF_IMAGE
+    scans = exif = position = 0
+    for parts, (start, kind, end) in enumerate(_segments(data), start=1):
         if not scans and start - position > LIMIT_FILL_BYTES:
             raise _too_slow("JPEG")
-        if marker and kind == END_OF_IMAGE and not scans:  # Pillow would read on
+        if kind == END_OF_IMAGE and not scans:  # Pillow would read on
             raise DamagedPicture("The JPEG data ends before its picture: save the picture again.")
         if kind == END_OF_IMAGE:
             return scans
-        position = start + 2 + _segment_bytes(data, start, kind)
-        segments += 1
+        _check_segment(kind, end - start - 2)
+        position = end
         scans += kind == START_OF_SCAN
         exif += data.startswith(EXIF, start + 4)
-        if scans > LIMIT_SCANS or segments > LIMIT_SEGMENTS or exif > LIMIT_EXIF_SEGMENTS:
+        if scans > LIMIT_SCANS or parts > LIMIT_SEGMENTS or exif > LIMIT_EXIF_SEGMENTS:
             raise _too_slow("JPEG")
+    if not scans and len(data) - position > LIMIT_FILL_BYTES:
+        raise _too_slow("JPEG")
+    return scans
 
 
-def _segment_bytes(data: bytes, start: int, kind: int) -> int:
-    """Return the length of the segment that a marker begins, without the marker."""
+def _check_segment(kind: int, size: int) -> None:
     if kind in UNUSUAL_FRAMES:
         raise UnsupportedFormat(
             "This JPEG picture is coded in a way that browsers do not show: save it again."
         )
-    size = int.from_bytes(data[start + 2 : start + 4])
     if kind == QUANTIZATION_TABLES and size > LIMIT_TABLES_BYTES:
         raise _too_slow("JPEG")
-    return size
 
 
-def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield where each of a JPEG's segments starts, its kind and where it should end."""
-    position = 0
-    while (marker := MARKER.search(data, position)) and marker[0][1] != END_OF_IMAGE:
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield where each of a JPEG's segments starts, its kind and where it should end.
+
+    The first end mark is the last; a segment's end may lie behind that of the data.
+    """
+    position, kind = 0, 0
+    while kind != END_OF_IMAGE and (marker := MARKER.search(data, position)):
         start, kind = marker.start(), marker[0][1]
-        position = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        yield start, kind, max(position, start + 4)
+        position = start + 2
+        if kind != END_OF_IMAGE:
+            position += int.from_bytes(data[start + 2 : start + 4])
+        yield start, kind, position
 
 
 def whole_segments(data: bytes) -> bytes:
     """Return a JPEG without the segment in which it breaks off, which an end mark would fill."""
-    return next((data[:start] for start, _, end in segments(data) if end > len(data)), data)
+    for start, kind, end in _segments(data):
+        if kind != END_OF_IMAGE and max(end, start + 4) > len(data):
+            return data[:start]
+    return data
+
+
+def has_first_scan(data: bytes) -> bool:
+    """Return whether a JPEG's first scan is whole: something other than the end follows it."""
+    kinds = [kind for _, kind, _ in _segments(data) if kind != END_OF_IMAGE]
+    return START_OF_SCAN in kinds[:-1]
 
 
 def check_scanned(scans: int, pixels: int) -> None:
@@ -170,14 +180,13 @@ def essential_png(data: bytes) -> bytes:
         kind = data[position + 4 : position + 8]
         end = position + 12 + int.from_bytes(data[position : position + 4])
         chunk = data[position:end]
-        is_kept = _concerns_pixels(kind, chunk)
-        if kind in PNG_ANIMATION:
-            moves = moves and is_kept and _controls(kind, chunk)
-        if is_kept:
+        if _concerns_pixels(kind, chunk):
             kept.append(chunk)
+        elif kind in PNG_ANIMATION:
+            moves = False
         if kind in {b"", b"IEND"}:
-            still = (chunk for chunk in kept if chunk[4:8] not in {*PNG_ANIMATION, PNG_FRAME_DATA})
-            return b"".join(kept if moves else still)
+            of_animation = {*PNG_ANIMATION, PNG_FRAME_DATA}
+            return b"".join(part for part in kept if moves or part[4:8] not in of_animation)
         position = end
     raise _too_slow("PNG")
 
@@ -186,13 +195,10 @@ def _concerns_pixels(kind: bytes, chunk: bytes) -> bool:
     if kind[:1].isupper() or kind == PNG_FRAME_DATA:
         return True
     is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
+    if kind in PNG_ANIMATION:
+        is_empty = kind == b"acTL" and chunk[8:12] == NO_FRAMES
+        return is_whole and len(chunk) == 12 + PNG_ANIMATION[kind] and not is_empty
     return kind in PNG_SMALL_CHUNKS and len(chunk) <= LIMIT_EXIF_BYTES + 12 and is_whole
-
-
-def _controls(kind: bytes, chunk: bytes) -> bool:
-    """Return whether a chunk that controls an animation can be what it says."""
-    is_empty = kind == b"acTL" and chunk[8:12] == NO_FRAMES
-    return len(chunk) == 12 + PNG_ANIMATION[kind] and not is_empty
 
 
 def check_tiff(data: bytes) -> None:

@@ -15,16 +15,16 @@ BLOCK: Final = 8  # the step in which interlaced GIF and PNG send a picture firs
 GREY: Final = 127
 
 Known = NDArray[np.bool_]
-# Returns a picture with only its header read, and with more bytes at its end.
+# Returns the picture of a file's content with only its header read.
 Open = Callable[[bytes], ImageFile.ImageFile]
 
 
-def known_pixels(opened: Open) -> tuple[ImageFile.ImageFile, Known]:
+def known_pixels(opened: Open, data: bytes) -> tuple[ImageFile.ImageFile, Known]:
     """Return a picture decoded as far as its data goes, and which pixels (height, width) that gave.
 
     It is decoded on a dark and on a light ground: what is the same both times was in the data.
     """
-    dark, light = _on_ground(opened(b""), 0), _on_ground(opened(b""), 255)
+    dark, light = _on_ground(opened(data), 0), _on_ground(opened(data), 255)
     known = np.empty(light.size[::-1], np.bool_)
     for box in bands(light):  # whole pictures in arrays take too much memory
         same = np.asarray(dark.crop(box)) == np.asarray(light.crop(box))
