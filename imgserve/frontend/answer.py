@@ -100,16 +100,12 @@ def _outcome(
 def _remember(question: Question, outcome: Outcome) -> None:
     if isinstance(outcome, Table):
         remember(*outcome.rows)
-    elif not isinstance(question, Batch):
-        answered = outcome.answered.values() if isinstance(outcome, Comparison) else [outcome]
-        # One with a map was asked before, without.
-        remember(
-            *(
-                Row.of(question, one)
-                for one in answered
-                if isinstance(one, Answered) and not one.answer.explanation
-            )
-        )
+    elif isinstance(question, Batch):
+        return
+    elif isinstance(outcome, Comparison):
+        remember(*(Row.of(question, one) for one in outcome.answered.values()))
+    elif isinstance(outcome, Answered) and not outcome.answer.explanation:
+        remember(Row.of(question, outcome))  # one with a map was asked before, without
 
 
 def _is_news(choice: Choice, outcome: Outcome) -> bool:

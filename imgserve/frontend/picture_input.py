@@ -72,11 +72,15 @@ def offer_samples(folder: Path) -> None:
 
 @cache
 def _shown(path: Path) -> bytes:
-    """Return a sample as small as it is shown, a JPEG."""
+    """Return a sample as small as it is shown; a transparent one stays so."""
     small = io.BytesIO()
     with Image.open(path) as picture:
         picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-        ImageOps.exif_transpose(picture).convert("RGB").save(small, "JPEG")
+        upright = ImageOps.exif_transpose(picture)
+        if upright.has_transparency_data:
+            upright.save(small, "PNG")
+        else:
+            upright.convert("RGB").save(small, "JPEG")
     return small.getvalue()
 
 

@@ -453,6 +453,12 @@ def test_a_sample_is_sent_as_small_as_it_is_shown(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(shown)).size == (320, 213)
 
 
+def test_a_transparent_sample_stays_transparent(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), "#0000").save(clear := tmp_path / "clear.png")
+    shown = Image.open(io.BytesIO(picture_input._shown(clear)))
+    assert shown.convert("RGBA").getpixel((4, 4))[3] == 0  # type: ignore[index]
+
+
 # --- what can be done with an answer -------------------------------------------------------------
 
 
