@@ -56,7 +56,7 @@ lock: .venv/dev.stamp  ## write requirements/*.txt from pyproject.toml: UPGRADE=
 	requirements/lock.sh
 
 clean:  ## remove the environment and everything else that was made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info .bench .hypothesis .schemathesis digits
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* htmlcov build *.egg-info .bench .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that the install before it ended well.

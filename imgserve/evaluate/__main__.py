@@ -16,7 +16,7 @@ from imgserve.contract import PredictOptions
 from imgserve.errors import EvaluationFailed, HttpError, ImgserveError, ModelError
 from imgserve.evaluate.labels import Labelled, labelled_pictures
 from imgserve.machine import cpu_quota, default_weights_dir
-from imgserve.models.catalogue import entry
+from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
 from imgserve.models.openvino_engine import load
 from imgserve.settings import BackendSettings
@@ -107,6 +107,7 @@ def classifiers(given: argparse.Namespace) -> list[Classifier]:
 
     Raises:
         ModelError: it cannot be loaded in one that was asked for, or in none.
+        UnknownModel: it is not compiled, nor does anyone know it.
     """
     loaded, failures = [], []
     for precision in given.precision or PRECISIONS:
@@ -117,7 +118,7 @@ def classifiers(given: argparse.Namespace) -> list[Classifier]:
             loaded.append(load(settings, given.model))
         except FileNotFoundError:
             option = " --precision int8" if precision == "int8" else ""
-            entry(given.model, BackendSettings.from_environ(os.environ).models_file)
+            catalogue.entry(given.model, BackendSettings.from_environ(os.environ).models_file)
             failures.append(
                 f"compile it first: {sys.executable} -m imgserve.compile {given.model}{option}"
             )

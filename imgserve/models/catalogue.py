@@ -97,10 +97,10 @@ def _read(path: Path) -> dict[str, Entry]:
         if not NAME.fullmatch(name):
             raise ModelsFileInvalid(f"{path}: a model's name has {NAME_IN_WORDS}, not {name!r}")
         try:
-            entry = msgspec.convert(table, Entry)
+            described = msgspec.convert(table, Entry)
         except msgspec.ValidationError as exc:
             raise ModelsFileInvalid(f"{path}: [{name}]: {exc}") from exc
-        entries[name] = _checked(f"{path}: {name}", entry, path.parent)
+        entries[name] = _checked(f"{path}: {name}", described, path.parent)
     return entries
 
 

@@ -27,7 +27,8 @@ START_TIMEOUT_S = 300.0  # large models load in seconds, from a slow disk in a m
 TICK_S = 1.0  # how often a worker's time is checked, at most
 END_TIMEOUT_S = 2.0
 STUCK_S = 5.0  # a worker that computes one picture for longer is not counted as ready
-# glibc's heap: one, as one a thread wastes memory, that keeps a usual picture's for the next.
+# One heap, since one for each thread wastes memory; it keeps a usual picture's for the next one
+# (mallopt(3)).
 KEPT_BYTES = 16 * 1024 * 1024
 HEAP = {
     "MALLOC_ARENA_MAX": "1",

@@ -29,7 +29,7 @@ class Store:
         self._lock = threading.RLock()
         self._documents: dict[tuple[str, str], Json] = {}
         owner = {"role": "roles/owner", "members": [f"serviceAccount:{self.operator}"]}
-        self.set_policy("project", {"bindings": [owner]})
+        self.put(POLICIES, "project", {"bindings": [owner]})
 
     def account(self, name: str) -> str:
         return f"{name}@{self.project}.iam.gserviceaccount.com"
