@@ -456,7 +456,7 @@ def test_a_sample_is_sent_as_small_as_it_is_shown(tmp_path: Path) -> None:
 def test_a_transparent_sample_stays_transparent(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), "#0000").save(clear := tmp_path / "clear.png")
     shown = Image.open(io.BytesIO(picture_input._shown(clear)))
-    assert shown.convert("RGBA").getpixel((4, 4))[3] == 0  # type: ignore[index]
+    assert shown.convert("RGBA").getpixel((4, 4))[3] == 0
 
 
 # --- what can be done with an answer -------------------------------------------------------------
