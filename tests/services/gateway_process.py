@@ -3,9 +3,7 @@
 import contextlib
 import http.server
 import json
-import re
 import socket
-import socketserver
 import ssl
 import sys
 import threading
@@ -18,53 +16,36 @@ from typing import Any
 
 import pytest
 import requests
+from dnslib import QTYPE, RCODE, RR, A, DNSRecord
+from dnslib.server import BaseResolver
 
 from imgserve.contract import Problem
+from tests.servers import Quiet
 from tests.services.conftest import Service, free_port
 
 Headers = Mapping[str, str | bytes] | None
 SERVE = (sys.executable, "-m", "v3.gateway", "serve")
 
 
-class Echo(http.server.BaseHTTPRequestHandler):
+class Echo(Quiet):
     """Answers, as JSON, what it was asked; or as the server is told to."""
 
     protocol_version = "HTTP/1.1"
     server: "Upstream"
 
-    def do_GET(self) -> None:
+    def respond(self) -> None:
         asked = {
             "port": self.server.server_port,
             "address": self.server.server_address[0],
             "method": self.command,
             "path": self.path,
             "headers": {name.lower(): value for name, value in self.headers.items()},
-            "size": self._read_body(),
+            "size": len(self.rfile.read(int(self.headers.get("Content-Length", 0)))),
         }
         self.server.asked.append(asked)
         time.sleep(self.server.delay_s)
         body = json.dumps(asked).encode() if self.server.body is None else self.server.body
-        self.send_response(self.server.status)
-        for name, value in {**self.server.headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET  # noqa: N815  the standard library's name
-
-    def _read_body(self) -> int:
-        """Read the body, also one in chunks; return its size."""
-        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return len(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        total = 0
-        while size := int(self.rfile.readline(), 16):
-            total += len(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return total
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        self.answer(self.server.status, body, **self.server.headers)
 
 
 class Upstream(http.server.ThreadingHTTPServer):
@@ -116,33 +97,21 @@ class Upstream(http.server.ThreadingHTTPServer):
         self._thread.join()
 
 
-class NameServer(socketserver.UDPServer):
-    """A DNS server on loopback: addresses can change, and are valid for a second."""
+class NameServer(BaseResolver):  # type: ignore[misc]  # dnslib has no types
+    """Knows addresses by their names; they can change, and are valid for a second."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Lookup)
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.names: dict[str, str] = {}
-        self.address = f"127.0.0.1:{self.server_address[1]}"
 
-
-class Lookup(socketserver.BaseRequestHandler):
-    """Answers a question of one name (RFC 1035, 4.1)."""
-
-    server: NameServer
-
-    def handle(self) -> None:
-        query, connection = self.request
-        question = query[12:]
-        # Between labels stands the length of the next, which is no letter.
-        name = re.sub(rb"[\0-\x1f]", b".", question[1:-5]).decode().lower()
-        address = self.server.names.get(name)
-        answer = b""
-        if address and question[-4:-2] == b"\0\1":  # version 4 is asked for
-            # The name of the question, type A, class IN, one second, four bytes.
-            answer = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address)
-        flags = b"\x81\x80" if address else b"\x81\x83"  # no such name
-        counts = b"\0\1" + (b"\0\1" if answer else b"\0\0") + b"\0\0\0\0"
-        connection.sendto(query[:2] + flags + counts + question + answer, self.client_address)
+    def resolve(self, request: DNSRecord, _: object) -> DNSRecord:
+        """Answer one question."""
+        reply, name = request.reply(), str(request.q.qname).rstrip(".")
+        if name not in self.names:
+            reply.header.rcode = RCODE.NXDOMAIN
+        elif request.q.qtype == QTYPE.A:
+            reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(self.names[name]), ttl=1))
+        return reply
 
 
 class Gateway(Service):
@@ -152,19 +121,17 @@ class Gateway(Service):
         given = ",".join(f"{model}={url}" for model, url in backends.items())
         super().__init__(SERVE, root, free_port(), {"BACKENDS": given, **environ})
 
-    def get(self, path: str, headers: Headers = None) -> requests.Response:
-        """Return what it answers to GET."""
-        return self.request("GET", path, headers=headers)
-
-    def post(self, path: str, data: Any = b"x", headers: Headers = None) -> requests.Response:
-        """Return what it answers to POST."""
-        return self.request("POST", path, data, headers)
-
     def request(
         self, method: str, path: str, data: Any = None, headers: Headers = None
     ) -> requests.Response:
         """Return what it answers."""
         return requests.request(method, self.url + path, data=data, headers=headers, timeout=30)
+
+    def get(self, path: str, headers: Headers = None) -> requests.Response:
+        return self.request("GET", path, headers=headers)
+
+    def post(self, path: str, data: Any = b"x", headers: Headers = None) -> requests.Response:
+        return self.request("POST", path, data, headers)
 
     def entry(self, request_id: str) -> dict[str, Any]:
         """Return what it logs of a request, once it has; an entry is one line of JSON."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+from dnslib.server import DNSLogger, DNSServer
 
 from imgserve.contract import ModelState
 from tests.services.conftest import MODELS, Backend, Service, StartBackend, free_port
@@ -28,8 +29,8 @@ from tests.services.gateway_process import (
 from tests.unit import pictures
 from v3.gateway.backends import read_backends
 from v3.gateway.nginx import configuration
+from v3.gateway.serve import find_nginx
 from v3.gateway.settings import LIST, GatewaySettings
-from v3.gateway.system import find_nginx
 
 PATH = "/model/swin_b"
 
@@ -106,12 +107,13 @@ def test_nginx_takes_the_configuration_of_a_key_a_resolver_and_https(tmp_path: P
 @pytest.fixture
 def name_server() -> Iterator[NameServer]:
     """Return a name server that knows no names yet."""
-    with NameServer() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    names = NameServer(free_port())
+    quiet = DNSLogger("-request,-reply,-truncated,-error")
+    server = DNSServer(names, "127.0.0.1", names.port, logger=quiet)
+    server.start_thread()
+    yield names
+    server.stop()
+    server.server.server_close()
 
 
 def test_name_is_followed_without_a_restart_and_unknown_keeps_only_its_own_model_away(
@@ -120,7 +122,7 @@ def test_name_is_followed_without_a_restart_and_unknown_keeps_only_its_own_model
     port = free_port()
     first, second = (lab.upstream(host=host, port=port) for host in ("127.0.0.1", "127.0.0.2"))
     backends = {"swin_b": f"http://backend.test:{port}", "vgg16": first.url}
-    gateway = lab.gateway(backends, RESOLVER=name_server.address)
+    gateway = lab.gateway(backends, RESOLVER=f"127.0.0.1:{name_server.port}")
     detail = assert_problem(gateway.get(PATH), 502, "backend-unreachable")
     assert "the backend of swin_b" in detail
     assert gateway.get("/model/vgg16").ok
@@ -172,7 +174,7 @@ def test_https_backend_is_asked_for_by_its_name_and_must_prove_it(
         "swin_b": f"https://backend.test:{upstream.server_port}",
         "vgg16": f"https://impostor.test:{upstream.server_port}",
     }
-    resolver = name_server.address
+    resolver = f"127.0.0.1:{name_server.port}"
     gateway = lab.gateway(backends, RESOLVER=resolver, SSL_CERT_FILE=str(certificate))
     seen = gateway.post(f"{PATH}/predict", b"x" * 100_000).json()
     assert (seen["size"], asked_for) == (100_000, ["backend.test"])

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from imgserve.errors import InvalidSetting
 from imgserve.models.catalogue import catalogue
-from v3.gateway import system
+from v3.gateway import nginx, serve
 from v3.gateway.__main__ import main
 from v3.gateway.backends import Backend, read_backends
 from v3.gateway.nginx import configuration
+from v3.gateway.serve import NginxMissing, find_nginx
 from v3.gateway.settings import LIST, GatewaySettings
-from v3.gateway.system import NginxMissing, find_nginx, system_name_servers
 
 # Nothing that means something to nginx, JSON or a shell.
 HARMLESS = re.compile(r"[a-z0-9_.:\[\]-]+")
@@ -138,25 +138,21 @@ def test_no_name_server_is_needed_where_all_backends_are_addresses() -> None:
     assert "server [::1]:8;" in text
 
 
-def test_names_are_looked_up_by_the_name_servers_that_are_given() -> None:
-    text = made("swin_b=http://a.test", RESOLVER="10.0.0.1, 127.0.0.1:5353,[::1]:54,::2")
+def test_names_are_looked_up_by_the_given_name_servers_else_the_systems(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    resolv_conf = tmp_path / "resolv.conf"
+    monkeypatch.setattr(nginx, "RESOLV_CONF", resolv_conf)
+    name = "swin_b=http://a.test"
+    text = made(name, RESOLVER="10.0.0.1, 127.0.0.1:5353,[::1]:54,::2")
     assert "resolver 10.0.0.1 127.0.0.1:5353 [::1]:54 [::2];" in text
-
-
-def test_name_servers_of_the_system_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "resolv.conf"
-    path.write_text(
+    with pytest.raises(InvalidSetting, match=r"look up a\.test: set RESOLVER"):
+        made(name)
+    resolv_conf.write_text(
         "# nameserver 1.1.1.1\nsearch test\nnameserver 10.0.0.1\nnameserver ::1\n"
         "nameserver fe80::1%eth0\nnameserver\nnameserver junk;\noptions ndots:2\n"
     )
-    assert system_name_servers(path) == ("10.0.0.1", "[::1]")
-    assert system_name_servers(tmp_path / "none") == ()
-
-
-def test_without_a_name_server_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("v3.gateway.nginx.system_name_servers", lambda: ())
-    with pytest.raises(InvalidSetting, match=r"look up a\.test: set RESOLVER"):
-        made("swin_b=http://a.test")
+    assert "resolver 10.0.0.1 [::1];" in made(name)
 
 
 def test_certificates_are_needed_where_a_backend_has_one(tmp_path: Path) -> None:
@@ -184,23 +180,21 @@ def test_key_that_nobody_could_send_is_refused_without_showing_it(
     assert key not in said
 
 
-NO_NAME_SERVERS = (
-    *("a.test", "10.0.0.1;", "10.0.0.1:0", "[::1", "10.0.0.1 valid=1s", "1.2.3", "fe80::1%e"),
-)
+UNUSABLE_VALUES = {
+    "HOST": ("localhost; }", "a.test"),
+    "PORT": ("80; }",),
+    "GOOGLE_CLOUD_PROJECT": ("a$project", 'a"b'),
+    "BACKEND_TIMEOUT_S": ("1s; }",),
+    "MAX_IMAGE_BYTES": ("1; }",),
+    "RESOLVER": (
+        *("a.test", "10.0.0.1;", "10.0.0.1:0", "[::1", "10.0.0.1 valid=1s", "1.2.3", "fe80::1%e"),
+    ),
+}
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("HOST", "localhost; }"),
-        ("HOST", "a.test"),
-        ("PORT", "80; }"),
-        ("GOOGLE_CLOUD_PROJECT", "a$project"),
-        ("GOOGLE_CLOUD_PROJECT", 'a"b'),
-        ("BACKEND_TIMEOUT_S", "1s; }"),
-        ("MAX_IMAGE_BYTES", "1; }"),
-        *(("RESOLVER", value) for value in NO_NAME_SERVERS),
-    ],
+    [(name, value) for name in UNUSABLE_VALUES for value in UNUSABLE_VALUES[name]],
 )
 def test_value_that_could_break_out_of_the_configuration_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=name):
@@ -226,7 +220,7 @@ def test_limits_are_those_that_are_set() -> None:
 def test_without_nginx_the_start_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(system, "PROGRAM_FOLDERS", ())
+    monkeypatch.setattr(serve, "DEBIAN_FOLDER", "/nowhere")
     with pytest.raises(NginxMissing, match="apt-get install nginx"):
         find_nginx("/nowhere")
     assert main(["serve"], {"BACKENDS": LOCAL, "PATH": "/nowhere"}) == 2

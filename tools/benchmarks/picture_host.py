@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from tools.benchmarks.paths import HERE, SIZES, sample_photograph
 from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port
-from v3.gateway.system import find_nginx
+from v3.gateway.serve import find_nginx
 
 CONFIGURATION = Template((HERE / "picture_host.conf").read_text(encoding="utf-8"))
 PART_S = 3 * 3600  # longer than any part of the benchmark takes

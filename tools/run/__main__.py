@@ -13,7 +13,7 @@ from imgserve.settings import BackendSettings
 from tools.run.services import services
 from tools.run.settings import RunSettings, port_complaint, url
 from tools.run.supervisor import say, supervise
-from v3.gateway.system import find_nginx
+from v3.gateway.serve import find_nginx
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"

@@ -13,9 +13,8 @@ from imgserve.machine import temporary_folder
 from v3.gateway.backends import Backend, read_backends
 from v3.gateway.google import api_document
 from v3.gateway.nginx import configuration
-from v3.gateway.serve import serve
+from v3.gateway.serve import find_nginx, serve
 from v3.gateway.settings import LIST, GatewaySettings
-from v3.gateway.system import find_nginx
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,9 +3,7 @@
 import ipaddress
 import re
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from imgserve.errors import InvalidSetting
@@ -44,13 +42,16 @@ class Backend:
         return f"{self.scheme}://{self.authority}"
 
     @property
-    def is_ip_address(self) -> bool:
-        """Return whether the host needs no look-up."""
+    def needs_look_up(self) -> bool:
+        """Return whether a name server is asked for the host.
+
+        None is for names of this machine (RFC 6761, 6.3).
+        """
         try:
             ipaddress.ip_address(self.host)
         except ValueError:
-            return False
-        return True
+            return self.host != "localhost"
+        return False
 
 
 def bracketed(host: str) -> str:
@@ -64,11 +65,19 @@ def read_backends(path: Path, given: str) -> tuple[Backend, ...]:
     The variable ``BACKENDS``, where ``given`` is not empty, is the whole list; else the file is.
     """
     pairs = _pairs(given) if given.strip() else _file(path)
-    backends = tuple(_backend(model, url) for model, url in pairs)
-    if not backends:
+    models: dict[str, Backend] = {}
+    urls: dict[str, str] = {}
+    for model, url in pairs:
+        backend = _backend(model, url)
+        if model in models:
+            raise InvalidSetting(f"BACKENDS names {model} twice: each model has one backend")
+        if backend.url in urls:
+            twins = f"{urls[backend.url]} and {model}"
+            raise InvalidSetting(f"{twins} have one backend, {backend.url}: each needs its own")
+        models[model], urls[backend.url] = backend, model
+    if not models:
         raise InvalidSetting("there is no backend: BACKENDS takes MODEL=URL, separated by commas")
-    _refuse_twins(backends)
-    return backends
+    return tuple(models.values())
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
@@ -115,12 +124,3 @@ def _valid(match: re.Match[str]) -> bool:
     except ValueError:
         return False
     return ".." not in match["host"]
-
-
-def _refuse_twins(backends: Iterable[Backend]) -> None:
-    for one, other in combinations(backends, 2):
-        if one.model == other.model:
-            raise InvalidSetting(f"BACKENDS names {one.model} twice: each model has one backend")
-        if one.url == other.url:
-            twins = f"{one.model} and {other.model}"
-            raise InvalidSetting(f"{twins} have one backend, {one.url}: each needs its own")

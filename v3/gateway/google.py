@@ -19,6 +19,16 @@ SECURITY = {
     "securityDefinitions": {"api_key": {"type": "apiKey", "name": "x-api-key", "in": "header"}},
     "security": [{"api_key": []}],
 }
+HEAD = {
+    "swagger": "2.0",
+    "info": {
+        "title": "An image classifier",
+        "description": "Made by `python -m v3.gateway openapi` from the list of backends.",
+        "version": imgserve.__version__,
+    },
+    "schemes": ["https"],
+    "produces": [JSON, PROBLEM_TYPE],
+}
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,25 +45,13 @@ def api_document(
         _require_reachable(backend, private=private)
     rules = [_rule(backend, deadline_s, private=private) for backend in backends]
     paths = {MODELS: {"get": _operation("list_models", "List the models", rules[0])}}
-    for model, rule in zip((backend.model for backend in backends), rules, strict=True):
+    for backend, rule in zip(backends, rules, strict=True):
+        model = backend.model
         state = _operation(f"describe_{model}", f"Say what {model} is", rule)
         predict = _operation(f"predict_{model}", f"Say what {model} sees on a picture", rule)
         paths[MODEL.format(model=model)] = {"get": state}
         paths[MODEL_PREDICT.format(model=model)] = {"post": predict | {"consumes": BODIES}}
-    return _head() | {"paths": paths} | (SECURITY if api_key else {})
-
-
-def _head() -> dict[str, Any]:
-    return {
-        "swagger": "2.0",
-        "info": {
-            "title": "An image classifier",
-            "description": "Made by `python -m v3.gateway openapi` from the list of backends.",
-            "version": imgserve.__version__,
-        },
-        "schemes": ["https"],
-        "produces": [JSON, PROBLEM_TYPE],
-    }
+    return HEAD | {"paths": paths} | (SECURITY if api_key else {})
 
 
 def _operation(operation_id: str, summary: str, rule: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import hashlib
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
-from itertools import filterfalse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -18,18 +18,21 @@ from imgserve.contract import FORM_OVERHEAD_BYTES, MODEL, MODEL_PREDICT
 from imgserve.errors import InvalidSetting
 from v3.gateway.backends import Backend, bracketed
 from v3.gateway.problems import body, problems
-from v3.gateway.settings import GatewaySettings
-from v3.gateway.system import authorities, system_name_servers
+from v3.gateway.settings import GatewaySettings, ip_address
 
+RESOLV_CONF = Path("/etc/resolv.conf")
+# Debian and Alpine; Fedora; macOS and the BSDs.
+AUTHORITIES = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/cert.pem"),
+)
 TEMPLATE = Path(__file__).with_name("nginx.conf.in")
 PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 # A name server has 30 s by default, more than a person waits.
 RESOLVER_TIMEOUT_S = 5
 # Connections kept to a backend; it may predict as many pictures at once as it has CPUs.
 KEPT_CONNECTIONS = 16
-# Names of this machine, which name servers need not know (RFC 6761, 6.3).
-LOCALHOST = {"localhost": "127.0.0.1"}
-
 KEY_CHECK = "if ($secure_link != 1) { return 401; }"
 
 
@@ -52,7 +55,7 @@ def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder
         "MODELS": msgspec.json.encode(models).decode(),
         "RESOLVER": _resolver(settings.resolver, backends),
         "PROXY_SSL": _proxy_ssl(settings.ssl_cert_file, backends),
-        "UPSTREAMS": "\n".join(map(_upstream, filterfalse(_needs_look_up, backends))),
+        "UPSTREAMS": "\n".join(_upstream(one) for one in backends if not one.needs_look_up),
         "LOCATIONS": "\n".join(_locations(one, bool(settings.api_key)) for one in backends),
         "KEY": _key(settings.api_key),
         "KEY_CHECK": KEY_CHECK if settings.api_key else "",
@@ -98,10 +101,10 @@ def _key(api_key: str) -> str:
 
 
 def _resolver(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
-    names = [backend.host for backend in backends if _needs_look_up(backend)]
+    names = [backend.host for backend in backends if backend.needs_look_up]
     if not names:
         return ""
-    servers = given or system_name_servers()
+    servers = given or tuple(name_servers_of(RESOLV_CONF))
     if not servers:
         raise InvalidSetting(
             f"no name server is known that could look up {names[0]}: set RESOLVER to one"
@@ -109,13 +112,14 @@ def _resolver(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
     return f"resolver {' '.join(servers)};\n    resolver_timeout {RESOLVER_TIMEOUT_S}s;"
 
 
-def _needs_look_up(backend: Backend) -> bool:
-    """Return whether a name server is asked for a backend; connections to it are then not kept.
-
-    Before nginx 1.27.3 that takes an ``upstream``, and its names are looked up only at the start:
-    https://nginx.org/en/docs/http/ngx_http_upstream_module.html#resolve
-    """
-    return not backend.is_ip_address and backend.host not in LOCALHOST
+def name_servers_of(resolv_conf: Path) -> Iterator[str]:
+    """Yield the system's name servers as nginx writes them; none where none can be found."""
+    with suppress(OSError, ValueError):
+        for line in resolv_conf.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0] == "nameserver":
+                with suppress(ValueError):  # an address that nginx cannot use
+                    yield bracketed(ip_address(words[1]))
 
 
 def _proxy_ssl(given: Path | None, backends: Sequence[Backend]) -> str:
@@ -125,12 +129,29 @@ def _proxy_ssl(given: Path | None, backends: Sequence[Backend]) -> str:
     return (
         "proxy_ssl_protocols TLSv1.2 TLSv1.3;\n    proxy_ssl_verify on;\n"
         "    proxy_ssl_verify_depth 4;\n"
-        f'    proxy_ssl_trusted_certificate "{_path(authorities(given))}";'
+        f'    proxy_ssl_trusted_certificate "{_path(_authorities(given))}";'
+    )
+
+
+def _authorities(given: Path | None) -> Path:
+    """Return the file of the authorities to trust: the given one, else the system's."""
+    candidates = (given,) if given else AUTHORITIES
+    for file in candidates:
+        if file.is_file():
+            return file
+    raise InvalidSetting(
+        "the certificates of the authorities that https needs are not in "
+        f"{' or '.join(map(str, candidates))}: install ca-certificates, or set SSL_CERT_FILE"
     )
 
 
 def _upstream(backend: Backend) -> str:
-    host = bracketed(LOCALHOST.get(backend.host, backend.host))
+    """Return a group of one, to which connections are kept.
+
+    A name in it would be looked up only at the start, before nginx 1.27.3:
+    https://nginx.org/en/docs/http/ngx_http_upstream_module.html#resolve
+    """
+    host = "127.0.0.1" if backend.host == "localhost" else bracketed(backend.host)
     return (
         f"    upstream {backend.model} {{\n"
         f"        server {host}:{backend.port};\n"
@@ -145,7 +166,7 @@ def _locations(backend: Backend, has_key: bool) -> str:
     The path that is passed on is written out, so that both sides agree on what it means; a
     variable in it makes nginx look names up when a request comes.
     """
-    target = f"{backend.host}:{backend.port}" if _needs_look_up(backend) else backend.model
+    target = f"{backend.host}:{backend.port}" if backend.needs_look_up else backend.model
     paths = (path.format(model=backend.model) for path in (MODEL, MODEL_PREDICT))
     return "\n".join(
         f"        location = {path} {{\n"

@@ -1,11 +1,32 @@
-"""Run nginx in the foreground until it is told to stop."""
+"""Find nginx, and run it in the foreground until it is told to stop."""
 
+import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 from types import FrameType
 
+from imgserve.errors import ImgserveError
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Where Debian has it, which is not in everybody's PATH.
+DEBIAN_FOLDER = "/usr/sbin"
+
+
+class NginxMissing(ImgserveError):
+    """nginx is not installed."""
+
+
+def find_nginx(path: str) -> str:
+    """Return where the program is, looked for in ``path`` first, or NginxMissing."""
+    found = shutil.which("nginx", path=os.pathsep.join((path, DEBIAN_FOLDER)))
+    if not found:
+        raise NginxMissing(
+            "the gateway is nginx, which is not installed: "
+            "apt-get install nginx (Debian, Ubuntu) or brew install nginx (macOS)"
+        )
+    return found
 
 
 def serve(nginx: str, config: Path) -> int:
