@@ -1,12 +1,13 @@
-"""The addresses that pictures may be fetched from: URL, host address and port."""
+"""The addresses that strangers give: of what hosts and ports, or with the picture in them."""
 
+import base64
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import chain, zip_longest
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from AntiSSRF.ipaddress_ranges import IPAddressRanges
 from requests import PreparedRequest
@@ -69,17 +70,12 @@ def with_slashes(url: str) -> str:
     return path.replace("\\", "/") + url[len(path) :]
 
 
-def host_in(url: str) -> str:
-    """Return the host as it stands in a web address."""
-    return url.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
+def sendable(url: str) -> str:
+    """Return a picture's URL, which is ``cleaned``, as it will be sent.
 
-
-def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
-    """Return the request for a picture's URL, which is ``cleaned``.
-
-    The checks look at the URL as it will be sent, not at the text that came in, so no second
-    parser can read a different host out of it. InvalidUrl where it is malformed, too long, is not
-    http or https, or holds a user name or password.
+    The checks look at that, not at the text that came in, so no second parser can read a different
+    host out of it. InvalidUrl where it is malformed, too long, is not http or https, or holds a
+    user name or password.
     """
     if len(url) > LIMIT_URL_CHARS:
         raise InvalidUrl(
@@ -92,16 +88,37 @@ def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
         )
     request = PreparedRequest()
     try:
-        request.prepare(method="GET", url=url, headers=headers)
-        parts = urlsplit(str(request.url))
+        request.prepare_url(url, None)
+        sent = str(request.url)
+        names_someone = "@" in urlsplit(sent).netloc
     except (RequestException, ValueError) as exc:
         raise InvalidUrl("The picture's address is malformed: check it for typing errors.") from exc
-    if "@" in parts.netloc:
+    if names_someone:
         raise InvalidUrl(
             "The picture's address holds a user name or password, which is never sent: "
             "use an address that opens without one."
         )
-    return request
+    return sent
+
+
+def data_in(url: str) -> bytes | None:
+    """Return the bytes that a data URL (RFC 2397) holds; None where the address is another one.
+
+    InvalidUrl where it holds none, or they are cut off; or it is no web address at all.
+    """
+    url = cleaned(url)
+    if url[:5].lower() != "data:":
+        return None
+    kind, _, text = url.partition(",")
+    data = unquote_to_bytes(text.partition("#")[0])
+    if re.search(r"; *base64 *$", kind, re.IGNORECASE):
+        try:
+            data = base64.b64decode(data + b"==")  # skips white space, and padding beyond need
+        except ValueError as exc:
+            raise InvalidUrl("This data: address is cut off: upload the picture instead.") from exc
+    if not data:
+        raise InvalidUrl("This data: address holds nothing: upload the picture instead.")
+    return data
 
 
 class AddressRules:
@@ -121,7 +138,7 @@ class AddressRules:
         """
         addresses = _looked_up(host, port, shown)
         others = [address for address in addresses if not self._is_allowed(address)]
-        if not all(map(is_public, others)):
+        if any(_inside(address) in network for address in others for network in NOT_PUBLIC):
             raise AddressNotAllowed(
                 f"{shown} has no public address: "
                 "use a picture that anyone on the internet can open, or upload it."
@@ -149,11 +166,6 @@ def _looked_up(host: str, port: int, shown: str) -> list[Address]:
             f"{shown} was not found: check the address for typing errors."
         ) from exc
     return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
-
-
-def is_public(address: Address) -> bool:
-    """Return whether anyone on the internet can reach an address."""
-    return not any(_inside(address) in network for network in NOT_PUBLIC)
 
 
 def _inside(address: Address) -> Address:

@@ -1,23 +1,17 @@
 """What goes wrong at a picture's host, in a person's words and with what to do next."""
 
 import ssl
-import time
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
+from http.client import responses
 from typing import Final
 
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import EmptyPoolError, SSLError
+from urllib3 import BaseHTTPResponse, Retry
+from urllib3.exceptions import EmptyPoolError, InvalidHeader, MaxRetryError, SSLError
 from urllib3.exceptions import TimeoutError as HostTimeout
 
 from imgserve.errors import HttpError, PictureHostBusy, PictureHostFailed, PictureHostRefused
-from imgserve.pictures.connection import Attempt
+from imgserve.pictures.connection import ANOTHER, Attempt
 
 UPLOAD: Final = "save the picture and upload it."
-ANOTHER: Final = "try again later, or use a picture from another host."
-NOT_FOR_PROGRAMS: Final = (401, 403, 406, 451)
-NOT_THERE: Final = (404, 410)
-BUSY: Final = (429, 503)
 LIMIT_RETRY_AFTER_S: Final = 600
 # What OpenSSL finds wrong with a certificate (openssl/x509_vfy.h).
 CERTIFICATE_FAULTS: Final = {
@@ -35,60 +29,59 @@ CERTIFICATE_FAULTS: Final = {
 
 def refusal(response: BaseHTTPResponse) -> PictureHostFailed:
     """Return the error for an answer that is not a picture, with what to do next."""
-    answered = f"answered {_status_text(response.status)}"
-    if response.status in BUSY:
-        wait_s = _retry_after_s(response)
-        return PictureHostBusy(
-            f"The picture's host is busy (it {answered}): try again in {wait_s} "
-            f"{'second' if wait_s == 1 else 'seconds'}.",
-            wait_s,
-        )
-    if response.status in NOT_FOR_PROGRAMS:
-        return PictureHostRefused(
-            f"The picture's host does not give its pictures to programs (it {answered}): {UPLOAD}"
-        )
-    if response.status in NOT_THERE:
-        return PictureHostRefused(
-            f"There is nothing at this address (the picture's host {answered}): "
-            "check it for typing errors, or use another."
-        )
-    if HTTPStatus.INTERNAL_SERVER_ERROR <= response.status < 600:  # noqa: PLR2004  the last of 5xx
-        return PictureHostFailed(f"The picture's host {answered}: {ANOTHER}")
+    # The registered phrase, never the host's own words.
+    answered = f"answered {response.status} {responses.get(response.status, '')}".rstrip()
+    match response.status:
+        case 401 | 403 | 406 | 451:
+            return PictureHostRefused(
+                "The picture's host does not give its pictures to programs "
+                f"(it {answered}): {UPLOAD}"
+            )
+        case 404 | 410:
+            return PictureHostRefused(
+                f"There is nothing at this address (the picture's host {answered}): "
+                "check it for typing errors, or use another."
+            )
+        case 429 | 503:
+            wait_s = _retry_after_s(response)
+            return PictureHostBusy(
+                f"The picture's host is busy (it {answered}): try again in {wait_s} "
+                f"{'second' if wait_s == 1 else 'seconds'}.",
+                wait_s,
+            )
+        case status if 500 <= status < 600:  # noqa: PLR2004  all of 5xx
+            return PictureHostFailed(f"The picture's host {answered}: {ANOTHER}")
     return PictureHostRefused(f"The picture's host {answered}: {UPLOAD}")
 
 
 def _retry_after_s(response: BaseHTTPResponse) -> int:
     """Return the seconds that the host asks to wait, from 1 to the limit (RFC 9110, 10.2.3)."""
-    text = response.headers.get("Retry-After", "")
-    if text.isdecimal():
-        wait_s = float(text)
-    else:
-        try:
-            wait_s = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
-            wait_s = 1.0
-    return round(min(max(1.0, wait_s), LIMIT_RETRY_AFTER_S))
-
-
-def _status_text(status: int) -> str:
-    """Return the status with its registered phrase, never with the host's own words."""
     try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+        wait_s = Retry(retry_after_max=LIMIT_RETRY_AFTER_S).get_retry_after(response) or 1
+    except (InvalidHeader, ValueError, OverflowError):
+        wait_s = 1
+    return max(1, round(wait_s))
 
 
-def translated(reason: Exception | None, attempt: Attempt) -> HttpError:
-    """Return our error for one that urllib3 raised."""
+def translated(error: Exception, attempt: Attempt) -> HttpError:
+    """Return the error that the caller is told, with its cause kept for the log."""
+    reason = error.reason if isinstance(error, MaxRetryError) else error
     match reason:
+        case HttpError():
+            return reason
         case HostTimeout() | EmptyPoolError():
-            return attempt.too_slow()
+            told: HttpError = attempt.too_slow()
         case SSLError():
-            return PictureHostRefused(
+            told = PictureHostRefused(
                 "No secure connection (TLS) to the picture's host can be made, because "
                 f"{_tls_fault(reason)}: {UPLOAD}"
             )
-    return PictureHostFailed(f"The picture's host broke off or did not answer in HTTP: {ANOTHER}")
+        case _:
+            told = PictureHostFailed(
+                f"The picture's host broke off or did not answer in HTTP: {ANOTHER}"
+            )
+    told.__cause__ = error
+    return told
 
 
 def _tls_fault(error: SSLError) -> str:
