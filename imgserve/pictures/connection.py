@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +12,13 @@ from typing import Any, Final
 import certifi
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import EmptyPoolError, InvalidHeader, MaxRetryError, SSLError
+from urllib3.exceptions import TimeoutError as HostTimeout
 from urllib3.util import connection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from imgserve.errors import PictureHostFailed, PictureHostTimeout
-from imgserve.pictures.address import AddressRules
+from imgserve.errors import HttpError, PictureHostFailed, PictureHostRefused, PictureHostTimeout
+from imgserve.pictures.address import Network, addresses_of
 
 # Hosts whose connections are kept for the next fetch.
 HOSTS: Final = 128
@@ -25,16 +26,31 @@ HOSTS: Final = 128
 CONNECTIONS_PER_HOST: Final = 2
 # An address that does not answer by then gives way to the next one.
 LIMIT_CONNECT_S: Final = 2.0
+# What OpenSSL finds wrong with a certificate (openssl/x509_vfy.h).
+CERTIFICATE_FAULTS: Final = {
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is signed by nobody but the host itself",
+    19: "is signed by an authority of the host's own",
+    20: "is signed by an unknown authority, or the host does not send the whole chain",
+    21: "is signed by an unknown authority, or the host does not send the whole chain",
+    23: "was revoked",
+    62: "belongs to another name",
+    64: "belongs to another address",
+}
 ANOTHER: Final = "try again later, or use a picture from another host."
+UPLOAD: Final = "save the picture and upload it."
 
 
 class Attempt:
     """One fetch, and the time it has left."""
 
-    def __init__(self, rules: AddressRules, timeout_s: float, hold: Callable[[int], None]) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], timeout_s: float, hold: Callable[[int], None]
+    ) -> None:
         self.hold = hold
         self.host = "The picture's host"  # the name that messages use
-        self._rules = rules
+        self._allowed = allowed
         self._timeout_s = timeout_s
         self._ends_at_s = time.monotonic() + timeout_s
 
@@ -58,7 +74,7 @@ class Attempt:
         HttpError where the host is not allowed, not found or cannot be reached, or no time is left.
         """
         failure: OSError | None = None
-        addresses = self._rules.addresses_of(host, port, self.host)
+        addresses = addresses_of(host, port, self._allowed, self.host)
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             limit_s = self.remaining_s()
             if left > 1:
@@ -140,3 +156,31 @@ def picture_hosts(certificates: Path | None = None) -> PoolManager:
     manager = PoolManager(HOSTS, maxsize=CONNECTIONS_PER_HOST, block=True, ssl_context=context)
     manager.pool_classes_by_scheme = {"http": PicturePool, "https": SecurePicturePool}
     return manager
+
+
+def translated(error: Exception, attempt: Attempt) -> HttpError:
+    """Return the error that the caller is told, with its cause kept for the log."""
+    reason = error.reason if isinstance(error, MaxRetryError) else error
+    match reason:
+        case HttpError():
+            return reason
+        case HostTimeout() | EmptyPoolError():
+            told: HttpError = attempt.too_slow()
+        case SSLError():
+            told = PictureHostRefused(
+                "No secure connection (TLS) to the picture's host can be made, because "
+                f"{_tls_fault(reason)}: {UPLOAD}"
+            )
+        case _:
+            told = PictureHostFailed(
+                f"The picture's host broke off or did not answer in HTTP: {ANOTHER}"
+            )
+    told.__cause__ = error
+    return told
+
+
+def _tls_fault(error: SSLError) -> str:
+    cause = error.args[0] if error.args else None
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return "it does not answer in TLS as it should"
+    return f"its certificate {CERTIFICATE_FAULTS.get(cause.verify_code, 'cannot be verified')}"

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
-from http import HTTPStatus
+from http.client import responses
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, Retry
+from urllib3.exceptions import InvalidHeader
 
 from imgserve import HOMEPAGE, __version__
 from imgserve.contract import FORMATS
@@ -22,18 +24,23 @@ from imgserve.errors import (
     PictureHostRefused,
     PictureTooLarge,
 )
-from imgserve.pictures.address import AddressRules, cleaned, sendable, with_slashes
-from imgserve.pictures.connection import ANOTHER, Attempt, current_attempt, picture_hosts
-from imgserve.pictures.host_faults import UPLOAD, refusal, translated
+from imgserve.pictures.address import cleaned, sendable, with_slashes
+from imgserve.pictures.connection import (
+    ANOTHER,
+    UPLOAD,
+    Attempt,
+    current_attempt,
+    picture_hosts,
+    translated,
+)
 from imgserve.units import mebibytes
 
 LIMIT_REDIRECTS: Final = 10
 REDIRECTS: Final = (301, 302, 303, 307, 308)  # RFC 9110, 15.4: the ones that name one new address
 PIECE_BYTES: Final = 256 * 1024
 # The host may close a kept connection at the moment it is used again.
-ONCE_MORE: Final = Retry(
-    total=1, connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
-)
+ONCE_MORE: Final = Retry(total=1, connect=0, other=0, respect_retry_after_header=False)
+LIMIT_RETRY_AFTER_S: Final = 600
 
 
 class Fetcher:
@@ -55,7 +62,7 @@ class Fetcher:
         """
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
-        self._rules = AddressRules(allowed_addresses)
+        self._allowed = [ip_network(block) for block in allowed_addresses]
         self._hosts = picture_hosts(certificates)
         # `identity`: a picture is compressed already, and no decompression bomb is decoded.
         self._headers = {
@@ -76,7 +83,7 @@ class Fetcher:
         may outlive the call until the system's resolver answers. HttpError where the address is
         malformed or not allowed, the host gives no picture or takes too long, or no thread is free.
         """
-        attempt = Attempt(self._rules, self._timeout_s, hold)
+        attempt = Attempt(self._allowed, self._timeout_s, hold)
         answer: Future[bytes] = Future()
         # The log's trace is in the caller's context, which a new thread would not have.
         thread = threading.Thread(
@@ -152,8 +159,8 @@ class Fetcher:
             response.release_conn()
 
     def _body(self, response: BaseHTTPResponse, attempt: Attempt) -> bytes:
-        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise refusal(response)
+        if response.status // 100 != 2:  # noqa: PLR2004  all of 2xx
+            raise _refusal(response)
         most = mebibytes(self._limit_bytes)
         announced = response.length_remaining or 0
         if announced > self._limit_bytes:
@@ -187,3 +194,39 @@ def _redirected(url: str, location: str) -> str:
         raise PictureHostRefused(
             f"The picture's host redirects to something that is not a web address: {UPLOAD}"
         ) from exc
+
+
+def _refusal(response: BaseHTTPResponse) -> PictureHostFailed:
+    """Return the error for an answer that is not a picture, with what to do next."""
+    # The registered phrase, never the host's own words.
+    answered = f"answered {response.status} {responses.get(response.status, '')}".rstrip()
+    match response.status:
+        case 401 | 403 | 406 | 451:
+            return PictureHostRefused(
+                "The picture's host does not give its pictures to programs "
+                f"(it {answered}): {UPLOAD}"
+            )
+        case 404 | 410:
+            return PictureHostRefused(
+                f"There is nothing at this address (the picture's host {answered}): "
+                "check it for typing errors, or use another."
+            )
+        case 429 | 503:
+            wait_s = _retry_after_s(response)
+            return PictureHostBusy(
+                f"The picture's host is busy (it {answered}): try again in {wait_s} "
+                f"{'second' if wait_s == 1 else 'seconds'}.",
+                wait_s,
+            )
+        case status if status // 100 == 5:  # noqa: PLR2004  all of 5xx
+            return PictureHostFailed(f"The picture's host {answered}: {ANOTHER}")
+    return PictureHostRefused(f"The picture's host {answered}: {UPLOAD}")
+
+
+def _retry_after_s(response: BaseHTTPResponse) -> int:
+    """Return the seconds that the host asks to wait, from 1 to the limit (RFC 9110, 10.2.3)."""
+    try:
+        wait_s = Retry(retry_after_max=LIMIT_RETRY_AFTER_S).get_retry_after(response) or 1
+    except (InvalidHeader, ValueError, OverflowError):
+        wait_s = 1
+    return max(1, round(wait_s))
