@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.pictures import bands as banding
+from imgserve.pictures import colour, decode_limits
 from imgserve.pictures import decode as decoding
-from imgserve.pictures import decode_limits
 from imgserve.pictures.decode import decode
 from tests.shared import CASES, needs
 
@@ -221,7 +220,7 @@ def test_run_lengths_are_decoded_up_to_their_limits(monkeypatch: pytest.MonkeyPa
         return bmp(8, RLE[8][1] * number, height=number, compression=1)
 
     few, most = 30, 2000  # reads of the header, and of all
-    monkeypatch.setattr(decoding, "LIMIT_RLE_READS", most)
+    monkeypatch.setattr(decode_limits, "LIMIT_RLE_READS", most)
     high = (most - few) // 6  # two reads for each pair of bytes
     assert decoded(rows(high)).height == high
     cut_into_parts(rows(most // 6 + 1))
@@ -398,7 +397,7 @@ def with_clear_parts(mode: str) -> bytes:
 def test_a_transparent_picture_is_the_same_in_bands_as_at_once(
     monkeypatch: pytest.MonkeyPatch, mode: str, band_pixels: int
 ) -> None:
-    monkeypatch.setattr(banding, "BAND_PIXELS", band_pixels)
+    monkeypatch.setattr(colour, "BAND_PIXELS", band_pixels)
     data = with_clear_parts(mode)
     whole = Image.open(io.BytesIO(data)).convert("RGBA")
     white = Image.new("RGB", SIZE, "white")
@@ -411,7 +410,7 @@ def test_a_transparent_picture_is_the_same_in_bands_as_at_once(
 def test_no_copy_of_a_transparent_picture_is_larger_than_a_band(
     monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(banding, "BAND_PIXELS", SIZE[0] * 5)
+    monkeypatch.setattr(colour, "BAND_PIXELS", SIZE[0] * 5)
     sizes: list[tuple[int, int]] = []
     genuine = Image.Image.convert
 
@@ -736,9 +735,9 @@ def test_as_many_parts_as_the_limit_pass_and_one_more_is_refused(part: str) -> N
 
 def test_scans_times_pixels_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     data, area = with_scans(12), SIZE[0] * SIZE[1]
-    monkeypatch.setattr(decode_limits, "LIMIT_SCANNED_PIXELS", 12 * area)
+    monkeypatch.setattr(decoding, "LIMIT_SCANNED_PIXELS", 12 * area)
     assert decoded(data).size == SIZE
-    monkeypatch.setattr(decode_limits, "LIMIT_SCANNED_PIXELS", 12 * area - 1)
+    monkeypatch.setattr(decoding, "LIMIT_SCANNED_PIXELS", 12 * area - 1)
     cut_into_parts(data)
 
 
