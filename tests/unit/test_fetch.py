@@ -292,7 +292,7 @@ def test_a_host_that_is_busy_for_longer_says_until_when(web: Web, after: str, sh
 
 
 def test_a_host_that_stays_busy_is_asked_twice(web: Web) -> None:
-    host = web.host(reply(b"", "503 Busy"))
+    host = web.host(reply(b"", "503 Busy", "Retry-After: soon"))
     web.refused(host.url(), errors.PictureHostBusy, "try again in 1 second.")
     assert len(host.requests) == 2
 
@@ -532,6 +532,7 @@ def test_a_redirect_is_followed(web: Web, status: int) -> None:
         *((location, b"/b") for location in ("/b", "b", "//127.0.0.1:PORT/b", "/b#part")),
         ("?b", b"/a?b"),
         ("/ü", b"/%C3%BC"),
+        ("/\udcff", b"/%EF%BF%BD"),  # no UTF-8
         (r"\\127.0.0.1:PORT\b?c\d", b"/b?c%5Cd"),
         (r"/\127.0.0.1:PORT/b?c\d", b"/b?c%5Cd"),
         (r"http:\\127.0.0.1:PORT\b?c\d", b"/b?c%5Cd"),
@@ -582,7 +583,11 @@ http://10.0.0.1/ http://169.254.169.254/ http://127.0.0.2/ //[::1]/
             (location, errors.AddressNotAllowed, "The host that the address redirects to has no")
             for location in PRIVATE
         ),
-        ("http://cats.example:8080/", errors.InvalidUrl, "redirects to port 8080"),
+        (
+            "http://cats.example:8080/",
+            errors.InvalidUrl,
+            "The picture's address uses or redirects to port 8080",
+        ),
     ],
 )
 def test_a_redirect_is_checked_like_the_address(
@@ -591,7 +596,7 @@ def test_a_redirect_is_checked_like_the_address(
     host = web.host(redirect(location))
     web.names["cats.example"] = [[PUBLIC]]
     web.lead_to(host)
-    web.refused(host.url(), error, sentence)
+    assert str(web.refused(host.url(), error)).startswith(sentence)
     assert web.tried == [("127.0.0.1", host.port)]
 
 
