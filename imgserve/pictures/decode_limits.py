@@ -114,8 +114,6 @@ def check_jpeg(data: bytes) -> int:
         exif += data.startswith(EXIF, start + 4)
         if scans > LIMIT_SCANS or parts > LIMIT_SEGMENTS or exif > LIMIT_EXIF_SEGMENTS:
             raise too_slow("JPEG")
-    if not scans and len(data) - position > LIMIT_FILL_BYTES:
-        raise too_slow("JPEG")
     return scans
 
 
