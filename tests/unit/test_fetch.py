@@ -689,6 +689,7 @@ def test_a_name_that_changes_its_address_after_the_check_is_not_asked_again(
         ("::/0", "[fd00::1]", "[::1"),
         ("4000::/3", "[4000::1]", "[6000::1]"),
         ("1::/16", "[1::1]", "[2::1]"),
+        ("64:ff9b::a00:0/127", "[64:ff9b::10.0.0.1]", "[64:ff9b::10.0.0.2]"),
     ],
 )
 def test_allowed_addresses_and_only_they_may_be_private_and_have_any_port(
