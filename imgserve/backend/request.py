@@ -19,7 +19,7 @@ from imgserve.contract import (
     PredictRequest,
 )
 from imgserve.errors import InvalidRequest, PictureTooLarge
-from imgserve.pictures.data_url import data_in
+from imgserve.pictures.address import data_in
 from imgserve.units import mebibytes
 
 KEY = "key"  # where Google's API Gateway takes its API key, and passes it on

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS: Final = 2048  # some 10 MB of memory
 # Files that are not for callers: kept connections to hosts of pictures, what a request opens (a
-# connection to a host, its duplicate and a look-up), and the rest of the process.
+# connection to a host and a look-up), and the rest of the process.
 KEPT_FILES: Final = HOSTS * CONNECTIONS_PER_HOST + 64
-FILES_A_REQUEST: Final = 3
+FILES_A_REQUEST: Final = 2
 READS: Final = {"GET", "HEAD"}
 STATE_THREADS: Final = 4  # answer /ready and /metrics, however many predictions are refused
 DRAIN_TICK_S: Final = 0.05

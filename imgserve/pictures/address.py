@@ -1,12 +1,13 @@
-"""The addresses that pictures may be fetched from: URL, host address and port."""
+"""The addresses that strangers give: of what hosts and ports, or with the picture in them."""
 
+import base64
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import chain, zip_longest
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from AntiSSRF.ipaddress_ranges import IPAddressRanges
 from requests import PreparedRequest
@@ -19,6 +20,7 @@ LIMIT_URL_CHARS: Final = 8000
 PORTS: Final = (80, 443)
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 # IPv4 addresses in IPv6's clothes: mapped (RFC 4291, 2.5.5.2), and translated for networks without
 # IPv4 (NAT64, RFC 6052, 2.1), where each IPv4-only host has such an address.
@@ -69,17 +71,12 @@ def with_slashes(url: str) -> str:
     return path.replace("\\", "/") + url[len(path) :]
 
 
-def host_in(url: str) -> str:
-    """Return the host as it stands in a web address."""
-    return url.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
+def sendable(url: str) -> str:
+    """Return a picture's URL, which is ``cleaned``, as it will be sent.
 
-
-def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
-    """Return the request for a picture's URL, which is ``cleaned``.
-
-    The checks look at the URL as it will be sent, not at the text that came in, so no second
-    parser can read a different host out of it. InvalidUrl where it is malformed, too long, is not
-    http or https, or holds a user name or password.
+    The checks look at that, not at the text that came in, so no second parser can read a different
+    host out of it. InvalidUrl where it is malformed, too long, is not http or https, or holds a
+    user name or password.
     """
     if len(url) > LIMIT_URL_CHARS:
         raise InvalidUrl(
@@ -92,51 +89,65 @@ def request_for(url: str, headers: Mapping[str, str]) -> PreparedRequest:
         )
     request = PreparedRequest()
     try:
-        request.prepare(method="GET", url=url, headers=headers)
-        parts = urlsplit(str(request.url))
+        request.prepare_url(url, None)
+        sent = urlsplit(str(request.url))
     except (RequestException, ValueError) as exc:
         raise InvalidUrl("The picture's address is malformed: check it for typing errors.") from exc
-    if "@" in parts.netloc:
+    if "@" in sent.netloc:
         raise InvalidUrl(
             "The picture's address holds a user name or password, which is never sent: "
             "use an address that opens without one."
         )
-    return request
+    return str(request.url)
 
 
-class AddressRules:
-    """Allows public addresses on the usual ports, and ``allowed`` addresses on any port."""
+def data_in(url: str) -> bytes | None:
+    """Return the bytes that a data URL (RFC 2397) holds; None where the address is another one.
 
-    def __init__(self, allowed: Sequence[str] = ()) -> None:
-        """Set the rules; the ``allowed`` addresses or CIDR ranges need not be public."""
-        self._allowed = tuple(ip_network(block) for block in allowed)
+    InvalidUrl where it holds none, or they are cut off; or it is no web address at all.
+    """
+    url = cleaned(url)
+    if url[:5].lower() != "data:":
+        return None
+    kind, _, text = url.partition(",")
+    data = unquote_to_bytes(text.partition("#")[0])
+    if re.search(r"; *base64 *$", kind, re.IGNORECASE):
+        try:
+            data = base64.b64decode(data + b"==")  # skips white space, and padding beyond need
+        except ValueError as exc:
+            raise InvalidUrl("This data: address is cut off: upload the picture instead.") from exc
+    if not data:
+        raise InvalidUrl("This data: address holds nothing: upload the picture instead.")
+    return data
 
-    def addresses_of(self, host: str, port: int, shown: str) -> list[Address]:
-        """Return the addresses of a host in the order to try them, IPv6 and IPv4 in turn.
 
-        Within each family the order is the system's, and so is the family to begin with (RFC 8305,
-        4). Who connects to one of these connects to what was checked, whatever the name means a
-        moment later. Messages call the host as ``shown``. HttpError where the host is not found, or
-        an address or the port is not allowed.
-        """
-        addresses = _looked_up(host, port, shown)
-        others = [address for address in addresses if not self._is_allowed(address)]
-        if not all(map(is_public, others)):
-            raise AddressNotAllowed(
-                f"{shown} has no public address: "
-                "use a picture that anyone on the internet can open, or upload it."
-            )
-        if others and port not in PORTS:
-            raise InvalidUrl(
-                f"The picture's address uses or redirects to port {port}: "
-                "pictures are fetched from ports 80 and 443 only."
-            )
-        first = [address for address in addresses if address.version == addresses[0].version]
-        second = [address for address in addresses if address.version != addresses[0].version]
-        return [address for address in chain(*zip_longest(first, second)) if address]
+def addresses_of(host: str, port: int, allowed: Sequence[Network], shown: str) -> list[Address]:
+    """Return the addresses of a host in the order to try them, IPv6 and IPv4 in turn.
 
-    def _is_allowed(self, address: Address) -> bool:
-        return any(address in network or _inside(address) in network for network in self._allowed)
+    Within each family the order is the system's, and so is the family to begin with (RFC 8305, 4).
+    Who connects to one of these connects to what was checked, whatever the name means a moment
+    later. Messages call the host as ``shown``. HttpError where the host is not found; where an
+    address is not public, or the port not usual, unless the address is in a network ``allowed``.
+    """
+    addresses = _looked_up(host, port, shown)
+    others = [
+        address
+        for address in addresses
+        if not _is_in(address, allowed) and not _is_in(_inside(address), allowed)
+    ]
+    if any(_is_in(_inside(address), NOT_PUBLIC) for address in others):
+        raise AddressNotAllowed(
+            f"{shown} has no public address: "
+            "use a picture that anyone on the internet can open, or upload it."
+        )
+    if others and port not in PORTS:
+        raise InvalidUrl(
+            f"The picture's address uses or redirects to port {port}: "
+            "pictures are fetched from ports 80 and 443 only."
+        )
+    first = [address for address in addresses if address.version == addresses[0].version]
+    second = [address for address in addresses if address.version != addresses[0].version]
+    return [address for address in chain(*zip_longest(first, second)) if address]
 
 
 def _looked_up(host: str, port: int, shown: str) -> list[Address]:
@@ -151,13 +162,12 @@ def _looked_up(host: str, port: int, shown: str) -> list[Address]:
     return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
 
 
-def is_public(address: Address) -> bool:
-    """Return whether anyone on the internet can reach an address."""
-    return not any(_inside(address) in network for network in NOT_PUBLIC)
-
-
 def _inside(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address stands for, else the address itself."""
-    if any(address in network for network in WITH_IPV4_INSIDE):
+    if _is_in(address, WITH_IPV4_INSIDE):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)

@@ -3,23 +3,22 @@
 import os
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import certifi
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import EmptyPoolError, InvalidHeader, MaxRetryError, SSLError
+from urllib3.exceptions import TimeoutError as HostTimeout
 from urllib3.util import connection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from imgserve.errors import HttpError, PictureHostFailed, PictureHostTimeout
-from imgserve.pictures.address import AddressRules
+from imgserve.errors import HttpError, PictureHostFailed, PictureHostRefused, PictureHostTimeout
+from imgserve.pictures.address import Network, addresses_of
 
 # Hosts whose connections are kept for the next fetch.
 HOSTS: Final = 128
@@ -27,30 +26,33 @@ HOSTS: Final = 128
 CONNECTIONS_PER_HOST: Final = 2
 # An address that does not answer by then gives way to the next one.
 LIMIT_CONNECT_S: Final = 2.0
+# What OpenSSL finds wrong with a certificate (openssl/x509_vfy.h).
+CERTIFICATE_FAULTS: Final = {
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is signed by nobody but the host itself",
+    19: "is signed by an authority of the host's own",
+    20: "is signed by an unknown authority, or the host does not send the whole chain",
+    21: "is signed by an unknown authority, or the host does not send the whole chain",
+    23: "was revoked",
+    62: "belongs to another name",
+    64: "belongs to another address",
+}
+ANOTHER: Final = "try again later, or use a picture from another host."
+UPLOAD: Final = "save the picture and upload it."
 
 
 class Attempt:
-    """One fetch: the time it has left and the sockets it uses."""
+    """One fetch, and the time it has left."""
 
-    def __init__(self, rules: AddressRules, timeout_s: float, hold: Callable[[int], None]) -> None:
-        self.rules = rules
+    def __init__(
+        self, allowed: Sequence[Network], timeout_s: float, hold: Callable[[int], None]
+    ) -> None:
         self.hold = hold
         self.host = "The picture's host"  # the name that messages use
+        self._allowed = allowed
         self._timeout_s = timeout_s
         self._ends_at_s = time.monotonic() + timeout_s
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_over = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._is_over = True
-            for duplicate in self._sockets:
-                duplicate.close()
-            self._sockets.clear()
 
     def too_slow(self) -> PictureHostTimeout:
         """Return the error for a host that took too long."""
@@ -66,33 +68,13 @@ class Attempt:
             raise self.too_slow()
         return remaining_s
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Remember a socket that this fetch, if it is not over, is about to use.
-
-        A duplicate is kept: TLS takes over the original, whose number may belong to another file
-        by the time it would be shut down.
-        """
-        with self._lock:
-            if self._is_over:
-                raise self.too_slow()
-            number = os.dup(sock.fileno())
-            self._sockets.append(socket.socket(sock.family, sock.type, sock.proto, number))
-
-    def cut_short(self) -> None:
-        """Shut down every connection of this fetch, which ends whatever waits for one."""
-        with self._lock:
-            self._is_over = True
-            for duplicate in self._sockets:
-                with suppress(OSError):  # the host has closed it already
-                    duplicate.shutdown(socket.SHUT_RDWR)
-
     def connect(self, host: str, port: int, socket_options: Any) -> socket.socket:
         """Return a connection to the first address of a host that takes one.
 
         HttpError where the host is not allowed, not found or cannot be reached, or no time is left.
         """
         failure: OSError | None = None
-        addresses = self.rules.addresses_of(host, port, self.host)
+        addresses = addresses_of(host, port, self._allowed, self.host)
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             limit_s = self.remaining_s()
             if left > 1:
@@ -104,13 +86,24 @@ class Attempt:
                 failure = exc
         if isinstance(failure, TimeoutError):
             raise self.too_slow() from failure
-        raise PictureHostFailed(
-            f"{self.host} cannot be reached: try again later, or use a picture from another host."
-        ) from failure
+        raise PictureHostFailed(f"{self.host} cannot be reached: {ANOTHER}") from failure
 
 
 # The fetch that a connection works for: each fetch has its own thread, and so its own context.
 current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
+
+
+class PictureSocket(socket.socket):
+    """Waits for a host, each time it reads, only as long as the fetch at hand has left."""
+
+    def recv_into(self, *where: Any) -> int:
+        """Read into a buffer; PictureHostTimeout where no time is left."""
+        self.settimeout(current_attempt.get().remaining_s())
+        return super().recv_into(*where)
+
+
+class SecurePictureSocket(PictureSocket, ssl.SSLSocket):
+    """The same over TLS."""
 
 
 class PictureConnection(HTTPConnection):
@@ -118,20 +111,11 @@ class PictureConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         attempt = current_attempt.get()
-        sock = attempt.connect(self._dns_host, self.port, self.socket_options)
-        try:
-            attempt.adopt(sock)
-            sock.settimeout(attempt.remaining_s())
-        except HttpError:
-            sock.close()
-            raise
+        with attempt.connect(self._dns_host, self.port, self.socket_options) as made:
+            limit_s = attempt.remaining_s()
+            sock = PictureSocket(made.family, made.type, made.proto, made.detach())
+        sock.settimeout(limit_s)
         return sock
-
-    def request(self, *what: Any, **options: Any) -> None:
-        """Send a request, perhaps over a connection that an earlier fetch has used."""
-        if self.sock is not None:
-            current_attempt.get().adopt(self.sock)
-        super().request(*what, **options)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Return the response with its body still unread."""
@@ -165,9 +149,38 @@ def picture_hosts(certificates: Path | None = None) -> PoolManager:
     ``certificates`` are authorities to trust beside the usual ones.
     """
     context: ssl.SSLContext = create_urllib3_context()
+    context.sslsocket_class = SecurePictureSocket
     context.load_verify_locations(certifi.where())
     if certificates:
         context.load_verify_locations(certificates)
     manager = PoolManager(HOSTS, maxsize=CONNECTIONS_PER_HOST, block=True, ssl_context=context)
     manager.pool_classes_by_scheme = {"http": PicturePool, "https": SecurePicturePool}
     return manager
+
+
+def translated(error: Exception, attempt: Attempt) -> HttpError:
+    """Return the error that the caller is told, with its cause kept for the log."""
+    reason = error.reason if isinstance(error, MaxRetryError) else error
+    match reason:
+        case HttpError():
+            return reason
+        case HostTimeout() | EmptyPoolError():
+            told: HttpError = attempt.too_slow()
+        case SSLError():
+            told = PictureHostRefused(
+                "No secure connection (TLS) to the picture's host can be made, because "
+                f"{_tls_fault(reason)}: {UPLOAD}"
+            )
+        case _:
+            told = PictureHostFailed(
+                f"The picture's host broke off or did not answer in HTTP: {ANOTHER}"
+            )
+    told.__cause__ = error
+    return told
+
+
+def _tls_fault(error: SSLError) -> str:
+    cause = error.args[0] if error.args else None
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return "it does not answer in TLS as it should"
+    return f"its certificate {CERTIFICATE_FAULTS.get(cause.verify_code, 'cannot be verified')}"

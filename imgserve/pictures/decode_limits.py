@@ -41,6 +41,8 @@ LIMIT_EXIF_BYTES: Final = 65536
 # Pillow reads a GIF block in two pieces, a PNG chunk in three. Encoders write blocks of 255 bytes,
 # so 10 MiB of comments take 82,000 reads. This many take 0.1 s.
 LIMIT_READS: Final = 100_000
+# Pillow unpacks the run lengths of a BMP in Python: so many pieces take up to a second.
+LIMIT_RLE_READS: Final = 1_000_000
 # One strip a row of the tallest picture; Pillow makes an object of each.
 LIMIT_TIFF_VALUES: Final = 65536
 BYTE_TYPES: Final = (1, 2, 7)  # of tags that are read but not looked into (TIFF 6.0, section 2)
@@ -70,20 +72,17 @@ class ReadLimitedFile(io.BytesIO):
     Counting its reads needs no second parser, which might disagree with Pillow about the parts.
     """
 
-    def __init__(self, data: bytes, name: str, reads: int = LIMIT_READS) -> None:
+    def __init__(self, data: bytes, name: str) -> None:
+        """Begin; ``name`` is the format's."""
         super().__init__(data)
         self._name = name
-        self._reads_left = reads
+        self._reads_left = LIMIT_RLE_READS if name == "BMP" else LIMIT_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next piece.
-
-        Raises:
-            DamagedPicture: there were too many reads.
-        """
+        """Return the next piece; DamagedPicture says that there were too many."""
         self._reads_left -= 1
         if self._reads_left < 0:
-            raise _too_slow(self._name)
+            raise too_slow(self._name)
         return super().read(size)
 
 
@@ -91,40 +90,31 @@ def check_jpeg(data: bytes) -> int:
     """Return how many scans a JPEG has; refuse one with too many parts.
 
     Parts are notes, scans, segments, fill bytes and quantization tables. Everything but notes is
-    counted in the first picture only: phones append pictures and films.
-
-    Raises:
-        DamagedPicture: it has too many parts, or ends before its first scan.
-        UnsupportedFormat: it is coded in a way that browsers do not show.
+    counted in the first picture only: phones append pictures and films. DamagedPicture where it has
+    too many, or ends before its first scan; UnsupportedFormat where no browser shows its coding.
     """
     if data.count(NOTE) > LIMIT_NOTES:
-        raise _too_slow("JPEG")
+        raise too_slow("JPEG")
     scans = exif = position = 0
     for parts, (start, kind, end) in enumerate(_segments(data), start=1):
         if not scans and start - position > LIMIT_FILL_BYTES:
-            raise _too_slow("JPEG")
+            raise too_slow("JPEG")
         if kind == END_OF_IMAGE and not scans:  # Pillow would read on
             raise DamagedPicture("The JPEG data ends before its picture: save the picture again.")
         if kind == END_OF_IMAGE:
             return scans
-        _check_segment(kind, end - start - 2)
+        if kind in UNUSUAL_FRAMES:
+            raise UnsupportedFormat(
+                "This JPEG picture is coded in a way that browsers do not show: save it again."
+            )
+        if kind == QUANTIZATION_TABLES and end - start - 2 > LIMIT_TABLES_BYTES:
+            raise too_slow("JPEG")
         position = end
         scans += kind == START_OF_SCAN
         exif += data.startswith(EXIF, start + 4)
         if scans > LIMIT_SCANS or parts > LIMIT_SEGMENTS or exif > LIMIT_EXIF_SEGMENTS:
-            raise _too_slow("JPEG")
-    if not scans and len(data) - position > LIMIT_FILL_BYTES:
-        raise _too_slow("JPEG")
+            raise too_slow("JPEG")
     return scans
-
-
-def _check_segment(kind: int, size: int) -> None:
-    if kind in UNUSUAL_FRAMES:
-        raise UnsupportedFormat(
-            "This JPEG picture is coded in a way that browsers do not show: save it again."
-        )
-    if kind == QUANTIZATION_TABLES and size > LIMIT_TABLES_BYTES:
-        raise _too_slow("JPEG")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -155,25 +145,12 @@ def has_first_scan(data: bytes) -> bool:
     return START_OF_SCAN in kinds[:-1]
 
 
-def check_scanned(scans: int, pixels: int) -> None:
-    """Refuse a JPEG whose scans go over too many pixels, all together.
-
-    Raises:
-        DamagedPicture: they do.
-    """
-    if scans * pixels > LIMIT_SCANNED_PIXELS:
-        raise _too_slow("JPEG")
-
-
 def essential_png(data: bytes) -> bytes:
     """Return a PNG without the chunks that do not concern its pixels.
 
     Texts, times and colour profiles go, damaged or not, as in browsers; so does what is left of an
     optional chunk whose checksum is wrong, and an animation that is damaged. A chunk is its length,
-    type, data and checksum (PNG specification, 5.3).
-
-    Raises:
-        DamagedPicture: there are too many chunks.
+    type, data and checksum (PNG specification, 5.3). DamagedPicture where there are too many.
     """
     position, kept, moves = PNG_SIGNATURE_BYTES, [data[:PNG_SIGNATURE_BYTES]], True
     for _ in range(LIMIT_CHUNKS):
@@ -188,7 +165,7 @@ def essential_png(data: bytes) -> bytes:
             of_animation = {*PNG_ANIMATION, PNG_FRAME_DATA}
             return b"".join(part for part in kept if moves or part[4:8] not in of_animation)
         position = end
-    raise _too_slow("PNG")
+    raise too_slow("PNG")
 
 
 def _concerns_pixels(kind: bytes, chunk: bytes) -> bool:
@@ -214,10 +191,10 @@ def check_tiff(data: bytes) -> None:
     for tag in range(tags):
         kind, count = struct.unpack_from(order + "HI", data, start + 2 + 12 * tag + 2)
         if kind not in BYTE_TYPES and count > LIMIT_TIFF_VALUES:
-            raise _too_slow("TIFF")
+            raise too_slow("TIFF")
 
 
-def _too_slow(name: str) -> DamagedPicture:
+def too_slow(name: str) -> DamagedPicture:
     return DamagedPicture(
         f"The {name} data is cut into more parts than any camera or program makes: "
         "save the picture again."

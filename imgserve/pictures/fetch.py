@@ -2,46 +2,45 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import copy_context
-from http import HTTPStatus
+from http.client import responses
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
-from requests import PreparedRequest
-from urllib3 import BaseHTTPResponse, Retry
-from urllib3.exceptions import MaxRetryError
+from urllib3 import BaseHTTPResponse, HTTPHeaderDict, Retry
+from urllib3.exceptions import InvalidHeader
 
 from imgserve import HOMEPAGE, __version__
 from imgserve.contract import FORMATS
 from imgserve.errors import (
     Busy,
-    HttpError,
     InvalidUrl,
     PictureHostBusy,
     PictureHostFailed,
     PictureHostRefused,
     PictureTooLarge,
 )
-from imgserve.pictures.address import AddressRules, cleaned, host_in, request_for, with_slashes
-from imgserve.pictures.connection import Attempt, current_attempt, picture_hosts
-from imgserve.pictures.host_faults import ANOTHER, UPLOAD, refusal, translated
+from imgserve.pictures.address import cleaned, sendable, with_slashes
+from imgserve.pictures.connection import (
+    ANOTHER,
+    UPLOAD,
+    Attempt,
+    current_attempt,
+    picture_hosts,
+    translated,
+)
 from imgserve.units import mebibytes
 
 LIMIT_REDIRECTS: Final = 10
 REDIRECTS: Final = (301, 302, 303, 307, 308)  # RFC 9110, 15.4: the ones that name one new address
 PIECE_BYTES: Final = 256 * 1024
 # The host may close a kept connection at the moment it is used again.
-ONCE_MORE: Final = Retry(
-    total=1, connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
-)
-
-
-def _hold_any(_: int) -> None:
-    """Set no limit."""
+ONCE_MORE: Final = Retry(total=1, connect=0, other=0, respect_retry_after_header=False)
+LIMIT_RETRY_AFTER_S: Final = 600
 
 
 class Fetcher:
@@ -63,7 +62,7 @@ class Fetcher:
         """
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
-        self._rules = AddressRules(allowed_addresses)
+        self._allowed = [ip_network(block) for block in allowed_addresses]
         self._hosts = picture_hosts(certificates)
         # `identity`: a picture is compressed already, and no decompression bomb is decoded.
         self._headers = {
@@ -75,7 +74,7 @@ class Fetcher:
     def close(self) -> None:
         self._hosts.clear()
 
-    def fetch(self, url: str, hold: Callable[[int], None] = _hold_any) -> bytes:
+    def fetch(self, url: str, hold: Callable[[int], None] = lambda _: None) -> bytes:
         """Return the bytes at this URL, 1 to ``limit_bytes`` of them, after ``timeout_s`` at most.
 
         ``hold`` is told of each piece's size before it is kept, and may refuse.
@@ -84,7 +83,7 @@ class Fetcher:
         may outlive the call until the system's resolver answers. HttpError where the address is
         malformed or not allowed, the host gives no picture or takes too long, or no thread is free.
         """
-        attempt = Attempt(self._rules, self._timeout_s, hold)
+        attempt = Attempt(self._allowed, self._timeout_s, hold)
         answer: Future[bytes] = Future()
         # The log's trace is in the caller's context, which a new thread would not have.
         thread = threading.Thread(
@@ -97,7 +96,6 @@ class Fetcher:
             thread.start()
             return answer.result(self._timeout_s)
         except TimeoutError as exc:
-            attempt.cut_short()
             raise attempt.too_slow() from exc
         except RuntimeError as exc:  # "can't start new thread"
             raise Busy("No thread is free to fetch the picture: try again in a moment.") from exc
@@ -105,25 +103,21 @@ class Fetcher:
     def _run(self, url: str, attempt: Attempt, answer: Future[bytes]) -> None:
         current_attempt.set(attempt)
         try:
-            with attempt:
-                data = self._follow(url, attempt)
+            answer.set_result(self._follow(cleaned(url), attempt))
         except Exception as exc:  # noqa: BLE001 - the caller's thread raises it
-            answer.set_exception(_as_http_error(exc, attempt))
-        else:
-            answer.set_result(data)
+            answer.set_exception(translated(exc, attempt))
 
-    def _follow(self, url: str, attempt: Attempt) -> bytes:
-        url = cleaned(url)
-        request = request_for(url, self._headers)
-        attempt.host = host_in(url)
-        visited = []
+    def _follow(self, typed: str, attempt: Attempt) -> bytes:
+        url = sendable(typed)
+        attempt.host = urlsplit(typed).netloc
+        visited = set()
         for _ in range(1 + LIMIT_REDIRECTS):
-            visited.append(request.url)
-            found = self._patiently(request, attempt)
+            visited.add(url)
+            found = self._patiently(url, attempt)
             if isinstance(found, bytes):
                 return found
-            request, wants_cookies = found
-            if wants_cookies and request.url in visited:
+            url = _redirected(url, found.get("Location", ""))
+            if url in visited and "Set-Cookie" in found:
                 raise PictureHostRefused(
                     f"The picture's host wants to set cookies, which are never kept: {UPLOAD}"
                 )
@@ -132,35 +126,24 @@ class Fetcher:
             f"The picture's host redirects more than {LIMIT_REDIRECTS} times: {UPLOAD}"
         )
 
-    def _patiently(
-        self, request: PreparedRequest, attempt: Attempt
-    ) -> bytes | tuple[PreparedRequest, bool]:
+    def _patiently(self, url: str, attempt: Attempt) -> bytes | HTTPHeaderDict:
         """Ask once more where the host is busy and says that it will not be for long."""
         try:
-            return self._ask(request, attempt)
+            return self._ask(url, attempt)
         except PictureHostBusy as busy:
             if busy.retry_after_s >= attempt.remaining_s():
                 raise
             time.sleep(busy.retry_after_s)
-        return self._ask(request, attempt)
+        return self._ask(url, attempt)
 
-    def _ask(
-        self, request: PreparedRequest, attempt: Attempt
-    ) -> bytes | tuple[PreparedRequest, bool]:
-        """Return the picture; or where it is instead, and whether the host set a cookie first."""
-        with self._answer(request, attempt) as response:
-            if response.status in REDIRECTS:
-                return self._redirected(request, response), "Set-Cookie" in response.headers
-            return self._body(response, attempt)
-
-    @contextmanager
-    def _answer(self, request: PreparedRequest, attempt: Attempt) -> Iterator[BaseHTTPResponse]:
+    def _ask(self, url: str, attempt: Attempt) -> bytes | HTTPHeaderDict:
+        """Return the picture, or the headers of a redirect."""
         # A requests session reads a redirect's whole body into memory, however long, even when told
         # not to follow it (requests 2.34, Session.send), and takes twice the time.
         response = self._hosts.urlopen(
             "GET",
-            str(request.url),
-            headers=request.headers,
+            url,
+            headers=self._headers,
             redirect=False,
             preload_content=False,
             retries=ONCE_MORE,
@@ -168,29 +151,16 @@ class Fetcher:
             pool_timeout=attempt.remaining_s(),
         )
         try:
-            yield response
+            if response.status in REDIRECTS:
+                return response.headers
+            return self._body(response, attempt)
         finally:  # a body that was not read to its end costs the connection, not its place
             response.close()
             response.release_conn()
 
-    def _redirected(self, request: PreparedRequest, response: BaseHTTPResponse) -> PreparedRequest:
-        """Return the request for the address that an answer redirects to."""
-        location = response.headers.get("Location", "")
-        try:
-            # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
-            text = location.encode("latin-1").decode("utf-8", "replace")
-            # Joining an empty location would lead back to the same address. Backslashes may begin a
-            # host's name, which `urljoin` would take for a path.
-            target = cleaned(urljoin(str(request.url), with_slashes(text))) if text else ""
-            return request_for(target, self._headers)
-        except (InvalidUrl, ValueError) as exc:
-            raise PictureHostRefused(
-                f"The picture's host redirects to something that is not a web address: {UPLOAD}"
-            ) from exc
-
     def _body(self, response: BaseHTTPResponse, attempt: Attempt) -> bytes:
-        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise refusal(response)
+        if response.status // 100 != 2:  # noqa: PLR2004  all of 2xx
+            raise _refusal(response)
         most = mebibytes(self._limit_bytes)
         announced = response.length_remaining or 0
         if announced > self._limit_bytes:
@@ -212,11 +182,51 @@ class Fetcher:
         return b"".join(pieces)
 
 
-def _as_http_error(exc: Exception, attempt: Attempt) -> HttpError:
-    """Return the error that the caller is told, with its cause kept for the log."""
-    if isinstance(exc, HttpError):
-        return exc
-    reason = exc.reason if isinstance(exc, MaxRetryError) else exc
-    error = translated(reason, attempt)
-    error.__cause__ = exc
-    return error
+def _redirected(url: str, location: str) -> str:
+    """Return the address that an answer redirects to."""
+    try:
+        # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
+        text = location.encode("latin-1").decode("utf-8", "replace")
+        # Joining an empty location would lead back to the same address. Backslashes may begin a
+        # host's name, which `urljoin` would take for a path.
+        return sendable(cleaned(urljoin(url, with_slashes(text))) if text else "")
+    except (InvalidUrl, ValueError) as exc:
+        raise PictureHostRefused(
+            f"The picture's host redirects to something that is not a web address: {UPLOAD}"
+        ) from exc
+
+
+def _refusal(response: BaseHTTPResponse) -> PictureHostFailed:
+    """Return the error for an answer that is not a picture, with what to do next."""
+    # The registered phrase, never the host's own words.
+    answered = f"answered {response.status} {responses.get(response.status, '')}".rstrip()
+    match response.status:
+        case 401 | 403 | 406 | 451:
+            return PictureHostRefused(
+                "The picture's host does not give its pictures to programs "
+                f"(it {answered}): {UPLOAD}"
+            )
+        case 404 | 410:
+            return PictureHostRefused(
+                f"There is nothing at this address (the picture's host {answered}): "
+                "check it for typing errors, or use another."
+            )
+        case 429 | 503:
+            wait_s = _retry_after_s(response)
+            return PictureHostBusy(
+                f"The picture's host is busy (it {answered}): try again in {wait_s} "
+                f"{'second' if wait_s == 1 else 'seconds'}.",
+                wait_s,
+            )
+        case status if status // 100 == 5:  # noqa: PLR2004  all of 5xx
+            return PictureHostFailed(f"The picture's host {answered}: {ANOTHER}")
+    return PictureHostRefused(f"The picture's host {answered}: {UPLOAD}")
+
+
+def _retry_after_s(response: BaseHTTPResponse) -> int:
+    """Return the seconds that the host asks to wait, from 1 to the limit (RFC 9110, 10.2.3)."""
+    try:
+        wait_s = Retry(retry_after_max=LIMIT_RETRY_AFTER_S).get_retry_after(response) or 1
+    except (InvalidHeader, ValueError, OverflowError):
+        wait_s = 1
+    return max(1, round(wait_s))

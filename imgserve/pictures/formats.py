@@ -3,26 +3,20 @@
 import re
 from typing import Final
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-)
-from PIL import WebPImagePlugin as WebpImagePlugin
+# Importing these registers them. Pillow would import forty other plugins to find WebP by itself.
+import PIL.AvifImagePlugin
+import PIL.BmpImagePlugin
+import PIL.GifImagePlugin
+import PIL.JpegImagePlugin
+import PIL.PngImagePlugin
+import PIL.TiffImagePlugin
+import PIL.WebPImagePlugin
+from PIL import Image
 
 from imgserve.contract import FORMATS, FORMATS_IN_WORDS
 from imgserve.errors import UnsupportedFormat
 
-# Importing these registers them. Pillow would import forty other plugins to find WebP by itself.
-PLUGINS: Final = (
-    AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin,
-    TiffImagePlugin, WebpImagePlugin,
-)  # fmt: skip
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
+PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
 
 PREFIX_BYTES: Final = 16  # as many as Pillow's plugins need to recognise a format
 

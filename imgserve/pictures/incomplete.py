@@ -8,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from imgserve.errors import HttpError
-from imgserve.pictures.bands import bands
+from imgserve.errors import DamagedPicture, HttpError
+from imgserve.pictures.colour import Box, bands, rgb
+from imgserve.pictures.decode_limits import has_first_scan, whole_segments
 
+# Formats whose decoders show how far the data goes.
+COMPLETED: Final = {"JPEG", "PNG", "GIF", "BMP"}
+END_OF_IMAGE: Final = b"\xff\xd9"
+# With half of the rows on grey, EfficientNet-Lite0 was right about 66 % of 250 photographs (of the
+# whole ones, 83 %); with 40 % of the rows, about 48 %.
+LEAST_SHARE: Final = 0.5
 BLOCK: Final = 8  # the step in which interlaced GIF and PNG send a picture first
 GREY: Final = 127
 
@@ -19,7 +26,37 @@ Known = NDArray[np.bool_]
 Open = Callable[[bytes], ImageFile.ImageFile]
 
 
-def known_pixels(opened: Open, data: bytes) -> tuple[ImageFile.ImageFile, Known]:
+def completed(
+    name: str, data: bytes, opened: Open, frame: Box | None
+) -> tuple[ImageFile.ImageFile, Image.Image]:
+    """Return a picture of a format by its name as far as its data goes: as Pillow has it, and RGB.
+
+    DamagedPicture where that is too little of the ``frame`` that the data is about, None for all.
+    """
+    if name == "JPEG":  # its decoder completes what an end mark follows, as in browsers
+        ended = opened(whole_segments(data) + END_OF_IMAGE)
+        # With the first of several scans, all of the picture is there, only coarse.
+        if not has_first_scan(data):
+            _require_share(_known_pixels(opened, data)[1], name)
+        ended.load()
+        return ended, rgb(ended)
+    source, known = _known_pixels(opened, data)
+    left, top, right, bottom = frame or (0, 0, *source.size)
+    _require_share(known[top:bottom, left:right], name)
+    picture = rgb(source)
+    _fill(picture, known)
+    return source, picture
+
+
+def _require_share(known: Known, name: str) -> None:
+    """Refuse a picture with too little of it there; of an interlaced one, at least coarse."""
+    if known[::BLOCK, ::BLOCK].mean() < LEAST_SHARE:
+        raise DamagedPicture(
+            f"Too little of this {name} picture is there: save the picture again, or use another."
+        )
+
+
+def _known_pixels(opened: Open, data: bytes) -> tuple[ImageFile.ImageFile, Known]:
     """Return a picture decoded as far as its data goes, and which pixels (height, width) that gave.
 
     It is decoded on a dark and on a light ground: what is the same both times was in the data.
@@ -53,12 +90,7 @@ def _on_ground(picture: ImageFile.ImageFile, ground: int) -> ImageFile.ImageFile
     return picture
 
 
-def share(known: Known) -> float:
-    """Return how much of a picture is there, from 0 to 1; of an interlaced one, at least coarse."""
-    return float(known[::BLOCK, ::BLOCK].mean())
-
-
-def fill(picture: Image.Image, known: Known) -> None:
+def _fill(picture: Image.Image, known: Known) -> None:
     """Give each missing pixel the value of the one on its left or above, else grey."""
     columns = np.arange(picture.width)
     last, row = -BLOCK, None

@@ -6,38 +6,34 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
+# Answers the head of a request, and returns whether the connection is kept.
 Answer = Callable[[socket.socket, bytes], bool]
+
+
+def raw(data: bytes, *, is_kept: bool = False) -> Answer:
+    """Return an answer of exactly these bytes."""
+
+    def send(sock: socket.socket, request: bytes) -> bool:
+        sock.sendall(data)
+        return is_kept
+
+    return send
 
 
 def reply(
     body: bytes = b"picture", status: str = "200 OK", *headers: str, length: bool = True
 ) -> Answer:
     """Return an answer with this body; without ``length`` its end is the connection's end."""
-    lines = [f"HTTP/1.1 {status}", *headers]
-    lines += [f"Content-Length: {len(body)}"] if length else ["Connection: close"]
-    head = "\r\n".join([*lines, "", ""]).encode("utf-8")
-
-    def send(sock: socket.socket, request: bytes) -> bool:
-        sock.sendall(head + body)
-        return length
-
-    return send
+    last = f"Content-Length: {len(body)}" if length else "Connection: close"
+    head = "\r\n".join([f"HTTP/1.1 {status}", *headers, last, "", ""])
+    return raw(head.encode(errors="surrogateescape") + body, is_kept=length)
 
 
 def redirect(location: str, status: str = "302 Found") -> Answer:
     return reply(b"", status, f"Location: {location}")
-
-
-def raw(data: bytes) -> Answer:
-    """Return an answer of exactly these bytes, after which the connection is closed."""
-
-    def send(sock: socket.socket, request: bytes) -> bool:
-        sock.sendall(data)
-        return False
-
-    return send
 
 
 def endless(start: bytes, piece: bytes, pause_s: float = 0.02) -> Answer:
@@ -59,25 +55,8 @@ def silence(sock: socket.socket, request: bytes) -> bool:
     raise ConnectionResetError
 
 
-def by_path(answers: dict[str, Answer]) -> Answer:
-    def send(sock: socket.socket, request: bytes) -> bool:
-        return answers[request.split()[1].decode()](sock, request)
-
-    return send
-
-
-def in_turn(*answers: Answer) -> Answer:
-    """Return these answers, one a request."""
-    left = iter(answers)
-
-    def send(sock: socket.socket, request: bytes) -> bool:
-        return next(left)(sock, request)
-
-    return send
-
-
 class PictureHost:
-    """Answers every request with ``answer``, for as long as the connection is kept.
+    """Gives its answers in turn, and the last one to every request that follows.
 
     Attributes:
         requests: the heads of the requests that came.
@@ -86,32 +65,31 @@ class PictureHost:
     """
 
     def __init__(
-        self, answer: Answer, *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+        self, *answers: Answer, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
     ) -> None:
-        self.answer = answer
+        self.answers = list(answers)
         self.requests: list[bytes] = []
         self.connections = 0
         self.was_cut = threading.Event()
         self._tls = tls
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        is_ipv6 = ":" in address
+        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
         self._listener = socket.create_server((address, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
-        self.origin = f"{'https' if tls else 'http'}://{address}:{self.port}"
-        if ":" in address:
-            self.origin = f"http://[{address}]:{self.port}"
-        self._threads = [threading.Thread(target=self._accept)]
+        shown = f"[{address}]" if is_ipv6 else address
+        self.origin = f"{'https' if tls else 'http'}://{shown}:{self.port}"
+        self._threads = ThreadPoolExecutor(99)
         self._open: set[socket.socket] = set()
 
     def __enter__(self) -> Self:
-        self._threads[0].start()
+        self._threads.submit(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
         for sock in [self._listener, *self._open]:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
+        self._threads.shutdown()
         self._listener.close()
 
     def url(self, path: str = "/cat.jpg") -> str:
@@ -123,26 +101,22 @@ class PictureHost:
                 sock, _ = self._listener.accept()
                 self.connections += 1
                 self._open.add(sock)
-                thread = threading.Thread(target=self._serve, args=(sock,))
-                self._threads.append(thread)
-                thread.start()
+                self._threads.submit(self._serve, sock)
 
     def _serve(self, sock: socket.socket) -> None:
         with sock:
             try:
-                with self._wrapped(sock) as stream:
+                with self._tls.wrap_socket(sock, server_side=True) if self._tls else sock as stream:
                     self._open.add(stream)
                     for request in _requests(stream):
                         self.requests.append(request)
-                        if not self.answer(stream, request):
+                        answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
+                        if not answer(stream, request):
                             break
                     else:
                         self.was_cut.set()
             except OSError:  # ssl.SSLError is one
                 self.was_cut.set()
-
-    def _wrapped(self, sock: socket.socket) -> socket.socket:
-        return self._tls.wrap_socket(sock, server_side=True) if self._tls else sock
 
 
 def _requests(sock: socket.socket) -> Iterator[bytes]:

@@ -535,7 +535,7 @@ def test_who_does_not_take_a_long_answer_gives_way_to_others(
     on_site(backend(), scene)
 
 
-@pytest.mark.parametrize(("files", "connections"), [(100, 20), (1024, 644), (10**6, 2048)])
+@pytest.mark.parametrize(("files", "connections"), [(100, 20), (1024, 664), (10**6, 2048)])
 def test_connections_leave_files_to_fetches(
     monkeypatch: pytest.MonkeyPatch, files: int, connections: int
 ) -> None:
