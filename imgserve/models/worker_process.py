@@ -18,20 +18,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from imgserve.contract import PredictOptions
 from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
+from imgserve.machine import give_back_large_blocks
 from imgserve.models.classifier import Classifier
-from imgserve.models.worker import (
-    InternalFailure,
-    Job,
-    Load,
-    Loaded,
-    Message,
-    Rejected,
-    receive,
-    send,
-)
+from imgserve.models.worker import Job, Load, Loaded, Message, Rejected, receive, send
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 
@@ -41,6 +32,7 @@ log = logging.getLogger("imgserve.worker")
 # pixel, and up to three copies of it while it is turned, blended or converted.
 BYTES_A_PIXEL = 16
 BYTES_A_SLOT = 64 * MIB  # the file, the resized picture and what inference needs
+KEPT_BYTES = 16 * MIB  # of the heap, a usual picture's: the next one need not ask the system
 OUT_OF_MEMORY = 12  # exit status; the number of ENOMEM
 
 
@@ -50,6 +42,7 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     Args:
         load: returns a model by its id, warm; errors as ``loading.prepare``.
     """
+    give_back_large_blocks(KEPT_BYTES, KEPT_BYTES, heaps=1)  # one for each thread wastes memory
     control, *slots = (Connection(int(number)) for number in sys.argv[1:])
     order = receive(control)
     assert isinstance(order, Load), "the first message says what to load"  # noqa: S101
@@ -64,7 +57,7 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
             send(control, Rejected(str(exc)))
         return 1
     slot_bytes = BYTES_A_SLOT + BYTES_A_PIXEL * settings.max_image_pixels
-    limit_growth(order.slots * slot_bytes)
+    limit_growth(len(slots) * slot_bytes)
     with suppress(OSError, EOFError):  # likewise
         for slot in slots:
             threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
@@ -85,9 +78,8 @@ def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) 
 
 
 def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Message:
-    options = PredictOptions(top_k=job.top_k, thumbnail=job.thumbnail, explain=job.explain)
     try:
-        return classifier.classify(job.data, options, limit_pixels=settings.max_image_pixels)
+        return classifier.classify(job.data, job, limit_pixels=settings.max_image_pixels)
     except DamagedPicture as exc:
         return _out_of_memory() if _is_memory_short(exc, settings) else Rejected(str(exc), exc.slug)
     except HttpError as exc:
@@ -96,7 +88,7 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
         return _out_of_memory()
     except Exception:
         log.exception("a picture could not be classified")
-        return InternalFailure()
+        return Rejected("a picture could not be classified: an entry above says why")
 
 
 def _out_of_memory() -> Rejected:

@@ -50,7 +50,6 @@ class SlotStandIn:
 class WorkerStandIn:
     """A worker that loads when it may, and ends when it is ended or told to."""
 
-    workshop: "Workshop"
     settings: BackendSettings
     model: str
     number: int
@@ -62,16 +61,9 @@ class WorkerStandIn:
     has_exited: bool = False
     stuck: bool = False
     precision: str = "fp32"
+    classes: int = 3
     is_gone: bool = False  # ended, and nobody knows yet
     answer: "Future[str]" = field(init=False)
-
-    def wait_until_ready(self) -> None:
-        self.workshop.at_once += self.number == 0
-        assert self.workshop.at_once <= 1, "two models are loaded at once"
-        assert self.workshop.may_load.wait(10)
-        self.workshop.at_once -= self.number == 0
-        if self.workshop.errors:
-            raise self.workshop.errors.pop(0)
 
     def wait_until_exit(self) -> int:
         assert self.over.wait(30)
@@ -107,9 +99,15 @@ class Workshop:
     def start(
         self, settings: BackendSettings, model_id: str, *, number: int, slots: int
     ) -> WorkerStandIn:
-        worker = WorkerStandIn(self, settings, model_id, number, pid=len(self.workers))
+        worker = WorkerStandIn(settings, model_id, number, pid=len(self.workers))
         worker.slots = [SlotStandIn(worker) for _ in range(slots)]
         self.workers.append(worker)
+        self.at_once += number == 0
+        assert self.at_once <= 1, "two models are loaded at once"
+        assert self.may_load.wait(10)
+        self.at_once -= number == 0
+        if self.errors:
+            raise self.errors.pop(0)
         return worker
 
     def prepare(self, _: BackendSettings, model_id: str) -> int:

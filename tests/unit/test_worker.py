@@ -21,7 +21,8 @@ from imgserve.contract import Prediction, PredictOptions
 from imgserve.log import logging_config
 from imgserve.models import worker as worker_module
 from imgserve.models import worker_process
-from imgserve.models.worker import HEAP, Result, Worker
+from imgserve.models.worker import Job, Load, Loaded, Rejected, Result, Worker
+from imgserve.models.worker_process import BYTES_A_PIXEL, BYTES_A_SLOT, KEPT_BYTES
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import Gate
 from tests.unit.waiting import wait_until
@@ -29,15 +30,11 @@ from tests.unit.waiting import wait_until
 CAT = Result([Prediction("cat", 281, 0.75), Prediction("dog", 1, 0.25)], 1.5, 0.25, 9.0)
 SETTINGS = BackendSettings(
     weights_dir=Path("/weights of ours/größe"),
-    threads=4,
     copies=2,
-    port=8080,
     models=("resnet152", "swin_b"),
-    allowed_addresses=("127.0.0.1/32",),
     load_wait_s=0.5,
-    log_level="DEBUG",
 )
-OPTIONS = PredictOptions(top_k=2)
+OPTIONS = PredictOptions(top_k=2, thumbnail=True)
 LIMIT_PIXELS = 1000
 Answer = Callable[[bytes, PredictOptions], Result]
 
@@ -45,16 +42,15 @@ Answer = Callable[[bytes, PredictOptions], Result]
 @pytest.mark.parametrize(
     "message",
     [
-        worker_module.Load("resnet152", SETTINGS, 2),
-        worker_module.Load("resnet152", BackendSettings(), 1),
-        worker_module.Loaded("bf16", 1000),
-        worker_module.Job(b"\xff\0", True, 5),
-        worker_module.Job(b"\xff\0", False),
+        Load("resnet152", SETTINGS),
+        Load("resnet152", BackendSettings()),
+        Loaded("bf16", 1000),
+        Job(b"\xff\0", top_k=5, thumbnail=True),
+        Job(b"", explain=True),
         CAT,
-        Result(CAT.predictions, 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/"),
-        worker_module.Rejected("no such picture: größer", "too-many-pixels"),
-        worker_module.Rejected("no weights"),
-        worker_module.InternalFailure(),
+        Result([], 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/", True, "int8", [[0.5]]),
+        Rejected("no such picture: größer", "too-many-pixels"),
+        Rejected("no weights"),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -81,25 +77,24 @@ class ModelStandIn:
 class ProcessStandIn:
     """Instead of a process: the program in a thread, with ends of the sockets of its own."""
 
-    def __init__(self, command: list[str], *, pass_fds: list[int], **how: Any) -> None:
+    def __init__(
+        self, load: Callable[..., Any], command: list[str], *, pass_fds: list[int], **how: Any
+    ) -> None:
         assert command[3:] == [str(number) for number in pass_fds]
-        self.command, self.how, self.pid = command, how, 1
+        self.command, self.how, self.pid, self.status = command, how, 1, -9
         self.sockets = [socket.socket(fileno=os.dup(number)) for number in pass_fds]
-        self.argv = ["worker", *(str(os.dup(number)) for number in pass_fds)]
-        self.load: Callable[..., Any] = ModelStandIn
-        self.thread = threading.Thread(target=self._run)
-        self.status = -9
-        self.was_killed = False
+        sys.argv = ["worker", *(str(os.dup(number)) for number in pass_fds)]
+        self.thread = threading.Thread(target=self._run, args=(load,))
+        self.thread.start()
 
-    def _run(self) -> None:
-        self.status = worker_process.main(self.load)
+    def _run(self, load: Callable[..., Any]) -> None:
+        self.status = worker_process.main(load)
 
     def wait(self, timeout_s: float | None = None) -> int:
         self.thread.join(timeout_s)
         return self.status
 
     def kill(self) -> None:
-        self.was_killed = True
         for end in self.sockets:
             with suppress(OSError):  # the other end is closed already
                 end.shutdown(socket.SHUT_RDWR)
@@ -114,16 +109,12 @@ Start = Callable[..., Worker]
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Return a function that starts a worker whose process is a thread."""
     processes: list[ProcessStandIn] = []
+    monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)
     # They would be this process's.
-    for name in ("_silence_libraries", "_be_first_to_go", "limit_growth"):
-        monkeypatch.setattr(worker_process, name, lambda *_: None)
-
-    def popen(*args: Any, **how: Any) -> ProcessStandIn:
-        processes.append(ProcessStandIn(*args, **how))
-        return processes[-1]
-
-    monkeypatch.setattr(subprocess, "Popen", popen)
+    changes = "_silence_libraries", "_be_first_to_go", "limit_growth", "give_back_large_blocks"
+    for name in changes:
+        monkeypatch.setattr(worker_process, name, lambda *_, **__: None)
 
     def start(
         answer: Answer = lambda *_: CAT,
@@ -132,13 +123,15 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         load: Callable[..., Any] | None = None,
         **more: Any,
     ) -> Worker:
+        def popen(*args: Any, **how: Any) -> ProcessStandIn:
+            processes.append(
+                ProcessStandIn(load or (lambda *_: ModelStandIn(answer)), *args, **how)
+            )
+            return processes[-1]
+
+        monkeypatch.setattr(subprocess, "Popen", popen)
         settings = BackendSettings(max_image_pixels=LIMIT_PIXELS, **more)
-        worker = Worker(settings, "small", slots=slots)
-        processes[-1].load = load or (lambda *_: ModelStandIn(answer))
-        monkeypatch.setattr(sys, "argv", processes[-1].argv)
-        processes[-1].thread.start()
-        worker.wait_until_ready()
-        return worker
+        return Worker(settings, "small", slots=slots)
 
     yield start
     for process in processes:
@@ -148,36 +141,41 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             end.close()
 
 
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return a gate that is open when the test has ended."""
+    made = Gate()
+    yield made
+    made.opened.set()
+
+
 def classify(worker: Worker, data: bytes = b"picture", slot: int = 0) -> Result:
     return worker.slots[slot].classify(data, OPTIONS)
 
 
 def test_the_picture_and_the_options_are_handed_on(start: Start) -> None:
-    given: list[tuple[bytes, PredictOptions]] = []
+    given: list[tuple[bytes, int, bool, bool]] = []
 
-    def answer(data: bytes, options: PredictOptions) -> Result:
-        given.append((data, options))
+    def answer(data: bytes, options: Any) -> Result:
+        given.append((data, options.top_k, options.thumbnail, options.explain))
         return CAT
 
     worker = start(answer)
     assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
-    assert given == [(b"picture", OPTIONS), (b"", OPTIONS)]
-    assert (worker.precision, worker.classes) == ("bf16", 2)
-    assert not worker.has_exited
+    assert given == [(b"picture", 2, True, False), (b"", 2, True, False)]
+    assert (worker.precision, worker.classes, worker.has_exited) == ("bf16", 2, False)
 
 
 @pytest.mark.parametrize("engine", worker_module.PROGRAMS)
-def test_a_worker_runs_its_engine_reads_no_terminal_has_one_heap_and_is_not_interrupted(
+def test_a_worker_runs_its_engine_reads_no_terminal_and_is_not_interrupted(
     start: Start, engine: str
 ) -> None:
     process: Any = start(engine=engine)._process
     assert process.command[:3] == [sys.executable, "-m", worker_module.PROGRAMS[engine]]
-    assert process.how["stdin"] == subprocess.DEVNULL
-    assert process.how["process_group"] == 0
-    assert process.how["env"] == {**os.environ, **HEAP}
+    assert process.how == {"stdin": subprocess.DEVNULL, "process_group": 0}
 
 
-def test_the_program_loads_what_it_is_told_and_logs_as_it_is_told(
+def test_the_program_loads_logs_and_takes_memory_as_it_is_told(
     monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     told: list[Any] = []
@@ -186,14 +184,45 @@ def test_the_program_loads_what_it_is_told_and_logs_as_it_is_told(
         told.extend((settings, model_id))
         return ModelStandIn(lambda *_: CAT)
 
+    def give_back_large_blocks(*sizes: int, heaps: int) -> None:
+        told.append((*sizes, heaps))
+
+    monkeypatch.setattr(worker_process, "give_back_large_blocks", give_back_large_blocks)
     monkeypatch.setattr(logging.config, "dictConfig", told.append)
     monkeypatch.setattr(worker_process, "limit_growth", told.append)
     worker = start(load=load, slots=2, log_level="DEBUG")
     settings = BackendSettings(log_level="DEBUG", max_image_pixels=LIMIT_PIXELS)
-    growth_bytes = 2 * (worker_process.BYTES_A_SLOT + LIMIT_PIXELS * worker_process.BYTES_A_PIXEL)
-    assert told == [logging_config("DEBUG"), settings, "small", growth_bytes]
+    growth_bytes = 2 * (BYTES_A_SLOT + LIMIT_PIXELS * BYTES_A_PIXEL)
+    heap = (KEPT_BYTES, KEPT_BYTES, 1)
+    assert told == [heap, logging_config("DEBUG"), settings, "small", growth_bytes]
     worker.end()
     assert worker._process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "said", "logged"),
+    [
+        *(
+            (kind("use another picture"), kind, "^use another picture$", "")
+            for kind in (errors.DamagedPicture, errors.TooManyPixels, errors.UnsupportedFormat)
+        ),
+        (ZeroDivisionError("no rows"), RuntimeError, "an entry above says why", "no rows"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_refused_as_the_error_it_is_and_the_next_computed(
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    raised: type[Exception],
+    said: str,
+    logged: str,
+) -> None:
+    worker = start(failing_for_bad(error))
+    with pytest.raises(raised, match=said):
+        classify(worker, b"bad")
+    assert classify(worker) == CAT
+    assert logged in caplog.text
+    assert len(caplog.records) == bool(logged)
 
 
 def failing_for_bad(error: Exception) -> Answer:
@@ -205,31 +234,6 @@ def failing_for_bad(error: Exception) -> Answer:
         return CAT
 
     return answer
-
-
-REJECTIONS = [errors.DamagedPicture, errors.TooManyPixels, errors.UnsupportedFormat]
-
-
-@pytest.mark.parametrize("error", REJECTIONS, ids=lambda error: error.slug)
-def test_a_picture_that_cannot_be_used_is_refused_as_the_error_it_is_and_the_next_computed(
-    start: Start, error: type[errors.HttpError]
-) -> None:
-    worker = start(failing_for_bad(error("use another picture")))
-    with pytest.raises(error, match=r"^use another picture$"):
-        classify(worker, b"bad")
-    assert classify(worker) == CAT
-
-
-def test_an_error_that_nobody_foresaw_is_logged_and_the_next_picture_is_computed(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    worker = start(failing_for_bad(ZeroDivisionError("of a picture without rows")))
-    with pytest.raises(RuntimeError, match="an entry above says why"):
-        classify(worker, b"bad")
-    assert classify(worker) == CAT
-    (entry,) = caplog.records
-    assert entry.getMessage() == "a picture could not be classified"
-    assert "of a picture without rows" in caplog.text
 
 
 def test_a_picture_that_needs_too_much_memory_is_told_so_and_ends_its_worker(
@@ -244,15 +248,16 @@ def test_a_picture_that_needs_too_much_memory_is_told_so_and_ends_its_worker(
 
 def test_several_slots_are_computed_at_once(start: Start) -> None:
     together = threading.Barrier(3)  # breaks unless all three come
-    worker = start(lambda data, _: together.wait(10) < 3 and answer_of(data), slots=3)
+
+    def answer(data: bytes, _: PredictOptions) -> Result:
+        together.wait(10)
+        return Result([Prediction(data.decode(), 0, 1.0)], 0.0, 0.0, 0.0)
+
+    worker = start(answer, slots=3)
     pictures = [b"one", b"two", b"three"]
     with ThreadPoolExecutor(3) as callers:
         answers = list(callers.map(classify, [worker] * 3, pictures, range(3)))
-    assert answers == [answer_of(picture) for picture in pictures]
-
-
-def answer_of(picture: bytes) -> Result:
-    return Result([Prediction(picture.decode(), 0, 1.0)], 0.0, 0.0, 0.0)
+    assert [result.predictions[0].category for result in answers] == ["one", "two", "three"]
 
 
 # --- workers that fail ---------------------------------------------------------------------------
@@ -281,13 +286,12 @@ def test_a_worker_that_ends_while_it_loads_is_told_with_its_status(
 
 
 def test_a_worker_that_never_says_that_it_is_ready_is_ended(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
-    gate = Gate()
     monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(worker_module, "END_TIMEOUT_S", 0.05)
     with pytest.raises(errors.ModelError, match="loading small took more than"):
         start(load=lambda *_: gate.pass_through() or ModelStandIn(lambda *_: CAT))
-    gate.opened.set()
 
 
 def watched(worker: Worker) -> threading.Thread:
@@ -297,8 +301,9 @@ def watched(worker: Worker) -> threading.Thread:
     return thread
 
 
-def test_a_worker_that_takes_too_long_is_ended_and_its_picture_told_why(start: Start) -> None:
-    gate = Gate()
+def test_a_worker_that_takes_too_long_is_ended_and_its_picture_told_why(
+    start: Start, gate: Gate
+) -> None:
     worker = start(lambda *_: gate.pass_through() or CAT, predict_timeout_s=0.2)
     watching = watched(worker)
     with pytest.raises(errors.WorkerLost, match=r"took more than 0\.2 s.*send the picture again"):
@@ -317,14 +322,12 @@ def test_a_worker_within_its_time_is_left_alone_also_after_many_pictures(start: 
     assert not worker.is_overdue
 
 
-def test_a_worker_that_ends_while_it_computes_loses_that_picture(start: Start) -> None:
-    gate = Gate()
+def test_a_worker_that_ends_while_it_computes_loses_that_picture(start: Start, gate: Gate) -> None:
     worker = start(lambda *_: gate.pass_through() or CAT)
     threading.Thread(target=lambda: gate.came.wait(10) and worker._process.kill()).start()
     with pytest.raises(errors.WorkerLost, match="ended and is replaced: send the picture again"):
         classify(worker)
     assert worker.has_exited
-    gate.opened.set()
 
 
 def test_a_worker_that_had_ended_before_loses_no_picture(start: Start) -> None:
@@ -336,16 +339,14 @@ def test_a_worker_that_had_ended_before_loses_no_picture(start: Start) -> None:
 
 
 def test_a_worker_that_is_at_its_pictures_for_long_is_stuck(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     monkeypatch.setattr(worker_module, "STUCK_S", 0.1)
-    gate = Gate()
     worker = start(lambda *_: gate.pass_through() or CAT, slots=2, predict_timeout_s=1.0)
     watching = watched(worker)
     asking = [threading.Thread(target=classify, args=(worker, b"", slot)) for slot in range(2)]
     asking[0].start()
-    slot = worker.slots[0]
-    wait_until(lambda: slot.stopwatch is not None and slot.stopwatch.elapsed_s > 0.2)
+    wait_until(lambda: worker.slots[0].elapsed_s > 0.2)
     assert not worker.is_stuck()  # the other slot is free
     asking[1].start()
     wait_until(worker.is_stuck)
@@ -357,10 +358,7 @@ def test_a_worker_that_is_at_its_pictures_for_long_is_stuck(
 
 
 def test_every_http_error_can_be_named_and_made_again() -> None:
-    def kinds(base: type[errors.HttpError]) -> list[type[errors.HttpError]]:
-        return [base, *(kind for sub in base.__subclasses__() for kind in kinds(sub))]
-
-    ours = [kind for kind in kinds(errors.HttpError) if kind.__module__ == errors.__name__]
-    named = errors.http_errors()
-    assert {named[kind.slug] for kind in ours} == set(ours)  # no two have one name
+    there = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    ours = {kind for kind in there if issubclass(kind, errors.HttpError)}
+    assert set(errors.http_errors().values()) >= ours  # no two have one name
     assert errors.ModelUnavailable in ours  # a subclass of a subclass
