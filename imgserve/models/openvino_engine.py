@@ -8,7 +8,6 @@ from imgserve.errors import ModelError
 from imgserve.models.classifier import Classifier, Probabilities
 from imgserve.models.compiled_model import FP32, check_content, read_info
 from imgserve.models.loading import compiled_folder
-from imgserve.models.occlusion import limit_s
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
@@ -79,7 +78,6 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
             info.transform,
             engine,
             precision=engine.precision,
-            explain_limit_s=limit_s(settings.predict_timeout_s),
         )
         classifier.warm_up()
         checked.result()

@@ -22,6 +22,7 @@ from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.machine import give_back_large_blocks
 from imgserve.models.classifier import Classifier
+from imgserve.models.occlusion import limit_s
 from imgserve.models.worker import Job, Load, Loaded, Message, Rejected, receive, send
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
@@ -79,7 +80,12 @@ def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) 
 
 def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Message:
     try:
-        return classifier.classify(job.data, job, limit_pixels=settings.max_image_pixels)
+        return classifier.classify(
+            job.data,
+            job,
+            limit_pixels=settings.max_image_pixels,
+            explain_s=limit_s(settings.predict_timeout_s),
+        )
     except DamagedPicture as exc:
         return _out_of_memory() if _is_memory_short(exc, settings) else Rejected(str(exc), exc.slug)
     except HttpError as exc:

@@ -186,10 +186,10 @@ from imgserve.models import worker_process
 from imgserve.models.classifier import Classifier
 from imgserve.models.openvino_engine import load
 
-def classify(self, data, options, *, limit_pixels, classify=Classifier.classify):
+def classify(self, data, options, *, classify=Classifier.classify, **limits):
     if data == b"hungry":
         return [bytes(100_000_000) for _ in range(100)]
-    return classify(self, data, options, limit_pixels=limit_pixels)
+    return classify(self, data, options, **limits)
 
 Classifier.classify = classify
 sys.exit(worker_process.main(load))

@@ -21,6 +21,7 @@ from imgserve.contract import Prediction, PredictOptions
 from imgserve.log import logging_config
 from imgserve.models import worker as worker_module
 from imgserve.models import worker_process
+from imgserve.models.occlusion import LIMIT_S
 from imgserve.models.worker import Job, Load, Loaded, Rejected, Result, Worker
 from imgserve.models.worker_process import BYTES_A_PIXEL, BYTES_A_SLOT, KEPT_BYTES
 from imgserve.settings import BackendSettings
@@ -69,8 +70,11 @@ class ModelStandIn:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
-    def classify(self, data: bytes, options: PredictOptions, *, limit_pixels: int) -> Result:
+    def classify(
+        self, data: bytes, options: PredictOptions, *, limit_pixels: int, explain_s: float
+    ) -> Result:
         assert limit_pixels == LIMIT_PIXELS
+        assert 0 < explain_s <= LIMIT_S
         return self.answer(data, options)
 
 
