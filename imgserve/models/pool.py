@@ -19,8 +19,7 @@ from math import ceil
 from imgserve.contract import PredictOptions, State
 from imgserve.errors import ImgserveError, ModelError, NotReady, UnknownModel
 from imgserve.models.loading import facts, prepare
-from imgserve.models.model import Model
-from imgserve.models.slot_queue import SlotQueue
+from imgserve.models.slot_queue import Model, SlotQueue
 from imgserve.models.worker import Result, Worker, WorkerExited
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
@@ -150,17 +149,14 @@ class WorkerPool:
                 self._make_room(model, weights_bytes + PROCESS_BYTES)
                 self._open(model, weights_bytes)
             log.info("model %s loaded in %.2f s", model.id, time.monotonic() - began_s)
-        except ImgserveError as exc:
-            log.error("model %s could not be loaded: %s", model.id, exc)
-            self._fail(model, str(exc), 0.0 if isinstance(exc, NotReady) else RETRY_S)
-        except Exception:  # whatever it is: words that are not ours may tell strangers too much
-            log.exception("model %s could not be loaded", model.id)
-            self._fail(model, "the log says why", RETRY_S)
-
-    def _fail(self, model: Model, reason: str, pause_s: float) -> None:
-        with self._changed:
-            model.failure, model.retry_at_s = reason, time.monotonic() + pause_s
-            self._queue.refuse(model)
+        except Exception as exc:
+            is_ours = isinstance(exc, ImgserveError)
+            log.error("model %s could not be loaded: %s", model.id, exc, exc_info=not is_ours)
+            with self._changed:  # words that are not ours may tell strangers too much
+                model.failure = str(exc) if is_ours else "the log says why"
+                pause_s = 0.0 if isinstance(exc, NotReady) else RETRY_S
+                model.retry_at_s = time.monotonic() + pause_s
+                self._queue.refuse(model)
 
     def _open(self, model: Model, weights_bytes: int) -> None:
         """Start a model's workers; it is ready after the first. Errors as ``Worker``."""
@@ -203,10 +199,9 @@ class WorkerPool:
                 self._wait_until_exit(model, worker)
                 if time.monotonic() - began_s >= LEAST_LIFE_S:
                     pause_s = 0.0
-            except ModelError as exc:
-                log.error("a worker of model %s could not be started: %s", model.id, exc)
-            except Exception:  # whatever it is, the next try may do
-                log.exception("a worker of model %s could not be started", model.id)
+            except Exception as exc:  # whatever it is, the next try may do
+                said = "a worker of model %s could not be started: %s"
+                log.error(said, model.id, exc, exc_info=not isinstance(exc, ModelError))
             worker = None
             time.sleep(pause_s)
 

@@ -48,24 +48,16 @@ class Job(PredictOptions, tag=True, frozen=True):
 
 
 class Result(msgspec.Struct, tag=True, frozen=True):
-    """What a model makes of one picture.
+    """What a model makes of one picture."""
 
-    Attributes:
-        predictions: as many as were asked for, most probable first.
-        thumbnail: JPEG data URI of what the model saw, where it was asked for.
-        incomplete: whether the end of the file is missing.
-        precision: what was computed in.
-        explanation: how much each place of the picture matters, where it was asked for.
-    """
-
-    predictions: list[Prediction]
+    predictions: list[Prediction]  # as many as were asked for, most probable first
     decode_ms: float
     preprocess_ms: float
     inference_ms: float
-    thumbnail: str | None = None
-    incomplete: bool = False
-    precision: str = "fp32"
-    explanation: list[list[float]] | None = None
+    thumbnail: str | None = None  # JPEG data URI of what the model saw, where it was asked for
+    incomplete: bool = False  # whether the end of the file is missing
+    precision: str = "fp32"  # what was computed in
+    explanation: list[list[float]] | None = None  # how much each place matters, likewise
 
 
 class Rejected(msgspec.Struct, tag=True, frozen=True):

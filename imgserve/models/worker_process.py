@@ -86,18 +86,14 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
             limit_pixels=settings.max_image_pixels,
             explain_s=limit_s(settings.predict_timeout_s),
         )
-    except DamagedPicture as exc:
-        return _out_of_memory() if _is_memory_short(exc, settings) else Rejected(str(exc), exc.slug)
     except HttpError as exc:
-        return Rejected(str(exc), exc.slug)
+        if not (isinstance(exc, DamagedPicture) and _is_memory_short(exc, settings)):
+            return Rejected(str(exc), exc.slug)
     except MemoryError:
-        return _out_of_memory()
+        pass
     except Exception:
         log.exception("a picture could not be classified")
         return Rejected("a picture could not be classified: an entry above says why")
-
-
-def _out_of_memory() -> Rejected:
     log.error("a picture needs more memory than a worker may use")
     detail = "this picture needs more memory than a worker may use: send a smaller one"
     return Rejected(detail, WorkerLost.slug)
@@ -114,9 +110,9 @@ def _is_memory_short(exc: DamagedPicture, settings: BackendSettings) -> bool:
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         mmap.mmap(-1, BYTES_A_PIXEL * settings.max_image_pixels // 2, flags=flags).close()
+        return False
     except OSError:
         return True
-    return False
 
 
 def _silence_libraries() -> None:
@@ -145,9 +141,8 @@ def limit_growth(growth_bytes: int) -> None:
     with suppress(OSError, ValueError):  # another system, or a lower limit from outside
         pages = int(Path("/proc/self/statm").read_text().split()[5])
         limit = pages * resource.getpagesize() + growth_bytes
-        resource.setrlimit(
-            resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1])
-        )
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 if __name__ == "__main__":
