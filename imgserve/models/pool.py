@@ -115,7 +115,7 @@ class WorkerPool:
         with self._changed:
             models = [*self._models.values(), *self._leaving]
         for model in models:
-            self._close(model)
+            model.close()
 
     # --- loading ---------------------------------------------------------------------------------
 
@@ -164,15 +164,12 @@ class WorkerPool:
         model.copies = self._settings.copies or (self._settings.threads if is_small else 1)
         _in_thread(self._supervise, model, 0, self._start(model, 0))
         self._make_room(model, 0)  # what it really takes is known only now
-        for number in range(1, self._affordable(model)):
+        count = model.copies
+        if self._limit_bytes is not None:  # as many as fit without closing other models
+            left = max(0, self._limit_bytes - self._taken())
+            count = min(count, 1 + left // max(1, model.bytes()))
+        for number in range(1, count):
             _in_thread(self._supervise, model, number)
-
-    def _affordable(self, model: Model) -> int:
-        """Return how many workers of a model, which has one, fit without closing others."""
-        if self._limit_bytes is None:
-            return model.copies
-        left = max(0, self._limit_bytes - self._taken())
-        return min(model.copies, 1 + left // max(1, model.bytes()))
 
     def _start(self, model: Model, number: int) -> Worker:
         """Return a worker, whose slots are free from now on; errors as its own."""
@@ -245,18 +242,11 @@ class WorkerPool:
     def _close_when_unused(self, model: Model) -> None:
         with self._changed:
             self._changed.wait_for(lambda: model.users == 0)
-        self._close(model)
+        model.close()
         with self._changed:
             self._leaving.remove(model)
             self._changed.notify_all()
         log.info("model %s left memory", model.id)
-
-    def _close(self, model: Model) -> None:
-        with self._changed:
-            model.is_closed = True
-            workers = tuple(model.workers)
-        for worker in workers:
-            worker.end()
 
 
 def _in_thread(function: Callable[..., None], *arguments: object) -> None:

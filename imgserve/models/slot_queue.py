@@ -49,6 +49,12 @@ class Model:
         """Return how much memory its workers take now."""
         return sum(process_bytes(worker.pid) for worker in self.workers)
 
+    def close(self) -> None:
+        """End its workers; one that is being started ends by itself."""
+        self.is_closed = True
+        for worker in tuple(self.workers):
+            worker.end()
+
 
 class SlotQueue:
     """Gives free slots to those who waited longest, at most ``THREADS`` at once."""

@@ -145,19 +145,7 @@ class Slot:
 
 
 class Worker:
-    """A process that has loaded one model.
-
-    Attributes:
-        number: 0 for the first of a model, which is preferred.
-        slots: places for pictures.
-        precision: what it computes in.
-        classes: how many it knows.
-        limit_s: how long it may take for a picture.
-        clock_s: for how long it was watched, by ticks: on a machine that was frozen, the worker was
-            frozen too.
-        has_exited: whether it was found to have ended.
-        is_overdue: whether it was ended because a picture took too long.
-    """
+    """A process that has loaded one model and computes ``slots`` pictures at once."""
 
     # Its connections close with the last reference to them: closed sooner, a thread that still
     # reads from one might read from whatever the system opens next.
@@ -170,10 +158,11 @@ class Worker:
         Raises:
             ModelError: it could not be loaded, or the process ended or took too long.
         """
-        self.number = number
-        self.limit_s = settings.predict_timeout_s
-        self.clock_s = 0.0
-        self.has_exited = self.is_overdue = False
+        self.number = number  # 0 for the first of a model, which is preferred
+        self.limit_s = settings.predict_timeout_s  # for a picture
+        self.clock_s = 0.0  # by ticks: on a machine that was frozen, the worker was frozen too
+        self.has_exited = False  # or nobody knows yet
+        self.is_overdue = False  # whether it was ended because a picture took too long
         self._control, *connections = self._start(PROGRAMS[settings.engine], slots + 1)
         self.slots = [Slot(self, connection) for connection in connections]
         try:

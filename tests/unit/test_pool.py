@@ -27,33 +27,15 @@ WEIGHTS = SIZE - pool_module.PROCESS_BYTES  # so that a model is expected to tak
 SLOW = b"slow"  # a picture that is computed only once the workers' gate is open
 
 
-class SlotStandIn:
-    """A slot that answers with its model's name."""
-
-    def __init__(self, worker: "WorkerStandIn") -> None:
-        self.worker = worker
-
-    def classify(self, data: bytes, _: PredictOptions) -> Result:
-        if self.worker.is_gone:
-            self.worker.has_exited = True
-            raise WorkerExited
-        self.worker.asked.append(data)
-        if data == SLOW:
-            self.worker.gate.pass_through()
-        if self.worker.has_exited:
-            raise WorkerLost("lost")
-        return Result([Prediction(self.worker.model, 0, 1.0)], 0.0, 0.0, 0.0)
-
-
 @dataclass(eq=False)
 class WorkerStandIn:
-    """A worker that ends when it is ended or told to."""
+    """A worker that answers with its model's name, and ends when it is ended or told to."""
 
     settings: BackendSettings
     model: str
     number: int
     pid: int
-    slots: list[SlotStandIn] = field(default_factory=list)
+    slots: list["WorkerStandIn"] = field(default_factory=list)  # it is each of them
     asked: list[bytes] = field(default_factory=list)
     gate: Gate = field(default_factory=Gate)
     over: threading.Event = field(default_factory=threading.Event)
@@ -63,6 +45,21 @@ class WorkerStandIn:
     classes: int = 3
     is_gone: bool = False  # ended, and nobody knows yet
     answer: "Future[str]" = field(init=False)
+
+    @property
+    def worker(self) -> "WorkerStandIn":
+        return self
+
+    def classify(self, data: bytes, _: PredictOptions) -> Result:
+        if self.is_gone:
+            self.has_exited = True
+            raise WorkerExited
+        self.asked.append(data)
+        if data == SLOW:
+            self.gate.pass_through()
+        if self.has_exited:
+            raise WorkerLost("lost")
+        return Result([Prediction(self.model, 0, 1.0)], 0.0, 0.0, 0.0)
 
     def wait_until_exit(self) -> int:
         assert self.over.wait(30)
@@ -98,7 +95,7 @@ class Workshop:
         self, settings: BackendSettings, model_id: str, *, number: int, slots: int
     ) -> WorkerStandIn:
         worker = WorkerStandIn(settings, model_id, number, pid=len(self.workers))
-        worker.slots = [SlotStandIn(worker) for _ in range(slots)]
+        worker.slots = [worker] * slots
         self.workers.append(worker)
         self.at_once += number == 0
         assert self.at_once <= 1, "two models are loaded at once"
