@@ -163,7 +163,8 @@ class WorkerPool:
         is_small = weights_bytes <= SMALL_WEIGHTS_BYTES and self._settings.engine == "openvino"
         model.copies = self._settings.copies or (self._settings.threads if is_small else 1)
         _in_thread(self._supervise, model, 0, self._start(model, 0))
-        self._make_room(model, 0)  # what it really takes is known only now
+        with suppress(NotReady):  # it is there already: those in use leave as soon as they can
+            self._make_room(model, 0)  # what it really takes is known only now
         count = model.copies
         if self._limit_bytes is not None:  # as many as fit without closing other models
             left = max(0, self._limit_bytes - self._taken())

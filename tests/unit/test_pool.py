@@ -240,6 +240,21 @@ def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(shop:
     shop.use("b")
 
 
+def test_a_model_that_took_more_than_expected_is_served_while_those_in_use_leave(
+    shop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    shop.patch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
+    shop.weights_bytes = WEIGHTS - SIZE
+    shop.open(SIZE, threads=2, copies=1)
+    worker = shop.in_use("a")
+    shop.use("b")
+    wait_until(lambda: "model b loaded" in caplog.text, 5)
+    shop.use("b")
+    worker.finish()
+    assert shop.loaded() == "ab"
+
+
 def test_a_model_that_must_be_downloaded_first_keeps_no_other_waiting(shop: Workshop) -> None:
     shop.slow_to_prepare = "b"
     pool = shop.open(3 * SIZE)
