@@ -21,11 +21,6 @@ COVER = 1.5
 LIMIT_S = 4.0  # below the time after which a worker is not counted as ready
 
 
-def limit_s(predict_timeout_s: float) -> float:
-    """Return how long it should take, where a worker that takes so long for a picture is ended."""
-    return min(LIMIT_S, predict_timeout_s / 3)
-
-
 def occlusion(
     engine: Callable[[Crop], NDArray[np.float32]],
     crops: Crop,

@@ -73,11 +73,7 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
         checked = beside.submit(check_content, folder, info)
         engine = OpenVinoEngine(graph, threads=settings.threads, precision=settings.precision)
         classifier = Classifier(
-            info.model,
-            info.categories,
-            info.transform,
-            engine,
-            precision=engine.precision,
+            info.model, info.categories, info.transform, engine, precision=engine.precision
         )
         classifier.warm_up()
         checked.result()

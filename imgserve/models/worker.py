@@ -6,11 +6,10 @@ picture that the worker computes at once. Messages are MessagePack; nothing in t
 outside but the picture's file.
 """
 
-import socket
 import subprocess
 import sys
 import time
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 import msgspec
@@ -173,7 +172,7 @@ class Worker:
         self.precision, self.classes = loaded.precision, loaded.classes
 
     def _start(self, program: str, connections: int) -> list[Connection]:
-        ours, theirs = zip(*(socket.socketpair() for _ in range(connections)), strict=True)
+        ours, theirs = zip(*(Pipe() for _ in range(connections)), strict=True)
         self._process = subprocess.Popen(  # noqa: S603  our own program
             [sys.executable, "-m", program, *(str(end.fileno()) for end in theirs)],
             stdin=subprocess.DEVNULL,
@@ -182,7 +181,7 @@ class Worker:
         )
         for end in theirs:
             end.close()
-        return [Connection(end.detach()) for end in ours]
+        return list(ours)
 
     def _load(self, order: Load) -> Loaded:
         try:

@@ -22,7 +22,7 @@ from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.machine import give_back_large_blocks
 from imgserve.models.classifier import Classifier
-from imgserve.models.occlusion import limit_s
+from imgserve.models.occlusion import LIMIT_S
 from imgserve.models.worker import Job, Load, Loaded, Message, Rejected, receive, send
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
@@ -84,7 +84,7 @@ def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Mess
             job.data,
             job,
             limit_pixels=settings.max_image_pixels,
-            explain_s=limit_s(settings.predict_timeout_s),
+            explain_s=min(LIMIT_S, settings.predict_timeout_s / 3),  # twice that is its end
         )
     except HttpError as exc:
         if not (isinstance(exc, DamagedPicture) and _is_memory_short(exc, settings)):

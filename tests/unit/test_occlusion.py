@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imgserve.errors import Busy, InvalidRequest
-from imgserve.models.occlusion import LIMIT_S, limit_s, occlusion
+from imgserve.models.occlusion import occlusion
 from imgserve.models.transform import Crop
 
 SIDE = 64
@@ -80,8 +80,3 @@ def test_it_ends_when_it_takes_twice_the_time(
     with nullcontext() if ends else pytest.raises(Busy, match="ask again, or without explain"):
         explain(lit(4, 4), engine=look)
     assert len(looks) == (64 if ends else 61)
-
-
-def test_what_it_may_take_is_less_than_a_worker_is_waited_for() -> None:
-    assert limit_s(30) == LIMIT_S
-    assert limit_s(6) == 2

@@ -63,11 +63,8 @@ class ModelStandIn:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
-    def classify(
-        self, data: bytes, options: PredictOptions, *, limit_pixels: int, explain_s: float
-    ) -> Result:
-        assert limit_pixels == LIMIT_PIXELS
-        assert 0 < explain_s <= LIMIT_S
+    def classify(self, data: bytes, options: PredictOptions, **limits: float) -> Result:
+        self.limits = limits
         return self.answer(data, options)
 
 
@@ -149,15 +146,20 @@ def classify(worker: Worker, data: bytes = b"picture", slot: int = 0) -> Result:
     return worker.slots[slot].classify(data, OPTIONS)
 
 
-def test_the_picture_and_the_options_are_handed_on(start: Start) -> None:
+@pytest.mark.parametrize(("timeout_s", "explain_s"), [(30.0, LIMIT_S), (6.0, 2.0)])
+def test_the_picture_the_options_and_the_limits_are_handed_on(
+    start: Start, timeout_s: float, explain_s: float
+) -> None:
     given: list[tuple[bytes, int, bool, bool]] = []
 
     def answer(data: bytes, options: Any) -> Result:
         given.append((data, options.top_k, options.thumbnail, options.explain))
         return CAT
 
-    worker = start(answer)
+    model = ModelStandIn(answer)
+    worker = start(load=lambda *_: model, predict_timeout_s=timeout_s)
     assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
+    assert model.limits == {"limit_pixels": LIMIT_PIXELS, "explain_s": explain_s}
     assert given == [(b"picture", 2, True, False), (b"", 2, True, False)]
     assert (worker.precision, worker.classes, worker.has_exited) == ("bf16", 2, False)
 
