@@ -2,8 +2,8 @@
 
 This is the backend's side; ``worker_process`` is the other. Both talk over pairs of sockets: one
 for control, which carries what to load and then closes when either side ends, and one for each
-picture that the worker computes at once. Messages are MessagePack; nothing in them comes from
-outside but the picture's file.
+picture that the worker computes at once. A worker trusts what it is sent, which is pickled; what it
+says is MessagePack, as it reads the files of strangers.
 """
 
 import subprocess
@@ -26,24 +26,11 @@ END_TIMEOUT_S = 2.0
 STUCK_S = 5.0  # a worker that computes one picture for longer is not counted as ready
 
 
-class Load(msgspec.Struct, tag=True, frozen=True):
-    """Load a model and say when it is ready; ``settings.threads`` compute one inference."""
-
-    model: str
-    settings: BackendSettings
-
-
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is loaded and warm."""
 
     precision: str  # that it computes in
     classes: int
-
-
-class Job(PredictOptions, tag=True, frozen=True):
-    """Classify a picture's file."""
-
-    data: bytes
 
 
 class Result(msgspec.Struct, tag=True, frozen=True):
@@ -66,27 +53,10 @@ class Rejected(msgspec.Struct, tag=True, frozen=True):
     slug: str = ""
 
 
-Message = Load | Loaded | Job | Result | Rejected
-
-
-def _from_text(kind: type, text: Any) -> Any:
-    return kind(text)  # paths, which msgspec leaves to us
-
-
-ENCODER = msgspec.msgpack.Encoder(enc_hook=str)
-DECODER = msgspec.msgpack.Decoder(Message, dec_hook=_from_text)
+Answer = Loaded | Result | Rejected
+ENCODER = msgspec.msgpack.Encoder()
+DECODER = msgspec.msgpack.Decoder(Answer)
 HTTP_ERRORS = http_errors()
-
-
-def send(connection: Connection, message: Message) -> None:
-    """Send a message; raises OSError where the other side has ended."""
-    connection.send_bytes(ENCODER.encode(message))
-
-
-def receive(connection: Connection) -> Message:
-    """Return the next message; raises OSError or EOFError where the other side has ended."""
-    message: Message = DECODER.decode(connection.recv_bytes())
-    return message
 
 
 class WorkerExited(Exception):
@@ -115,22 +85,21 @@ class Slot:
             WorkerExited: the worker had ended before it was given the picture.
             WorkerLost: it ended since, or was ended because it took too long.
         """
-        job = Job(data, top_k=options.top_k, thumbnail=options.thumbnail, explain=options.explain)
-        answer = self._exchange(job)
+        answer = self._exchange(data, options)
         if isinstance(answer, Rejected):
             self.worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
             raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
         assert isinstance(answer, Result), "a slot answers with a result"  # noqa: S101
         return answer
 
-    def _exchange(self, job: Job) -> Message:
+    def _exchange(self, *job: object) -> Any:
         worker = self.worker
         self._began_s = worker.clock_s
         is_sent = False
         try:
-            send(self.connection, job)
+            self.connection.send(job)
             is_sent = True
-            return receive(self.connection)
+            return DECODER.decode(self.connection.recv_bytes())
         except (OSError, EOFError) as exc:
             worker.has_exited = True
             if not is_sent and not worker.is_overdue:
@@ -165,7 +134,7 @@ class Worker:
         self._control, *connections = self._start(PROGRAMS[settings.engine], slots + 1)
         self.slots = [Slot(self, connection) for connection in connections]
         try:
-            loaded = self._load(Load(model_id, settings))
+            loaded = self._load(model_id, settings)
         except ModelError:
             self.end()
             raise
@@ -183,16 +152,16 @@ class Worker:
             end.close()
         return list(ours)
 
-    def _load(self, order: Load) -> Loaded:
+    def _load(self, model_id: str, settings: BackendSettings) -> Loaded:
         try:
-            send(self._control, order)
+            self._control.send((model_id, settings))
             if not self._control.poll(START_TIMEOUT_S):
-                raise ModelError(f"loading {order.model} took more than {START_TIMEOUT_S:.0f} s")
-            answer = receive(self._control)
+                raise ModelError(f"loading {model_id} took more than {START_TIMEOUT_S:.0f} s")
+            answer = DECODER.decode(self._control.recv_bytes())
         except (OSError, EOFError) as exc:
             status = self._process.wait()
             raise ModelError(
-                f"the worker that loaded {order.model} ended with status {status}: the log says why"
+                f"the worker that loaded {model_id} ended with status {status}: the log says why"
             ) from exc
         if isinstance(answer, Rejected):
             raise ModelError(answer.detail)

@@ -18,12 +18,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from imgserve.contract import PredictOptions
 from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.machine import give_back_large_blocks
 from imgserve.models.classifier import Classifier
 from imgserve.models.occlusion import LIMIT_S
-from imgserve.models.worker import Job, Load, Loaded, Message, Rejected, receive, send
+from imgserve.models.worker import ENCODER, Loaded, Rejected, Result
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 
@@ -45,24 +46,23 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     """
     give_back_large_blocks(KEPT_BYTES, KEPT_BYTES, heaps=1)  # one for each thread wastes memory
     control, *slots = (Connection(int(number)) for number in sys.argv[1:])
-    order = receive(control)
-    assert isinstance(order, Load), "the first message says what to load"  # noqa: S101
-    settings = order.settings
+    model_id, settings = control.recv()
     logging.config.dictConfig(logging_config(settings.log_level))
     _silence_libraries()
     _be_first_to_go()
     try:
-        classifier = load(settings, order.model)
+        classifier = load(settings, model_id)
     except ImgserveError as exc:
         with suppress(OSError):  # the backend has ended
-            send(control, Rejected(str(exc)))
+            control.send_bytes(ENCODER.encode(Rejected(str(exc))))
         return 1
     slot_bytes = BYTES_A_SLOT + BYTES_A_PIXEL * settings.max_image_pixels
     limit_growth(len(slots) * slot_bytes)
     with suppress(OSError, EOFError):  # likewise
         for slot in slots:
             threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
-        send(control, Loaded(classifier.precision, len(classifier.categories)))
+        loaded = Loaded(classifier.precision, len(classifier.categories))
+        control.send_bytes(ENCODER.encode(loaded))
         control.recv_bytes()  # nothing comes: the wait ends with the backend
     return 0
 
@@ -70,19 +70,19 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
 def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) -> None:
     with suppress(OSError, EOFError):  # the backend has ended
         while True:
-            job = receive(slot)
-            assert isinstance(job, Job), "a slot is asked for pictures"  # noqa: S101
-            answer = _answer(job, classifier, settings)
-            send(slot, answer)
+            answer = _answer(classifier, settings, *slot.recv())
+            slot.send_bytes(ENCODER.encode(answer))
             if isinstance(answer, Rejected) and answer.slug == WorkerLost.slug:
                 os._exit(OUT_OF_MEMORY)  # what could not be allocated may have left holes
 
 
-def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Message:
+def _answer(
+    classifier: Classifier, settings: BackendSettings, data: bytes, options: PredictOptions
+) -> Result | Rejected:
     try:
         return classifier.classify(
-            job.data,
-            job,
+            data,
+            options,
             limit_pixels=settings.max_image_pixels,
             explain_s=min(LIMIT_S, settings.predict_timeout_s / 3),  # twice that is its end
         )

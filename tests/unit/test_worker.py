@@ -10,8 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,36 +20,30 @@ from imgserve.log import logging_config
 from imgserve.models import worker as worker_module
 from imgserve.models import worker_process
 from imgserve.models.occlusion import LIMIT_S
-from imgserve.models.worker import Job, Load, Loaded, Rejected, Result, Worker
+from imgserve.models.worker import Loaded, Rejected, Result, Worker
 from imgserve.models.worker_process import BYTES_A_PIXEL, BYTES_A_SLOT, KEPT_BYTES
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import Gate
 from tests.unit.waiting import wait_until
 
 CAT = Result([Prediction("cat", 281, 0.75), Prediction("dog", 1, 0.25)], 1.5, 0.25, 9.0)
-SETTINGS = BackendSettings(weights_dir=Path("/weights of größe"), models=("a", "b"), copies=2)
 OPTIONS = PredictOptions(top_k=2, thumbnail=True)
 LIMIT_PIXELS = 1000
 Answer = Callable[[bytes, PredictOptions], Result]
 
 
 @pytest.mark.parametrize(
-    "message",
+    "answer",
     [
-        Load("resnet152", SETTINGS),
         Loaded("bf16", 1000),
-        Job(b"\xff\0", top_k=5, thumbnail=True),
-        Job(b"", explain=True),
         CAT,
         Result([], 0.0, 0.0, 0.0, "data:image/jpeg;base64,/9j/", True, "int8", [[0.5]]),
         Rejected("no such picture: größer", "too-many-pixels"),
     ],
-    ids=lambda message: type(message).__name__,
+    ids=lambda answer: type(answer).__name__,
 )
-def test_a_message_of_every_kind_arrives_as_it_was_sent(message: worker_module.Message) -> None:
-    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
-    worker_module.send(ours, message)
-    assert worker_module.receive(theirs) == message
+def test_an_answer_of_every_kind_arrives_as_it_was_sent(answer: worker_module.Answer) -> None:
+    assert worker_module.DECODER.decode(worker_module.ENCODER.encode(answer)) == answer
 
 
 class ModelStandIn:
@@ -150,17 +142,17 @@ def classify(worker: Worker, data: bytes = b"picture", slot: int = 0) -> Result:
 def test_the_picture_the_options_and_the_limits_are_handed_on(
     start: Start, timeout_s: float, explain_s: float
 ) -> None:
-    given: list[tuple[bytes, int, bool, bool]] = []
+    given: list[tuple[bytes, PredictOptions]] = []
 
-    def answer(data: bytes, options: Any) -> Result:
-        given.append((data, options.top_k, options.thumbnail, options.explain))
+    def answer(data: bytes, options: PredictOptions) -> Result:
+        given.append((data, options))
         return CAT
 
     model = ModelStandIn(answer)
     worker = start(load=lambda *_: model, predict_timeout_s=timeout_s)
     assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
     assert model.limits == {"limit_pixels": LIMIT_PIXELS, "explain_s": explain_s}
-    assert given == [(b"picture", 2, True, False), (b"", 2, True, False)]
+    assert given == [(b"picture", OPTIONS), (b"", OPTIONS)]
     assert (worker.precision, worker.classes, worker.has_exited) == ("bf16", 2, False)
 
 
