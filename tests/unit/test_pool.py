@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,13 +30,13 @@ SLOW = b"slow"  # a picture that is computed only once the workers' gate is open
 
 @dataclass(eq=False)
 class WorkerStandIn:
-    """A worker that answers with its model's name, and ends when it is ended or told to."""
+    """A worker and its slots: answers with its model's name, ends when it is ended or told to."""
 
     settings: BackendSettings
     model: str
     number: int
     pid: int
-    slots: list["WorkerStandIn"] = field(default_factory=list)  # it is each of them
+    slots: list["WorkerStandIn"] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
     gate: Gate = field(default_factory=Gate)
     over: threading.Event = field(default_factory=threading.Event)
@@ -44,7 +45,6 @@ class WorkerStandIn:
     precision: str = "fp32"
     classes: int = 3
     is_gone: bool = False  # ended, and nobody knows yet
-    answer: "Future[str]" = field(init=False)
 
     @property
     def worker(self) -> "WorkerStandIn":
@@ -70,11 +70,6 @@ class WorkerStandIn:
 
     def end(self) -> None:
         self.over.set()
-
-    def finish(self) -> None:
-        """Let the picture that is being computed be answered."""
-        self.gate.opened.set()
-        assert self.answer.result(10) == self.model
 
 
 @dataclass
@@ -132,13 +127,16 @@ class Workshop:
         for model_id in model_ids:
             assert self.ask(model_id) == model_id
 
-    def in_use(self, model_id: str) -> WorkerStandIn:
-        """Have a picture computed until its worker, which is returned, may finish it."""
+    @contextmanager
+    def in_use(self, model_id: str) -> Iterator[WorkerStandIn]:
+        """Have a picture computed meanwhile, by the worker that is returned."""
         self.use(model_id)
         (worker,) = [w for w in self.workers if w.model == model_id and not w.over.is_set()]
-        worker.answer = self.later(model_id, SLOW)
+        answer = self.later(model_id, SLOW)
         assert worker.gate.came.wait(10)
-        return worker
+        yield worker
+        worker.gate.opened.set()
+        assert answer.result(10) == model_id
 
     def two_workers(self) -> list[WorkerStandIn]:
         """Open a pool whose model has two workers; return them."""
@@ -211,31 +209,27 @@ def test_many_who_ask_at_once_cause_one_load(shop: Workshop) -> None:
 
 def test_a_model_in_use_is_not_closed_before_its_picture_is_answered(shop: Workshop) -> None:
     pool = shop.open(SIZE, threads=2, copies=1)
-    worker = shop.in_use("a")
-    other = shop.later("b")
-    wait_until(lambda: pool.state("a")[0] == "absent")  # a new request would load it anew
-    assert pool.state("b")[0] == "loading"
-    assert not worker.over.is_set()
-    worker.finish()
+    with shop.in_use("a") as worker:
+        other = shop.later("b")
+        wait_until(lambda: pool.state("a")[0] == "absent")  # a new request would load it anew
+        assert pool.state("b")[0] == "loading"
+        assert not worker.over.is_set()
     assert other.result(10) == "b"
     assert worker.over.is_set()
 
 
 def test_an_idle_model_leaves_before_one_in_use(shop: Workshop) -> None:
     shop.open(2 * SIZE, threads=2, copies=1)
-    worker = shop.in_use("a")
-    shop.use("bc")
-    assert shop.ready() == "ac"
-    worker.finish()
+    with shop.in_use("a"):
+        shop.use("bc")
+        assert shop.ready() == "ac"
 
 
 def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(shop: Workshop) -> None:
     shop.patch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
     shop.open(SIZE, threads=2, copies=1)
-    worker = shop.in_use("a")
-    with pytest.raises(NotReady, match="memory is taken"):
+    with shop.in_use("a") as worker, pytest.raises(NotReady, match="memory is taken"):
         shop.ask("b")
-    worker.finish()
     wait_until(worker.over.is_set)
     shop.use("b")
 
@@ -247,11 +241,10 @@ def test_a_model_that_took_more_than_expected_is_served_while_those_in_use_leave
     shop.patch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
     shop.weights_bytes = WEIGHTS - SIZE
     shop.open(SIZE, threads=2, copies=1)
-    worker = shop.in_use("a")
-    shop.use("b")
-    wait_until(lambda: "model b loaded" in caplog.text, 5)
-    shop.use("b")
-    worker.finish()
+    with shop.in_use("a"):
+        shop.use("b")
+        wait_until(lambda: "model b loaded" in caplog.text, 5)
+        shop.use("b")
     assert shop.loaded() == "ab"
 
 
@@ -460,24 +453,21 @@ def test_a_worker_that_was_loading_when_its_pool_closed_ends_as_well(shop: Works
 
 def test_who_waited_longest_is_next(shop: Workshop) -> None:
     shop.open()
-    worker = shop.in_use("a")
-    waiting = []
-    for number in range(5):
-        waiting.append(shop.later("a", b"%d" % number))
-        wait_until(lambda: shop.waiting() == number + 1)  # noqa: B023  it is called at once
-    worker.finish()
+    with shop.in_use("a") as worker:
+        waiting = []
+        for number in range(5):
+            waiting.append(shop.later("a", b"%d" % number))
+            wait_until(lambda: shop.waiting() == number + 1)  # noqa: B023  it is called at once
     assert [future.result(10) for future in waiting] == ["a"] * 5
     assert worker.asked[1:] == [SLOW, b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_no_more_pictures_than_threads_are_computed_at_once_of_all_models(shop: Workshop) -> None:
     pool = shop.open(threads=2, copies=1)
-    held = [shop.in_use(model_id) for model_id in "ab"]
-    third = shop.later("c")
-    wait_until(lambda: shop.ready() == "abc")
-    assert (pool.computing, shop.waiting(), third.done()) == (2, 1, False)
-    for worker in held:
-        worker.finish()
+    with shop.in_use("a"), shop.in_use("b"):
+        third = shop.later("c")
+        wait_until(lambda: shop.ready() == "abc")
+        assert (pool.computing, shop.waiting(), third.done()) == (2, 1, False)
     assert third.result(10) == "c"
     assert pool.computing == 0
 
@@ -496,8 +486,6 @@ def test_who_waits_for_a_loading_model_does_not_hold_up_those_behind(shop: Works
 
 def test_a_request_that_no_worker_takes_in_time_is_told_to_come_again(shop: Workshop) -> None:
     shop.open(load_wait_s=0.01, predict_timeout_s=0.05)
-    worker = shop.in_use("a")
-    with pytest.raises(Busy, match="no worker was free in time"):
+    with shop.in_use("a"), pytest.raises(Busy, match="no worker was free in time"):
         shop.ask("a")
-    worker.finish()
     shop.use("a")
