@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 
@@ -64,10 +64,17 @@ class WorkerPool:
         be used or its worker was lost.
         """
         self.require(model_id)
-        with self._held(model_id) as model:
+        with self._changed:
+            model = self._used(model_id)
+            model.users += 1  # nobody closes it meanwhile
+        try:
             while True:
                 with self._queue.slot(model) as slot, suppress(WorkerExited):
                     return slot.classify(data, options)
+        finally:
+            with self._changed:
+                model.users -= 1
+                self._changed.notify_all()
 
     @property
     def computing(self) -> int:
@@ -127,19 +134,6 @@ class WorkerPool:
             _in_thread(self._load, model)
         self._models.move_to_end(model_id)
         return model
-
-    @contextmanager
-    def _held(self, model_id: str) -> Iterator[Model]:
-        """Use a model, which nobody closes meanwhile."""
-        with self._changed:
-            model = self._used(model_id)
-            model.users += 1
-        try:
-            yield model
-        finally:
-            with self._changed:
-                model.users -= 1
-                self._changed.notify_all()
 
     def _load(self, model: Model) -> None:
         began_s = time.monotonic()
