@@ -148,6 +148,7 @@ class Worker:
             pass_fds=[end.fileno() for end in theirs],
             process_group=0,  # the terminal's interrupt is for the backend, which ends its workers
         )
+        self.pid = self._process.pid
         for end in theirs:
             end.close()
         return list(ours)
@@ -167,11 +168,6 @@ class Worker:
             raise ModelError(answer.detail)
         assert isinstance(answer, Loaded), "a worker says that it is ready"  # noqa: S101
         return answer
-
-    @property
-    def pid(self) -> int:
-        """Return the id of its process."""
-        return self._process.pid
 
     def is_stuck(self) -> bool:
         """Return whether each of its slots has been at one picture for suspiciously long."""

@@ -5,17 +5,15 @@ import pytest
 
 from imgserve.errors import CompiledModelInvalid
 from imgserve.models import compiled_model
-from imgserve.models.compiled_model import ModelInfo, check_content, read_info
 
 
-@pytest.fixture
-def info(tmp_path: Path) -> ModelInfo:
+def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
     """Write a compiled model whose files hold words, which is all that these functions look at."""
-    for name, text in (("m-1.xml", "graph"), ("m-1.bin", "weights")):
-        (tmp_path / name).write_text(text)
-    info = ModelInfo(
+    (folder / "m-1.xml").write_text("graph")
+    (folder / "m-1.bin").write_text("weights")
+    info = compiled_model.ModelInfo(
         format=compiled_model.FORMAT,
-        model="m",
+        model=model,
         title="A model",
         precision="fp32",
         parameters=1,
@@ -24,63 +22,65 @@ def info(tmp_path: Path) -> ModelInfo:
         categories=["cat", "dog"],
         largest_difference=1e-7,
         versions={"imgserve": "0"},
-        graph=compiled_model.described(tmp_path / "m-1.xml", "m-1.xml"),
-        weights=compiled_model.described(tmp_path / "m-1.bin", "m-1.bin"),
+        graph=compiled_model.described(folder / "m-1.xml", "m-1.xml"),
+        weights=compiled_model.described(folder / "m-1.bin", "m-1.bin"),
     )
-    compiled_model.write_info(tmp_path, info)
+    compiled_model.write_info(folder, info)
     return info
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, info: ModelInfo) -> None:
-    assert read_info(tmp_path, "m") == info
-    check_content(tmp_path, info)
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    info = written_model(tmp_path)
+    assert compiled_model.read_info(tmp_path, "m") == info
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m-1.bin", "m-1.xml", "m.json"]
 
 
 def test_a_model_that_was_not_compiled_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_info(tmp_path, "m")
+        compiled_model.read_info(tmp_path, "m")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\xff"])
 def test_a_damaged_description_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text, encoding="latin-1")
     with pytest.raises(CompiledModelInvalid, match=r"m\.json.*python -m imgserve\.compile m"):
-        read_info(tmp_path, "m")
+        compiled_model.read_info(tmp_path, "m")
 
 
 @pytest.mark.parametrize("change", [{"format": compiled_model.FORMAT + 1}, {"model": "other"}])
-def test_another_version_or_model_is_refused(
-    tmp_path: Path, info: ModelInfo, change: dict[str, object]
-) -> None:
-    changed = msgspec.structs.replace(info, **change)
-    (tmp_path / "m.json").write_bytes(msgspec.json.encode(changed))
+def test_another_version_or_model_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    info = msgspec.structs.replace(written_model(tmp_path), **change)
+    (tmp_path / "m.json").write_bytes(msgspec.json.encode(info))
     with pytest.raises(CompiledModelInvalid, match="another version"):
-        read_info(tmp_path, "m")
+        compiled_model.read_info(tmp_path, "m")
 
 
-def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path, info: ModelInfo) -> None:
-    int8 = msgspec.structs.replace(info, precision="int8")
+def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> None:
+    fp32 = written_model(tmp_path)
+    int8 = msgspec.structs.replace(fp32, precision="int8")
     compiled_model.write_info(tmp_path, int8)
-    assert read_info(tmp_path, "m") == info
-    assert read_info(tmp_path, "m", "int8") == int8
+    assert compiled_model.read_info(tmp_path, "m") == fp32
+    assert compiled_model.read_info(tmp_path, "m", "int8") == int8
     compiled_model.info_path(tmp_path, "m").replace(compiled_model.info_path(tmp_path, "m", "int8"))
     with pytest.raises(CompiledModelInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
-        read_info(tmp_path, "m", "int8")
+        compiled_model.read_info(tmp_path, "m", "int8")
 
 
-@pytest.mark.parametrize("text", ["four", None])
+@pytest.mark.parametrize("text", ["weight", None])
 @pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
 def test_a_missing_file_or_one_of_another_size_is_noticed_unread(
-    tmp_path: Path, info: ModelInfo, name: str, text: str | None
+    tmp_path: Path, name: str, text: str | None
 ) -> None:
+    written_model(tmp_path)
     (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
     with pytest.raises(CompiledModelInvalid, match=f"{name} is damaged"):
-        read_info(tmp_path, info.model)
+        compiled_model.read_info(tmp_path, "m")
 
 
 @pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "wEights")])
-def test_a_changed_file_is_noticed(tmp_path: Path, info: ModelInfo, name: str, text: str) -> None:
+def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
+    info = written_model(tmp_path)
+    compiled_model.check_content(tmp_path, info)
     (tmp_path / name).write_text(text)
     with pytest.raises(CompiledModelInvalid, match=rf"{name} is damaged: .*imgserve\.compile m"):
-        check_content(tmp_path, info)
+        compiled_model.check_content(tmp_path, compiled_model.read_info(tmp_path, "m"))

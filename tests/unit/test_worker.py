@@ -221,16 +221,6 @@ def failing_for_bad(error: Exception) -> Answer:
     return answer
 
 
-def test_a_picture_that_needs_too_much_memory_is_told_so_and_ends_its_worker(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended: list[int] = []
-    monkeypatch.setattr(os, "_exit", ended.append)
-    with pytest.raises(errors.WorkerLost, match="needs more memory than a worker may use"):
-        classify(start(failing_for_bad(MemoryError())), b"bad")
-    wait_until(lambda: ended == [worker_process.OUT_OF_MEMORY])
-
-
 def test_several_slots_are_computed_at_once(start: Start) -> None:
     together = threading.Barrier(3)  # breaks unless all three come
     worker = start(lambda *_: together.wait(10) < 3 and CAT, slots=3)
@@ -276,19 +266,6 @@ def in_thread(function: Callable[..., object], *arguments: object) -> threading.
     thread = threading.Thread(target=function, args=arguments)
     thread.start()
     return thread
-
-
-def test_a_worker_that_takes_too_long_is_ended_and_its_picture_told_why(
-    start: Start, gate: Gate
-) -> None:
-    worker = start(lambda *_: gate.pass_through() or CAT, predict_timeout_s=0.2)
-    watching = in_thread(worker.wait_until_exit)
-    with pytest.raises(errors.WorkerLost, match=r"took more than 0\.2 s.*send the picture again"):
-        classify(worker)
-    assert worker.has_exited
-    gate.opened.set()
-    watching.join(10)
-    assert not watching.is_alive()
 
 
 def test_a_worker_within_its_time_is_left_alone_also_after_many_pictures(start: Start) -> None:
