@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from multiprocessing.connection import Connection, Pipe
-from typing import Any
 
 import msgspec
 
@@ -55,7 +54,7 @@ class Rejected(msgspec.Struct, tag=True, frozen=True):
 
 Answer = Loaded | Result | Rejected
 ENCODER = msgspec.msgpack.Encoder()
-DECODER = msgspec.msgpack.Decoder(Answer)
+DECODER: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 HTTP_ERRORS = http_errors()
 
 
@@ -92,12 +91,12 @@ class Slot:
         assert isinstance(answer, Result), "a slot answers with a result"  # noqa: S101
         return answer
 
-    def _exchange(self, *job: object) -> Any:
+    def _exchange(self, data: bytes, options: PredictOptions) -> Answer:
         worker = self.worker
         self._began_s = worker.clock_s
         is_sent = False
         try:
-            self.connection.send(job)
+            self.connection.send((data, options))
             is_sent = True
             return DECODER.decode(self.connection.recv_bytes())
         except (OSError, EOFError) as exc:
@@ -129,7 +128,7 @@ class Worker:
         self.number = number  # 0 for the first of a model, which is preferred
         self.limit_s = settings.predict_timeout_s  # for a picture
         self.clock_s = 0.0  # by ticks: on a machine that was frozen, the worker was frozen too
-        self.has_exited = False  # or nobody knows yet
+        self.has_exited = False  # also where nobody has noticed yet
         self.is_overdue = False  # whether it was ended because a picture took too long
         self._control, *connections = self._start(PROGRAMS[settings.engine], slots + 1)
         self.slots = [Slot(self, connection) for connection in connections]

@@ -84,7 +84,7 @@ def _answer(
             data,
             options,
             limit_pixels=settings.max_image_pixels,
-            explain_s=min(LIMIT_S, settings.predict_timeout_s / 3),  # twice that is its end
+            explain_s=min(LIMIT_S, settings.predict_timeout_s / 3),  # it ends at twice that
         )
     except HttpError as exc:
         if not (isinstance(exc, DamagedPicture) and _is_memory_short(exc, settings)):
