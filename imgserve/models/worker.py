@@ -1,9 +1,9 @@
 """A worker: a process that has loaded one model and classifies pictures with it.
 
 This is the backend's side; ``worker_process`` is the other. Both talk over pairs of sockets: one
-for control, which carries what to load and then closes when either side ends, and one for each
-picture that the worker computes at once. A worker trusts what it is sent, which is pickled; what it
-says is MessagePack, as it reads the files of strangers.
+for control, which carries what to load, pickled, and then closes when either side ends, and one for
+each picture that the worker computes at once. All else is MessagePack: a worker reads the files of
+strangers, and what it says is not unpickled.
 """
 
 import subprocess
@@ -23,6 +23,12 @@ START_TIMEOUT_S = 300.0  # large models load in seconds, from a slow disk in a m
 TICK_S = 1.0  # how often a worker's time is checked, at most
 END_TIMEOUT_S = 2.0
 STUCK_S = 5.0  # a worker that computes one picture for longer is not counted as ready
+
+
+class Job(PredictOptions, frozen=True):
+    """Classify a picture's file."""
+
+    data: bytes
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
@@ -54,7 +60,8 @@ class Rejected(msgspec.Struct, tag=True, frozen=True):
 
 Answer = Loaded | Result | Rejected
 ENCODER = msgspec.msgpack.Encoder()
-DECODER: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+JOBS = msgspec.msgpack.Decoder(Job)
+ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 HTTP_ERRORS = http_errors()
 
 
@@ -84,21 +91,22 @@ class Slot:
             WorkerExited: the worker had ended before it was given the picture.
             WorkerLost: it ended since, or was ended because it took too long.
         """
-        answer = self._exchange(data, options)
+        job = Job(data, top_k=options.top_k, thumbnail=options.thumbnail, explain=options.explain)
+        answer = self._exchange(job)
         if isinstance(answer, Rejected):
             self.worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
             raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
         assert isinstance(answer, Result), "a slot answers with a result"  # noqa: S101
         return answer
 
-    def _exchange(self, data: bytes, options: PredictOptions) -> Answer:
+    def _exchange(self, job: Job) -> Answer:
         worker = self.worker
         self._began_s = worker.clock_s
         is_sent = False
         try:
-            self.connection.send((data, options))
+            self.connection.send_bytes(ENCODER.encode(job))
             is_sent = True
-            return DECODER.decode(self.connection.recv_bytes())
+            return ANSWERS.decode(self.connection.recv_bytes())
         except (OSError, EOFError) as exc:
             worker.has_exited = True
             if not is_sent and not worker.is_overdue:
@@ -157,7 +165,7 @@ class Worker:
             self._control.send((model_id, settings))
             if not self._control.poll(START_TIMEOUT_S):
                 raise ModelError(f"loading {model_id} took more than {START_TIMEOUT_S:.0f} s")
-            answer = DECODER.decode(self._control.recv_bytes())
+            answer = ANSWERS.decode(self._control.recv_bytes())
         except (OSError, EOFError) as exc:
             status = self._process.wait()
             raise ModelError(

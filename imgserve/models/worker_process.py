@@ -18,13 +18,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from imgserve.contract import PredictOptions
 from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.machine import give_back_large_blocks
 from imgserve.models.classifier import Classifier
 from imgserve.models.occlusion import LIMIT_S
-from imgserve.models.worker import ENCODER, Loaded, Rejected, Result
+from imgserve.models.worker import ENCODER, JOBS, Job, Loaded, Rejected, Result
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 
@@ -70,19 +69,17 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
 def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) -> None:
     with suppress(OSError, EOFError):  # the backend has ended
         while True:
-            answer = _answer(classifier, settings, *slot.recv())
+            answer = _answer(JOBS.decode(slot.recv_bytes()), classifier, settings)
             slot.send_bytes(ENCODER.encode(answer))
             if isinstance(answer, Rejected) and answer.slug == WorkerLost.slug:
                 os._exit(OUT_OF_MEMORY)  # what could not be allocated may have left holes
 
 
-def _answer(
-    classifier: Classifier, settings: BackendSettings, data: bytes, options: PredictOptions
-) -> Result | Rejected:
+def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Result | Rejected:
     try:
         return classifier.classify(
-            data,
-            options,
+            job.data,
+            job,
             limit_pixels=settings.max_image_pixels,
             explain_s=min(LIMIT_S, settings.predict_timeout_s / 3),  # it ends at twice that
         )

@@ -137,17 +137,17 @@ def classify(worker: Worker, data: bytes = b"picture", slot: int = 0) -> Result:
 def test_the_picture_the_options_and_the_limits_are_handed_on(
     start: Start, timeout_s: float, explain_s: float
 ) -> None:
-    given: list[tuple[bytes, PredictOptions]] = []
+    given: list[tuple[bytes, Any, bool, bool]] = []
 
     def answer(data: bytes, options: PredictOptions) -> Result:
-        given.append((data, options))
+        given.append((data, options.top_k, options.thumbnail, options.explain))
         return CAT
 
     model = ModelStandIn(answer)
     worker = start(load=lambda *_: model, predict_timeout_s=timeout_s)
     assert [classify(worker), classify(worker, b"")] == [CAT, CAT]
     assert model.limits == {"limit_pixels": LIMIT_PIXELS, "explain_s": explain_s}
-    assert given == [(b"picture", OPTIONS), (b"", OPTIONS)]
+    assert given == [(b"picture", 2, True, False), (b"", 2, True, False)]
     assert (worker.precision, worker.classes, worker.has_exited) == ("bf16", 2, False)
 
 
