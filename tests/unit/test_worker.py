@@ -257,9 +257,11 @@ def test_a_worker_that_never_says_that_it_is_ready_is_ended(
     start: Start, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(worker_module, "END_TIMEOUT_S", 0.05)
+    ended: list[bool] = []
+    monkeypatch.setattr(Worker, "end", lambda _: ended.append(True))
     with pytest.raises(errors.ModelError, match="loading small took more than"):
         start(load=lambda *_: gate.pass_through() or ModelStandIn(lambda *_: CAT))
+    assert ended == [True]
 
 
 def in_thread(function: Callable[..., object], *arguments: object) -> threading.Thread:
