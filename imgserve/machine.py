@@ -7,9 +7,9 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 LARGE_BLOCK_BYTES = 512 * 1024  # above what is read from a socket at once, which should be quick
-SPARE_BYTES = 4 * 1024 * 1024  # that the heap keeps at its end for the next request
+SPARE_BYTES = 4 * 1024 * 1024  # that a heap keeps at its end for the next request
 
 
 def cpu_quota(cgroup: Path = CGROUP) -> int:
@@ -57,19 +57,27 @@ def process_bytes(pid: int) -> int:
     return getattr(memory, "pss", memory.uss)  # Linux alone counts shares
 
 
-def give_back_large_blocks() -> None:
+def give_back_large_blocks(
+    block_bytes: int = LARGE_BLOCK_BYTES, spare_bytes: int = SPARE_BYTES, heaps: int = 0
+) -> None:
     """Have the system get back the memory of a picture as soon as nobody needs it.
 
     glibc would keep it for the next picture, in many pieces where there are many threads: blocks
     over a threshold are given back, but the threshold grows with each of them, unless it is set
     (mallopt(3), M_MMAP_THRESHOLD).
+
+    Args:
+        block_bytes: from which size on a block is given back.
+        spare_bytes: what a heap keeps at its end.
+        heaps: how many there are, 0 for some for each CPU.
     """
-    import ctypes  # here: only a backend asks
+    import ctypes  # here: only a backend and its workers ask
 
     with suppress(OSError, AttributeError):  # another C library
         c_library = ctypes.CDLL(None)
-        c_library.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
-        c_library.mallopt(M_TRIM_THRESHOLD, SPARE_BYTES)
+        c_library.mallopt(M_MMAP_THRESHOLD, block_bytes)
+        c_library.mallopt(M_TRIM_THRESHOLD, spare_bytes)
+        c_library.mallopt(M_ARENA_MAX, heaps)
 
 
 def _words(file: Path) -> list[str]:

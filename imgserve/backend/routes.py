@@ -220,8 +220,8 @@ def add_models(backend: Backend) -> None:
 def _described(
     settings: BackendSettings, model_id: str, state: State, failure: str | None, precision: str
 ) -> ModelState:
-    known = facts(settings, model_id)._asdict()
-    return ModelState(id=model_id, **known, state=state, detail=failure, precision=precision)
+    known = facts(settings, model_id)
+    return msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
 
 
 def add_choice(backend: Backend) -> None:

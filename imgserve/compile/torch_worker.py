@@ -10,7 +10,6 @@ from imgserve.errors import ModelError
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
 from imgserve.models.loading import checkpoints_folder
-from imgserve.models.occlusion import limit_s
 from imgserve.models.worker_process import main
 from imgserve.settings import BackendSettings
 
@@ -27,13 +26,7 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
     if found.servable is None:
         raise ModelError(f"model {model_id} is a graph, which needs ENGINE=openvino")
     engine = TorchEngine(found.servable, threads=settings.threads)
-    classifier = Classifier(
-        model_id,
-        found.categories,
-        found.transform,
-        engine,
-        explain_limit_s=limit_s(settings.predict_timeout_s),
-    )
+    classifier = Classifier(model_id, found.categories, found.transform, engine)
     classifier.warm_up()
     return classifier
 

@@ -18,7 +18,7 @@ BUILT_IN = Path(__file__).with_name("catalogue.toml")
 # Services are called by it: v3-backend-NAME has at most 49 characters on Cloud Run.
 NAME = re.compile(r"[a-z]([a-z0-9_]{0,36}[a-z0-9])?")
 NAME_IN_WORDS = "up to 38 lower-case letters, digits and underscores, beginning with a letter"
-PATHS = ("module", "weights", "onnx", "openvino", "samples")  # beside labels, which may be a list
+PATHS = ("module", "weights", "onnx", "openvino", "labels", "samples")
 
 CLASSES = 1000  # of ImageNet, which the built-in ones know
 
@@ -26,48 +26,29 @@ Channels = tuple[float, float, float]  # red, green, blue
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said of a model in such a file; paths begin at the file's folder.
+    """What is said of a model in such a file; paths begin at the file's folder."""
 
-    Attributes:
-        title: how a person calls it.
-        parameters: number of trained weights.
-        top1: published top-1 accuracy on ImageNet-1K, percent.
-        input_size: height and width of the picture it sees, pixels.
-        architecture: torchvision's name of it; by default the model's own.
-        module: a file of Python with a function or class of that name, which takes ``num_classes``,
-            where torchvision has none.
-        weights: a state dict, as a path, ``https://`` or ``gs://``; by default torchvision's own.
-        onnx, openvino: a graph instead of an architecture and weights.
-        sha256: of the file of weights or of the graph.
-        labels: a path of a file with the name of a class in each line, or these names.
-        resize, crop: the side that a picture's shorter one is resized to, and that of the square
-            then cut from its middle, pixels.
-        interpolation: how it is resized.
-        mean, std: for normalising, by channel, of values in ``value_range``.
-        value_range: what black and white are for a graph.
-        layout: a graph's input.
-        samples: a folder of pictures that the page offers.
-    """
-
-    title: str
-    parameters: int | None = None
-    top1: float | None = None
-    input_size: int | None = None
-    architecture: str = ""
+    title: str  # how a person calls it
+    parameters: int | None = None  # number of trained weights
+    top1: float | None = None  # published top-1 accuracy on ImageNet-1K, percent
+    input_size: int | None = None  # height and width of the picture it sees, pixels
+    architecture: str = ""  # torchvision's name of it; by default the model's own
+    # Where torchvision has none: a file of Python with a function or class of that name, which
+    # takes ``num_classes``.
     module: str = ""
-    weights: str = ""
-    onnx: str = ""
+    weights: str = ""  # a state dict, as a path, https:// or gs://; by default torchvision's own
+    onnx: str = ""  # a graph instead of an architecture and weights
     openvino: str = ""
-    sha256: str = ""
-    labels: str | list[str] = ""
-    resize: int | None = None
-    crop: int | None = None
-    interpolation: Literal["bilinear", "bicubic"] | None = None
-    mean: Channels | None = None
+    sha256: str = ""  # of the file of weights or of the graph
+    labels: str | list[str] = ""  # a file with the name of a class in each line, or these names
+    resize: int | None = None  # the side that a picture's shorter one is resized to, pixels
+    crop: int | None = None  # that of the square then cut from its middle
+    interpolation: Literal["bilinear", "bicubic"] | None = None  # how it is resized
+    mean: Channels | None = None  # for normalising, of values in ``value_range``
     std: Channels | None = None
-    value_range: tuple[float, float] = (0.0, 1.0)
-    layout: Literal["NCHW", "NHWC"] | None = None
-    samples: str = ""
+    value_range: tuple[float, float] = (0.0, 1.0)  # what black and white are for a graph
+    layout: Literal["NCHW", "NHWC"] | None = None  # of a graph's input
+    samples: str = ""  # a folder of pictures that the page offers
 
 
 @cache
@@ -79,12 +60,11 @@ def catalogue(models_file: Path | None) -> Mapping[str, Entry]:
     """
     built_in = _read(BUILT_IN)
     own = _read(models_file) if models_file else {}
-    for name in own:
-        if name in built_in:
-            raise ModelsFileInvalid(
-                f"{models_file}: the name {name} is taken by a built-in model: choose another"
-            )
-    return {**built_in, **own}
+    for name in built_in.keys() & own:
+        raise ModelsFileInvalid(
+            f"{models_file}: the name {name} is taken by a built-in model: choose another"
+        )
+    return built_in | own
 
 
 def _read(path: Path) -> dict[str, Entry]:
@@ -97,10 +77,10 @@ def _read(path: Path) -> dict[str, Entry]:
         if not NAME.fullmatch(name):
             raise ModelsFileInvalid(f"{path}: a model's name has {NAME_IN_WORDS}, not {name!r}")
         try:
-            described = msgspec.convert(table, Entry)
+            entry = msgspec.convert(table, Entry)
         except msgspec.ValidationError as exc:
             raise ModelsFileInvalid(f"{path}: [{name}]: {exc}") from exc
-        entries[name] = _checked(f"{path}: {name}", described, path.parent)
+        entries[name] = _checked(f"{path}: {name}", entry, path.parent)
     return entries
 
 
@@ -111,15 +91,13 @@ def _checked(where: str, entry: Entry, folder: Path) -> Entry:
         raise ModelsFileInvalid(f"{where} has {' and '.join(kinds)}: it is made from one of them")
     if kinds and kinds != ["weights"] and (entry.architecture or entry.module):
         raise ModelsFileInvalid(f"{where} has {kinds[0]}, so it takes no architecture or module")
-    paths = {name: _resolved(getattr(entry, name), folder) for name in PATHS}
-    labels = entry.labels
-    if isinstance(labels, str):
-        labels = _resolved(labels, folder)
-    return msgspec.structs.replace(entry, labels=labels, **paths)
-
-
-def _resolved(path: str, folder: Path) -> str:
-    return str(folder / path) if path and "://" not in path else path
+    said = {name: getattr(entry, name) for name in PATHS}
+    paths = {
+        name: str(folder / path)
+        for name, path in said.items()
+        if path and isinstance(path, str) and "://" not in path  # labels may be a list
+    }
+    return msgspec.structs.replace(entry, **paths)
 
 
 def entry(model_id: str, models_file: Path | None = None) -> Entry:
@@ -138,5 +116,4 @@ def choices(
     All of the catalogue where none are listed; the first is the default where none is said.
     """
     ids = listed or tuple(catalogue(models_file))
-    first = default or ids[0]
-    return (first, *(model_id for model_id in ids if model_id != first))
+    return tuple(dict.fromkeys([default or ids[0], *ids]))

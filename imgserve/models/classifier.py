@@ -2,10 +2,9 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +21,8 @@ THUMBNAIL_QUALITY = 85
 DEFAULT_TOP_K = 5
 
 Probabilities = NDArray[np.float32]
-
-
-class Engine(Protocol):
-    """Computes probabilities; safe to call from several threads."""
-
-    def __call__(self, crops: Crop) -> Probabilities:
-        """Return (N, C) probabilities of (N, H, W, 3) uint8 crops, each row summing to 1."""
-        ...
+# Computes (N, C) probabilities, each row summing to 1, of (N, H, W, 3) crops; from several threads.
+Engine = Callable[[Crop], Probabilities]
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,6 @@ class Classifier:
     transform: Transform
     engine: Engine
     precision: str = "fp32"  # what the engine computes in
-    explain_limit_s: float = LIMIT_S
 
     def warm_up(self) -> None:
         """Answer once: the first inference prepares what all later ones use, and is slower."""
@@ -52,8 +44,15 @@ class Classifier:
         row: Probabilities = self.engine(crop(picture, self.transform))[0]
         return row
 
-    def classify(self, data: bytes, options: PredictOptions, *, limit_pixels: int) -> Result:
-        """Return what is on a picture's file; errors as ``decode``."""
+    def classify(
+        self,
+        data: bytes,
+        options: PredictOptions,
+        *,
+        limit_pixels: int,
+        explain_s: float = LIMIT_S,
+    ) -> Result:
+        """Return what is on a picture's file; errors as ``decode`` and ``occlusion``."""
         began = perf_counter()
         picture, incomplete = decode(
             data, limit_pixels=limit_pixels, least_side=least_side(self.transform)
@@ -65,28 +64,18 @@ class Classifier:
         inferred = perf_counter()
         explanation = None
         if options.explain:
-            explanation = self._explain(crops, probabilities, inferred - cropped)
+            explanation = occlusion(
+                self.engine, crops, probabilities, inference_s=inferred - cropped, limit_s=explain_s
+            )
         return Result(
             self._most_probable(probabilities, options.top_k or DEFAULT_TOP_K),
             decode_ms=_ms(decoded - began),
             preprocess_ms=_ms(cropped - decoded),
             inference_ms=_ms(inferred - cropped),
-            thumbnail=thumbnail(crops[0]) if options.thumbnail else None,
+            thumbnail=_thumbnail(crops[0]) if options.thumbnail else None,
             incomplete=incomplete,
             precision=self.precision,
             explanation=explanation,
-        )
-
-    def _explain(
-        self, crops: Crop, probabilities: Probabilities, inference_s: float
-    ) -> list[list[float]]:
-        first = int(probabilities.argmax())
-        return occlusion(
-            lambda seen: float(self.engine(seen)[0][first]),
-            crops,
-            whole=float(probabilities[first]),
-            inference_s=inference_s,
-            limit_s=self.explain_limit_s,
         )
 
     def _most_probable(self, probabilities: Probabilities, count: int) -> list[Prediction]:
@@ -98,7 +87,7 @@ class Classifier:
         ]
 
 
-def thumbnail(picture: Crop) -> str:
+def _thumbnail(picture: Crop) -> str:
     """Return a JPEG data URI of an (H, W, 3) uint8 picture."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)

@@ -100,48 +100,41 @@ def write_info(folder: Path, info: ModelInfo) -> None:
     draft.replace(final)
 
 
-def read_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
-    """Return what a compiled model is, after checking that its files are there, in their sizes.
+def parse_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
+    """Return what a compiled model is said to be, without a look at its files.
 
-    FileNotFoundError where the model is not in this folder, CompiledModelInvalid where its files
-    are missing, damaged, or of another version of this package.
+    FileNotFoundError where the model is not in this folder, CompiledModelInvalid where what is said
+    is damaged, or of another version of this package.
     """
+    path = info_path(folder, model_id, precision)
+    try:
+        info = msgspec.json.decode(path.read_bytes(), type=ModelInfo)
+    except msgspec.MsgspecError as exc:
+        raise _invalid(f"{path} cannot be read ({exc})", model_id, precision) from exc
+    if (info.format, info.model, info.precision) != (FORMAT, model_id, precision):
+        raise _invalid(f"{path} is of another version", model_id, precision)
+    return info
+
+
+def read_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
+    """Return the same where the files are there, in their sizes; else CompiledModelInvalid."""
     info = parse_info(folder, model_id, precision)
     for file in (info.graph, info.weights):
         path = folder / file.name
         if not path.is_file() or path.stat().st_size != file.size_bytes:
-            raise _damaged(path, info)
+            raise _invalid(f"{path} is damaged", model_id, precision)
     return info
 
 
 def check_content(folder: Path, info: ModelInfo) -> None:
-    """Refuse files whose content is not what was written.
-
-    Raises:
-        CompiledModelInvalid: one is damaged.
-    """
+    """Raise CompiledModelInvalid for files whose content is not what was written."""
     for file in (info.graph, info.weights):
-        if described(folder / file.name, file.name) != file:
-            raise _damaged(folder / file.name, info)
+        path = folder / file.name
+        if described(path, file.name) != file:
+            raise _invalid(f"{path} is damaged", info.model, info.precision)
 
 
-def _damaged(path: Path, info: ModelInfo) -> CompiledModelInvalid:
-    return CompiledModelInvalid(f"{path} is damaged: {_remedy(info.model, info.precision)}")
-
-
-def parse_info(folder: Path, model_id: str, precision: str = FP32) -> ModelInfo:
-    """Return what a compiled model is said to be, without a look at its files; errors likewise."""
-    path = info_path(folder, model_id, precision)
-    remedy = _remedy(model_id, precision)
-    try:
-        info = msgspec.json.decode(path.read_bytes(), type=ModelInfo)
-    except msgspec.MsgspecError as exc:
-        raise CompiledModelInvalid(f"{path} cannot be read ({exc}): {remedy}") from exc
-    if (info.format, info.model, info.precision) != (FORMAT, model_id, precision):
-        raise CompiledModelInvalid(f"{path} is of another version: {remedy}")
-    return info
-
-
-def _remedy(model_id: str, precision: str) -> str:
+def _invalid(what: str, model_id: str, precision: str) -> CompiledModelInvalid:
     option = "" if precision == FP32 else f" --precision {precision}"
-    return f"compile it again with `python -m imgserve.compile {model_id}{option}`"
+    remedy = f"compile it again with `python -m imgserve.compile {model_id}{option}`"
+    return CompiledModelInvalid(f"{what}: {remedy}")

@@ -5,8 +5,8 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
+from imgserve.contract import ModelState
 from imgserve.errors import CompiledModelInvalid, ModelError
 from imgserve.models import catalogue
 from imgserve.models.compiled_model import parse_info, read_info
@@ -25,32 +25,32 @@ def checkpoints_folder(settings: BackendSettings) -> Path:
     return settings.weights_dir / "checkpoints"
 
 
-class Facts(NamedTuple):
-    """What is known of a model; None where that is found out by compiling it."""
+def facts(settings: BackendSettings, model_id: str) -> ModelState:
+    """Return what is known of a model before it is loaded, None for what compiling finds out.
 
-    title: str
-    parameters: int | None
-    top1: float | None
-    input_size: int | None
-    classes: int | None
-    size_bytes: int | None  # on disk
-
-
-def facts(settings: BackendSettings, model_id: str) -> Facts:
-    """Return what is known of a model: an image has those of a person's own without their files.
-
-    Raises:
-        UnknownModel: it is neither described nor compiled.
+    UnknownModel where it is neither described nor compiled. An image has those of a person's own
+    without their files.
     """
     try:
         info = parse_info(compiled_folder(settings), model_id, settings.compiled_precision)
     except (OSError, CompiledModelInvalid):
         said = catalogue.entry(model_id, settings.models_file)
         size, classes = said.input_size, catalogue.CLASSES if said.input_size else None
-        return Facts(said.title, said.parameters, said.top1, size, classes, None)
+        return ModelState(
+            model_id, said.title, said.parameters, said.top1, size, None, "absent", classes=classes
+        )
     size_bytes = info.graph.size_bytes + info.weights.size_bytes
     size, classes = info.transform.crop_size, len(info.categories)
-    return Facts(info.title, info.parameters, info.top1, size, classes, size_bytes)
+    return ModelState(
+        model_id,
+        info.title,
+        info.parameters,
+        info.top1,
+        size,
+        size_bytes,
+        "absent",
+        classes=classes,
+    )
 
 
 def prepare(settings: BackendSettings, model_id: str) -> int:
@@ -61,19 +61,19 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
     known = facts(settings, model_id)
     if settings.engine == "torch":
         return (known.parameters or 0) * FLOAT32_BYTES
-    folder = compiled_folder(settings)
+    described = compiled_folder(settings), model_id, settings.compiled_precision
     try:
-        return read_info(folder, model_id, settings.compiled_precision).weights.size_bytes
+        return read_info(*described).weights.size_bytes
     except (FileNotFoundError, CompiledModelInvalid) as exc:
         if importlib.util.find_spec("imgserve.compile") is None:  # an image that only serves
             raise ModelError(
                 f"model {model_id} is not in this image: name it when the image is built"
             ) from exc
-        compile_apart(settings, model_id)
-    return read_info(folder, model_id, settings.compiled_precision).weights.size_bytes
+        _compile_apart(settings, model_id)
+    return read_info(*described).weights.size_bytes
 
 
-def compile_apart(settings: BackendSettings, model_id: str) -> None:
+def _compile_apart(settings: BackendSettings, model_id: str) -> None:
     """Compile a model in a process of its own, so that torch does not stay in this one's memory.
 
     ModelError has the compiler's last line where that failed.
@@ -87,20 +87,12 @@ def compile_apart(settings: BackendSettings, model_id: str) -> None:
         command += ["--models-file", str(settings.models_file)]
     if settings.weights_url_base:
         command += ["--weights-url-base", settings.weights_url_base]
-    status, last_line = _run_showing_progress(command)
-    if status:
-        raise ModelError(f"compiling {model_id} failed: {last_line}")
-
-
-def _run_showing_progress(command: list[str]) -> tuple[int, str]:
-    """Run a command, copy what it says to standard error, return its status and its last line."""
-    last_line = ""
+    last_line, pipe = "", subprocess.PIPE
     # Nothing is written to its input: that it closes tells it that this process is gone.
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True)  # noqa: S603
-    with process:
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True) as process:  # noqa: S603
         for line in process.stderr or ():
             sys.stderr.write(line)
             sys.stderr.flush()
             last_line = line.strip() or last_line
-    return process.returncode, last_line
+    if process.returncode:
+        raise ModelError(f"compiling {model_id} failed: {last_line}")

@@ -21,25 +21,20 @@ COVER = 1.5
 LIMIT_S = 4.0  # below the time after which a worker is not counted as ready
 
 
-def limit_s(predict_timeout_s: float) -> float:
-    """Return how long it should take, where a worker that takes so long for a picture is ended."""
-    return min(LIMIT_S, predict_timeout_s / 3)
-
-
 def occlusion(
-    probability: Callable[[Crop], float],
+    engine: Callable[[Crop], NDArray[np.float32]],
     crops: Crop,
+    probabilities: NDArray[np.float32],
     *,
-    whole: float,
     inference_s: float,
     limit_s: float,
 ) -> list[list[float]]:
     """Return by how much each place matters, in rows from the top.
 
     Args:
-        probability: returns that of the class in question.
+        engine: the model's.
         crops: what the model saw, (1, H, W, 3).
-        whole: the probability with nothing covered.
+        probabilities: what it made of that, (C,); the most probable class is in question.
         inference_s: how long one inference takes.
         limit_s: how long all should take: the finest grid that fits is used.
 
@@ -58,14 +53,16 @@ def occlusion(
             "looked: ask without explain, or again when there is less to do"
         )
     end_s = perf_counter() + 2 * limit_s
+    first = probabilities.argmax()
     colour = crops.mean(axis=(0, 1, 2)).astype(np.uint8)  # the picture's own: it adds no edge
     drops = np.zeros((grid, grid))
     for y, x in np.ndindex(grid, grid):
         if perf_counter() > end_s:
             raise Busy("where the model looked takes too long now: ask again, or without explain")
-        drops[y, x] = max(0, whole - probability(_covered(crops, x, y, grid, colour)))
-    shares = drops / (drops.max() or 1)
-    return [[round(float(share), 3) for share in row] for row in shares]
+        covered = engine(_covered(crops, x, y, grid, colour))[0]
+        drops[y, x] = max(0, probabilities[first] - covered[first])
+    shares: list[list[float]] = (drops / (drops.max() or 1)).round(3).tolist()
+    return shares
 
 
 def _covered(crops: Crop, x: int, y: int, grid: int, colour: NDArray[np.uint8]) -> Crop:

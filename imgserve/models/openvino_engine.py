@@ -8,7 +8,6 @@ from imgserve.errors import ModelError
 from imgserve.models.classifier import Classifier, Probabilities
 from imgserve.models.compiled_model import FP32, check_content, read_info
 from imgserve.models.loading import compiled_folder
-from imgserve.models.occlusion import limit_s
 from imgserve.models.openvino_import import openvino
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
@@ -74,12 +73,7 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
         checked = beside.submit(check_content, folder, info)
         engine = OpenVinoEngine(graph, threads=settings.threads, precision=settings.precision)
         classifier = Classifier(
-            info.model,
-            info.categories,
-            info.transform,
-            engine,
-            precision=engine.precision,
-            explain_limit_s=limit_s(settings.predict_timeout_s),
+            info.model, info.categories, info.transform, engine, precision=engine.precision
         )
         classifier.warm_up()
         checked.result()

@@ -11,15 +11,15 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import ceil
 
 from imgserve.contract import PredictOptions, State
 from imgserve.errors import ImgserveError, ModelError, NotReady, UnknownModel
 from imgserve.models.loading import facts, prepare
-from imgserve.models.model import Model
-from imgserve.models.slot_queue import SlotQueue
+from imgserve.models.slot_queue import Model, SlotQueue
 from imgserve.models.worker import Result, Worker, WorkerExited
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
@@ -64,11 +64,17 @@ class WorkerPool:
         be used or its worker was lost.
         """
         self.require(model_id)
-        while True:
+        with self._changed:
+            model = self._used(model_id)
+            model.users += 1  # nobody closes it meanwhile
+        try:
+            while True:
+                with self._queue.slot(model) as slot, suppress(WorkerExited):
+                    return slot.classify(data, options)
+        finally:
             with self._changed:
-                waiter = self._queue.join(self._used(model_id))
-            with self._queue.slot(waiter) as slot, suppress(WorkerExited):
-                return slot.classify(data, options)
+                model.users -= 1
+                self._changed.notify_all()
 
     @property
     def computing(self) -> int:
@@ -85,17 +91,14 @@ class WorkerPool:
         """Return a model's state, why it could not be loaded, and what it computes in."""
         self.require(model_id)
         with self._changed:
-            model = self._models.get(model_id)
-            if model is None:
-                return "absent", None, self._settings.precision
-            return model.state, model.failure, model.precision or self._settings.precision
+            if model := self._models.get(model_id):
+                return model.state, model.failure, model.precision
+        return "absent", None, self._settings.precision
 
     def classes(self, model_id: str) -> int | None:
         """Return how many classes a model knows; None where compiling finds that out."""
-        with self._changed:
-            model = self._models.get(model_id)
-            loaded = model.classes if model else None
-        return loaded or facts(self._settings, model_id).classes
+        model = self._models.get(model_id)
+        return (model and model.classes) or facts(self._settings, model_id).classes
 
     def ready_id(self) -> str:
         """Return a model that can classify now, the default if it can.
@@ -106,9 +109,7 @@ class WorkerPool:
             if self.state(model_id)[0] == "ready":
                 return model_id
         with self._changed:
-            model = self._used(self.ids[0])
-            model.require_loadable()
-            raise model.not_ready()
+            raise self._used(self.ids[0]).not_ready()
 
     def require(self, model_id: str) -> None:
         """Raise UnknownModel, with a list of ``ids``, for a model that is none of them."""
@@ -121,19 +122,16 @@ class WorkerPool:
         with self._changed:
             models = [*self._models.values(), *self._leaving]
         for model in models:
-            self._close(model)
+            model.close()
 
     # --- loading ---------------------------------------------------------------------------------
 
     def _used(self, model_id: str) -> Model:
         """Return a model, the most recently used from now on; begin to load it if need be."""
         model = self._models.get(model_id)
-        failed = model is not None and model.failure is not None
-        if model is None or (failed and time.monotonic() >= model.retry_at_s):
-            model = self._models[model_id] = Model(model_id)
-            threading.Thread(
-                target=self._load, args=(model,), name=f"load-{model_id}", daemon=True
-            ).start()
+        if model is None or time.monotonic() >= model.retry_at_s:
+            model = self._models[model_id] = Model(model_id, self._settings.precision)
+            _in_thread(self._load, model)
         self._models.move_to_end(model_id)
         return model
 
@@ -145,50 +143,37 @@ class WorkerPool:
                 self._make_room(model, weights_bytes + PROCESS_BYTES)
                 self._open(model, weights_bytes)
             log.info("model %s loaded in %.2f s", model.id, time.monotonic() - began_s)
-        except ImgserveError as exc:
-            log.error("model %s could not be loaded: %s", model.id, exc)
-            self._fail(model, str(exc), 0.0 if isinstance(exc, NotReady) else RETRY_S)
-        except Exception:  # whatever it is: words that are not ours may tell strangers too much
-            log.exception("model %s could not be loaded", model.id)
-            self._fail(model, "the log says why", RETRY_S)
-
-    def _fail(self, model: Model, reason: str, pause_s: float) -> None:
-        with self._changed:
-            model.retry_at_s = time.monotonic() + pause_s
-            model.failure = reason
-            self._queue.let_go(model)
+        except Exception as exc:
+            is_ours = isinstance(exc, ImgserveError)
+            log.error("model %s could not be loaded: %s", model.id, exc, exc_info=not is_ours)
+            with self._changed:  # words that are not ours may tell strangers too much
+                model.failure = str(exc) if is_ours else "the log says why"
+                pause_s = 0.0 if isinstance(exc, NotReady) else RETRY_S
+                model.retry_at_s = time.monotonic() + pause_s
+                self._queue.refuse(model)
 
     def _open(self, model: Model, weights_bytes: int) -> None:
-        """Start a model's workers; it is ready after the first. Errors as ``_start``."""
+        """Start a model's workers; it is ready after the first. Errors as ``Worker``."""
         is_small = weights_bytes <= SMALL_WEIGHTS_BYTES and self._settings.engine == "openvino"
-        count = self._settings.copies or (self._settings.threads if is_small else 1)
-        first = self._start(model, 0, count)
-        model.is_open = True
-        self._supervise_in_thread(model, 0, count, first)
-        self._make_room(model, 0)  # what it really takes is known only now
-        for number in range(1, self._affordable(model, count)):
-            self._supervise_in_thread(model, number, count, None)
+        model.copies = self._settings.copies or (self._settings.threads if is_small else 1)
+        _in_thread(self._supervise, model, 0, self._start(model, 0))
+        with suppress(NotReady):  # it is there already: those in use leave as soon as they can
+            self._make_room(model, 0)  # what it really takes is known only now
+        count = model.copies
+        if self._limit_bytes is not None:  # as many as fit without closing other models
+            left = max(0, self._limit_bytes - self._taken())
+            count = min(count, 1 + left // max(1, model.bytes()))
+        for number in range(1, count):
+            _in_thread(self._supervise, model, number)
 
-    def _affordable(self, model: Model, count: int) -> int:
-        """Return how many workers of a model, which has one, fit without closing others."""
-        if self._limit_bytes is None:
-            return count
-        left = self._limit_bytes - self._taken()
-        return 1 + min(count - 1, max(0, left) // max(1, model.bytes()))
-
-    def _start(self, model: Model, number: int, count: int) -> Worker:
-        """Return a loaded worker, whose slots are free from now on; else ModelError."""
-        threads = self._settings.threads
-        settings = replace(
-            self._settings, threads=threads if number == 0 else threads // count, copies=None
-        )
-        worker = Worker(settings, model.id, number=number, slots=-(-threads // count))
-        try:
-            worker.wait_until_ready()
-        except ModelError:
-            worker.end()
-            raise
+    def _start(self, model: Model, number: int) -> Worker:
+        """Return a worker, whose slots are free from now on; errors as its own."""
+        threads, copies = self._settings.threads, model.copies
+        share = threads if number == 0 else threads // copies
+        settings = replace(self._settings, threads=share, copies=None)
+        worker = Worker(settings, model.id, number=number, slots=ceil(threads / copies))
         with self._changed:
+            model.precision, model.classes = worker.precision, worker.classes
             model.workers.append(worker)
             model.idle += worker.slots
             self._queue.hand_out()
@@ -196,27 +181,23 @@ class WorkerPool:
             worker.end()
         return worker
 
-    def _supervise_in_thread(self, *args: object) -> None:
-        threading.Thread(target=self._supervise, args=args, daemon=True).start()
-
-    def _supervise(self, model: Model, number: int, count: int, worker: Worker | None) -> None:
+    def _supervise(self, model: Model, number: int, worker: Worker | None = None) -> None:
         """Start a worker whenever it has ended, until the model is closed."""
         while not model.is_closed:
+            pause_s = RESTART_PAUSE_S
             try:
-                worker = worker or self._start(model, number, count)
+                worker = worker or self._start(model, number)
                 began_s = time.monotonic()
-                self._on_exit(model, worker)
-                pause_s = RESTART_PAUSE_S if time.monotonic() - began_s < LEAST_LIFE_S else 0.0
-            except ModelError as exc:
-                log.error("a worker of model %s could not be started: %s", model.id, exc)
-                pause_s = RESTART_PAUSE_S
-            except Exception:  # whatever it is, the next try may do
-                log.exception("a worker of model %s could not be started", model.id)
-                pause_s = RESTART_PAUSE_S
+                self._wait_until_exit(model, worker)
+                if time.monotonic() - began_s >= LEAST_LIFE_S:
+                    pause_s = 0.0
+            except Exception as exc:  # whatever it is, the next try may do
+                said = "a worker of model %s could not be started: %s"
+                log.error(said, model.id, exc, exc_info=not isinstance(exc, ModelError))
             worker = None
-            time.sleep(0.0 if model.is_closed else pause_s)
+            time.sleep(pause_s)
 
-    def _on_exit(self, model: Model, worker: Worker) -> None:
+    def _wait_until_exit(self, model: Model, worker: Worker) -> None:
         """Wait until a worker has ended, and let nobody have its slots any more."""
         status = worker.wait_until_exit()
         with self._changed:
@@ -237,45 +218,31 @@ class WorkerPool:
     def _make_room(self, model: Model, size_bytes: int) -> None:
         """Close models until so much more fits, the least recently used first.
 
-        NotReady where requests use those that must be closed for too long.
+        One that no request uses goes before one that must be waited for. NotReady where that takes
+        too long.
         """
-        if self._limit_bytes is None:
-            return
-        while self._taken() + size_bytes > self._limit_bytes:
-            if not self._let_one_leave(besides=model):
-                log.warning("model %s alone takes more than MODEL_MEMORY_MB", model.id)
-                break
+        while self._limit_bytes is not None and self._taken() + size_bytes > self._limit_bytes:
+            with self._changed:
+                others = [m for m in self._models.values() if m is not model and m.workers]
+                if not others:
+                    log.warning("model %s alone takes more than MODEL_MEMORY_MB", model.id)
+                    break
+                leaving = self._models.pop(min(others, key=lambda other: other.users > 0).id)
+                self._leaving.append(leaving)
+            _in_thread(self._close_when_unused, leaving)
         with self._changed:
             if not self._changed.wait_for(lambda: not self._leaving, ROOM_WAIT_S):
                 raise NotReady("the memory is taken by models in use: try again in a moment")
 
-    def _let_one_leave(self, *, besides: Model) -> bool:
-        """Take the least recently used model out of the table; return whether there was one.
-
-        One that no request uses goes before one that must be waited for.
-        """
-        with self._changed:
-            others = [m for m in self._models.values() if m is not besides and m.workers]
-            if not others:
-                return False
-            model = min(others, key=lambda model: model.users > 0)
-            del self._models[model.id]
-            self._leaving.append(model)
-        threading.Thread(target=self._close_when_unused, args=(model,), daemon=True).start()
-        return True
-
     def _close_when_unused(self, model: Model) -> None:
         with self._changed:
             self._changed.wait_for(lambda: model.users == 0)
-        self._close(model)
+        model.close()
         with self._changed:
             self._leaving.remove(model)
             self._changed.notify_all()
         log.info("model %s left memory", model.id)
 
-    def _close(self, model: Model) -> None:
-        with self._changed:
-            model.is_closed = True
-            workers = tuple(model.workers)
-        for worker in workers:
-            worker.end()
+
+def _in_thread(function: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=function, args=arguments, daemon=True).start()

@@ -1,114 +1,125 @@
-"""The one queue of a backend: requests that wait for a slot of a worker."""
+"""The models of a pool, and the one queue of those who wait for a slot of their workers."""
 
+import math
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from imgserve.errors import Busy
-from imgserve.models.model import Model
-from imgserve.models.worker import Slot
+from imgserve.contract import State
+from imgserve.errors import Busy, ModelUnavailable, NotReady
+from imgserve.machine import process_bytes
+from imgserve.models.worker import Slot, Worker
 from imgserve.settings import BackendSettings
 
 
-class Waiter:
-    """A request in the queue; its turn comes with a slot, or without one if the model failed."""
+@dataclass(eq=False)
+class Model:
+    """One model of the pool, from the moment it begins to load until it is closed."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.slot: Slot | None = None
-        self._turn = threading.Lock()
-        self._turn.acquire()
+    id: str
+    precision: str  # what it computes in, or what was asked for while that is not known
+    classes: int | None = None  # how many it knows, from when it was loaded first
+    copies: int = 1  # how many workers it should have; less where memory is short
+    workers: list[Worker] = field(default_factory=list)  # those that are loaded and run
+    idle: list[Slot] = field(default_factory=list)  # free ones, of all its workers
+    users: int = 0  # requests that wait for it or are computed by it
+    is_closed: bool = False
+    failure: str | None = None  # why it could not be loaded
+    retry_at_s: float = math.inf  # when that may be tried again
 
-    def let_go(self, slot: Slot | None = None) -> None:
-        """End the wait."""
-        self.slot = slot
-        self._turn.release()
+    @property
+    def state(self) -> State:
+        """Return what a caller may expect of it now."""
+        if self.failure is not None:
+            return "absent"
+        return "ready" if any(not worker.is_stuck() for worker in self.workers) else "loading"
 
-    def wait(self, timeout_s: float) -> bool:
-        """Return whether the turn came within so many seconds."""
-        return self._turn.acquire(timeout=timeout_s)
+    def not_ready(self) -> NotReady:
+        """Return the error for a request that cannot have it now."""
+        if self.failure is not None:
+            again_s = max(1, math.ceil(self.retry_at_s - time.monotonic()))
+            return ModelUnavailable(f"model {self.id} could not be loaded: {self.failure}", again_s)
+        if self.classes is not None:
+            return NotReady(f"model {self.id} is being loaded again: try again in a moment")
+        return NotReady(f"model {self.id} is still loading: try again in a moment")
+
+    def bytes(self) -> int:
+        """Return how much memory its workers take now."""
+        return sum(process_bytes(worker.pid) for worker in self.workers)
+
+    def close(self) -> None:
+        """End its workers; one that is being started ends by itself."""
+        self.is_closed = True
+        for worker in tuple(self.workers):
+            worker.end()
 
 
 class SlotQueue:
     """Gives free slots to those who waited longest, at most ``THREADS`` at once."""
 
     def __init__(self, settings: BackendSettings, changed: threading.Condition) -> None:
-        """Start empty; ``changed`` guards this queue, its models, and tells of their users."""
+        """Start empty; ``changed`` guards this queue and its models."""
         self.computing = 0  # slots in use
         self._settings = settings
         self._changed = changed
-        self._waiting: list[Waiter] = []
-
-    def join(self, model: Model) -> Waiter:
-        """Return a place in the queue for a model's slot; ``changed`` is held.
-
-        ModelUnavailable where the model could not be loaded.
-        """
-        model.require_loadable()
-        model.users += 1
-        waiter = Waiter(model)
-        self._waiting.append(waiter)
-        self.hand_out()
-        return waiter
+        self._waiting: dict[Future[Slot], Model] = {}
 
     @contextmanager
-    def slot(self, waiter: Waiter) -> Iterator[Slot]:
-        """Hold a slot of the waiter's model, once its turn has come.
+    def slot(self, model: Model) -> Iterator[Slot]:
+        """Hold a slot of a model, once its turn has come.
 
         NotReady where the model is not loaded in time or could not be; Busy where none is free.
         """
+        turn: Future[Slot] = Future()
+        with self._changed:
+            if model.failure is not None:
+                raise model.not_ready()
+            self._waiting[turn] = model
+            self.hand_out()
+        slot = self._wait(turn, model)
         try:
-            slot = self._wait(waiter)
-            try:
-                yield slot
-            finally:
-                self._give_back(waiter.model, slot)
+            yield slot
         finally:
             with self._changed:
-                waiter.model.users -= 1
-                self._changed.notify_all()
+                self.computing -= 1
+                if not slot.worker.has_exited:
+                    model.idle.append(slot)
+                self.hand_out()
 
-    def _wait(self, waiter: Waiter) -> Slot:
-        model = waiter.model
-        came = waiter.wait(self._settings.load_wait_s)
-        if not came and model.workers:  # it only has to wait for others
-            came = waiter.wait(self._settings.predict_timeout_s)
+    def _wait(self, turn: Future[Slot], model: Model) -> Slot:
+        for timeout_s in (self._settings.load_wait_s, self._settings.predict_timeout_s):
+            try:
+                return turn.result(timeout_s)
+            except TimeoutError:
+                if not model.workers:  # else it only has to wait for others
+                    break
         with self._changed:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-                if model.workers:
-                    raise Busy("no worker was free in time: try again in a second")
-                raise model.not_ready()
-            if waiter.slot is not None:
-                return waiter.slot
-            model.require_loadable()
+            if self._waiting.pop(turn, None) is None:  # it came meanwhile
+                return turn.result()
+            if model.workers:
+                raise Busy("no worker was free in time: try again in a second")
             raise model.not_ready()
-
-    def _give_back(self, model: Model, slot: Slot) -> None:
-        with self._changed:
-            self.computing -= 1
-            if not slot.worker.has_exited:
-                model.idle.append(slot)
-            self.hand_out()
 
     def hand_out(self) -> None:
         """Give free slots to those who waited longest; a model's first worker goes first.
 
         Called with ``changed`` held.
         """
-        for waiter in tuple(self._waiting):
+        for turn, model in tuple(self._waiting.items()):
             if self.computing >= self._settings.threads:
                 return
-            idle = waiter.model.idle
-            if idle:
-                slot = min(idle, key=lambda slot: slot.worker.number)
-                idle.remove(slot)
-                self._waiting.remove(waiter)
+            if model.idle:
+                slot = min(model.idle, key=lambda slot: slot.worker.number)
+                model.idle.remove(slot)
+                del self._waiting[turn]
                 self.computing += 1
-                waiter.let_go(slot)
+                turn.set_result(slot)
 
-    def let_go(self, model: Model) -> None:
-        """End the wait of all who wait for a model, without a slot; ``changed`` is held."""
-        for waiter in [waiter for waiter in self._waiting if waiter.model is model]:
-            self._waiting.remove(waiter)
-            waiter.let_go()
+    def refuse(self, model: Model) -> None:
+        """Tell all who wait for a model that it could not be loaded; ``changed`` is held."""
+        for turn in [turn for turn, awaited in self._waiting.items() if awaited is model]:
+            del self._waiting[turn]
+            turn.set_exception(model.not_ready())

@@ -18,20 +18,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from imgserve.contract import PredictOptions
 from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
+from imgserve.machine import give_back_large_blocks
 from imgserve.models.classifier import Classifier
-from imgserve.models.worker import (
-    InternalFailure,
-    Job,
-    Load,
-    Loaded,
-    Message,
-    Rejected,
-    receive,
-    send,
-)
+from imgserve.models.occlusion import LIMIT_S
+from imgserve.models.worker import ENCODER, JOBS, Job, Loaded, Rejected, Result
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 
@@ -41,6 +33,7 @@ log = logging.getLogger("imgserve.worker")
 # pixel, and up to three copies of it while it is turned, blended or converted.
 BYTES_A_PIXEL = 16
 BYTES_A_SLOT = 64 * MIB  # the file, the resized picture and what inference needs
+KEPT_BYTES = 16 * MIB  # of the heap, a usual picture's: the next one need not ask the system
 OUT_OF_MEMORY = 12  # exit status; the number of ENOMEM
 
 
@@ -50,25 +43,25 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     Args:
         load: returns a model by its id, warm; errors as ``loading.prepare``.
     """
+    give_back_large_blocks(KEPT_BYTES, KEPT_BYTES, heaps=1)  # one for each thread wastes memory
     control, *slots = (Connection(int(number)) for number in sys.argv[1:])
-    order = receive(control)
-    assert isinstance(order, Load), "the first message says what to load"  # noqa: S101
-    settings = order.settings
+    model_id, settings = control.recv()
     logging.config.dictConfig(logging_config(settings.log_level))
     _silence_libraries()
     _be_first_to_go()
     try:
-        classifier = load(settings, order.model)
+        classifier = load(settings, model_id)
     except ImgserveError as exc:
         with suppress(OSError):  # the backend has ended
-            send(control, Rejected(str(exc)))
+            control.send_bytes(ENCODER.encode(Rejected(str(exc))))
         return 1
     slot_bytes = BYTES_A_SLOT + BYTES_A_PIXEL * settings.max_image_pixels
-    limit_growth(order.slots * slot_bytes)
+    limit_growth(len(slots) * slot_bytes)
     with suppress(OSError, EOFError):  # likewise
         for slot in slots:
             threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
-        send(control, Loaded(classifier.precision, len(classifier.categories)))
+        loaded = Loaded(classifier.precision, len(classifier.categories))
+        control.send_bytes(ENCODER.encode(loaded))
         control.recv_bytes()  # nothing comes: the wait ends with the backend
     return 0
 
@@ -76,30 +69,28 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
 def _serve(slot: Connection, classifier: Classifier, settings: BackendSettings) -> None:
     with suppress(OSError, EOFError):  # the backend has ended
         while True:
-            job = receive(slot)
-            assert isinstance(job, Job), "a slot is asked for pictures"  # noqa: S101
-            answer = _answer(job, classifier, settings)
-            send(slot, answer)
+            answer = _answer(JOBS.decode(slot.recv_bytes()), classifier, settings)
+            slot.send_bytes(ENCODER.encode(answer))
             if isinstance(answer, Rejected) and answer.slug == WorkerLost.slug:
                 os._exit(OUT_OF_MEMORY)  # what could not be allocated may have left holes
 
 
-def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Message:
-    options = PredictOptions(top_k=job.top_k, thumbnail=job.thumbnail, explain=job.explain)
+def _answer(job: Job, classifier: Classifier, settings: BackendSettings) -> Result | Rejected:
     try:
-        return classifier.classify(job.data, options, limit_pixels=settings.max_image_pixels)
-    except DamagedPicture as exc:
-        return _out_of_memory() if _is_memory_short(exc, settings) else Rejected(str(exc), exc.slug)
+        return classifier.classify(
+            job.data,
+            job,
+            limit_pixels=settings.max_image_pixels,
+            explain_s=min(LIMIT_S, settings.predict_timeout_s / 3),  # it ends at twice that
+        )
     except HttpError as exc:
-        return Rejected(str(exc), exc.slug)
+        if not (isinstance(exc, DamagedPicture) and _is_memory_short(exc, settings)):
+            return Rejected(str(exc), exc.slug)
     except MemoryError:
-        return _out_of_memory()
+        pass
     except Exception:
         log.exception("a picture could not be classified")
-        return InternalFailure()
-
-
-def _out_of_memory() -> Rejected:
+        return Rejected("a picture could not be classified: an entry above says why")
     log.error("a picture needs more memory than a worker may use")
     detail = "this picture needs more memory than a worker may use: send a smaller one"
     return Rejected(detail, WorkerLost.slug)
@@ -116,9 +107,9 @@ def _is_memory_short(exc: DamagedPicture, settings: BackendSettings) -> bool:
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         mmap.mmap(-1, BYTES_A_PIXEL * settings.max_image_pixels // 2, flags=flags).close()
+        return False
     except OSError:
         return True
-    return False
 
 
 def _silence_libraries() -> None:
@@ -147,9 +138,8 @@ def limit_growth(growth_bytes: int) -> None:
     with suppress(OSError, ValueError):  # another system, or a lower limit from outside
         pages = int(Path("/proc/self/statm").read_text().split()[5])
         limit = pages * resource.getpagesize() + growth_bytes
-        resource.setrlimit(
-            resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1])
-        )
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from tests.conventions.source import Module, modules
 # Module to the reason it may read the environment.
 READERS = {
     "imgserve.machine": "the user says where caches are kept",
-    "imgserve.models.worker": "a worker inherits the environment, but for its heap",
     "backend_v1.app": "a service is told by its environment",
     "backend_v2.app": "a service is told by its environment",
     "v3.backend.app": "a service is told by its environment",

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from PIL import Image
 
-from imgserve.contract import Prediction, PredictOptions
+from imgserve.contract import PredictOptions
 from imgserve.errors import DamagedPicture, WorkerLost
 from imgserve.models import pool as pool_module
 from imgserve.models import worker as worker_module
-from imgserve.models.classifier import Classifier
 from imgserve.models.openvino_engine import load
 from imgserve.models.pool import WorkerPool
 from imgserve.models.worker import Result, Worker
@@ -29,18 +29,16 @@ from tests.unit import pictures
 from tests.unit.waiting import wait_until
 
 MODEL = MODELS[0]
-THREADS = 2
-OPTIONS = PredictOptions(top_k=5)
-CAT = pictures.path("chelsea.png").read_bytes()
+OPTIONS = PredictOptions(top_k=3, thumbnail=True)
+CAT, COFFEE = (pictures.path(name).read_bytes() for name in ("chelsea.png", "coffee.png"))
 SAME = 2e-6  # probabilities are rounded to six digits; one thread sums in another order than two
 LIMIT_S = 2.0
 
 Start = Callable[..., WorkerPool]
 
 
-def settings(weights_dir: Path, **more: object) -> BackendSettings:
-    """Return settings for two threads."""
-    return BackendSettings(weights_dir=weights_dir, threads=THREADS, **more)  # type: ignore[arg-type]
+def settings(weights_dir: Path, **more: Any) -> BackendSettings:
+    return BackendSettings(weights_dir=weights_dir, threads=2, **more)
 
 
 def children() -> set[int]:
@@ -48,10 +46,9 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
-def workers(pool: WorkerPool, model_id: str = MODEL) -> list[Worker]:
-    """Return the running workers of a model, the first one first."""
-    model = pool._models.get(model_id)
-    return sorted(model.workers, key=lambda worker: worker.number) if model else []
+def workers(pool: WorkerPool) -> list[Worker]:
+    """Return the running workers of a pool's model, the first one first."""
+    return sorted(pool._models[MODEL].workers, key=lambda worker: worker.number)
 
 
 def is_alive(pid: int) -> bool:
@@ -62,22 +59,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def assert_same(result: Result, expected: Result) -> None:
-    """Assert that two answers name the same classes, as probable."""
-
-    def named(predictions: list[Prediction]) -> list[tuple[str, int]]:
-        return [(prediction.category, prediction.class_id) for prediction in predictions]
-
-    assert named(result.predictions) == named(expected.predictions)
-    for one, other in zip(result.predictions, expected.predictions, strict=True):
-        assert one.probability == pytest.approx(other.probability, abs=SAME)
-    assert result.thumbnail == expected.thumbnail
-
-
-@pytest.fixture(scope="module")
-def here(weights_dir: Path) -> Classifier:
-    """Return the model in this process."""
-    return load(settings(weights_dir), MODEL)
+def encoded(picture: Image.Image, encoding: str, **how: Any) -> bytes:
+    """Return a picture's file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, encoding, **how)
+    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -87,12 +73,9 @@ def start(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]
     before = children()
     pools: list[WorkerPool] = []
 
-    def start(
-        *ids: str, copies: int = 2, limit_bytes: int | None = None, **more: object
-    ) -> WorkerPool:
-        given = settings(weights_dir, copies=copies, **more)
-        pools.append(WorkerPool(given, ids or [MODEL], limit_bytes=limit_bytes))
-        wait_until(lambda: len(workers(pools[-1], pools[-1].ids[0])) == copies)
+    def start(copies: int = 1, **more: Any) -> WorkerPool:
+        pools.append(WorkerPool(settings(weights_dir, copies=copies, **more), [MODEL]))
+        wait_until(lambda: len(workers(pools[-1])) == copies)
         return pools[-1]
 
     yield start
@@ -101,48 +84,66 @@ def start(weights_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]
     wait_until(lambda: children() <= before)
 
 
-@pytest.mark.parametrize("copies", [1, 2])
-def test_workers_answer_as_the_model_in_this_process(
-    start: Start, here: Classifier, copies: int
+def test_many_who_ask_at_once_all_get_the_models_own_answers_from_all_workers(
+    start: Start, weights_dir: Path
 ) -> None:
-    pool = start(copies=copies)
-    for name in ("chelsea.png", "rocket.jpg", "coffee.png"):
-        data = pictures.path(name).read_bytes()
-        options = PredictOptions(top_k=3, thumbnail=name.startswith("c"))
-        result = pool.classify(MODEL, data, options)
-        assert_same(result, here.classify(data, options, limit_pixels=10**7))
-        assert len(result.predictions) == 3
-        assert min(result.decode_ms, result.preprocess_ms, result.inference_ms) > 0
-    assert pool.ready_id() == MODEL
-
-
-def test_a_worker_says_where_it_looked(start: Start) -> None:
-    coffee = pictures.path("coffee.png").read_bytes()
-    pool = start()
-    explained = pool.classify(MODEL, coffee, PredictOptions(explain=True))
-    assert pictures.looked_at_the_coffee(explained.explanation)
-    assert pool.classify(MODEL, coffee, OPTIONS).explanation is None
-
-
-def test_many_who_ask_at_once_all_get_their_own_answers_from_all_workers(
-    start: Start, here: Classifier
-) -> None:
-    pool = start()
-    data = [pictures.path(name).read_bytes() for name in ("chelsea.png", "coffee.png")] * 20
+    here = load(settings(weights_dir), MODEL)
+    pool = start(copies=2)
     used_s = {worker.pid: cpu_s(worker.pid) for worker in workers(pool)}
     with ThreadPoolExecutor(8) as callers:
-        answers = list(callers.map(lambda one: pool.classify(MODEL, one, OPTIONS), data))
-    expected = [here.classify(one, OPTIONS, limit_pixels=10**7) for one in data[:2]] * 20
-    for result, right in zip(answers, expected, strict=True):
-        assert_same(result, right)
+        answers = list(
+            callers.map(lambda one: pool.classify(MODEL, one, OPTIONS), [CAT, COFFEE] * 20)
+        )
+    for picture, results in ((CAT, answers[::2]), (COFFEE, answers[1::2])):
+        expected = here.classify(picture, OPTIONS, limit_pixels=10**7)
+        assert {result.thumbnail for result in results} == {expected.thumbnail}
+        assert {tuple(named(result)) for result in results} == {tuple(named(expected))}
+        for result in results:
+            assert probable(result) == pytest.approx(probable(expected), abs=SAME)
+            assert min(result.decode_ms, result.preprocess_ms, result.inference_ms) > 0
     assert len(used_s) == 2
     for pid, before_s in used_s.items():
         assert cpu_s(pid) > before_s
 
 
+def named(result: Result) -> list[tuple[str, int]]:
+    return [(prediction.category, prediction.class_id) for prediction in result.predictions]
+
+
+def probable(result: Result) -> list[float]:
+    return [prediction.probability for prediction in result.predictions]
+
+
 def cpu_s(pid: int) -> float:
     """Return how long a process has computed."""
     return psutil.Process(pid).cpu_times().user
+
+
+def with_broken_tags() -> bytes:
+    """Return a TIFF whose tags claim more bytes than there are: Pillow warns of each."""
+    tags = encoded(Image.new("RGB", (64, 64)), "TIFF")
+    (first,) = struct.unpack_from("<I", tags, 4)
+    (count,) = struct.unpack_from("<H", tags, first)
+    broken = b"".join(struct.pack("<HHII", tag, 1, 10**8, 8) for tag in range(1000, 21_000))
+    directory = struct.pack("<H", count + 20_000) + tags[first + 2 : first + 2 + 12 * count]
+    return tags[:4] + struct.pack("<I", len(tags)) + tags[8:] + directory + broken + bytes(4)
+
+
+def with_broken_rows() -> bytes:
+    """Return a TIFF about whose rows libtiff has a line each."""
+    data = bytearray(encoded(Image.linear_gradient("L").convert("1"), "TIFF", compression="group4"))
+    data[200:206] = bytes([5] * 6)
+    return bytes(data)
+
+
+def test_a_picture_writes_nothing_to_the_log_whatever_is_wrong_with_it(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pool = start(log_level="DEBUG")
+    capfd.readouterr()
+    for picture in (with_broken_tags(), with_broken_rows()):
+        assert pool.classify(MODEL, picture, OPTIONS).predictions
+    assert capfd.readouterr() == ("", "")
 
 
 # --- workers that hang, die or grow ------------------------------------------------------------
@@ -151,7 +152,7 @@ def cpu_s(pid: int) -> float:
 def test_a_stopped_worker_is_replaced_in_time_and_loses_only_its_own_picture(
     start: Start,
 ) -> None:
-    pool = start(predict_timeout_s=LIMIT_S)
+    pool = start(copies=2, predict_timeout_s=LIMIT_S)
     stopped = workers(pool)[0]
     os.kill(stopped.pid, signal.SIGSTOP)
     began_s = time.monotonic()
@@ -180,99 +181,70 @@ def test_a_stopped_worker_is_replaced_in_time_and_loses_only_its_own_picture(
     assert pool.ready_id() == MODEL
 
 
-HUNGRY = """
+PROGRAM = """
 import sys
 from imgserve.models import worker_process
 from imgserve.models.classifier import Classifier
 from imgserve.models.openvino_engine import load
 
-def classify(self, data, options, *, limit_pixels, classify=Classifier.classify):
-    if data == b"hungry":
+{change}
+sys.exit(worker_process.main(load))
+"""
+HUNGRY = """
+def classify(self, data, options, *, classify=Classifier.classify, **limits):
+    if len(data) < 10_000:
         return [bytes(100_000_000) for _ in range(100)]
-    return classify(self, data, options, limit_pixels=limit_pixels)
+    return classify(self, data, options, **limits)
 
 Classifier.classify = classify
-sys.exit(worker_process.main(load))
+"""
+# There is no memory for the pixels, and decoders call that damage.
+TIGHT = """
+def limit_growth(_, limit_growth=worker_process.limit_growth):
+    limit_growth(worker_process.BYTES_A_SLOT)
+
+worker_process.limit_growth = limit_growth
 """
 
 
-def test_a_picture_writes_nothing_to_the_log_whatever_is_wrong_with_it(
-    start: Start, capfd: pytest.CaptureFixture[str]
-) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(buffer, "TIFF")
-    tags = buffer.getvalue()
-    (first,) = struct.unpack_from("<I", tags, 4)
-    (count,) = struct.unpack_from("<H", tags, first)
-    # Each claims more bytes than there are.
-    broken = b"".join(struct.pack("<HHII", tag, 1, 10**8, 8) for tag in range(1000, 21_000))
-    directory = struct.pack("<H", count + 20_000) + tags[first + 2 : first + 2 + 12 * count]
-    header = tags[:4] + struct.pack("<I", len(tags))
-    pool = start(copies=1, log_level="DEBUG")
-    capfd.readouterr()
-    picture = header + tags[8:] + directory + broken + bytes(4)
-    assert pool.classify(MODEL, picture, OPTIONS).predictions
-    assert capfd.readouterr() == ("", "")
-
-
+@pytest.mark.parametrize(
+    ("change", "side", "encoding"),
+    [(HUNGRY, 1, "PNG"), (TIGHT, 6000, "WEBP"), (TIGHT, 6000, "PNG")],
+    ids=["hungry", "WebP", "PNG"],
+)
 def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_told(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    side: int,
+    encoding: str,
 ) -> None:
-    (tmp_path / "hungry_worker.py").write_text(HUNGRY)
+    (tmp_path / "odd_worker.py").write_text(PROGRAM.format(change=change))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
-    monkeypatch.setitem(worker_module.PROGRAMS, "openvino", "hungry_worker")
-    pool = start(copies=1)
+    monkeypatch.setitem(worker_module.PROGRAMS, "openvino", "odd_worker")
+    pool = start()
     pid = workers(pool)[0].pid
+    assert pool.classify(MODEL, CAT, OPTIONS).predictions
     with pytest.raises(WorkerLost, match="needs more memory than a worker may use"):
-        pool.classify(MODEL, b"hungry", OPTIONS)
+        pool.classify(MODEL, encoded(Image.new("RGBA", (side, side)), encoding), OPTIONS)
     wait_until(lambda: not is_alive(pid))
     wait_until(lambda: workers(pool))
     assert pool.classify(MODEL, CAT, OPTIONS).predictions
-
-
-TIGHT = """
-import sys
-from imgserve.models import worker_process
-from imgserve.models.openvino_engine import load
-
-def limit_growth(_, limit_growth=worker_process.limit_growth):
-    limit_growth(worker_process.BYTES_A_SLOT)  # no memory for the pixels
-
-worker_process.limit_growth = limit_growth
-sys.exit(worker_process.main(load))
-"""
-
-
-@pytest.mark.parametrize("encoding", ["WEBP", "PNG"])
-def test_a_picture_for_which_memory_is_short_is_not_called_damaged(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
-) -> None:
-    (tmp_path / "tight_worker.py").write_text(TIGHT)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
-    monkeypatch.setitem(worker_module.PROGRAMS, "openvino", "tight_worker")
-    pool = start(copies=1)
-    buffer = io.BytesIO()
-    Image.new("RGBA", (6000, 6000)).save(buffer, encoding)
-    assert pool.classify(MODEL, CAT, OPTIONS).predictions
-    with pytest.raises(WorkerLost, match="needs more memory than a worker may use"):
-        pool.classify(MODEL, buffer.getvalue(), OPTIONS)
 
 
 def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
     start: Start,
 ) -> None:
     side = 7000  # 49 megapixels
-    pool = start(copies=1, max_image_pixels=side * side)
-    for mode, encoding in (("RGBA", "PNG"), ("I;16", "PNG")):
-        buffer = io.BytesIO()
-        Image.new(mode, (side, side)).save(buffer, encoding)
-        assert pool.classify(MODEL, buffer.getvalue(), OPTIONS).predictions
+    pool = start(max_image_pixels=side * side)
+    for mode in ("RGBA", "I;16"):
+        picture = encoded(Image.new(mode, (side, side)), "PNG")
+        assert pool.classify(MODEL, picture, OPTIONS).predictions
         with pytest.raises(DamagedPicture):  # and not for want of memory
-            pool.classify(MODEL, buffer.getvalue()[: len(buffer.getvalue()) // 3], OPTIONS)
+            pool.classify(MODEL, picture[: len(picture) // 3], OPTIONS)
     assert len(workers(pool)) == 1
 
-
-# --- the process that started them --------------------------------------------------------------
 
 STARTER = """
 import sys, time
@@ -299,15 +271,3 @@ def test_workers_end_by_themselves_when_the_process_that_started_them_is_killed(
         assert [is_alive(pid) for pid in computing] == [True, True]
         starter.kill()
     wait_until(lambda: not any(map(is_alive, computing)))
-
-
-def test_a_picture_writes_nothing_to_the_log_through_a_library(
-    start: Start, capfd: pytest.CaptureFixture[str]
-) -> None:
-    file = io.BytesIO()
-    Image.linear_gradient("L").convert("1").save(file, "TIFF", compression="group4")
-    data = bytearray(file.getvalue())
-    data[200:206] = bytes([5] * 6)  # libtiff has a line for each row behind that
-    start(copies=1).classify(MODEL, bytes(data), OPTIONS)
-    out, err = capfd.readouterr()
-    assert "Fax4Decode" not in out + err

@@ -74,11 +74,11 @@ def classifier(model_id: str, categories: list[str], respond: Respond) -> Classi
 
 def named_after_itself(*ids: str) -> dict[str, Classifier]:
     """Return models that see nothing but their own name."""
-
-    def model(number: int) -> Classifier:
-        return classifier(ids[number], list(ids), lambda _: np.eye(len(ids))[[number]])
-
-    return {ids[number]: model(number) for number in range(len(ids))}
+    rows = np.eye(len(ids))[:, np.newaxis]
+    return {
+        name: classifier(name, list(ids), lambda _, row=row: row)
+        for name, row in zip(ids, rows, strict=True)
+    }
 
 
 @dataclass

@@ -8,6 +8,8 @@ import pytest
 from imgserve.errors import ModelsFileInvalid, UnknownModel
 from imgserve.models import catalogue
 
+ALL = tuple(catalogue.catalogue(None))
+
 
 def test_unknown_model_is_named_with_those_that_exist() -> None:
     with pytest.raises(UnknownModel, match=r"'resnet999'.*resnet152, convnext_base"):
@@ -19,21 +21,21 @@ def test_unknown_model_is_named_with_those_that_exist() -> None:
     [
         (("vgg16", "swin_b"), "", ("vgg16", "swin_b")),
         (("vgg16", "swin_b"), "swin_b", ("swin_b", "vgg16")),
+        ((), "", ALL),
+        ((), "vgg16", ("vgg16", *(name for name in ALL if name != "vgg16"))),
     ],
 )
-def test_choices_begin_with_the_default(
+def test_choices_are_those_listed_or_all_and_begin_with_the_default(
     listed: tuple[str, ...], default: str, expected: tuple[str, ...]
 ) -> None:
     assert catalogue.choices(listed, default) == expected
 
 
-def test_without_a_list_all_models_may_be_chosen() -> None:
-    assert catalogue.choices((), "") == tuple(catalogue.catalogue(None))
-    assert catalogue.choices((), "vgg16")[0] == "vgg16"
+Own = Callable[[str], Path]
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Callable[[str], Path]:
+def own(tmp_path: Path) -> Own:
     """Return a function that writes a description of a person's own models."""
 
     def write(text: str) -> Path:
@@ -44,23 +46,33 @@ def own(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_own_models_stand_beside_the_built_in_ones(own: Callable[[str], Path]) -> None:
-    path = own('[pets]\ntitle = "Pets"\nweights = "a/p.pt"\nlabels = "/p.txt"\n')
-    entry = catalogue.entry("pets", path)
-    assert (entry.weights, entry.labels) == (str(path.parent / "a/p.pt"), "/p.txt")
-    assert catalogue.choices((), "pets", path)[:2] == ("pets", "resnet152")
+OWN = """
+[pets]
+title = "Pets"
+module = "a/pets.py"
+weights = "gs://bucket/pets.pt"
+labels = "/pets.txt"
+
+[cats]
+title = "Cats"
+weights = "https://a.example/cats.pt"
+labels = ["tabby", "tiger cat"]
+"""
 
 
-@pytest.mark.parametrize("address", ["https://a.example/p.pt", "gs://bucket/p.pt"])
-def test_an_address_of_weights_stays_as_it_is(address: str, own: Callable[[str], Path]) -> None:
-    path = own(f'[pets]\ntitle = "Pets"\nweights = "{address}"\n')
-    assert catalogue.entry("pets", path).weights == address
+def test_own_models_stand_beside_the_built_in_ones_and_their_paths_begin_at_the_file(
+    own: Own, tmp_path: Path
+) -> None:
+    path = own(OWN)
+    assert catalogue.choices((), "cats", path)[:2] == ("cats", "resnet152")
+    pets, cats = (catalogue.entry(name, path) for name in ("pets", "cats"))
+    assert (pets.module, pets.samples) == (str(tmp_path / "a/pets.py"), "")
+    assert (pets.weights, pets.labels) == ("gs://bucket/pets.pt", "/pets.txt")
+    assert (cats.weights, cats.labels) == ("https://a.example/cats.pt", ["tabby", "tiger cat"])
 
 
 @pytest.mark.parametrize("name", ["a", "p" + 37 * "1", "my_pets2"])
-def test_a_name_is_an_identifier_that_fits_a_services_name(
-    name: str, own: Callable[[str], Path]
-) -> None:
+def test_a_name_is_an_identifier_that_fits_a_services_name(name: str, own: Own) -> None:
     assert name in catalogue.catalogue(own(f'[{name}]\ntitle = "Pets"\n'))
 
 
@@ -83,8 +95,6 @@ def test_a_name_is_an_identifier_that_fits_a_services_name(
         ("[pets", "cannot be read"),
     ],
 )
-def test_a_description_that_cannot_be_used_says_why(
-    text: str, said: str, own: Callable[[str], Path]
-) -> None:
+def test_a_description_that_cannot_be_used_says_why(text: str, said: str, own: Own) -> None:
     with pytest.raises(ModelsFileInvalid, match=said):
         catalogue.catalogue(own(text))

@@ -24,7 +24,6 @@ def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
         versions={"imgserve": "0"},
         graph=compiled_model.described(folder / "m-1.xml", "m-1.xml"),
         weights=compiled_model.described(folder / "m-1.bin", "m-1.bin"),
-        source="",
     )
     compiled_model.write_info(folder, info)
     return info

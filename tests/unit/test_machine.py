@@ -23,11 +23,6 @@ def version_1(quota: str, period: str = "100000") -> dict[str, str]:
     return {"cpu/cpu.cfs_quota_us": f"{quota}\n", "cpu/cpu.cfs_period_us": f"{period}\n"}
 
 
-@pytest.fixture
-def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-
-
 @pytest.mark.parametrize(
     ("files", "cpus"),
     [
@@ -37,59 +32,50 @@ def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         (version_1("50000"), 1),
         (version_1("200000"), 2),
         (version_1("20000", "10000"), 2),
+        # no quota below the cores
+        ({}, 3),
+        ({"cpu.max": "max 100000"}, 3),
+        ({"cpu.max": "99999900000 100000"}, 3),
+        ({"cpu.max": "nonsense"}, 3),
+        ({"cpu.max": ""}, 3),
+        (version_1("-1"), 3),
+        (version_1("0"), 3),
+        (version_1("100000", "0"), 3),
+        (version_1("300000"), 3),
+        ({"cpu/cpu.cfs_quota_us": "100000"}, 3),
     ],
 )
-def test_threads_follow_the_cpu_quota(
-    files: dict[str, str], cpus: int, tmp_path: Path, three_cores: None
+def test_threads_follow_the_cpu_quota_else_the_three_cores(
+    files: dict[str, str], cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     assert cpu_quota(write(tmp_path, files)) == cpus
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        {},
-        {"cpu.max": "max 100000"},
-        {"cpu.max": "99999900000 100000"},
-        {"cpu.max": "nonsense"},
-        {"cpu.max": ""},
-        version_1("-1"),
-        version_1("0"),
-        version_1("100000", "0"),
-        version_1("300000"),
-        {"cpu/cpu.cfs_quota_us": "100000"},
-    ],
-)
-def test_without_a_smaller_quota_threads_follow_the_cores(
-    files: dict[str, str], tmp_path: Path, three_cores: None
-) -> None:
-    assert cpu_quota(write(tmp_path, files)) == 3
 
 
 def test_cores_count_without_an_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 5)
-    assert cpu_quota(tmp_path) == 5
-    monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert cpu_quota(tmp_path) == 1
-
-
-@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
-def test_memory_is_the_containers(name: str, tmp_path: Path) -> None:
-    assert memory_bytes(write(tmp_path, {name: "1048576\n"})) == 1048576
+    for cores, cpus in ((5, 5), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert cpu_quota(tmp_path) == cpus
 
 
 @pytest.mark.parametrize(
-    "files",
+    ("files", "limit"),
     [
-        {},
-        {"memory.max": "max"},
-        {"memory.max": MORE_THAN_ANY_MEMORY},
-        {"memory/memory.limit_in_bytes": MORE_THAN_ANY_MEMORY},
+        ({"memory.max": "1048576\n"}, 1048576),
+        ({"memory/memory.limit_in_bytes": "1048576\n"}, 1048576),
+        ({}, None),
+        ({"memory.max": "max"}, None),
+        ({"memory.max": MORE_THAN_ANY_MEMORY}, None),
+        ({"memory/memory.limit_in_bytes": MORE_THAN_ANY_MEMORY}, None),
     ],
 )
-def test_without_a_limit_memory_is_the_machines(files: dict[str, str], tmp_path: Path) -> None:
-    assert memory_bytes(write(tmp_path, files)) == memory_bytes(tmp_path / "none") > 1048576
+def test_memory_is_the_containers_else_the_machines(
+    files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    machines = memory_bytes(tmp_path / "none")
+    assert machines > 1048576
+    assert memory_bytes(write(tmp_path, files)) == (limit or machines)
 
 
 def test_a_process_takes_its_memory_while_it_runs() -> None:

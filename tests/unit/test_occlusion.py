@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imgserve.errors import Busy, InvalidRequest
-from imgserve.models.occlusion import LIMIT_S, limit_s, occlusion
+from imgserve.models.occlusion import occlusion
 from imgserve.models.transform import Crop
 
 SIDE = 64
@@ -20,17 +20,16 @@ def lit(y: int, x: int) -> Crop:
     return picture
 
 
+def brightest(seen: Crop) -> np.ndarray:
+    """Return the probabilities of a model that knows no more than the brightest spot."""
+    return seen.max(keepdims=True)[0, 0] / np.float32(255)
+
+
 def explain(
-    picture: Crop, inference_s: float = 0.0, *, look: Callable[[], None] = lambda: None
+    picture: Crop, inference_s: float = 0.0, *, engine: Callable[[Crop], np.ndarray] = brightest
 ) -> list[list[float]]:
-    """Return where somebody looks who knows no more than the brightest spot."""
-
-    def brightest(seen: Crop) -> float:
-        look()
-        return float(seen.max()) / 255
-
-    whole = picture.max() / 255
-    return occlusion(brightest, picture, whole=whole, inference_s=inference_s, limit_s=6.4)
+    """Return where such a model looks."""
+    return occlusion(engine, picture, brightest(picture)[0], inference_s=inference_s, limit_s=6.4)
 
 
 @pytest.mark.parametrize(("y", "x"), [(4, 4), (4, 60), (28, 36), (60, 4), (60, 60)])
@@ -54,11 +53,7 @@ def test_the_picture_itself_stays_as_it_is() -> None:
 
 
 def test_what_is_likelier_when_covered_does_not_matter() -> None:
-    def doubt(seen: Crop) -> float:
-        return 1 - float(seen.max()) / 255
-
-    shares = occlusion(doubt, lit(4, 4), whole=0.0, inference_s=0, limit_s=1)
-    assert not np.any(shares)
+    assert not np.any(explain(lit(4, 4), engine=lambda seen: 2 - brightest(seen)))
 
 
 @pytest.mark.parametrize(("inference_s", "side"), [(0.1, 8), (0.101, 4), (0.4, 4)])
@@ -75,13 +70,13 @@ def test_a_model_that_is_too_slow_says_so() -> None:
 def test_it_ends_when_it_takes_twice_the_time(
     look_s: float, ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[int] = []
+    looks: list[Crop] = []
+
+    def look(seen: Crop) -> np.ndarray:
+        looks.append(seen)
+        return brightest(seen)
+
     monkeypatch.setattr("imgserve.models.occlusion.perf_counter", lambda: len(looks) * look_s)
     with nullcontext() if ends else pytest.raises(Busy, match="ask again, or without explain"):
-        explain(lit(4, 4), look=lambda: looks.append(1))
+        explain(lit(4, 4), engine=look)
     assert len(looks) == (64 if ends else 61)
-
-
-def test_what_it_may_take_is_less_than_a_worker_is_waited_for() -> None:
-    assert limit_s(30) == LIMIT_S
-    assert limit_s(6) == 2
