@@ -10,12 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+import torchvision
 from torch import nn
 
 from imgserve.compile import checkpoint, graph, weights
 from imgserve.compile.files import bring, digest
 from imgserve.compile.torch_engine import Servable, TorchEngine, converted, transform_of
-from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry

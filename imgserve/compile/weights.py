@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from imgserve.compile.architectures import PackagedWeights
-from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import WeightsUnavailable
 
 # torch.hub puts the start of the SHA-256 into the name: resnet152-f82ba261.pth

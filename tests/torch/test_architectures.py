@@ -4,8 +4,7 @@ import warnings
 import pytest
 import torch
 
-from imgserve.compile.architectures import _rounded_channels
-from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile import torchvision
 from imgserve.compile.weights import default_weights
 from tests.unit import pictures
 
@@ -71,10 +70,3 @@ def test_without_weights_the_model_is_untrained_but_whole(lite: str) -> None:
     model = torchvision.models.get_model(f"efficientnet_lite{lite}", num_classes=7).eval()
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 224, 224)).shape == (2, 7)
-
-
-@pytest.mark.parametrize(
-    ("channels", "rounded"), [(32, 32), (17.6, 16), (26.4, 24), (105.6, 104), (9, 16)]
-)
-def test_channels_round_to_eights_but_never_lose_a_tenth(channels: float, rounded: int) -> None:
-    assert _rounded_channels(channels) == rounded

@@ -15,10 +15,9 @@ import torch
 from torch import nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import check_pictures, export, torch_worker
+from imgserve.compile import check_pictures, export, torch_worker, torchvision
 from imgserve.compile.original import Original, of_module
 from imgserve.compile.torch_engine import transform_of
-from imgserve.compile.torchvision_import import torchvision
 from imgserve.compile.weights import default_weights
 from imgserve.errors import CompileMismatch
 from imgserve.models import catalogue, compiled_model, openvino_engine

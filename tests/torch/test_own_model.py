@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import torch_worker
-from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile import torch_worker, torchvision
 from imgserve.models import catalogue, compiled_model, openvino_engine
 from imgserve.models.compiled_model import ModelInfo
 from imgserve.settings import BackendSettings

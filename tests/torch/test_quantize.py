@@ -13,9 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import calibrate, export, quantize
+from imgserve.compile import calibrate, export, quantize, torchvision
 from imgserve.compile.original import Original, of_module
-from imgserve.compile.torchvision_import import torchvision
 from imgserve.errors import CompileMismatch, EvaluationFailed
 from imgserve.models import compiled_model, loading, openvino_engine
 from imgserve.models.catalogue import Entry

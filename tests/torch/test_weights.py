@@ -8,8 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from imgserve.compile import weights
-from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile import torchvision, weights
 from imgserve.errors import WeightsUnavailable
 from tests.servers import Quiet, served
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from imgserve.compile import export
+from imgserve.compile import export, torchvision
 from imgserve.compile.original import of_module
 from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
-from imgserve.compile.torchvision_import import torchvision
 from imgserve.compile.weights import default_weights, trained
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
