@@ -87,7 +87,7 @@ def efficientnet_lite(lite: Lite, num_classes: int = 1000) -> Any:
     return module
 
 
-def _make_lite(layers: nn.Sequential) -> None:
+def _make_lite(layers: Any) -> None:
     """Let a convolution pad like TensorFlow, and what follows its normalisation be ReLU6."""
     convolution, _, *activation = layers
     convolution.padding = (0, 0)
