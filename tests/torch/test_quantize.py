@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from imgserve.compile import __main__ as compiling
 from imgserve.compile import crops, export, quantize, torchvision
 from imgserve.compile.original import Original, of_module
-from imgserve.errors import CompileMismatch, EvaluationFailed
+from imgserve.errors import CompileMismatch, EvaluationFailed, ModelError
 from imgserve.models import compiled_model, loading, openvino_engine
 from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
@@ -184,16 +185,10 @@ def test_both_precisions_lie_side_by_side_and_a_backend_loads_the_one_it_is_set_
 def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compiled(command: list[str]) -> tuple[int, str]:
-        _exported(tmp_path / "compiled", command[command.index("--precision") + 1])
-        return 0, ""
-
-    (tmp_path / "compiled").mkdir()
-    monkeypatch.setattr(loading, "_run_showing_progress", compiled)
+    monkeypatch.setattr(loading, "_run_showing_progress", lambda command: (1, " ".join(command)))
     settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
-    loading.prepare(settings, EMBEDDED)
-    assert compiled_model.info_path(tmp_path / "compiled", EMBEDDED, INT8).exists()
-    assert not compiled_model.info_path(tmp_path / "compiled", EMBEDDED).exists()
+    with pytest.raises(ModelError, match="--precision int8 "):
+        loading.prepare(settings, EMBEDDED)
 
 
 def _rows(*rows: list[float]) -> np.ndarray:
@@ -226,12 +221,6 @@ SMALL_SWIN = partial(
 )
 
 
-def _graph(module: nn.Module, folder: Path, size: int) -> Any:
-    transform = Transform(size, size, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    export.write_graph(_original(module, transform), folder / "model.xml")
-    return openvino.Core().read_model(folder / "model.xml")
-
-
 @pytest.mark.parametrize(
     ("build", "depthwise", "attention"),
     [
@@ -243,7 +232,9 @@ def _graph(module: nn.Module, folder: Path, size: int) -> Any:
 def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
     build: Callable[[], nn.Module], depthwise: int, attention: bool, tmp_path: Path
 ) -> None:
-    model = _graph(build(), tmp_path, 64)
+    transform = msgspec.structs.replace(SMALL, resize_size=64, crop_size=64)
+    export.write_graph(_original(build(), transform), tmp_path / "model.xml")
+    model = openvino.Core().read_model(tmp_path / "model.xml")
     kinds = {layer.get_friendly_name(): layer.get_type_name() for layer in model.get_ops()}
     kept = [[kinds[name] for name in layers] for layers in quantize.choices(model).values()]
     assert all({"Convert", "Transpose", "Divide"} <= set(layers) for layers in kept)
