@@ -17,9 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from imgserve.compile.torchvision_import import torchvision
-
-import imgserve.compile.architectures  # noqa: F401  isort:skip  registers EfficientNet-Lite
+from imgserve.compile import torchvision  # with EfficientNet-Lite
 
 SIDE = 128  # pixels; EfficientNet-Lite takes any
 HELD_OUT = 5  # every fifth picture

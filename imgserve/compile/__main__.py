@@ -22,7 +22,7 @@ from typing import IO
 import filelock
 
 from imgserve.compile.export import export, say, versions
-from imgserve.compile.original import original
+from imgserve.compile.sources import original
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_models_file, default_weights_dir
 from imgserve.models import catalogue
@@ -40,54 +40,48 @@ from imgserve.settings.parsers import base_url, file
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
 
 
-def compile_model(
-    model_id: str,
-    out: Path,
-    *,
-    checkpoints: Path,
-    precision: str = FP32,
-    url_base: str = "",
-    force: bool = False,
-    photos: Path | None = None,
-    models_file: Path | None = None,
-) -> ModelInfo:
-    """Compile a model into a folder, unless it is there already; return its description.
+def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
+    """Compile a model as the command line says, unless it is there already.
 
-    ``checkpoints`` keeps downloaded weights; ``url_base`` is a mirror to download them from. With
-    ``force``, also what the same versions have compiled is compiled again. ``photos`` are labelled
-    pictures to judge int8 by: see ``export``; ``models_file`` describes a person's own models.
     UnknownModel where there is no such model, ModelError where it cannot be compiled.
     """
-    entry = catalogue.entry(model_id, models_file)
-    _require_packages(precision, entry)
-    out.mkdir(parents=True, exist_ok=True)
-    with _locked(model_id, out):
-        present = None if force or photos else up_to_date(out, model_id, precision)
+    entry = catalogue.entry(model_id, given.models_file)
+    _require_packages(given.precision, entry)
+    given.out.mkdir(parents=True, exist_ok=True)
+    with _locked(model_id, given.out):
+        anew = given.force or given.photos
+        present = None if anew else up_to_date(given.out, model_id, given.precision)
         if present and not present.source:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
-        report = partial(say, model_id)
-        made = original(model_id, entry, folder=checkpoints, url_base=url_base, say=report)
+        made = original(
+            model_id,
+            entry,
+            folder=given.checkpoints,
+            url_base=given.weights_url_base or "",
+            say=partial(say, model_id),
+        )
         if present and present.source == made.source:
             say(model_id, "is compiled already")
             return present
-        return export(model_id, made, out, precision=precision, photos=photos)
+        return export(model_id, made, given.out, precision=given.precision, photos=given.photos)
 
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
-    needed = {
-        "int8": ("quantize", ("nncf", "skimage", "sklearn") if precision == INT8 else ()),
-        "ONNX": ("onnx", ("onnxruntime",) if entry.onnx else ()),
-    }
-    for what, (lock, names) in needed.items():
-        if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-            remedy = ", or use PRECISION=fp32" if what == "int8" else ""
-            raise ModelError(
-                f"{what} needs packages that are not installed ({', '.join(missing)}): "
-                f"run requirements/install.sh {lock}{remedy}"
-            )
+    if precision == INT8:
+        remedy = "requirements/install.sh quantize, or use PRECISION=fp32"
+        _require("int8", ("nncf", "skimage", "sklearn"), remedy)
+    if entry.onnx:
+        _require("ONNX", ("onnxruntime",), "requirements/install.sh onnx")
+
+
+def _require(what: str, names: Sequence[str], remedy: str) -> None:
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        raise ModelError(
+            f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
+        )
 
 
 def _locked(model_id: str, out: Path) -> AbstractContextManager[object]:
@@ -186,13 +180,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
         interrupt_when_closed(sys.stdin)
-    names = ("checkpoints", "precision", "force", "photos", "models_file")
-    options = {name: getattr(given, name) for name in names}
-    options["url_base"] = given.weights_url_base or ""
     for model_id in given.models:
         started = perf_counter()
         try:
-            info = compile_model(model_id, given.out, **options)
+            info = compile_model(model_id, given)
         except KeyboardInterrupt:
             say(model_id, "interrupted; nothing was changed")
             return 130  # as a shell says it: 128 and the signal's number

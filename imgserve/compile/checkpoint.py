@@ -61,7 +61,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
         raise OriginalInvalid(f"{path.name} cannot be read as safetensors: {exc}") from exc
 
 
-def _pickled(path: Path) -> dict[str, Any]:
+def _pickled(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as exc:
@@ -74,7 +74,7 @@ def _pickled(path: Path) -> dict[str, Any]:
         raise OriginalInvalid(f"{path.name} is damaged, or no file that torch.save wrote") from exc
     if not isinstance(content, Mapping):
         raise OriginalInvalid(f"{path.name} holds a {type(content).__name__}, not a state dict")
-    return dict(content)
+    return content
 
 
 def _classes(content: Mapping[str, Any]) -> list[str]:
@@ -85,33 +85,23 @@ def _classes(content: Mapping[str, Any]) -> list[str]:
 
 
 def fit(module: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: int) -> str:
-    """Put tensors into a module; return the prefix that was left out of their names.
+    """Put a file's tensors into a module; return the prefix that was left out of their names.
 
-    Args:
-        module: the architecture, for as many classes as there are labels.
-        tensors: all that it needs, by name.
-        file: what they are from, for errors.
-        labels: how many there are.
-
-    Raises:
-        OriginalInvalid: they are of another architecture, or of another number of classes.
+    The module is for as many classes as there are labels. OriginalInvalid where the tensors are of
+    another architecture, or of another number of classes.
     """
     wanted = module.state_dict()
     prefix = _prefix(tensors, wanted)
     named = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     wrong = [key for key in wanted if key in named and named[key].shape != wanted[key].shape]
-    outputs = {named[key].shape[:1] for key in wrong if wanted[key].shape[:1] == (labels,)}
+    outputs = {named[key].shape[:1] for key in wrong}
     if len(outputs) == 1 and all(wanted[key].shape[:1] == (labels,) for key in wrong):
         (count,) = outputs.pop()
         raise OriginalInvalid(f"there are {labels} labels, but {file} has {count} outputs")
-    if wrong or not _names(wanted) <= set(named) <= set(wanted):
-        raise OriginalInvalid(_misfit(file, named, wanted))
+    if misfit := _misfit(named, wanted, wrong):
+        raise OriginalInvalid(f"{file} {misfit}")
     module.load_state_dict(named, strict=False)  # a counter may be missing
     return prefix
-
-
-def _names(wanted: Mapping[str, Tensor]) -> set[str]:
-    return {name for name in wanted if not name.endswith(COUNTER)}
 
 
 def _prefix(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
@@ -124,28 +114,24 @@ def _prefix(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _misfit(file: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """Return which tensors do not fit, and why that is likely so."""
-    missing = [name for name in wanted if name in _names(wanted) - set(found)]
+def _misfit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], wrong: list[str]) -> str:
+    """Return which tensors do not fit, and why that is likely so; nothing where all do."""
+    missing = [name for name in wanted if name not in found and not name.endswith(COUNTER)]
     unexpected = [name for name in found if name not in wanted]
-    wrong = [name for name in found if name in wanted and found[name].shape != wanted[name].shape]
     parts = [
         f"{what} {', '.join(names[:NAMED])}" + (" and more" if len(names) > NAMED else "")
         for what, names in (("lacks", missing), ("unexpectedly has", unexpected))
         if names
     ]
-    parts += [
-        f"has {name} of {_shape(found[name])} instead of {_shape(wanted[name])}"
-        for name in wrong[:1]
-    ]
+    for name in wrong[:1]:
+        shapes = (" x ".join(map(str, tensors[name].shape)) for tensors in (found, wanted))
+        parts.append(f"has {name} of {' instead of '.join(shapes)}")
+    if not parts:
+        return ""
     if any(name.startswith(PREFIXES) for name in unexpected):
         cause = f"a wrapper's prefix, {unexpected[0].partition('.')[0]}., on some of the names"
     elif not wrong and len(set(found) & set(wanted)) > len(wanted) / 2:
         cause = "its last layers were replaced by others: give the architecture in a module"
     else:
         cause = "it is of another architecture"
-    return f"{file} {'; '.join(parts)}: most likely {cause}"
-
-
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape))
+    return f"{'; '.join(parts)}: most likely {cause}"

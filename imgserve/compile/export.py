@@ -6,7 +6,7 @@ with the fp32 model.
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -16,8 +16,7 @@ import msgspec
 import numpy as np
 
 from imgserve import __version__
-from imgserve.compile import calibrate
-from imgserve.compile.check_pictures import check_pictures
+from imgserve.compile import crops
 from imgserve.compile.original import Original
 from imgserve.compile.quantize import LEAST_AGREEMENT, quantize, save_graph
 from imgserve.errors import CompiledModelInvalid, CompileMismatch
@@ -34,9 +33,7 @@ TIE = 1e-6  # classes closer than this are equally probable: either may come fir
 
 def versions(precision: str = FP32) -> dict[str, str]:
     """Return the versions of the packages that compile."""
-    names = ["torch", "torchvision", "openvino"]
-    if precision == INT8:
-        names.append("nncf")
+    names = ["torch", "torchvision", "openvino", *(["nncf"] if precision == INT8 else [])]
     return {"imgserve": __version__, **{name: version(name) for name in names}}
 
 
@@ -55,20 +52,18 @@ def export(
     judge it, see ``imgserve.evaluate``. CompileMismatch where the compiled model answers
     differently from the original, EvaluationFailed where the photos cannot be used.
     """
-    transform = original.transform
-    sample = calibrate.labelled(photos, original.categories, transform) if photos else None
+    sample = crops.labelled(photos, original.categories, original.transform) if photos else None
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
-        graph = Path(draft) / "model.xml"
+        graph = Path(draft, "model.xml")
         say(model_id, "exporting")
         write_graph(original, graph)
         difference = _check(model_id, original, graph)
         quantization = None
         if precision == INT8:
-            fp32_graph, graph = graph, Path(draft) / "int8.xml"
-            sample = sample or calibrate.bundled(transform)
-            quantization = quantize(
-                fp32_graph, sample, graph, least_agreement, partial(say, model_id)
-            )
+            fp32_graph, graph = graph, Path(draft, "int8.xml")
+            sample = sample or crops.bundled(original.transform)
+            report = partial(say, model_id)
+            quantization = quantize(fp32_graph, sample, graph, least_agreement, report)
         info = describe(model_id, original, graph, difference, quantization)
         put_in_place(graph, info, out)
     return info
@@ -78,7 +73,7 @@ def _check(model_id: str, original: Original, graph: Path) -> float:
     """Return the largest difference of a probability from the original's."""
     say(model_id, "checking against the original")
     compiled = OpenVinoEngine(graph, threads=cpu_quota())
-    pictures = check_pictures(original.transform)
+    pictures = crops.check_crops(original.transform)
     difference = largest_difference(original.engine, compiled, pictures)
     say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
     return difference
@@ -99,13 +94,13 @@ def write_graph(original: Original, graph: Path) -> None:
     save_graph(model, graph)
 
 
-def largest_difference(original: Engine, compiled: Engine, crops: Iterator[Crop]) -> float:
+def largest_difference(original: Engine, compiled: Engine, pictures: Iterator[Crop]) -> float:
     """Return the largest difference of any probability.
 
     CompileMismatch where it exceeds the tolerance, or the most probable class is another one.
     """
     largest = 0.0
-    for picture in crops:
+    for picture in pictures:
         expected, actual = original(picture)[0], compiled(picture)[0]
         largest = max(largest, float(np.abs(expected - actual).max()))
         if largest > TOLERANCE or not np.isfinite(actual).all():
@@ -120,18 +115,14 @@ def describe(
     original: Original,
     graph: Path,
     difference: float,
-    quantization: Quantization | None = None,
+    quantization: Quantization | None,
 ) -> ModelInfo:
     """Return the description of a graph just written, with the final names of its files."""
     precision = INT8 if quantization else FP32
-    paths = (graph, graph.with_suffix(".bin"))
-    files = [compiled_model.described(path, "") for path in paths]
+    files = [compiled_model.described(path, path.suffix) for path in _files(graph)]
     hashes = "".join(f"{file.crc32:08x}" for file in files)
     stem = f"{compiled_model.stem(model_id, precision)}-{hashes}"
-    named = [
-        msgspec.structs.replace(file, name=stem + path.suffix)
-        for file, path in zip(files, paths, strict=True)
-    ]
+    named = [msgspec.structs.replace(file, name=stem + file.name) for file in files]
     return ModelInfo(
         format=compiled_model.FORMAT,
         model=model_id,
@@ -150,25 +141,30 @@ def describe(
     )
 
 
+def _files(graph: Path) -> tuple[Path, Path]:
+    return graph, graph.with_suffix(".bin")
+
+
 def put_in_place(graph: Path, info: ModelInfo, out: Path) -> None:
-    """Move a checked graph to where it is served from, and remove the files it replaces."""
-    graph.replace(out / info.graph.name)
-    graph.with_suffix(".bin").replace(out / info.weights.name)
+    """Move a checked graph to where it is served from, and remove the files it replaces.
+
+    The same model in the other precision goes, too, where it was made from something else.
+    """
+    files = (info.graph.name, info.weights.name)
+    for path, name in zip(_files(graph), files, strict=True):
+        path.replace(out / name)
     compiled_model.write_info(out, info)
-    for old in out.glob(f"{compiled_model.stem(info.model, info.precision)}-*"):
-        if old.name not in (info.graph.name, info.weights.name):
-            old.unlink()
-    _remove_outdated(info, out)
-
-
-def _remove_outdated(info: ModelInfo, out: Path) -> None:
-    """Remove the same model in the other precision where it was made from something else."""
+    _remove(out, info.model, info.precision, files)
     (other,) = {FP32, INT8} - {info.precision}
     with suppress(FileNotFoundError, CompiledModelInvalid):
-        if compiled_model.parse_info(out, info.model, other).source == info.source:
-            return
-        compiled_model.info_path(out, info.model, other).unlink()
-        for path in out.glob(f"{compiled_model.stem(info.model, other)}-*"):
+        if compiled_model.parse_info(out, info.model, other).source != info.source:
+            compiled_model.info_path(out, info.model, other).unlink()
+            _remove(out, info.model, other)
+
+
+def _remove(out: Path, model_id: str, precision: str, kept: Collection[str] = ()) -> None:
+    for path in out.glob(f"{compiled_model.stem(model_id, precision)}-*"):
+        if path.name not in kept:
             path.unlink()
 
 

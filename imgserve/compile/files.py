@@ -20,13 +20,9 @@ PART_BYTES = 2**20
 def bring(source: str, sha256: str, folder: Path) -> Path:
     """Return a local file; ``folder`` keeps what is downloaded.
 
-    Args:
-        source: a path, or an address that begins with ``https://`` or ``gs://``.
-        sha256: what the file's hash must be; may be empty, but not for ``https://``.
-        folder: for downloads.
-
-    Raises:
-        OriginalInvalid: it is not there, or another file than the hash says.
+    The source is a path, or an address that begins with ``https://`` or ``gs://``. ``sha256`` is
+    what the file's hash must be; it may be empty, but not for ``https://``. OriginalInvalid where
+    the file is not there, or is another than the hash says.
     """
     scheme = source.partition("://")[0] if "://" in source else ""
     if not scheme:

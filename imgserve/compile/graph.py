@@ -1,6 +1,7 @@
 """Classifiers that come as a graph: ONNX or OpenVINO's own form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from imgserve.compile.check_pictures import check_pictures
+from imgserve.compile.crops import check_crops
+from imgserve.compile.original import Original
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
-from imgserve.models.catalogue import Channels, Entry
+from imgserve.models.catalogue import Entry
 from imgserve.models.classifier import Engine, Probabilities
 from imgserve.models.compiled_model import Transform
 from imgserve.models.openvino_import import openvino
@@ -21,74 +23,75 @@ RESIZE_TO_CROP = 256 / 224  # as most of torchvision's classifiers have it
 SUM_TOLERANCE = 1e-3
 CHANNELS = 3
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-class Graph(NamedTuple):
-    """A classifier: see ``Original`` for its parts."""
-
-    transform: Transform
-    engine: Engine
-    convert: Callable[[], Any]
-    parameters: int
-
 
 class Input(NamedTuple):
     """What a graph takes: numbers in a range, normalised, in an order of axes."""
 
     layout: str
-    side: int
     value_range: tuple[float, float]
-    mean: Channels
-    std: Channels
+    transform: Transform
 
     def __call__(self, crops: Crop) -> NDArray[np.float32]:
         """Return the input for (1, H, W, 3) uint8 crops."""
         low, high = self.value_range
         values = crops / 255 * (high - low) + low
-        rows = ((values - self.mean) / self.std).astype(np.float32)
+        rows = ((values - self.transform.mean) / self.transform.std).astype(np.float32)
         return rows if self.layout == "NHWC" else rows.transpose(0, 3, 1, 2).copy()
 
 
-def read(path: Path, entry: Entry, labels: int, say: Callable[[str], None]) -> Graph:
-    """Return a classifier, made to take crops and to give probabilities.
+def read(
+    path: Path, entry: Entry, categories: Sequence[str], say: Callable[[str], None]
+) -> Original:
+    """Return the classifier of a file, made to take crops and to give probabilities.
 
-    Args:
-        path: of the file.
-        entry: what is said of it.
-        labels: how many there are.
-        say: shows what was found out.
+    ``say`` shows what was found out.
 
     Raises:
         OriginalInvalid: it is damaged, has operators that cannot be computed, or other inputs,
-            outputs or sizes than a classifier of pictures with these labels.
+            outputs or sizes than a classifier of pictures of these classes.
     """
+    model, given = _model(path, entry)
+    _check_output(path, model, len(categories))
+    compute = _onnx_runtime(path) if entry.onnx else _openvino(model)
+
+    def run(crops: Crop) -> Probabilities:
+        return np.asarray(compute(given(crops)), np.float32)
+
+    gives_logits = _gives_logits(path, run, given.transform)
+    what = "logits, so softmax follows" if gives_logits else "probabilities"
+    side = given.transform.crop_size
+    say(f"{path.name} takes {given.layout} of {side} x {side} and gives {what}")
+
+    def engine(crops: Crop) -> Probabilities:
+        return _softmax(run(crops)) if gives_logits else run(crops)
+
+    return Original(
+        entry.title,
+        given.transform,
+        categories,
+        engine,
+        convert=partial(_convert, model, given, gives_logits),
+        parameters=_weights(model),
+    )
+
+
+def _model(path: Path, entry: Entry) -> tuple[Any, Input]:
+    """Return a graph that takes one crop, and how it takes it."""
     if entry.mean is None or entry.std is None:
         raise OriginalInvalid(
             f"{path.name}: say mean and std that it was trained with, such as [0.0, 0.0, 0.0] and "
             "[1.0, 1.0, 1.0] where pictures were not normalised"
         )
-    model = _model(path)
-    given = Input(*_layout(path, model, entry), entry.value_range, entry.mean, entry.std)
-    axes = [1, CHANNELS, given.side, given.side]
-    model.reshape(axes if given.layout == "NCHW" else [1, given.side, given.side, CHANNELS])
-    _check_output(path, model, labels)
-    resize = max(entry.resize or round(given.side * RESIZE_TO_CROP), given.side)
+    model = _read(path)
+    layout, side = _layout(path, model, entry)
+    model.reshape([1, CHANNELS, side, side] if layout == "NCHW" else [1, side, side, CHANNELS])
+    resize = max(entry.resize or round(side * RESIZE_TO_CROP), side)
     filter_ = entry.interpolation or "bilinear"
-    transform = Transform(resize, given.side, filter_, entry.mean, entry.std)
-    run = _onnx_runtime(path) if entry.onnx else _openvino(model)
-    gives_logits = _gives_logits(path, run, given, transform)
-    what = "logits, so softmax follows" if gives_logits else "probabilities"
-    say(f"{path.name} takes {given.layout} of {given.side} x {given.side} and gives {what}")
-
-    def engine(crops: Crop) -> Probabilities:
-        found = run(given(crops))
-        return _softmax(found) if gives_logits else found
-
-    return Graph(transform, engine, lambda: _convert(model, given, gives_logits), _weights(model))
+    transform = Transform(resize, side, filter_, entry.mean, entry.std)
+    return model, Input(layout, entry.value_range, transform)
 
 
-def _model(path: Path) -> Any:
+def _read(path: Path) -> Any:
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as exc:
@@ -135,33 +138,24 @@ def _check_output(path: Path, model: Any, labels: int) -> None:
         raise OriginalInvalid(f"there are {labels} labels, but {path.name} has {count} outputs")
 
 
-def _onnx_runtime(path: Path) -> Run:
+def _onnx_runtime(path: Path) -> Callable[[Any], Any]:
     import onnxruntime  # here: only ONNX needs it, and only to compare
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_quota()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-
-    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        (found,) = session.run(None, {name: values})
-        return np.asarray(found, np.float32)
-
-    return run
+    return lambda values: session.run(None, {name: values})[0]
 
 
-def _openvino(model: Any) -> Run:
+def _openvino(model: Any) -> Callable[[Any], Any]:
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(compiled(values)[0], np.float32)
-
-    return run
+    return lambda values: compiled(values)[0]
 
 
-def _gives_logits(path: Path, run: Run, given: Input, transform: Transform) -> bool:
+def _gives_logits(path: Path, run: Engine, transform: Transform) -> bool:
     """Return whether what it gives are no probabilities, by what it makes of some pictures."""
-    rows = np.concatenate([run(given(crops)) for crops in check_pictures(transform)])
+    rows = np.concatenate([run(crops) for crops in check_crops(transform)])
     if not np.isfinite(rows).all():
         raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
     return bool((rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
@@ -184,8 +178,8 @@ def _convert(model: Any, given: Input, gives_logits: bool) -> Any:
     prepared.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
     prepared.input().model().set_layout(Layout(given.layout))
     steps = prepared.input().preprocess().convert_element_type(Type.f32)
-    steps.mean([(mean - low) * scale for mean in given.mean])
-    steps.scale([std * scale for std in given.std])
+    steps.mean([(mean - low) * scale for mean in given.transform.mean])
+    steps.scale([std * scale for std in given.transform.std])
     built = prepared.build()
     if not gives_logits:
         return built

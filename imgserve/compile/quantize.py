@@ -14,13 +14,13 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imgserve.compile.calibrate import Sample
+from imgserve.compile.crops import Sample
 from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models.classifier import Engine, Probabilities
@@ -38,8 +38,6 @@ NEAR_TIE = 0.01
 # Of pictures whose classes are known: by how much less often int8 may be right about them.
 MOST_LOST = 0.01
 
-Choice = tuple[str, tuple[str, ...]]  # a description of the layers in float32, and their names
-
 
 def quantize(
     graph: Path,
@@ -54,10 +52,10 @@ def quantize(
     """
     expected = _answers(graph, sample.held_out)
     tried = []
-    for choice in choices(openvino.Core().read_model(graph)):
-        report(f"quantizing; in float32 stays {choice[0]}")
-        _write(graph, sample.calibration, choice, out)
-        found = compare(expected, _answers(out, sample.held_out), choice[0], sample.labels)
+    for floating, layers in choices(openvino.Core().read_model(graph)).items():
+        report(f"quantizing; in float32 stays {floating}")
+        _write(graph, sample.calibration, layers, out)
+        found = compare(expected, _answers(out, sample.held_out), floating, sample.labels)
         report(_in_words(found))
         if _is_good_enough(found, least_agreement):
             return found
@@ -105,12 +103,12 @@ def compare(
     )
 
 
-def _write(graph: Path, calibration: Sequence[Crop], choice: Choice, out: Path) -> None:
-    """Write a graph in int8, with the chosen layers in float32."""
+def _write(graph: Path, calibration: Sequence[Crop], floating: list[str], out: Path) -> None:
+    """Write a graph in int8, with some layers in float32."""
     model = openvino.Core().read_model(graph)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # progress bars
         warnings.simplefilter("ignore")  # from NNCF's dependencies; the result is checked
-        save_graph(_with_nncf(model, calibration, choice), out)
+        save_graph(_with_nncf(model, calibration, floating), out)
 
 
 def save_graph(model: Any, path: Path) -> None:
@@ -124,7 +122,7 @@ def save_graph(model: Any, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)) from exc
 
 
-def _with_nncf(model: Any, calibration: Sequence[Crop], choice: Choice) -> Any:
+def _with_nncf(model: Any, calibration: Sequence[Crop], floating: list[str]) -> Any:
     """Return a model quantized by NNCF.
 
     Ranges span the smallest and the largest number seen. NNCF's default, the mean of the largest
@@ -143,7 +141,7 @@ def _with_nncf(model: Any, calibration: Sequence[Crop], choice: Choice) -> Any:
         nncf.Dataset(calibration),
         subset_size=len(calibration),
         model_type=nncf.ModelType.TRANSFORMER if attention else None,
-        ignored_scope=nncf.IgnoredScope(names=list(choice[1])),
+        ignored_scope=nncf.IgnoredScope(names=floating),
         advanced_parameters=None if attention else whole_range,
     )
 
@@ -153,8 +151,8 @@ def has_attention(model: Any) -> bool:
     return [layer.get_type_name() for layer in model.get_ops()].count("Softmax") > 1
 
 
-def choices(model: Any) -> list[Choice]:
-    """Return choices of layers that may stay in float32, the fastest choice first.
+def choices(model: Any) -> dict[str, list[str]]:
+    """Return the layers that may stay in float32, by a description; the fastest choice first.
 
     Depthwise convolutions cost little time but lose most accuracy, because their channels share one
     range although their sizes differ. The smaller their feature maps, the more they lose and the
@@ -163,27 +161,23 @@ def choices(model: Any) -> list[Choice]:
     """
     found = [layer for layer in model.get_ordered_ops() if "Convolution" in layer.get_type_name()]
     depthwise = [layer for layer in found if layer.get_type_name() == "GroupConvolution"]
+    heights = [layer.get_output_partial_shape(0)[2].get_length() for layer in depthwise]
     first_three = "normalisation, the first three convolutions"
     kept = {
-        f"{first_three}, depthwise ones on maps up to {height} pixels high": (
-            found[:3] + [layer for layer in depthwise if _height(layer) <= height]
+        f"{first_three}, depthwise ones on maps up to {most} pixels high": (
+            found[:3]
+            + [layer for layer, height in zip(depthwise, heights, strict=True) if height <= most]
         )
-        for height in sorted({_height(layer) for layer in depthwise})
+        for most in sorted(set(heights))
     }
     if not depthwise:
         kept = {"normalisation": [], "normalisation, the first convolution": found[:1]}
         kept[first_three] = found[:3]
     before = _normalisation(found[0])
-    return [(name, _names([*before, *layers])) for name, layers in kept.items()]
-
-
-def _names(layers: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(layer.get_friendly_name() for layer in layers))
-
-
-def _height(layer: Any) -> int:
-    height: int = layer.get_output_partial_shape(0)[2].get_length()
-    return height
+    return {
+        name: list(dict.fromkeys(layer.get_friendly_name() for layer in (*before, *layers)))
+        for name, layers in kept.items()
+    }
 
 
 def _normalisation(first: Any) -> list[Any]:

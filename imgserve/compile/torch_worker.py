@@ -3,9 +3,10 @@
 import sys
 from functools import partial
 
+import torch
+
 from imgserve.compile.export import say
-from imgserve.compile.original import original
-from imgserve.compile.torch_engine import TorchEngine
+from imgserve.compile.sources import original
 from imgserve.errors import ModelError
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
@@ -25,8 +26,9 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
     )
     if found.servable is None:
         raise ModelError(f"model {model_id} is a graph, which needs ENGINE=openvino")
-    engine = TorchEngine(found.servable, threads=settings.threads)
-    classifier = Classifier(model_id, found.categories, found.transform, engine)
+    found.servable.to("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(settings.threads)
+    classifier = Classifier(model_id, found.categories, found.transform, found.engine)
     classifier.warm_up()
     return classifier
 

@@ -1,83 +1,85 @@
 """Trained weights of torchvision's architectures, downloaded completely or not at all."""
 
-import hashlib
 import logging
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torchvision
+from torch import nn
 
+from imgserve.compile import checkpoint
 from imgserve.compile.architectures import PackagedWeights
-from imgserve.compile.torchvision_import import torchvision
-from imgserve.errors import WeightsUnavailable
+from imgserve.compile.files import digest
+from imgserve.errors import OriginalInvalid, WeightsUnavailable
+from imgserve.models.compiled_model import Transform
 
-# torch.hub puts the start of the SHA-256 into the name: resnet152-f82ba261.pth
-HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.")
+# The start of the SHA-256 is in each name: resnet152-f82ba261.pth, resnet18_fbgemm_16fa66dd.pth
+HASH_IN_NAME = re.compile(r"[-_]([a-f0-9]{8,})\.")
 
 log = logging.getLogger(__name__)
 
 
+def default_weights(architecture: str) -> Any:
+    """Return torchvision's ``DEFAULT`` weights entry; OriginalInvalid where it has none."""
+    try:
+        return torchvision.models.get_model_weights(architecture).DEFAULT
+    except ValueError as exc:  # it is a person's own
+        raise OriginalInvalid(
+            f"torchvision has no trained weights of {architecture}: say weights"
+        ) from exc
+
+
+def transform_of(weights: Any) -> Transform:
+    """Return the transform that a torchvision weights entry's ``transforms()`` describes."""
+    preset = weights.transforms()
+    return Transform(
+        resize_size=preset.resize_size[0],
+        crop_size=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
 def trained(architecture: str, *, folder: Path, url_base: str = "") -> nn.Module:
-    """Return an architecture with its trained weights, or WeightsUnavailable.
+    """Return an architecture with its trained weights; ModelError where they cannot be used.
 
     ``folder`` keeps downloaded weights; ``url_base`` is a mirror with files of the same names.
+    torchvision puts the weights in, because some architectures are others with them: inception_v3
+    then normalises otherwise, and layers of densenet121 have other names in the file.
     """
     weights = default_weights(architecture)
-    module: nn.Module = torchvision.models.get_model(architecture)
-    module.load_state_dict(state_dict(weights, folder=folder, url_base=url_base))
+    with tempfile.TemporaryDirectory() as hub:
+        if not isinstance(weights, PackagedWeights):
+            url = f"{url_base}/{Path(weights.url).name}" if url_base else weights.url
+            checkpoint.read(_downloaded(url, folder))  # which runs no code; torchvision would
+            Path(hub, "checkpoints").symlink_to(folder.resolve())
+        torch.hub.set_dir(hub)
+        module: nn.Module = torchvision.models.get_model(architecture, weights=weights)
     return module.eval()
 
 
-def default_weights(architecture: str) -> Any:
-    """Return torchvision's ``DEFAULT`` weights entry."""
-    return torchvision.models.get_model_weights(architecture).DEFAULT
-
-
-def state_dict(weights: Any, *, folder: Path, url_base: str = "") -> dict[str, Tensor]:
-    """Return the trained tensors by name; see ``trained`` for arguments and errors."""
-    if isinstance(weights, PackagedWeights):
-        return weights.get_state_dict()
-    url = f"{url_base}/{Path(weights.url).name}" if url_base else weights.url
-    return _downloaded(url, folder)
-
-
-def _downloaded(url: str, folder: Path) -> dict[str, Tensor]:
-    cached = folder / Path(url).name
-    was_there, difference = cached.exists(), _difference(cached)
+def _downloaded(url: str, folder: Path) -> Path:
+    """Return a file whose hash is as its name says; WeightsUnavailable where there is none."""
+    path = folder / Path(url).name
+    (expected,) = HASH_IN_NAME.findall(path.name)
+    found = digest(path) if path.exists() else ""
+    if found and found.startswith(expected):
+        return path
+    difference = f"its SHA-256 begins with {found[: len(expected)]} instead of {expected}"
+    if found:
+        log.warning("%s is not the right file, %s: it is downloaded anew", path, difference)
     try:
-        if difference:
-            log.warning("%s is not the right file, %s: it is downloaded anew", cached, difference)
-            torch.hub.download_url_to_file(url, str(cached), _hash_in_name(cached))
-            difference = ""
-        tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url, model_dir=str(folder), map_location="cpu", check_hash=True, weights_only=True
-        )
-    except Exception as exc:  # from urllib, http.client, pickle or zipfile
-        if not was_there:
-            cached.unlink(missing_ok=True)
-        wrong = f"; the file that is there is not the right one, {difference}" if difference else ""
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), expected)
+    except Exception as exc:  # from urllib or http.client, or of a wrong hash
+        wrong = f"; the file that is there is not the right one, {difference}" if found else ""
         raise WeightsUnavailable(
-            f"{cached.name} could not be downloaded from {url} ({exc}): check the network, or set "
+            f"{path.name} could not be downloaded from {url} ({exc}): check the network, or set "
             "WEIGHTS_URL_BASE to a mirror that holds this file, or put it into "
             f"{folder} by hand{wrong}"
         ) from exc
-    return tensors
-
-
-def _difference(cached: Path) -> str:
-    """Return how a file differs from the hash in its name; empty if it fits or is absent."""
-    expected = _hash_in_name(cached)
-    if not cached.exists() or expected is None:
-        return ""
-    with cached.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found.startswith(expected):
-        return ""
-    return f"its SHA-256 begins with {found[: len(expected)]} instead of {expected}"
-
-
-def _hash_in_name(cached: Path) -> str | None:
-    match = HASH_IN_NAME.search(cached.name)
-    return match and match[1]
+    return path

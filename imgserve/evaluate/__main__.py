@@ -30,19 +30,13 @@ MOST_CONFUSED = 5
 
 @dataclass
 class Score:
-    """What came of all pictures in one precision.
-
-    Attributes:
-        pairs: the classes that pictures are of and the ones that were named.
-        times_ms: of each picture, decoding to inference.
-        refused: pictures that could not be classified, and why.
-    """
+    """What came of all pictures in one precision."""
 
     precision: str
-    pairs: list[tuple[int, int]] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)  # the true class, the one named
     among_five: int = 0
-    times_ms: list[float] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    times_ms: list[float] = field(default_factory=list)  # of each, decoding to inference
+    refused: list[str] = field(default_factory=list)  # what could not be classified, and why
 
     def line(self) -> str:
         """Return its line of the table."""
@@ -56,12 +50,10 @@ class Score:
 
 def evaluate(classifier: Classifier, pictures: Sequence[Labelled], limit_pixels: int) -> Score:
     """Return how often a model is right about pictures, showing progress on standard error."""
-    score = Score(classifier.precision)
+    score, options = Score(classifier.precision), PredictOptions(top_k=TOP)
     for number, (path, label) in enumerate(pictures, 1):
         try:
-            result = classifier.classify(
-                path.read_bytes(), PredictOptions(top_k=TOP), limit_pixels=limit_pixels
-            )
+            result = classifier.classify(path.read_bytes(), options, limit_pixels=limit_pixels)
         except HttpError as exc:
             score.refused.append(f"{path.name}: {exc}")
             continue
@@ -82,11 +74,9 @@ def confusion_picture(pairs: Sequence[tuple[int, int]]) -> Image.Image:
 
     Classes that no picture is of and none was named are left out.
     """
-    classes = sorted({number for pair in pairs for number in pair})
-    place = {number: index for index, number in enumerate(classes)}
+    classes, places = np.unique(pairs, return_inverse=True)
     counts = np.zeros((len(classes),) * 2)
-    for label, named in pairs:
-        counts[place[label], place[named]] += 1
+    np.add.at(counts, tuple(places.T), 1)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     cells = Image.fromarray((255 * (1 - shares)).astype(np.uint8))
     factor = max(1, min(CELL_PIXELS, PICTURE_PIXELS // len(classes)))

@@ -21,14 +21,9 @@ def labelled_pictures(folder: Path, categories: Sequence[str]) -> list[Labelled]
     """Return the pictures of a folder with their classes.
 
     The folder has a ``labels.csv`` with the columns ``file`` and ``class_id`` or ``category``, or a
-    folder for each class, called by its name or number.
-
-    Args:
-        folder: where they are.
-        categories: the names of the model's classes, in the order of its output.
-
-    Raises:
-        EvaluationFailed: there are none, or one's class is none of the model's.
+    folder for each class, called by its name or number. ``categories`` are the names of the model's
+    classes, in the order of its output. EvaluationFailed where there are no pictures, or one's
+    class is none of these.
     """
     rows = _rows(folder)
     if not rows:

@@ -75,16 +75,19 @@ def test_wrong_labels_are_named(
     assert said in done.stderr
 
 
-def test_a_model_that_is_not_compiled_says_how(root: Path, folder: Path) -> None:
-    done = evaluate(root, folder / "none", folder, "--precision", "int8")
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (MODELS[0], f"{sys.executable} -m imgserve.compile {MODELS[0]} --precision int8\n"),
+        ("no_such", "no_such: there is no model 'no_such': choose one of"),
+    ],
+)
+def test_a_model_that_is_not_compiled_says_how_and_one_that_nobody_knows_is_named(
+    root: Path, folder: Path, model: str, said: str
+) -> None:
+    done = evaluate(root, folder / "none", folder, "--precision", "int8", model=model)
     assert done.returncode == 1
-    assert f"{sys.executable} -m imgserve.compile {MODELS[0]} --precision int8" in done.stderr
-
-
-def test_a_model_that_nobody_knows_is_named(root: Path, folder: Path) -> None:
-    done = evaluate(root, folder / "none", folder, model="no_such_model")
-    assert done.returncode == 1
-    assert done.stderr.startswith("no_such_model: there is no model 'no_such_model': choose one of")
+    assert said in done.stderr
 
 
 def test_mistakes_are_drawn_in_rows_of_the_true_class() -> None:

@@ -36,21 +36,22 @@ def said(
         (folder / name).symlink_to(root / name)
     (folder / "cache" / "imgserve").mkdir(parents=True)
     shutil.copytree(weights_dir / "compiled", folder / "cache" / "imgserve" / "compiled")
-    environ = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
-    found = {"folder": str(folder)}
-    for command in commands[:3]:
-        done = subprocess.run(
-            ["sh", "-c", command],
-            cwd=folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        found[command] = done.stdout
-    return found
+    done = {command: run(folder, command).stdout for command in commands[:3]}
+    return {"folder": str(folder), **done}
+
+
+def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -122,20 +123,15 @@ def test_commands_for_another_model_are_those_of_the_example(
     root: Path, said: dict[str, str], commands: list[str]
 ) -> None:
     """And int8, which the example leaves out, is judged by its pictures."""
-    folder = Path(said["folder"])
     shown = section(root, "Compile it, and see how good it is", "docs/own-model.md").commands
-    environ = {**os.environ, "MODELS_FILE": "digits/models.toml"}
-    environ["XDG_CACHE_HOME"] = str(folder / "cache")
     named = [one.replace("pets", "digits").replace("held_out", "digits/held_out") for one in shown]
-    assert [f"MODELS_FILE=digits/models.toml {one}" for one in named[:2]] == commands[1:3]
-    run, int8, run_int8 = named[2:]
-    done = subprocess.run(
-        int8.split(), cwd=folder, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"int8 is right about \S+% of 180 pictures", done.stderr)
-    assert run == commands[3].replace("MODELS_FILE=digits/models.toml ", "")
-    assert run_int8 == f"{run} PRECISION=int8"
+    compiling, evaluating, serving, int8, serving_int8 = named
+    models_file = "MODELS_FILE=digits/models.toml "
+    assert [models_file + compiling, models_file + evaluating] == commands[1:3]
+    made = run(Path(said["folder"]), models_file + int8)
+    assert re.search(r"int8 is right about \S+% of 180 pictures", made.stderr)
+    assert serving == commands[3].replace(models_file, "")
+    assert serving_int8 == f"{serving} PRECISION=int8"
 
 
 def test_a_run_offers_the_models_own_samples(said: dict[str, str]) -> None:

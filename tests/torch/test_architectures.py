@@ -4,8 +4,7 @@ import warnings
 import pytest
 import torch
 
-from imgserve.compile.architectures import _rounded_channels
-from imgserve.compile.torchvision_import import torchvision
+from imgserve.compile import torchvision
 from imgserve.compile.weights import default_weights
 from tests.unit import pictures
 
@@ -24,33 +23,23 @@ def weights_path(lite: str) -> str:
     return path
 
 
-def trained(lite: str) -> torch.nn.Module:
-    model: torch.nn.Module = torchvision.models.get_model(
-        f"efficientnet_lite{lite}", weights="DEFAULT"
-    )
-    return model.eval()
-
-
-def batch(lite: str, name: str) -> torch.Tensor:
-    transforms = default_weights(f"efficientnet_lite{lite}").transforms()
-    batched: torch.Tensor = transforms(pictures.picture(name))[None]
-    return batched
-
-
 @pytest.mark.parametrize("lite", LITES)
-def test_logits_equal_those_of_the_independent_package(lite: str) -> None:
-    ours = trained(lite)
+def test_real_pictures_are_recognised_as_by_the_independent_package(lite: str) -> None:
+    weights = default_weights(f"efficientnet_lite{lite}")
+    ours = torchvision.models.get_model(f"efficientnet_lite{lite}", weights=weights).eval()
     peer = EfficientNet.from_pretrained(f"efficientnet-lite{lite}", weights_path=weights_path(lite))
     peer.eval()
-    for name in ("chelsea.png", "coffee.png"):
-        picture = batch(lite, name)
+    for name, kind in (("chelsea.png", "cat"), ("coffee.png", "espresso")):
+        picture = weights.transforms()(pictures.picture(name))[None]
         with torch.inference_mode():
-            assert (ours(picture) - peer(picture)).abs().max() < 1e-4
+            logits = ours(picture)
+            assert (logits - peer(picture)).abs().max() < 1e-4
+        assert kind in weights.meta["categories"][int(logits.argmax())]
 
 
 @pytest.mark.parametrize("size", [223, 225, 240, 260])
 def test_padding_is_tensorflows_at_other_sizes_too(size: int) -> None:
-    ours = trained("0")
+    ours = torchvision.models.get_model("efficientnet_lite0", weights="DEFAULT").eval()
     wide = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     peer = EfficientNet.from_name("efficientnet-lite0", image_size=size).eval()
     peer.load_state_dict(torch.load(weights_path("0"), weights_only=True))
@@ -59,22 +48,7 @@ def test_padding_is_tensorflows_at_other_sizes_too(size: int) -> None:
 
 
 @pytest.mark.parametrize("lite", LITES)
-@pytest.mark.parametrize(("name", "kind"), [("chelsea.png", "cat"), ("coffee.png", "espresso")])
-def test_real_pictures_are_recognised(lite: str, name: str, kind: str) -> None:
-    with torch.inference_mode():
-        best = int(trained(lite)(batch(lite, name)).argmax())
-    assert kind in default_weights(f"efficientnet_lite{lite}").meta["categories"][best]
-
-
-@pytest.mark.parametrize("lite", LITES)
 def test_without_weights_the_model_is_untrained_but_whole(lite: str) -> None:
     model = torchvision.models.get_model(f"efficientnet_lite{lite}", num_classes=7).eval()
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 224, 224)).shape == (2, 7)
-
-
-@pytest.mark.parametrize(
-    ("channels", "rounded"), [(32, 32), (17.6, 16), (26.4, 24), (105.6, 104), (9, 16)]
-)
-def test_channels_round_to_eights_but_never_lose_a_tenth(channels: float, rounded: int) -> None:
-    assert _rounded_channels(channels) == rounded

@@ -4,8 +4,7 @@ import importlib.util
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -15,11 +14,9 @@ import torch
 from torch import nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import check_pictures, export, torch_worker
+from imgserve.compile import crops, export, torchvision
 from imgserve.compile.original import Original, of_module
-from imgserve.compile.torch_engine import transform_of
-from imgserve.compile.torchvision_import import torchvision
-from imgserve.compile.weights import default_weights
+from imgserve.compile.weights import default_weights, transform_of
 from imgserve.errors import CompileMismatch
 from imgserve.models import catalogue, compiled_model, openvino_engine
 from imgserve.models.classifier import Classifier
@@ -32,6 +29,7 @@ EMBEDDED = "efficientnet_lite0"
 SMALL = "squeezenet1_1"
 LARGE = [name for name in catalogue.catalogue(None) if not name.startswith("efficientnet")]
 ENTRY = catalogue.Entry(title="A model")
+SMALL_TRANSFORM = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +70,6 @@ def test_compiled_answers_equal_torch_and_its_own_transforms(
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 
 
-def test_torch_engine_answers_as_the_compiled_model(tmp_path: Path, compiled: Classifier) -> None:
-    original = torch_worker.load(BackendSettings(weights_dir=tmp_path, threads=2), EMBEDDED)
-    assert compiled.categories == original.categories
-    for picture in map(pictures.picture, ("chelsea.png", "coffee.png")):
-        difference = compiled.probabilities(picture) - original.probabilities(picture)
-        assert np.abs(difference).max() < 1e-4
-
-
 def _random(model_id: str) -> Original:
     torch.manual_seed(0)
     module, entry = torchvision.models.get_model(model_id).eval(), default_weights(model_id)
@@ -95,8 +85,8 @@ def test_an_architecture_compiles_and_agrees_with_torch(model_id: str, tmp_path:
     assert info.largest_difference < export.TOLERANCE
     compiled = openvino_engine.OpenVinoEngine(tmp_path / info.graph.name, threads=2)
     for picture in map(pictures.picture, ("chelsea.png", "retina.jpg")):
-        crops = crop(picture, original.transform)
-        assert np.abs(compiled(crops) - original.engine(crops)).max() < 1e-4
+        seen = crop(picture, original.transform)
+        assert np.abs(compiled(seen) - original.engine(seen)).max() < 1e-4
 
 
 def test_a_compiled_model_says_what_it_is(folder: Path) -> None:
@@ -118,9 +108,8 @@ def test_what_depends_on_the_shape_alone_is_computed_when_compiling(folder: Path
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder to compile into; what is compiled from now on is a network of one layer."""
-    transform = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten())
-    made = of_module(network.eval(), transform, ["a", "b", "c", "d"], ENTRY)
+    made = of_module(network.eval(), SMALL_TRANSFORM, ["a", "b", "c", "d"], ENTRY)
     monkeypatch.setattr(compiling, "original", lambda *_, **__: made)
     return tmp_path / "compiled"
 
@@ -159,20 +148,19 @@ def test_a_model_of_other_versions_is_replaced(tiny: Path, monkeypatch: pytest.M
     assert kept == {info.graph.name, info.weights.name}
 
 
-def check_crops() -> Iterator[np.ndarray]:
-    return check_pictures.check_pictures(transform_of(default_weights(EMBEDDED)))
+CHECKED = list(crops.check_crops(SMALL_TRANSFORM))
 
 
 def test_check_uses_real_pictures_and_noise() -> None:
-    samples = len(list(check_pictures.SAMPLES.glob("*.jpg")))
-    assert len(list(check_crops())) == samples + check_pictures.NOISE_PICTURES
+    samples = len(list(crops.SAMPLES.glob("*.jpg")))
+    assert len(CHECKED) == samples + crops.NOISE_PICTURES
     assert samples > 1
 
 
 def difference(first: list[float], second: list[float]) -> float:
     """Return how much two models differ that answer the same to every picture."""
     engines = (lambda _, row=row: np.array([row], np.float32) for row in (first, second))
-    return export.largest_difference(*engines, check_crops())
+    return export.largest_difference(*engines, iter(CHECKED))
 
 
 @pytest.mark.parametrize(
@@ -231,19 +219,11 @@ def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> No
 
 
 def test_a_second_compiler_waits(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    held = threading.Event()
     tiny.mkdir()
-
-    def first() -> None:
-        with filelock.FileLock(tiny / f"{EMBEDDED}.lock"):
-            held.set()
-            time.sleep(0.3)
-
-    other = threading.Thread(target=first)
-    other.start()
-    assert held.wait(10)
+    held = filelock.FileLock(tiny / f"{EMBEDDED}.lock", thread_local=False)
+    held.acquire()
+    threading.Timer(0.3, held.release).start()
     compile_tiny(tiny)
-    other.join()
     assert "another process: waiting" in capsys.readouterr().err
 
 

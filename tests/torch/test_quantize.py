@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -13,15 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import calibrate, export, quantize
+from imgserve.compile import crops, export, quantize, torchvision
 from imgserve.compile.original import Original, of_module
-from imgserve.compile.torchvision_import import torchvision
-from imgserve.errors import CompileMismatch, EvaluationFailed
+from imgserve.errors import CompileMismatch, EvaluationFailed, ModelError
 from imgserve.models import compiled_model, loading, openvino_engine
 from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.models.openvino_import import openvino
-from imgserve.models.transform import crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 
@@ -73,7 +72,7 @@ def _quantized(folder: Path, **more: Any) -> Quantization:
 def test_a_model_that_agrees_is_kept_and_says_how_far(tmp_path: Path) -> None:
     found = _quantized(tmp_path)
     assert found.agreement >= quantize.LEAST_AGREEMENT
-    assert found.pictures == calibrate.HELD_OUT.count >= 200
+    assert found.pictures >= 200
     assert found.floating == "normalisation"
     info = compiled_model.read_info(tmp_path, EMBEDDED, INT8)
     assert (info.precision, info.quantization) == (INT8, found)
@@ -123,7 +122,7 @@ def test_photos_of_ones_own_judge_int8_by_what_is_right(tmp_path: Path) -> None:
 def test_photos_that_cannot_be_used_are_named_before_anything_is_compiled(
     fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = _photos(tmp_path / "photos", calibrate.LEAST_PHOTOS - (fault == "few"))
+    photos = _photos(tmp_path / "photos", crops.LEAST_PHOTOS - (fault == "few"))
     if fault == "damaged":
         (photos / "0" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(EvaluationFailed, match="49 pictures" if fault == "few" else r"0\.png: "):
@@ -164,41 +163,32 @@ def test_quantizing_keeps_quiet_and_leaves_the_handlers_of_others_alone(
     assert "nncf" not in "".join(capfd.readouterr()).lower()
 
 
-def test_both_precisions_of_a_model_lie_side_by_side(tmp_path: Path) -> None:
-    made = [_exported(tmp_path, precision) for precision in (FP32, INT8, FP32, INT8)]
+def test_both_precisions_lie_side_by_side_and_a_backend_loads_the_one_it_is_set_to(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    fp32, int8 = [_exported(folder, precision) for precision in (FP32, INT8, FP32, INT8)][2:]
     names = {f"{EMBEDDED}.json", f"{EMBEDDED}.int8.json"}
-    names |= {file.name for info in made[2:] for file in (info.graph, info.weights)}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    for info in made[2:]:
-        assert compiled_model.read_info(tmp_path, EMBEDDED, info.precision) == info
-        engine = openvino_engine.OpenVinoEngine(tmp_path / info.graph.name, threads=2)
-        assert engine(crop(pictures.picture("coffee.png"), SMALL)).argmax() == 0
-
-
-def test_a_backend_loads_the_precision_that_its_settings_name(tmp_path: Path) -> None:
-    (tmp_path / "compiled").mkdir()
-    made = {name: _exported(tmp_path / "compiled", name) for name in (FP32, INT8)}
-    for precision, info in made.items():
-        settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=precision)
+    names |= {file.name for info in (fp32, int8) for file in (info.graph, info.weights)}
+    assert {path.name for path in folder.iterdir()} == names
+    for info in (fp32, int8):
+        settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=info.precision)
+        assert compiled_model.read_info(folder, EMBEDDED, info.precision) == info
         assert loading.prepare(settings, EMBEDDED) == info.weights.size_bytes
-        assert openvino_engine.load(settings, EMBEDDED).transform == SMALL
-    (tmp_path / "compiled" / made[FP32].weights.name).unlink()
+        loaded = openvino_engine.load(settings, EMBEDDED)
+        assert loaded.probabilities(pictures.picture("coffee.png")).argmax() == 0
+    (folder / fp32.weights.name).unlink()
     assert openvino_engine.load(settings, EMBEDDED).transform == SMALL  # int8, which is whole
 
 
 def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compiled(command: list[str]) -> tuple[int, str]:
-        _exported(tmp_path / "compiled", command[command.index("--precision") + 1])
-        return 0, ""
-
-    (tmp_path / "compiled").mkdir()
-    monkeypatch.setattr(loading, "_run_showing_progress", compiled)
+    monkeypatch.setattr(loading, "_run_showing_progress", lambda command: (1, " ".join(command)))
     settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
-    loading.prepare(settings, EMBEDDED)
-    assert compiled_model.info_path(tmp_path / "compiled", EMBEDDED, INT8).exists()
-    assert not compiled_model.info_path(tmp_path / "compiled", EMBEDDED).exists()
+    with pytest.raises(ModelError, match="--precision int8 "):
+        loading.prepare(settings, EMBEDDED)
 
 
 def _rows(*rows: list[float]) -> np.ndarray:
@@ -206,23 +196,19 @@ def _rows(*rows: list[float]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("expected", "agreement", "same_class"),
+    ("expected", "actual", "agreement", "same_class"),
     [
-        ([0.6, 0.4], 0.5, 0.5),  # the other class is clearly worse
-        ([0.506, 0.494], 0.5, 0.5),  # by just over one in a hundred
-        ([0.504, 0.496], 1.0, 0.5),  # as good as equally probable
+        ([0.6, 0.4], [0.2, 0.8], 0.5, 0.5),  # the other class is clearly worse
+        ([0.506, 0.494], [0.2, 0.8], 0.5, 0.5),  # by just over one in a hundred
+        ([0.504, 0.496], [0.2, 0.8], 1.0, 0.5),  # as good as equally probable
+        ([0.6, 0.4], [float("nan"), 0.4], 0.5, 0.5),
     ],
 )
 def test_near_ties_in_fp32_are_the_same_answer_and_are_told_apart(
-    expected: list[float], agreement: float, same_class: float
+    expected: list[float], actual: list[float], agreement: float, same_class: float
 ) -> None:
-    found = quantize.compare(_rows(expected, [0.9, 0.1]), _rows([0.2, 0.8], [0.8, 0.2]), "none")
+    found = quantize.compare(_rows(expected, [0.9, 0.1]), _rows(actual, [0.8, 0.2]), "none")
     assert (found.agreement, found.same_class, found.pictures) == (agreement, same_class, 2)
-
-
-def test_what_is_no_number_does_not_agree() -> None:
-    found = quantize.compare(_rows([0.6, 0.4]), _rows([float("nan"), 0.4]), "none")
-    assert found.agreement == 0
 
 
 SMALL_SWIN = partial(
@@ -233,12 +219,6 @@ SMALL_SWIN = partial(
     num_heads=[2, 2],
     window_size=[4, 4],
 )
-
-
-def _graph(module: nn.Module, folder: Path, size: int) -> Any:
-    transform = Transform(size, size, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    export.write_graph(_original(module, transform), folder / "model.xml")
-    return openvino.Core().read_model(folder / "model.xml")
 
 
 @pytest.mark.parametrize(
@@ -252,9 +232,11 @@ def _graph(module: nn.Module, folder: Path, size: int) -> Any:
 def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
     build: Callable[[], nn.Module], depthwise: int, attention: bool, tmp_path: Path
 ) -> None:
-    model = _graph(build(), tmp_path, 64)
+    transform = msgspec.structs.replace(SMALL, resize_size=64, crop_size=64)
+    export.write_graph(_original(build(), transform), tmp_path / "model.xml")
+    model = openvino.Core().read_model(tmp_path / "model.xml")
     kinds = {layer.get_friendly_name(): layer.get_type_name() for layer in model.get_ops()}
-    kept = [[kinds[name] for name in layers] for _, layers in quantize.choices(model)]
+    kept = [[kinds[name] for name in layers] for layers in quantize.choices(model).values()]
     assert all({"Convert", "Transpose", "Divide"} <= set(layers) for layers in kept)
     assert sorted(map(len, kept)) == [len(layers) for layers in kept]
     assert kept[-1].count("GroupConvolution") == depthwise
@@ -263,24 +245,17 @@ def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
 
 def test_pictures_to_check_with_show_nothing_that_was_calibrated_with() -> None:
     calibrated, held_out = (
-        {path.name.partition("_")[0] for path in calibrate.paths(shown)}
-        for shown in (calibrate.CALIBRATION, calibrate.HELD_OUT)
+        {name.partition("_")[0] for names in packages.values() for name in names}
+        for packages in (crops.CALIBRATION, crops.HELD_OUT)
     )
     assert calibrated & held_out == set()
 
 
 def test_parts_of_pictures_are_the_same_each_time_and_as_large_as_the_model_wants() -> None:
-    first, second = (list(calibrate.crops(calibrate.HELD_OUT, SMALL)) for _ in range(2))
+    first, second = (crops.bundled(SMALL).held_out for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
     assert {part.shape for part in first} == {(1, 32, 32, 3)}
     assert len({part.tobytes() for part in first}) == len(first)
-
-
-def test_a_missing_package_of_pictures_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "SKIMAGE", ("no_such_package", "data"))
-    gone = calibrate.Pictures({calibrate.SKIMAGE: ("a.png",)}, 1, 1.0, 0.0, 0)
-    with pytest.raises(ModuleNotFoundError, match="no_such_package is not installed"):
-        calibrate.paths(gone)
 
 
 def test_help_says_that_int8_may_be_refused_and_another_precision_is_not_taken(

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from imgserve.compile.torch_engine import transform_of
-from imgserve.compile.weights import default_weights
+from imgserve.compile.weights import default_weights, transform_of
 from imgserve.models import catalogue
 from imgserve.models.transform import FILTERS, NEAR, crop, least_side
 from tests.unit import pictures

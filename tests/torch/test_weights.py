@@ -1,101 +1,104 @@
-import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
-from imgserve.compile import weights
-from imgserve.compile.torchvision_import import torchvision
-from imgserve.errors import WeightsUnavailable
+from imgserve.compile import torchvision, weights
+from imgserve.errors import ModelError, WeightsUnavailable
 from tests.servers import Quiet, served
+
+ARCHITECTURE = "squeezenet1_1"
+
+
+def saved(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
 
 
 class Mirror:
-    """What a server on loopback serves: one file, as it is told to."""
+    """A server on loopback that has the weights of one architecture."""
 
-    def __init__(self, content: bytes, stem: str, folder: Path) -> None:
-        self.content, self.status, self.sent, self.requests = content, 200, len(content), 0
-        self.folder = folder
-        self.name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-        self.base = ""
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch, self.base, self.requests = folder, patch, "", 0
 
-    def download(self) -> dict[str, torch.Tensor]:
-        entry = Entry(f"https://unreachable.invalid/models/{self.name}")
-        return weights.state_dict(entry, folder=self.folder, url_base=self.base)
+    def keep(self, file: bytes, architecture: str = ARCHITECTURE) -> None:
+        """Have these weights; they are what torchvision wants of this architecture."""
+        self.file, self.sent, self.status, self.architecture = file, file, 200, architecture
+        self.name = f"{architecture}-{hashlib.sha256(file).hexdigest()[:8]}.pth"
+        self.entry = weights.default_weights(architecture).value
+        self.patch.setattr(self.entry, "url", f"https://unreachable.invalid/models/{self.name}")
+
+    def trained(self) -> nn.Module:
+        return weights.trained(self.architecture, folder=self.folder, url_base=self.base)
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Mirror]]:
-    """Return a function that serves a state, by default a small one, as a file with its hash."""
-    with contextlib.ExitStack() as stack:
-
-        def serve(state: object = None, stem: str = "tiny") -> Mirror:
-            buffer = io.BytesIO()
-            torch.save(state or {"layer.weight": torch.arange(6.0)}, buffer)
-            mirror = Mirror(buffer.getvalue(), stem, tmp_path / "w")
-
-            class Handler(Quiet):
-                def respond(self) -> None:
-                    mirror.requests += 1
-                    self.send_response(mirror.status if self.path == f"/{mirror.name}" else 404)
-                    self.send_header("Content-Length", str(len(mirror.content)))
-                    self.end_headers()
-                    self.wfile.write(mirror.content[: mirror.sent])
-
-            mirror.base = stack.enter_context(served(Handler))
-            return mirror
-
-        yield serve
+@pytest.fixture(scope="module")
+def module() -> nn.Module:
+    found: nn.Module = torchvision.models.get_model(ARCHITECTURE)
+    return found
 
 
 @pytest.fixture
-def mirror(serve: Callable[..., Mirror]) -> Mirror:
-    return serve()
+def mirror(module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    mirror = Mirror(tmp_path / "weights", monkeypatch)
+    mirror.keep(saved(module.state_dict()))
 
+    class Handler(Quiet):
+        def respond(self) -> None:
+            mirror.requests += 1
+            self.send_response(mirror.status if self.path == f"/{mirror.name}" else 404)
+            self.send_header("Content-Length", str(len(mirror.file)))
+            self.end_headers()
+            self.wfile.write(mirror.sent)
 
-class Entry(NamedTuple):
-    """What ``state_dict`` needs of a torchvision weights entry."""
-
-    url: str
+    with served(Handler) as mirror.base:
+        yield mirror
 
 
 def test_weights_come_from_the_mirror_with_progress_and_are_kept(
-    mirror: Mirror, capfd: pytest.CaptureFixture[str]
+    mirror: Mirror, module: nn.Module, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert torch.equal(mirror.download()["layer.weight"], torch.arange(6.0))
+    for loaded in (mirror.trained(), mirror.trained()):
+        for ours, theirs in zip(loaded.parameters(), module.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+        assert not loaded.training
     assert "100" in capfd.readouterr().err
-    assert torch.equal(mirror.download()["layer.weight"], torch.arange(6.0))
     assert mirror.requests == 1
 
 
-def test_without_a_mirror_the_entrys_own_host_is_asked(mirror: Mirror, tmp_path: Path) -> None:
-    entry = Entry(f"{mirror.base}/{mirror.name}")
-    assert "layer.weight" in weights.state_dict(entry, folder=tmp_path)
+def test_without_a_mirror_the_entrys_own_host_is_asked(mirror: Mirror) -> None:
+    mirror.entry.url, mirror.base = f"{mirror.base}/{mirror.name}", ""
+    mirror.trained()
+    assert mirror.requests == 1
 
 
-@pytest.mark.parametrize("cut", [0, 1, 100])
-def test_a_download_cut_short_leaves_no_file_and_says_what_to_do(mirror: Mirror, cut: int) -> None:
-    mirror.sent = len(mirror.content) - 1 if cut == 1 else cut
-    with pytest.raises(WeightsUnavailable, match=f"{mirror.name}.*WEIGHTS_URL_BASE"):
-        mirror.download()
+@pytest.mark.parametrize(
+    ("status", "sent", "said"),
+    [
+        (
+            200,
+            lambda file: file[:0],
+            "squeezenet1_1-.*pth could not be .* set WEIGHTS_URL_BASE",
+        ),
+        (200, lambda file: file[:100], "squeezenet1_1-.*pth could not be downloaded"),
+        (200, lambda file: file[:-1], "squeezenet1_1-.*pth could not be downloaded"),
+        (200, lambda file: file[:-1] + b"X", "invalid hash"),
+        (404, lambda file: file, "404"),
+    ],
+    ids=["empty", "cut short", "cut at the end", "damaged", "not there"],
+)
+def test_a_download_that_fails_leaves_no_file_and_says_what_to_do(
+    status: int, sent: Callable[[bytes], bytes], said: str, mirror: Mirror
+) -> None:
+    mirror.status, mirror.sent = status, sent(mirror.file)
+    with pytest.raises(WeightsUnavailable, match=said):
+        mirror.trained()
     assert list(mirror.folder.iterdir()) == []
-
-
-def test_a_damaged_download_leaves_no_file(mirror: Mirror) -> None:
-    mirror.content = mirror.content[:-1] + b"X"
-    with pytest.raises(WeightsUnavailable, match="invalid hash"):
-        mirror.download()
-    assert list(mirror.folder.iterdir()) == []
-
-
-def test_a_missing_file_says_404(mirror: Mirror) -> None:
-    mirror.status = 404
-    with pytest.raises(WeightsUnavailable, match="404"):
-        mirror.download()
 
 
 @pytest.fixture
@@ -107,67 +110,51 @@ def wrong(mirror: Mirror) -> Path:
     return path
 
 
+def hashes(mirror: Mirror) -> str:
+    """Return what is said of the wrong file's hash and the right one's."""
+    found, right = (hashlib.sha256(data).hexdigest()[:8] for data in (b"wrong", mirror.file))
+    return f"its SHA-256 begins with {found} instead of {right}"
+
+
 def test_a_wrong_file_on_disk_is_downloaded_anew_and_that_is_said(
     mirror: Mirror, wrong: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert "layer.weight" in mirror.download()
-    assert mirror.requests == 1
-    assert wrong.read_bytes() == mirror.content
-    assert f"{wrong} is not the right file, {_hashes(mirror)}: it is downloaded anew" in caplog.text
+    mirror.trained()
+    assert wrong.read_bytes() == mirror.file
+    assert f"{wrong} is not the right file, {hashes(mirror)}: it is downloaded anew" in caplog.text
 
 
 def test_a_wrong_file_on_disk_stays_where_the_right_one_cannot_be_downloaded_and_is_named(
     mirror: Mirror, wrong: Path
 ) -> None:
-    mirror.sent = 1
+    mirror.sent = b""
     with pytest.raises(WeightsUnavailable) as caught:
-        mirror.download()
+        mirror.trained()
     assert str(caught.value).endswith(
-        f"{wrong.parent} by hand; the file that is there is not the right one, {_hashes(mirror)}"
+        f"{wrong.parent} by hand; the file that is there is not the right one, {hashes(mirror)}"
     )
     assert wrong.read_bytes() == b"wrong"
 
 
-def _hashes(mirror: Mirror) -> str:
-    """Return what is said of the wrong file's hash and the right one's."""
-    found, right = (hashlib.sha256(data).hexdigest()[:8] for data in (b"wrong", mirror.content))
-    return f"its SHA-256 begins with {found} instead of {right}"
-
-
-def test_a_file_put_there_by_hand_stays_although_it_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "plain.pth").write_bytes(b"unreadable")
-    with pytest.raises(WeightsUnavailable, match=r"plain\.pth could not be downloaded"):
-        weights.state_dict(Entry("https://unreachable.invalid/plain.pth"), folder=tmp_path)
-    assert (tmp_path / "plain.pth").exists()
-
-
-def test_a_file_without_a_hash_in_its_name_is_kept_as_it_is(mirror: Mirror, tmp_path: Path) -> None:
-    (tmp_path / "plain.pth").write_bytes(mirror.content)
-    entry = Entry("https://unreachable.invalid/plain.pth")
-    assert "layer.weight" in weights.state_dict(entry, folder=tmp_path)
-
-
-def test_pickled_code_is_not_run(serve: Callable[..., Mirror], tmp_path: Path) -> None:
+def test_pickled_code_is_not_run(mirror: Mirror) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Callable[..., int], tuple[str]]:
             return exec, ("raise SystemExit('ran')",)
 
-    mirror = serve({"layer.weight": Evil()})
-    with pytest.raises(WeightsUnavailable):
-        weights.state_dict(Entry(mirror.name), folder=tmp_path, url_base=mirror.base)
+    mirror.keep(saved({"layer.weight": Evil()}))
+    with pytest.raises(ModelError, match="reading it would run its code"):
+        mirror.trained()
+
+
+def test_an_architecture_that_prepares_pictures_otherwise_with_trained_weights_does_so(
+    mirror: Mirror,
+) -> None:
+    plain = torchvision.models.get_model("googlenet", init_weights=False)
+    mirror.keep(saved(plain.state_dict()), "googlenet")
+    assert not plain.transform_input
+    assert mirror.trained().transform_input
 
 
 def test_embedded_weights_need_no_network(tmp_path: Path) -> None:
     assert not weights.trained("efficientnet_lite0", folder=tmp_path).training
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_hub_models_weights_are_loaded_into_its_architecture(
-    serve: Callable[..., Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = torchvision.models.get_model("squeezenet1_1")
-    mirror = serve(small.state_dict(), "squeezenet1_1")
-    monkeypatch.setattr(weights, "default_weights", lambda _: Entry(mirror.name))
-    loaded = weights.trained("squeezenet1_1", folder=tmp_path, url_base=mirror.base)
-    for ours, theirs in zip(loaded.parameters(), small.parameters(), strict=True):
-        assert torch.equal(ours, theirs)

@@ -9,11 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from imgserve.compile import export
-from imgserve.compile.original import of_module
-from imgserve.compile.torch_engine import Servable, TorchEngine, transform_of
-from imgserve.compile.torchvision_import import torchvision
-from imgserve.compile.weights import default_weights, trained
+from imgserve.compile import export, torchvision
+from imgserve.compile.original import Original, of_module
+from imgserve.compile.weights import default_weights, trained, transform_of
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
 from tools.benchmarks.paths import WEIGHTS
@@ -43,12 +41,16 @@ def make_random_weights(model: str) -> None:
 
 def load(model: str, threads: int) -> Classifier:
     """Return a model as eager torch runs it, warm."""
-    entry = default_weights(model)
-    transform = transform_of(entry)
-    engine = TorchEngine(Servable(module(model), transform), threads=threads)
-    classifier = Classifier(model, entry.meta["categories"], transform, engine)
+    original = _original(model)
+    torch.set_num_threads(threads)
+    classifier = Classifier(model, original.categories, original.transform, original.engine)
     classifier.warm_up()
     return classifier
+
+
+def _original(model: str) -> Original:
+    entry, said = default_weights(model), catalogue.entry(model)
+    return of_module(module(model), transform_of(entry), entry.meta["categories"], said)
 
 
 def main(model: str, precision: str, out: Path) -> None:
@@ -58,11 +60,8 @@ def main(model: str, precision: str, out: Path) -> None:
         ImgserveError: the compiled model answers otherwise than the original.
     """
     make_random_weights(model)
-    entry = default_weights(model)
-    said = catalogue.entry(model)
-    original = of_module(module(model), transform_of(entry), entry.meta["categories"], said)
     out.mkdir(parents=True, exist_ok=True)
-    export.export(model, original, out, precision=precision, least_agreement=ANY_AGREEMENT)
+    export.export(model, _original(model), out, precision=precision, least_agreement=ANY_AGREEMENT)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from tools.benchmarks.servers import EAGER, peer, running, v1
 PAUSE_S = 0.01
 # What starts; ours is followed by its precision where that is int8.
 OURS, ORIGINAL, IMPORTS = "ours", "original", "import torch, torchvision"
-# torchvision needs help where its operators do not load: imgserve/compile/torchvision_import.py.
-IMPORT_CODE = "import imgserve.compile.torchvision_import"
+# torchvision needs help where its operators do not load: imgserve/compile/__init__.py.
+IMPORT_CODE = "import imgserve.compile"
 
 # The class that should be named, by model and precision.
 Categories = dict[tuple[str, str], str]

@@ -1,13 +1,13 @@
-"""Real pictures for quantizing: one set for calibration, another to check the result.
+"""Crops that models are compared, calibrated and judged with, each (1, H, W, 3) uint8.
 
-They are a person's own labelled ones, or parts of photographs in two packages that quantizing
-installs anyway. scikit-image's are in the public domain or CC0 (skimage/data/_fetchers.py),
-scikit-learn's are CC BY 2.0 (sklearn/datasets/images/README.txt). No picture is passed on, only
-ranges of numbers.
+To quantize with, they are of a person's own labelled pictures, or parts of photographs in two
+packages that quantizing installs anyway. scikit-image's are in the public domain or CC0
+(skimage/data/_fetchers.py), scikit-learn's are CC BY 2.0 (sklearn/datasets/images/README.txt). No
+picture is passed on, only ranges of numbers.
 """
 
-import importlib.util
-from collections.abc import Iterator, Sequence
+import importlib.resources
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,64 +22,76 @@ from imgserve.models.transform import FILTERS, Crop, crop, least_side
 from imgserve.pictures.decode import decode
 from imgserve.settings import BackendSettings
 
-SKIMAGE = "skimage", "data"
-SKLEARN = "sklearn", "datasets/images"
-
-
+SAMPLES = Path(__file__).parent.parent / "samples"
+NOISE_PICTURES = 4
 LEAST_PHOTOS = 50  # of fewer, a single one is more than the percent that is judged
 MOST_CALIBRATION = 300  # more change the ranges little
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Crops as a model sees them, each (1, H, W, 3) uint8."""
+    """Crops to quantize with."""
 
     calibration: Sequence[Crop]
     held_out: Sequence[Crop]
     labels: Sequence[int] = ()  # the classes of those held out, where they are known
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures of installed packages, and how crops are cut out of them."""
-
-    names: dict[tuple[str, str], tuple[str, ...]]  # of files, by package and folder
-    count: int  # of crops, spread evenly over the pictures
-    smallest: float  # the least share of a picture's area that a crop covers
-    jitter: float  # the largest share by which brightness, contrast and colour change
-    seed: int  # so that the crops are the same each time
-
-
-# Besides photographs also unusual pictures: the ranges must fit everything.
-CALIBRATION = Pictures(
-    {
-        SKIMAGE: (
-            *("astronaut.png", "brick.png", "camera.png", "clock_motion.png", "coins.png"),
-            *("color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png"),
-            *("moon.png", "page.png", "retina.jpg", "rocket.jpg"),
-        ),
-    },
-    count=140,
-    smallest=0.15,
-    jitter=0.3,
-    seed=1,
-)
+# Names of pictures by package. Besides photographs also unusual ones: the ranges must fit all.
+CALIBRATION = {
+    "skimage.data": (
+        *("astronaut.png", "brick.png", "camera.png", "clock_motion.png", "coins.png"),
+        *("color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png"),
+        *("moon.png", "page.png", "retina.jpg", "rocket.jpg"),
+    ),
+}
 # Photographs of things that the classes name; none of their scenes is among those above.
-HELD_OUT = Pictures(
-    {
-        SKIMAGE: ("chelsea.png", "coffee.png", "motorcycle_right.png"),
-        SKLEARN: ("china.jpg", "flower.jpg"),
-    },
-    count=300,
-    smallest=0.25,
-    jitter=0.2,
-    seed=2,
-)
+HELD_OUT = {
+    "skimage.data": ("chelsea.png", "coffee.png", "motorcycle_right.png"),
+    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+}
+
+
+def check_crops(transform: Transform) -> Iterator[Crop]:
+    """Yield what two forms of a model are compared with: the bundled pictures, then noise."""
+    for path in sorted(SAMPLES.glob("*.jpg")):
+        with Image.open(path) as picture:
+            yield crop(picture.convert("RGB"), transform)
+    noise = np.random.default_rng(seed=0)
+    shape = (1, transform.crop_size, transform.crop_size, 3)
+    for _ in range(NOISE_PICTURES):
+        yield noise.integers(0, 256, shape, dtype=np.uint8)
 
 
 def bundled(transform: Transform) -> Sample:
-    """Return parts of the packages' photographs."""
-    return Sample([*crops(CALIBRATION, transform)], [*crops(HELD_OUT, transform)])
+    """Return parts of the packages' photographs, the same each time."""
+    return Sample(
+        _parts(CALIBRATION, transform, count=140, smallest=0.15, jitter=0.3, seed=1),
+        _parts(HELD_OUT, transform, count=300, smallest=0.25, jitter=0.2, seed=2),
+    )
+
+
+def _parts(
+    names: Mapping[str, Sequence[str]],
+    transform: Transform,
+    *,
+    count: int,
+    smallest: float,
+    jitter: float,
+    seed: int,
+) -> list[Crop]:
+    """Return parts of pictures, spread evenly over them.
+
+    Each covers a share of the picture's area, the ``smallest`` or more; brightness, contrast and
+    colour change by a share, ``jitter`` or less.
+    """
+    random = np.random.default_rng(seed)
+    files = [
+        importlib.resources.files(package) / name for package in names for name in names[package]
+    ]
+    opened = [Image.open(str(file)).convert("RGB") for file in files]
+    cut = (_part(picture, smallest, transform, random) for picture in islice(cycle(opened), count))
+    return [np.asarray(_varied(part, jitter, random))[np.newaxis] for part in cut]
 
 
 def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
@@ -108,31 +120,6 @@ def _read(path: Path, transform: Transform) -> Crop:
     except HttpError as exc:
         raise EvaluationFailed(f"{path}: {exc}") from exc
     return crop(decoded.picture, transform)
-
-
-def crops(pictures: Pictures, transform: Transform) -> Iterator[Crop]:
-    """Yield crops as a model sees them, each (1, H, W, 3) uint8."""
-    random = np.random.default_rng(pictures.seed)
-    opened = [Image.open(path).convert("RGB") for path in paths(pictures)]
-    for picture in islice(cycle(opened), pictures.count):
-        part = _part(picture, pictures.smallest, transform, random)
-        yield np.asarray(_varied(part, pictures.jitter, random))[np.newaxis]
-
-
-def paths(pictures: Pictures) -> Sequence[Path]:
-    return [
-        _package(module) / folder / name
-        for (module, folder), names in pictures.names.items()
-        for name in names
-    ]
-
-
-def _package(module: str) -> Path:
-    """Return a package's folder without importing it, which is slow for these two."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"{module} is not installed: see requirements/quantize.txt")
-    return Path(spec.origin).parent
 
 
 def _part(
