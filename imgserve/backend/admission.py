@@ -74,7 +74,7 @@ class Admission:
         with self.lock:
             self.require_place()
             self.inside += 1
-        held = self.hold()
+        held = Held(self)
         try:
             yield held
         finally:
@@ -89,18 +89,9 @@ class Admission:
                 f"{self.inside} requests are being answered or wait already: try again in a second"
             )
 
-    def hold(self) -> Held:
-        """Return an account of bytes for one request."""
-        return Held(self)
-
     def fits(self, size: int) -> bool:
         """Return whether there is room for so many bytes more."""
         return self.held_bytes + size <= self._limit_bytes
-
-    def require_fit(self, size: int) -> None:
-        """Refuse what does not fit; ``Busy`` says so."""
-        if not self.fits(size):
-            raise self.starved()
 
     def starved(self) -> Busy:
         """Return the error for a picture that does not fit into memory now."""

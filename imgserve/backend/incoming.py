@@ -2,19 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httptools
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from imgserve.backend.admission import Held
-from imgserve.backend.wsgi import add_header, add_target
-from imgserve.errors import (
-    Busy,
-    HeadTooLarge,
-    InvalidRequest,
-    UnsupportedTransferEncoding,
-)
+from imgserve.backend.admission import Admission, Held
+from imgserve.backend.wsgi import Answer, add_header, add_target
+from imgserve.errors import Busy, HeadTooLarge, InvalidRequest, UnsupportedTransferEncoding
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -24,18 +20,22 @@ FRAMING_BYTES: Final = 1024 * 1024  # of a body in chunks: what is not the body 
 PIPELINED: Final = 8  # requests that may be sent ahead of an answer
 
 
-class Room(Protocol):
-    """What decides whether a body is taken: ``Server``."""
+class Host(Protocol):
+    """What a connection belongs to: ``Server``, which says more of these."""
 
+    admission: Admission
     limit_bytes: int
+    connections: dict[Any, None]
+    is_stopping: bool
+    now_s: Callable[[], float]
 
-    def require_room(self, size: int) -> None:
-        """Refuse a body of so many bytes if there is no room for it; ``Busy`` says so."""
+    def require_room(self, size: int) -> None: ...
+    def hold(self, held: Held, size: int) -> None: ...
+    def limit_connections(self, newest: Any) -> None: ...
+    def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None: ...
 
-    def hold(self, held: Held, size: int) -> None:
-        """Account for bytes of a body; ``Busy`` says that there is no room for them."""
 
-
+@dataclass(eq=False, slots=True)
 class Incoming:
     """A request, from its first byte.
 
@@ -48,20 +48,19 @@ class Incoming:
         refusal: what it is answered, whatever else comes.
     """
 
-    def __init__(self, environ: "WSGIEnvironment", held: Held) -> None:
-        self.environ = environ
-        self.held = held
-        self.target = b""
-        self.head_bytes = 0
-        self.read_bytes = 0
-        self.body_bytes = 0
-        self.body = bytearray()
-        self.has_head = False
-        self.is_whole = False
-        self.keep_alive = False
-        self.refusal: Exception | None = None
+    environ: "WSGIEnvironment"
+    held: Held
+    target: bytes = b""
+    head_bytes: int = 0
+    read_bytes: int = 0
+    body_bytes: int = 0
+    body: bytearray = field(default_factory=bytearray)
+    has_head: bool = False
+    is_whole: bool = False
+    keep_alive: bool = False
+    refusal: BaseException | None = None
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Answer this error, and keep nothing; the first one counts."""
         self.refusal = self.refusal or error
         self.body.clear()
@@ -92,25 +91,16 @@ class RequestReader:
     """
 
     def __init__(
-        self,
-        environ: "WSGIEnvironment",
-        room: Room,
-        hold: Callable[[], Held],
-        proceed: Callable[[], None],
+        self, server: Host, environ: "WSGIEnvironment", proceed: Callable[[], None]
     ) -> None:
-        """Begin a connection.
+        """Begin a connection, whose requests have this ``environ`` in common.
 
-        Args:
-            environ: what all its requests have in common.
-            room: decides whether a body is taken.
-            hold: returns an account of bytes for one request.
-            proceed: tells a caller that waits for it to send the body.
+        ``proceed`` tells a caller that waits for it to send the body.
         """
         self.requests: deque[Incoming] = deque()
         self.is_last = False
+        self._server = server
         self._environ = environ
-        self._room = room
-        self._hold = hold
         self._proceed = proceed
         self._parser = httptools.HttpRequestParser(self)
         self._current: Incoming | None = None
@@ -127,12 +117,14 @@ class RequestReader:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # to what is not spoken here: the answer is plain HTTP
             self.is_last = True
+        except httptools.HttpParserCallbackError as exc:  # by what a callback raised
+            self.refuse(exc.__context__ or exc)
         except httptools.HttpParserError as exc:
             self.refuse(InvalidRequest(f"the request is malformed: {exc}"))
         if self._current is before and before and not before.is_whole:
             before.read(len(data))
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Refuse the request that is on its way in, or that cannot begin; it is the last."""
         self.is_last = True
         if self.is_between:
@@ -149,7 +141,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._current = request = Incoming(self._environ.copy(), self._hold())
+        self._current = request = Incoming(self._environ.copy(), Held(self._server.admission))
         if len(self.requests) < PIPELINED:
             self.requests.append(request)
         else:
@@ -175,16 +167,12 @@ class RequestReader:
         version = self._parser.get_http_version()
         environ["REQUEST_METHOD"] = self._parser.get_method().decode("latin-1")
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
+        add_target(environ, request.target)
+        _check(environ, version)
         try:
-            add_target(environ, request.target)
-            _check(environ, version)
             self._require_room(environ)
         except (Busy, RequestEntityTooLarge) as exc:
             request.refuse(exc)
-        except UnsupportedTransferEncoding as exc:
-            self.refuse(exc)
-        except ValueError as exc:
-            self.refuse(InvalidRequest(f"the request cannot be read: {exc}"))
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of the body."""
@@ -193,9 +181,9 @@ class RequestReader:
         if request.refusal:
             return
         try:
-            if request.body_bytes > self._room.limit_bytes:
+            if request.body_bytes > self._server.limit_bytes:
                 raise RequestEntityTooLarge
-            self._room.hold(request.held, len(piece))
+            self._server.hold(request.held, len(piece))
             request.body += piece
         except (Busy, RequestEntityTooLarge) as exc:
             request.refuse(exc)
@@ -212,21 +200,16 @@ class RequestReader:
     def _require_room(self, environ: "WSGIEnvironment") -> None:
         """Refuse a body that could not be taken, before it is sent."""
         length = int(environ.get("CONTENT_LENGTH", 0))
-        if length > self._room.limit_bytes:
+        if length > self._server.limit_bytes:
             raise RequestEntityTooLarge
         if length or "HTTP_TRANSFER_ENCODING" in environ:
-            self._room.require_room(length)
+            self._server.require_room(length)
             if "HTTP_EXPECT" in environ and len(self.requests) == 1:
                 self._proceed()
 
 
 def _check(environ: "WSGIEnvironment", version: str) -> None:
-    """Refuse what HTTP does not allow although the parser does (RFC 9112, 3.2 and 6.1).
-
-    Raises:
-        UnsupportedTransferEncoding: the body is encoded by more than chunks.
-        ValueError: the host is missing, or there is more than one.
-    """
+    """Refuse what HTTP does not allow although the parser does (RFC 9112, 3.2 and 6.1)."""
     encoding: Any = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
     if encoding.strip().lower() != "chunked":
         raise UnsupportedTransferEncoding(
@@ -234,4 +217,4 @@ def _check(environ: "WSGIEnvironment", version: str) -> None:
         )
     host: Any = environ.get("HTTP_HOST")
     if (host is None and version == "1.1") or (host and "," in host):
-        raise ValueError("it needs one header Host")
+        raise InvalidRequest("the request cannot be read: it needs one header Host")

@@ -10,7 +10,7 @@ from flask import Flask, Response, request, session
 
 from imgserve.backend.admission import Admission
 from imgserve.backend.openapi import PREDICT_PROBLEMS, add_docs, documented, prediction_body, rule
-from imgserve.backend.problems import answer_problems, refuse_what_the_server_refuses
+from imgserve.backend.problems import answer_problems
 from imgserve.backend.request import (
     CHOSEN_MODEL,
     FIXED_MODEL,
@@ -79,9 +79,8 @@ class Backend:
         # No redirects: /docs is answered as /docs/, and /docs//x is no address of another host.
         self.app.url_map.strict_slashes = self.app.url_map.merge_slashes = False
         self.app.config["MAX_CONTENT_LENGTH"] = limit_bytes
-        answer_problems(self.app, self.metrics, settings.max_image_bytes)
         observe(self.app, self.metrics, settings.google_cloud_project)
-        refuse_what_the_server_refuses(self.app)
+        answer_problems(self.app, self.metrics, settings.max_image_bytes)
         add_hello(self)
         add_docs(self.app, self._most_classes)
         allow_origins(self.app, settings.cors_origins)

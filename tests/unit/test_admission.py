@@ -1,6 +1,6 @@
 import pytest
 
-from imgserve.backend.admission import Admission
+from imgserve.backend.admission import Admission, Held
 from imgserve.errors import Busy
 
 
@@ -34,7 +34,7 @@ def _take_more_than_fits(admission: Admission) -> None:
 
 def test_bytes_are_held_up_to_the_limit_and_not_after_they_were_given_back() -> None:
     admission = Admission(1, limit_bytes=10)
-    first, second = admission.hold(), admission.hold()
+    first, second = Held(admission), Held(admission)
     first.require(6)
     with pytest.raises(Busy, match="try again"):
         second.require(5)

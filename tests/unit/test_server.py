@@ -14,6 +14,7 @@ import pytest
 from flask import Flask, Response, request
 
 from imgserve.backend import server as server_module
+from imgserve.backend.admission import Held
 from imgserve.backend.app import one_model_app
 from imgserve.backend.connection import (
     BODY_S,
@@ -34,6 +35,8 @@ from tests.unit.pool_stand_in import Gate, PoolStandIn, classifier
 from tests.unit.waiting import wait_until
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = HELLO.replace(b"hello", b"slow")
+LONG = HELLO.replace(b"hello", b"long")
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 PICTURE = pictures.path("no_time_for_that_tiny.gif").read_bytes()
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -131,11 +134,11 @@ class Site:
         self.passed_s = 0.0
         loop = asyncio.get_running_loop()
         self.server.now_s = lambda: loop.time() + self.passed_s
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(("127.0.0.1", 0))
         self._callers: list[Caller] = []
 
     async def __aenter__(self) -> "Site":
-        self._listener = await self.server.listen(self._socket, 100)
+        self._listener = await self.server.listen(self.socket, 100)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -145,14 +148,13 @@ class Site:
         await asyncio.to_thread(wait_until, lambda: not self.open)
 
     async def caller(self, address: str = "127.0.0.1") -> Caller:
-        own = self._socket.getsockname()
-        streams = await asyncio.open_connection(*own, local_addr=(address, 0))
+        streams = await asyncio.open_connection(*self.socket.getsockname(), local_addr=(address, 0))
         self._callers.append(Caller(*streams))
         return self._callers[-1]
 
     @property
     def open(self) -> int:
-        return len(self.server.connections.all)
+        return len(self.server.connections)
 
     async def let_pass(self, seconds: float) -> None:
         """Let time pass for the server, and what is due be done."""
@@ -285,6 +287,18 @@ def test_requests_that_are_sent_ahead_are_answered_in_their_order() -> None:
     on_site(backend(), scene)
 
 
+@pytest.mark.parametrize("cut", [9, len(HELLO) - 1, len(HELLO)])
+def test_what_comes_during_an_answer_goes_on_where_it_was_cut(cut: int) -> None:
+    async def scene(site: Site) -> None:
+        caller = await site.caller()
+        await caller.send(SLOW + HELLO[:cut], HELLO[cut:] + HELLO)
+        caller.stop_sending()
+        assert [(await caller.answer())[2] for _ in range(3)] == [b"done", *[b'"Hello!"'] * 2]
+        assert await caller.rest() == b""
+
+    on_site(backend(), scene)
+
+
 def test_a_crowd_of_requests_sent_ahead_at_once_ends_with_those_that_are_allowed() -> None:
     async def scene(site: Site) -> None:
         caller = await site.caller()
@@ -299,7 +313,7 @@ def test_a_crowd_of_requests_sent_ahead_at_once_ends_with_those_that_are_allowed
 def test_a_caller_that_has_sent_everything_may_stop_sending() -> None:
     async def scene(site: Site) -> None:
         caller = await site.caller()
-        await caller.send(HELLO.replace(b"hello", b"slow"))
+        await caller.send(SLOW)
         caller.stop_sending()
         _, headers, body = await caller.answer()
         assert body == b"done"
@@ -391,7 +405,7 @@ def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece() -> 
         slow, lost = await site.caller(), await site.caller()
         for caller in (slow, lost):
             caller.pause_reading()
-            await caller.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            await caller.send(LONG)
         await site.let_pass(SENDING_S - 10)
         slow.resume_reading()
         assert len((await slow.answer())[2]) == 5_000_000
@@ -401,6 +415,29 @@ def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece() -> 
         assert site.open == 1
 
     on_site(backend(), scene)
+
+
+@pytest.mark.parametrize("stops_sending", [False, True])
+def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(stops_sending: bool) -> None:
+    """The server has written it already, to a buffer that only the caller can empty."""
+    app = backend()
+    app.add_url_rule("/end", "end", lambda: bytes(120_000))
+
+    async def scene(site: Site) -> None:
+        site.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        loop, caller = asyncio.get_running_loop(), socket.socket()
+        with caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.setblocking(False)
+            await loop.sock_connect(caller, site.socket.getsockname())
+            await loop.sock_sendall(caller, HELLO.replace(b"hello", b"end"))
+            if stops_sending:
+                caller.shutdown(socket.SHUT_WR)
+            await asyncio.sleep(0.1)
+            await site.let_pass(max(IDLE_S, SENDING_S) + 1)
+            assert site.open == 0
+
+    on_site(app, scene)
 
 
 # --- more than there is room for --------------------------------------------------------------
@@ -464,13 +501,13 @@ def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_way() ->
 def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame() -> None:
     async def scene(site: Site) -> None:
         waiting, slow = await site.caller(), await site.caller()
-        site.server.admission.hold().require(MIB // 2)
+        Held(site.server.admission).require(MIB // 2)
         await waiting.send(POST % 9)
         await slow.send(POST % (MIB // 2) + bytes(9))
         await site.let_pass(PATIENCE_S + 1)
         await waiting.send(bytes(9))
         assert (await waiting.answer())[0] == 415
-        site.server.admission.hold().require(9)
+        Held(site.server.admission).require(9)
         await slow.send(bytes(MIB // 2 - 9))
         await slow.refusal(503, "busy")
 
@@ -498,7 +535,7 @@ def test_where_connections_are_too_many_one_is_closed_of_the_caller_who_has_most
 
     async def scene(site: Site) -> None:
         busy = await site.caller()
-        await busy.send(HELLO.replace(b"hello", b"slow"))
+        await busy.send(SLOW)
         sending = await site.caller()
         await sending.send(POST % 9)
         honest = await site.caller("127.0.0.2")
@@ -525,7 +562,7 @@ def test_who_does_not_take_a_long_answer_gives_way_to_others(
         for _ in range(8):
             slow = await site.caller()
             slow.pause_reading()
-            await slow.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            await slow.send(LONG)
         for _ in range(8):
             honest = await site.caller()
             await honest.send(HELLO)
@@ -552,7 +589,7 @@ def test_connections_leave_files_to_fetches(
 def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends() -> None:
     async def scene(site: Site) -> None:
         under_way, kept, idle, sending = [await site.caller() for _ in range(4)]
-        await under_way.send(HELLO.replace(b"hello", b"slow"))
+        await under_way.send(SLOW)
         for caller in (kept, idle):
             await caller.send(HELLO)
             assert (await caller.answer())[1]["Connection"] == "keep-alive"
