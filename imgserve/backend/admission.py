@@ -20,11 +20,10 @@ class Held:
 
     def take(self, size: int) -> bool:
         """Hold more; return whether there is room."""
-        admission = self._admission
-        with admission.lock:
-            if self._is_over or not admission.fits(size):
+        with self._admission.lock:
+            if self._is_over or not self._admission.fits(size):
                 return False
-            admission.held_bytes += size
+            self._admission.held_bytes += size
             self._bytes += size
             return True
 
@@ -47,17 +46,12 @@ class Admission:
     Waiting includes fetching a picture: that costs a thread, not a CPU.
 
     Attributes:
-        inside: requests that are.
-        held_bytes: of pictures that are received, fetched, wait or are computed.
+        inside: requests that are, at most ``capacity``.
+        held_bytes: of pictures that are received, fetched, wait or are computed, at most
+            ``limit_bytes``.
     """
 
     def __init__(self, capacity: int, limit_bytes: int) -> None:
-        """Begin empty.
-
-        Args:
-            capacity: requests that may be inside.
-            limit_bytes: of their pictures, together with those that are still being received.
-        """
         self.inside = 0
         self.held_bytes = 0
         self.lock = threading.Lock()
@@ -66,11 +60,7 @@ class Admission:
 
     @contextmanager
     def admitted(self) -> Iterator[Held]:
-        """Hold one of the places inside, and what is fetched meanwhile.
-
-        Raises:
-            Busy: all places are taken.
-        """
+        """Hold a place inside, and what is fetched meanwhile; ``Busy`` says there is no place."""
         with self.lock:
             self.require_place()
             self.inside += 1

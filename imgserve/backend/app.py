@@ -18,7 +18,6 @@ def one_model_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
     from imgserve.backend import routes
 
     backend = routes.Backend(settings, pool)
-    routes.add_ready(backend)
     routes.add_predict(backend)
     return backend.app
 
@@ -28,10 +27,8 @@ def many_models_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
     from imgserve.backend import routes
 
     backend = routes.Backend(settings, pool)
-    routes.add_ready(backend)
     routes.add_models(backend)
     routes.add_choice(backend)
-    routes.add_predict_by_choice(backend)
     return backend.app
 
 
@@ -40,7 +37,6 @@ def model_by_path_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
     from imgserve.backend import routes
 
     backend = routes.Backend(settings, pool)
-    routes.add_ready(backend)
     routes.add_models(backend)
     routes.add_predict_by_path(backend)
     return backend.app

@@ -13,22 +13,27 @@ WORKER_BOOT_ERROR = 3
 
 
 def settings_or_exit(
-    environ: Mapping[str, str], *required: str, has_models: bool = True
+    environ: Mapping[str, str], *, has_models: bool = True, needs_model: bool = False
 ) -> BackendSettings:
     """Return the settings of this environment.
 
     Args:
         environ: the environment.
-        required: names of variables that have no default in this service.
         has_models: whether this container has all of MODELS, or may be one of many.
+        needs_model: whether this service has no default for MODEL_NAME.
 
     Raises:
         SystemExit: one cannot be used; standard error names it and says what to do.
     """
     try:
         settings = BackendSettings.from_environ(environ)
-        _require(environ, required, settings)
-        _check_models(settings, has_models=has_models and "MODEL_NAME" not in required)
+        if needs_model and not settings.model_name:
+            known = ", ".join(catalogue.catalogue(settings.models_file))
+            raise InvalidSetting(
+                "MODEL_NAME is not set: this service has no default for it; "
+                f"for a model, choose one of {known}"
+            )
+        _check_models(settings, has_models=has_models)
     except ImgserveError as exc:
         sys.stderr.write(f"imgserve cannot start: {exc}\n")
         sys.exit(WORKER_BOOT_ERROR)
@@ -50,15 +55,3 @@ def _check_models(settings: BackendSettings, *, has_models: bool) -> None:
             f"MODEL_NAME={settings.model_name!r} is none of MODELS={','.join(settings.models)!r}: "
             "add it, or leave one unset"
         )
-
-
-def _require(
-    environ: Mapping[str, str], required: tuple[str, ...], settings: BackendSettings
-) -> None:
-    known = ", ".join(catalogue.catalogue(settings.models_file))
-    for name in required:
-        if not environ.get(name):
-            raise InvalidSetting(
-                f"{name} is not set: this service has no default for it; "
-                f"for a model, choose one of {known}"
-            )

@@ -57,7 +57,6 @@ class Connection(asyncio.Protocol):
         self._has_ended = False  # the caller sends no more
         self._early = bytearray()
         self._dropped_bytes = 0
-        self._lingers_until_s = 0.0
 
     # --- what asyncio calls ----------------------------------------------------------------------
 
@@ -188,10 +187,8 @@ class Connection(asyncio.Protocol):
         if self.phase in {Phase.HEAD, Phase.BODY}:
             part = self.phase.name.lower()
             self.refuse(RequestTimeout(f"the request's {part} took too long: send it faster"))
-        elif self.phase is Phase.IDLE:
-            self.close()
         else:
-            self._transport.abort()
+            self.close()
 
     def refuse(self, error: Exception) -> None:
         """Answer this error to the request that is on its way in, and take no more."""
@@ -199,21 +196,17 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def close(self) -> None:
-        """Close, at once where the caller would have to take an answer first."""
-        if self.phase is Phase.SENDING:
-            self._transport.abort()
-        else:
-            self._transport.close()
+        """Close at once: what the caller has not taken by now is lost."""
+        self._transport.abort()
 
     def _end(self) -> None:
         """Close; where the caller may still send, once it had the time to read the answer."""
         if self._has_ended or (self._reader.is_between and not self._early):
-            self._transport.close()
+            self.close()
             return
         self._early.clear()
         self._transport.resume_reading()
         self._transport.write_eof()
-        self._lingers_until_s = self._server.now_s() + LINGER_IN_ALL_S
         self._enter(Phase.LINGERING, LINGER_S)
 
     def _drop(self, size: int) -> None:
@@ -221,7 +214,7 @@ class Connection(asyncio.Protocol):
         if self._dropped_bytes > self._server.limit_bytes + FRAMING_BYTES:
             self._transport.abort()
         elif self.phase is Phase.LINGERING:
-            self.deadline_s = min(self._server.now_s() + LINGER_S, self._lingers_until_s)
+            self.deadline_s = min(self._server.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S)
 
     def _enter(self, phase: Phase, limit_s: float) -> None:
         self.phase = phase

@@ -103,12 +103,12 @@ class RequestReader:
         self._environ = environ
         self._proceed = proceed
         self._parser = httptools.HttpRequestParser(self)
-        self._current: Incoming | None = None
+        self._current = Incoming(environ, Held(server.admission), is_whole=True)
 
     @property
     def is_between(self) -> bool:
         """Return whether no request is on its way in."""
-        return self._current is None or self._current.is_whole
+        return self._current.is_whole
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
@@ -121,7 +121,7 @@ class RequestReader:
             self.refuse(exc.__context__ or exc)
         except httptools.HttpParserError as exc:
             self.refuse(InvalidRequest(f"the request is malformed: {exc}"))
-        if self._current is before and before and not before.is_whole:
+        if self._current is before and not before.is_whole:
             before.read(len(data))
 
     def refuse(self, error: BaseException) -> None:
@@ -129,7 +129,7 @@ class RequestReader:
         self.is_last = True
         if self.is_between:
             self.on_message_begin()
-        self._found.refuse(error)
+        self._current.refuse(error)
 
     def close(self) -> None:
         """Give back what the requests hold."""
@@ -150,18 +150,18 @@ class RequestReader:
 
     def on_url(self, target: bytes) -> None:
         """Take a piece of the target."""
-        if self._found.add_head(len(target)):
-            self._found.target += target
+        if self._current.add_head(len(target)):
+            self._current.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those that follow a body are left aside."""
-        request = self._found
+        request = self._current
         if request.add_head(len(name) + len(value)) and not request.has_head:
             add_header(request.environ, name, value)
 
     def on_headers_complete(self) -> None:
         """Decide whether the body is wanted."""
-        request, environ = self._found, self._found.environ
+        request, environ = self._current, self._current.environ
         request.has_head = True
         request.keep_alive = self._parser.should_keep_alive()
         version = self._parser.get_http_version()
@@ -176,7 +176,7 @@ class RequestReader:
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of the body."""
-        request = self._found
+        request = self._current
         request.body_bytes += len(piece)
         if request.refusal:
             return
@@ -190,12 +190,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._found.is_whole = True
-
-    @property
-    def _found(self) -> Incoming:
-        assert self._current, "the parser says first that a request begins"  # noqa: S101
-        return self._current
+        self._current.is_whole = True
 
     def _require_room(self, environ: "WSGIEnvironment") -> None:
         """Refuse a body that could not be taken, before it is sent."""

@@ -71,10 +71,8 @@ class Server:
         """Have a request answered in a thread, and the answer sent from the event loop's."""
         is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
         threads = self._state_threads if is_about_state else self._threads
-        threads.submit(self._answer, environ, send)
-
-    def _answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
-        self._loop.call_soon_threadsafe(send, answer(self._app, environ))
+        in_loop = self._loop.call_soon_threadsafe
+        threads.submit(lambda: in_loop(send, answer(self._app, environ)))
 
     def limit_connections(self, newest: Connection) -> None:
         """Where there are too many, close one that is not being answered.
