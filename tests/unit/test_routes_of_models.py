@@ -5,15 +5,17 @@ In v2 else the address or the body does, else the caller's own cookie.
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.backend.app import many_models_app, model_by_path_app
+from imgserve.backend.app import many_models_app, model_by_path_app, one_model_app
 from imgserve.models import catalogue
 from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
@@ -207,21 +209,28 @@ def test_a_compiled_models_size_is_that_of_its_files(tmp_path: Path) -> None:
     assert described["size_bytes"] == len("graph") + len("weights")
 
 
-def test_the_api_of_v3_is_described_in_openapi_3_1() -> None:
-    document = client_of_v3().get("/openapi.json").get_json()
+@pytest.mark.parametrize("make", [one_model_app, many_models_app, model_by_path_app])
+def test_every_route_is_described_in_openapi_3_1(make: Callable[..., Flask]) -> None:
+    app = make(BackendSettings(threads=1), PoolStandIn(named_after_itself("a", "b", "c")))
+    document = app.test_client().get("/openapi.json").get_json()
     OpenAPIV31SpecValidator(document).validate()
-    assert "/model/{model}/predict" in document["paths"]
+    assert document["openapi"].startswith("3.1")
+    routes = {rule.rule.replace("<model>", "{model}") for rule in app.url_map.iter_rules()}
+    assert routes - set(document["paths"]) == {"/docs/", "/docs/<path:path>"}
     not_ready = document["paths"]["/ready"]["get"]["responses"]["503"]
     assert not_ready["description"] == "Model not ready; Model unavailable"
 
 
-def test_the_api_of_v2_is_described_in_openapi_3_1() -> None:
+def test_what_a_prediction_takes_and_answers_is_described() -> None:
     document = client().get("/openapi.json").get_json()
-    OpenAPIV31SpecValidator(document).validate()
-    assert set(document["paths"]["/model/{model}"]) >= {"get", "put"}
-    by_path = document["paths"]["/model/{model}/predict"]["post"]
-    assert "404" in by_path["responses"]
-    assert "model" in document["components"]["schemas"]["ChoosingRequest"]["properties"]
-    assert "cookie" in str(document["components"]["schemas"]["Choice"])
-    told = {each["name"]: each["description"] for each in by_path["parameters"] if "in" in each}
-    assert told["model"] == "With any body."
+    predict = document["paths"]["/model/{model}/predict"]["post"]
+    kinds = {"application/json", "multipart/form-data", "image/*"}
+    assert set(predict["requestBody"]["content"]) == kinds
+    answered = "200 400 404 408 413 415 422 431 501 502 503 504"
+    assert set(predict["responses"]) == set(answered.split())
+    told = {parameter["name"]: parameter for parameter in predict["parameters"]}
+    assert told["model"]["description"] == "With any body."
+    assert told["top_k"]["schema"]["maximum"] == 3
+    schemas = document["components"]["schemas"]
+    assert set(schemas["ChoosingRequest"]["properties"]) == {"url", *told, "explain", "thumbnail"}
+    assert "cookie" in str(schemas["Choice"])
