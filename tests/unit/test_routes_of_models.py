@@ -86,9 +86,11 @@ def test_two_models_in_one_request_are_refused(path: str, kind: str) -> None:
 
 
 def test_callers_own_choice_is_kept_for_the_caller_alone() -> None:
-    backend = client()
+    pool = PoolStandIn(named_after_itself("a", "b", "c"))
+    backend = client(pool)
     other = backend.application.test_client()
     assert backend.put("/model/b").get_json()["model"] == "b"
+    assert pool.warmed == ["b"]  # it begins to load
     assert (used(backend), used(other)) == ("b", "a")
     assert "detail" in other.put("/model/c").get_json()
     assert (used(backend), used(other)) == ("b", "c")
@@ -156,12 +158,6 @@ def test_models_are_listed_default_first_and_in_v3_those_behind_the_gateway() ->
     assert client_of_v3("b", "a").get("/models").get_json() == ["b", "a"]
 
 
-def test_a_choice_begins_to_load_the_model() -> None:
-    pool = PoolStandIn(named_after_itself("a", "b", "c"))
-    client(pool).put("/model/b")
-    assert pool.warmed == ["b"]
-
-
 def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
     backend = client_of_v3()
     assert used(backend, "/model/a/predict") == "a"
@@ -169,11 +165,8 @@ def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
     assert "no model 'b' here" in problem(response, errors.UnknownModel).detail
     problem(backend.get("/model/b"), errors.UnknownModel)
     problem(backend.post("/predict"), errors.UnknownRoute)
-    assert backend.get("/ready").get_json() == {
-        "model": "a",
-        "status": "ready",
-        "precision": "fp32",
-    }
+    ready = {"model": "a", "status": "ready", "precision": "fp32"}
+    assert backend.get("/ready").get_json() == ready
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
@@ -185,19 +178,18 @@ def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
     assert backend.get("/ready").get_json()["model"] == "b"
 
 
-MODELS = {"vgg16": "absent", "efficientnet_lite0": "ready"}
-
-
-@pytest.mark.parametrize(("model", "state"), MODELS.items())
-def test_a_model_is_described(tmp_path: Path, model: str, state: str) -> None:
-    unavailable = errors.ModelUnavailable("no weights")
-    pool = PoolStandIn(named_after_itself(*MODELS), failures={"vgg16": unavailable})
+@pytest.mark.parametrize(
+    ("model", "state", "detail"),
+    [("vgg16", "absent", "no weights"), ("efficientnet_lite0", "ready", None)],
+)
+def test_a_model_is_described(tmp_path: Path, model: str, state: str, detail: str | None) -> None:
+    failures = {"vgg16": errors.ModelUnavailable("no weights")}
+    pool = PoolStandIn(named_after_itself("vgg16", "efficientnet_lite0"), failures=failures)
     described = client(pool, weights_dir=tmp_path).get(f"/model/{model}").get_json()
     entry = catalogue.entry(model)
     assert (described["id"], described["title"]) == (model, entry.title)
     assert (described["top1"], described["parameters"]) == (entry.top1, entry.parameters)
-    assert described["state"] == state
-    assert described["detail"] == ("no weights" if state == "absent" else None)
+    assert (described["state"], described["detail"]) == (state, detail)
     assert described["size_bytes"] is None  # nothing is compiled there
 
 
