@@ -8,7 +8,7 @@ some for /ready and /metrics. Nobody else holds one: an event loop reads and sen
 
 import os
 
-from imgserve.backend.boot import settings_or_exit
+from imgserve.backend.app import settings_or_exit
 from imgserve.log import logging_config
 
 settings = settings_or_exit(os.environ, has_models=False)  # the application says which it has

@@ -73,30 +73,33 @@ def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> Pr
         PictureTooLarge: the picture has more than ``limit_bytes`` bytes.
     """
     if request.mimetype.startswith("image/"):
-        data = _within(request.get_data(cache=False), limit_bytes)
-        return PredictionRequest(_options(request.args, types, ignored=KEY), data)
-    if request.mimetype == "application/json":
-        wanted = _by_url(request.get_data(cache=False), types, limit_bytes)
+        options = _options(request.args, types, ignored=KEY)
+        wanted = PredictionRequest(options, request.get_data(cache=False))
+    elif request.mimetype == "application/json":
+        wanted = _with_address(_by_url(request, types), request.args, types)
     elif request.mimetype == "multipart/form-data":
-        wanted = _by_form(request, types, limit_bytes)
+        wanted = _with_address(_by_form(request, types), request.args, types)
     else:
         given = f"of type {request.mimetype}" if request.mimetype else "without a type"
         raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
-    return _with_address(wanted, request.args, types)
+    if isinstance(wanted.picture, bytes):
+        _check_size(len(wanted.picture), limit_bytes)
+    return wanted
 
 
-def _by_url(body: bytes, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
+def _by_url(request: Request, types: RequestTypes) -> PredictionRequest:
+    body = request.get_data(cache=False).removeprefix(BOM_UTF8)
     try:
-        request = msgspec.json.decode(body.removeprefix(BOM_UTF8), type=types.body)
+        given = msgspec.json.decode(body, type=types.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
-    if (data := data_in(request.url)) is None:
-        return PredictionRequest(request, request.url)
-    options = msgspec.structs.replace(request, url="")  # which holds the picture once more
-    return PredictionRequest(options, _within(data, limit_bytes))
+    if (data := data_in(given.url)) is None:
+        return PredictionRequest(given, given.url)
+    options = msgspec.structs.replace(given, url="")  # which holds the picture once more
+    return PredictionRequest(options, data)
 
 
-def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
+def _by_form(request: Request, types: RequestTypes) -> PredictionRequest:
     try:
         files = request.files.getlist(IMAGE_FIELD)
     except RequestEntityTooLarge as exc:  # in parts: all of it is no larger, says the server
@@ -107,8 +110,8 @@ def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> Predict
         raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HOW_TO_SEND}")
     stream = files[0].stream
     assert isinstance(stream, io.BytesIO), "uploads stay in memory"  # noqa: S101
-    data = stream.getvalue()  # which is no copy, as a read would be
-    return PredictionRequest(_options(request.form, types), _within(data, limit_bytes))
+    # Its value is no copy, as a read would be.
+    return PredictionRequest(_options(request.form, types), stream.getvalue())
 
 
 def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = "") -> PredictOptions:
@@ -143,12 +146,11 @@ def _with_address(
     return wanted._replace(options=options)
 
 
-def _within(data: bytes, limit_bytes: int) -> bytes:
-    if not data:
+def _check_size(size_bytes: int, limit_bytes: int) -> None:
+    if not size_bytes:
         raise InvalidRequest("the picture is empty: choose it again")
-    if len(data) > limit_bytes:
+    if size_bytes > limit_bytes:
         raise PictureTooLarge(
-            f"the picture has {mebibytes(len(data))}; at most {mebibytes(limit_bytes)} are "
+            f"the picture has {mebibytes(size_bytes)}; at most {mebibytes(limit_bytes)} are "
             "accepted: use a smaller one"
         )
-    return data

@@ -1,6 +1,6 @@
 import pytest
 
-from imgserve.backend.boot import WORKER_BOOT_ERROR, settings_or_exit
+from imgserve.backend.app import WORKER_BOOT_ERROR, settings_or_exit
 
 ONE_OF_MANY = {"has_models": False, "needs_model": True}
 
