@@ -61,7 +61,6 @@ class Connection(asyncio.Protocol):
     # --- what asyncio calls ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  of a TCP connection
         self._transport = transport
         transport.set_write_buffer_limits(0)  # what was written is with the system, or holds all up
@@ -78,7 +77,6 @@ class Connection(asyncio.Protocol):
         self._end_answer()
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes."""
         if self.phase is Phase.LINGERING or (self._request and self._is_last):
             self._drop(len(data))
         elif self._request:
@@ -94,11 +92,9 @@ class Connection(asyncio.Protocol):
         return self._request is not None
 
     def pause_writing(self) -> None:
-        """Send no more for now."""
         self._can_write = False
 
     def resume_writing(self) -> None:
-        """Go on sending."""
         self._can_write = True
         if self._answer:
             self._send_rest(self._answer)
@@ -201,7 +197,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Close; where the caller may still send, once it had the time to read the answer."""
-        if self._has_ended or (self._reader.is_between and not self._early):
+        if self._has_ended or (self._reader.current.is_whole and not self._early):
             self.close()
             return
         self._early.clear()

@@ -86,33 +86,27 @@ class RequestReader:
     """Finds requests in what a connection receives.
 
     Attributes:
-        requests: those that were found, the last one perhaps not whole yet.
+        current: the last request, which is on its way in or was whole.
+        requests: those that were found, the last one perhaps not whole yet. They have ``environ``
+            in common.
         is_last: whether no more are taken, because of what was found.
+        proceed: tells a caller that waits for it to send the body.
     """
 
     def __init__(
         self, server: Host, environ: "WSGIEnvironment", proceed: Callable[[], None]
     ) -> None:
-        """Begin a connection, whose requests have this ``environ`` in common.
-
-        ``proceed`` tells a caller that waits for it to send the body.
-        """
         self.requests: deque[Incoming] = deque()
         self.is_last = False
         self._server = server
         self._environ = environ
-        self._proceed = proceed
+        self.proceed = proceed
         self._parser = httptools.HttpRequestParser(self)
-        self._current = Incoming(environ, Held(server.admission), is_whole=True)
-
-    @property
-    def is_between(self) -> bool:
-        """Return whether no request is on its way in."""
-        return self._current.is_whole
+        self.current = Incoming(environ, Held(server.admission), is_whole=True)
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
-        before = self._current
+        before = self.current
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # to what is not spoken here: the answer is plain HTTP
@@ -121,15 +115,15 @@ class RequestReader:
             self.refuse(exc.__context__ or exc)
         except httptools.HttpParserError as exc:
             self.refuse(InvalidRequest(f"the request is malformed: {exc}"))
-        if self._current is before and not before.is_whole:
+        if self.current is before and not before.is_whole:
             before.read(len(data))
 
     def refuse(self, error: BaseException) -> None:
         """Refuse the request that is on its way in, or that cannot begin; it is the last."""
         self.is_last = True
-        if self.is_between:
+        if self.current.is_whole:
             self.on_message_begin()
-        self._current.refuse(error)
+        self.current.refuse(error)
 
     def close(self) -> None:
         """Give back what the requests hold."""
@@ -140,8 +134,7 @@ class RequestReader:
     # --- what the parser calls -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
-        self._current = request = Incoming(self._environ.copy(), Held(self._server.admission))
+        self.current = request = Incoming(self._environ.copy(), Held(self._server.admission))
         if len(self.requests) < PIPELINED:
             self.requests.append(request)
         else:
@@ -149,19 +142,18 @@ class RequestReader:
             request.refuse(InvalidRequest("too many requests are sent ahead"))
 
     def on_url(self, target: bytes) -> None:
-        """Take a piece of the target."""
-        if self._current.add_head(len(target)):
-            self._current.target += target
+        if self.current.add_head(len(target)):
+            self.current.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those that follow a body are left aside."""
-        request = self._current
+        request = self.current
         if request.add_head(len(name) + len(value)) and not request.has_head:
             add_header(request.environ, name, value)
 
     def on_headers_complete(self) -> None:
         """Decide whether the body is wanted."""
-        request, environ = self._current, self._current.environ
+        request, environ = self.current, self.current.environ
         request.has_head = True
         request.keep_alive = self._parser.should_keep_alive()
         version = self._parser.get_http_version()
@@ -175,8 +167,7 @@ class RequestReader:
             request.refuse(exc)
 
     def on_body(self, piece: bytes) -> None:
-        """Take a piece of the body."""
-        request = self._current
+        request = self.current
         request.body_bytes += len(piece)
         if request.refusal:
             return
@@ -189,8 +180,7 @@ class RequestReader:
             request.refuse(exc)
 
     def on_message_complete(self) -> None:
-        """End a request."""
-        self._current.is_whole = True
+        self.current.is_whole = True
 
     def _require_room(self, environ: "WSGIEnvironment") -> None:
         """Refuse a body that could not be taken, before it is sent."""
@@ -200,7 +190,7 @@ class RequestReader:
         if length or "HTTP_TRANSFER_ENCODING" in environ:
             self._server.require_room(length)
             if "HTTP_EXPECT" in environ and len(self.requests) == 1:
-                self._proceed()
+                self.proceed()
 
 
 def _check(environ: "WSGIEnvironment", version: str) -> None:

@@ -45,17 +45,14 @@ LAST_REQUEST_S: Final = 2.0
 class Server:
     """What all connections share.
 
+    ``app`` is a Flask application whose extension ``admission`` counts what is held; ``threads``
+    are those that answer, beside a few for requests that only read.
+
     Attributes:
         connections: all of them, those first that have done nothing new for longest.
     """
 
     def __init__(self, app: Any, threads: int) -> None:
-        """Begin.
-
-        Args:
-            app: the Flask application; its extension ``admission`` counts what is held.
-            threads: how many requests are answered at once, beside those that only read.
-        """
         self._loop = asyncio.get_running_loop()
         self.now_s: Callable[[], float] = self._loop.time
         self.admission: Admission = app.extensions["admission"]

@@ -35,15 +35,12 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 
 class Metrics:
-    """The metrics of one application, in a registry of their own."""
+    """The metrics of one application, in a registry of their own.
+
+    It asks how many requests are ``waiting`` and ``computing`` whenever they are read.
+    """
 
     def __init__(self, *, waiting: Callable[[], float], computing: Callable[[], float]) -> None:
-        """Begin at zero.
-
-        Args:
-            waiting: how many requests wait now.
-            computing: how many are computed.
-        """
         self._registry = kept = CollectorRegistry()
         ProcessCollector(registry=kept)
         by_answer, by_model = ("method", "route", "status"), ("model", "precision")
@@ -76,10 +73,7 @@ class Metrics:
 def observe(app: Flask, metrics: Metrics, project: str) -> None:
     """Make an application identify, count and log its requests.
 
-    Args:
-        app: the application.
-        metrics: where requests are counted.
-        project: Google Cloud project id, for the trace in the log; may be empty.
+    ``project`` is the Google Cloud project's id, for the trace in the log; it may be empty.
     """
 
     @app.before_request

@@ -26,10 +26,9 @@ UNPREFIXED: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
 
 class Body:
-    """A request's body, which is forgotten once it was read: a picture is in memory once."""
+    """A request's body, emptied once all of it was read: a picture is in memory once."""
 
     def __init__(self, data: bytearray) -> None:
-        """Take the data; it is emptied when all of it was read."""
         self._data = data
         self._at = 0
 
