@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.services.conftest import MODELS, Backend, PictureHost, StartBackend
+from tests.services.conftest import MODELS, Backend, StartBackend
 from tests.unit import pictures
-from tests.unit.waiting import wait_until
 
 APP = "backend_v2.app:app"
 PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
@@ -83,29 +82,3 @@ def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others
     with ThreadPoolExecutor(max_workers=8) as callers:
         assert sum(callers.map(caller, range(8))) == 8
     assert any("left memory" in line for line in backend_v2.log), "nothing was evicted"
-
-
-def test_a_model_whose_weights_cannot_be_had_is_absent_and_the_rest_work(
-    start_backend: StartBackend, picture_host: PictureHost
-) -> None:
-    backend = start_backend(
-        APP,
-        MODEL_NAME="",
-        MODELS="efficientnet_lite0,vgg16",
-        WEIGHTS_URL_BASE=picture_host.url("nothing"),
-    )
-    with pictures.path("coffee.png").open("rb") as picture:
-        refused = requests.post(
-            f"{backend.url}/model/vgg16/predict", files={"image": picture}, timeout=60
-        )
-    assert refused.status_code == 503
-
-    def state() -> dict[str, Any]:
-        described: dict[str, Any] = requests.get(f"{backend.url}/model/vgg16", timeout=10).json()
-        return described
-
-    wait_until(lambda: state()["state"] == "absent")
-    assert "could not be downloaded" in state()["detail"]
-    answer = ask(requests.Session(), f"{backend.url}/predict", "coffee.png")
-    assert answer["category"] == "espresso"
-    backend.stop()
