@@ -101,19 +101,22 @@ def test_while_the_model_is_compiled_it_is_alive_but_not_ready(
     assert any("checking against the original" in line for line in backend.log)
 
 
+NOPE = {"MODEL_NAME": "", "MODELS": "efficientnet_lite0,nope"}
+
+
 @pytest.mark.parametrize(
-    ("app", "name", "value", "said"),
+    ("app", "environ", "said"),
     [
-        pytest.param("backend_v1", "PORT", "70000", "PORT='70000'", id="found by gunicorn's file"),
-        pytest.param("backend_v1", "MODELS", "nope", "no model 'nope'", id="found by v1"),
-        pytest.param("backend_v2", "MODELS", "nope", "no model 'nope'", id="found by v2"),
-        pytest.param("v3.backend", "MODEL_NAME", "", "MODEL_NAME is not set", id="found by v3"),
+        pytest.param("backend_v1", {"PORT": "70000"}, "PORT='70000'", id="by gunicorn's file"),
+        pytest.param("backend_v1", NOPE, "no model 'nope'", id="by v1"),
+        pytest.param("backend_v2", NOPE, "no model 'nope'", id="by v2"),
+        pytest.param("v3.backend", {"MODEL_NAME": ""}, "MODEL_NAME is not set", id="by v3"),
     ],
 )
 def test_a_bad_setting_stops_the_start_and_is_named(
-    start_backend: StartBackend, app: str, name: str, value: str, said: str
+    start_backend: StartBackend, app: str, environ: dict[str, str], said: str
 ) -> None:
-    backend = start_backend(f"{app}.app:app", ready=False, **{name: value})
+    backend = start_backend(f"{app}.app:app", ready=False, **environ)
     assert backend.process.wait(timeout=30) != 0
     backend.stop()
     log = "".join(backend.log)
