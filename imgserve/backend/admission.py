@@ -4,7 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgserve.errors import Busy
+from imgserve.contract import FORM_OVERHEAD_BYTES
+from imgserve.errors import Busy, PictureTooLarge
 from imgserve.units import mebibytes
 
 
@@ -46,17 +47,20 @@ class Admission:
     Waiting includes fetching a picture: that costs a thread, not a CPU.
 
     Attributes:
+        body_bytes: what the body of a request may have: a picture of ``picture_bytes`` in a form.
         inside: requests that are, at most ``capacity``.
         held_bytes: of pictures that are received, fetched, wait or are computed, at most
-            ``limit_bytes``.
+            ``limit_bytes``, or what one body may have.
     """
 
-    def __init__(self, capacity: int, limit_bytes: int) -> None:
+    def __init__(self, capacity: int, limit_bytes: int, picture_bytes: int) -> None:
+        self.body_bytes = picture_bytes + FORM_OVERHEAD_BYTES
         self.inside = 0
         self.held_bytes = 0
         self.lock = threading.Lock()
         self._capacity = capacity
-        self._limit_bytes = limit_bytes
+        self._limit_bytes = max(limit_bytes, self.body_bytes)
+        self._picture_bytes = picture_bytes
 
     @contextmanager
     def admitted(self) -> Iterator[Held]:
@@ -77,6 +81,14 @@ class Admission:
         if self.inside >= self._capacity:
             raise Busy(
                 f"{self.inside} requests are being answered or wait already: try again in a second"
+            )
+
+    def require_size(self, size: int) -> None:
+        """Refuse a body with more bytes than one may have; ``PictureTooLarge`` says so."""
+        if size > self.body_bytes:
+            raise PictureTooLarge(
+                f"the request is larger than a picture of {mebibytes(self._picture_bytes)}: "
+                "use a smaller one"
             )
 
     def fits(self, size: int) -> bool:

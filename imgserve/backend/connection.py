@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, size: int) -> None:
         self._dropped_bytes += size
-        if self._dropped_bytes > self._server.limit_bytes + FRAMING_BYTES:
+        if self._dropped_bytes > self._server.admission.body_bytes + FRAMING_BYTES:
             self._transport.abort()
         elif self.phase is Phase.LINGERING:
             self.deadline_s = min(self._server.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S)

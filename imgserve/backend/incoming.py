@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httptools
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from imgserve.backend.admission import Admission, Held
 from imgserve.backend.wsgi import Answer, add_header, add_target
-from imgserve.errors import Busy, HeadTooLarge, InvalidRequest, UnsupportedTransferEncoding
+from imgserve.errors import (
+    Busy,
+    HeadTooLarge,
+    InvalidRequest,
+    PictureTooLarge,
+    UnsupportedTransferEncoding,
+)
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -24,7 +29,6 @@ class Host(Protocol):
     """What a connection belongs to: ``Server``, which says more of these."""
 
     admission: Admission
-    limit_bytes: int
     connections: dict[Any, None]
     is_stopping: bool
     now_s: Callable[[], float]
@@ -163,7 +167,7 @@ class RequestReader:
         _check(environ, version)
         try:
             self._require_room(environ)
-        except (Busy, RequestEntityTooLarge) as exc:
+        except (Busy, PictureTooLarge) as exc:
             request.refuse(exc)
 
     def on_body(self, piece: bytes) -> None:
@@ -172,11 +176,10 @@ class RequestReader:
         if request.refusal:
             return
         try:
-            if request.body_bytes > self._server.limit_bytes:
-                raise RequestEntityTooLarge
+            self._server.admission.require_size(request.body_bytes)
             self._server.hold(request.held, len(piece))
             request.body += piece
-        except (Busy, RequestEntityTooLarge) as exc:
+        except (Busy, PictureTooLarge) as exc:
             request.refuse(exc)
 
     def on_message_complete(self) -> None:
@@ -185,8 +188,7 @@ class RequestReader:
     def _require_room(self, environ: "WSGIEnvironment") -> None:
         """Refuse a body that could not be taken, before it is sent."""
         length = int(environ.get("CONTENT_LENGTH", 0))
-        if length > self._server.limit_bytes:
-            raise RequestEntityTooLarge
+        self._server.admission.require_size(length)
         if length or "HTTP_TRANSFER_ENCODING" in environ:
             self._server.require_room(length)
             if "HTTP_EXPECT" in environ and len(self.requests) == 1:

@@ -14,10 +14,8 @@ from imgserve.errors import (
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
-    PictureTooLarge,
     UnknownRoute,
 )
-from imgserve.units import mebibytes
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ log = logging.getLogger(__name__)
 REFUSAL = "imgserve.refusal"
 
 
-def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
+def answer_problems(app: Flask, metrics: Metrics) -> None:
     """Make an application answer each error as a problem, those of the server's included."""
 
     @app.before_request
@@ -38,7 +36,7 @@ def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
         return _answered(error)
 
     def on_werkzeug(error: HTTPException) -> Response:
-        return on_http_error(_translated(error, limit_bytes))
+        return on_http_error(_translated(error))
 
     def on_fault(error: Exception) -> Response:
         log.error("unforeseen error", exc_info=error)
@@ -67,7 +65,7 @@ def _answered(error: HttpError) -> Response:
     return response
 
 
-def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
+def _translated(error: HTTPException) -> HttpError:
     """Return our error for one of werkzeug's."""
     match error:
         case werkzeug.NotFound():
@@ -77,10 +75,5 @@ def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
             return MethodNotAllowed(f"this path answers {allow}: {DOCS} describes the API", allow)
         case werkzeug.ClientDisconnected():
             return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
-        case werkzeug.RequestEntityTooLarge():
-            return PictureTooLarge(
-                f"the request is larger than a picture of {mebibytes(limit_bytes)}: "
-                "use a smaller one"
-            )
         case _:
             return InvalidRequest(f"the request cannot be read: {error.description}")

@@ -102,7 +102,7 @@ def _by_url(request: Request, types: RequestTypes) -> PredictionRequest:
 def _by_form(request: Request, types: RequestTypes) -> PredictionRequest:
     try:
         files = request.files.getlist(IMAGE_FIELD)
-    except RequestEntityTooLarge as exc:  # in parts: all of it is no larger, says the server
+    except RequestEntityTooLarge as exc:  # in its parts: the server limits the whole
         raise InvalidRequest(
             f"the form has too many fields, or too long a one: {HOW_TO_SEND}"
         ) from exc

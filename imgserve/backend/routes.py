@@ -25,7 +25,6 @@ from imgserve.backend.request import (
 from imgserve.backend.telemetry import Metrics, observe
 from imgserve.contract import (
     DOCS,
-    FORM_OVERHEAD_BYTES,
     HELLO,
     METRICS,
     MODEL,
@@ -69,10 +68,10 @@ class Backend:
         self.settings = settings
         self.pool = pool
         self.operations: list[Operation] = []
-        limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES  # of a request
         self.admission = Admission(
             settings.threads + settings.max_queue,
-            max(settings.picture_memory_mb * MIB, limit_bytes),
+            settings.picture_memory_mb * MIB,
+            settings.max_image_bytes,
         )
         self.metrics = Metrics(
             waiting=lambda: self.admission.inside - pool.computing,
@@ -85,20 +84,19 @@ class Backend:
             contact=settings.fetch_contact,
             certificates=settings.ssl_cert_file,
         )
-        self.app = self._flask(limit_bytes)
+        self.app = self._flask()
         add_state(self)
         add_docs(self)
 
-    def _flask(self, limit_bytes: int) -> Flask:
-        """Return an application without routes; ``limit_bytes`` is what a request may have."""
+    def _flask(self) -> Flask:
+        """Return an application without routes."""
         app = Flask("imgserve", static_folder=None)
-        app.extensions["admission"] = self.admission  # the server counts bodies by it
+        app.extensions["admission"] = self.admission  # by which the server limits bodies
         app.request_class = PictureRequest
         # No redirects: /docs is answered as /docs/, and /docs//x is no address of another host.
         app.url_map.strict_slashes = app.url_map.merge_slashes = False
-        app.config["MAX_CONTENT_LENGTH"] = limit_bytes
         observe(app, self.metrics, self.settings.google_cloud_project)
-        answer_problems(app, self.metrics, self.settings.max_image_bytes)
+        answer_problems(app, self.metrics)
         if self.settings.cors_origins:
             from flask_cors import CORS  # here: few need it, all would wait for its import
 

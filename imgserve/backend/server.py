@@ -56,7 +56,6 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.now_s: Callable[[], float] = self._loop.time
         self.admission: Admission = app.extensions["admission"]
-        self.limit_bytes: int = app.config["MAX_CONTENT_LENGTH"]
         self.connections: dict[Connection, None] = {}
         self.is_stopping = False
         self._most_connections = connection_limit(threads)
