@@ -19,7 +19,7 @@ settings = settings_or_exit(os.environ, has_models=False)  # the application say
 THREADS_TO_REFUSE = 4
 
 
-class EventLoopWorker(Worker):
+class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     """Serves one application until SIGTERM, then finishes what it has begun.
 
     What it needs is imported when it runs: by then the application has begun to load the model.
