@@ -27,10 +27,11 @@ from imgserve.log import CloudFormatter
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
-from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
+from tests.unit.pool_stand_in import NOT_READY, Gate, PoolStandIn, Respond, classifier
 from tests.unit.waiting import wait_until
 
 CLASSES = ["cat", "dog", "bird"]
+STAGES = ("fetch", "decode", "preprocess", "inference", "total")
 JSON, FORM = "application/json", "multipart/form-data"
 
 
@@ -329,22 +330,21 @@ def test_a_prediction_that_no_worker_answers_is_told_to_come_again(error: errors
 
 
 def test_a_full_queue_answers_busy_and_the_rest_are_answered() -> None:
-    enter, leave = threading.Semaphore(0), threading.Event()
+    gate = Gate()
 
     def respond(crops: Crop) -> np.ndarray:
-        enter.release()
-        leave.wait(10)
+        gate.pass_through()
         return three_classes(crops)
 
     backend = client(respond, threads=1, max_queue=1)
     with ThreadPoolExecutor() as callers:
         first = callers.submit(upload, backend, CAT)
-        assert enter.acquire(timeout=10)
+        assert gate.came.wait(10)
         second = callers.submit(upload, backend, CAT)
         wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
         refused = upload(backend, CAT)
         assert _metric(backend, "imgserve_inferences_in_progress") == 1
-        leave.set()
+        gate.opened.set()
         assert first.result(10).status_code == second.result(10).status_code == 200
     problem(refused, errors.Busy)
     assert refused.headers["Retry-After"] == "1"
@@ -356,34 +356,24 @@ def _metric(backend: FlaskClient, name: str) -> float:
     return float(found.group(1)) if found else 0.0
 
 
+COUNTED = {
+    'requests_total{method="POST",route="/predict",status="200"}': 1,
+    'errors_total{type="unknown-route"}': 5,
+    'predictions_total{model="small",precision="fp32"}': 1,
+    **dict.fromkeys([f'stage_seconds_count{{stage="{stage}"}}' for stage in STAGES], 1),
+    # Paths and methods that do not exist share one series.
+    'requests_total{method="GET",route="unknown",status="404"}': 5,
+    'requests_total{method="other",route="unknown",status="405"}': 5,
+}
+
+
 def test_metrics_count_requests_errors_stages_and_the_model() -> None:
     backend = client()
     upload(backend, CAT)
-    backend.get("/nothing")
-    assert (
-        _metric(backend, 'imgserve_requests_total{method="POST",route="/predict",status="200"}')
-        == 1
-    )
-    assert _metric(backend, 'imgserve_errors_total{type="unknown-route"}') == 1
-    assert _metric(backend, 'imgserve_predictions_total{model="small",precision="fp32"}') == 1
-    for stage in ("fetch", "decode", "preprocess", "inference", "total"):
-        assert _metric(backend, f'imgserve_stage_seconds_count{{stage="{stage}"}}') == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "labels"),
-    [
-        ("GET", "/nothing/{}", 'method="GET",route="unknown",status="404"'),
-        ("M{}", "/hello", 'method="other",route="unknown",status="405"'),
-    ],
-)
-def test_paths_and_methods_that_do_not_exist_share_one_series(
-    method: str, path: str, labels: str
-) -> None:
-    backend = client()
     for number in range(5):
-        backend.open(path.format(number), method=method.format(number))
-    assert _metric(backend, f"imgserve_requests_total{{{labels}}}") == 5
+        backend.get(f"/nothing/{number}")
+        backend.open("/hello", method=f"M{number}")
+    assert {name: _metric(backend, f"imgserve_{name}") for name in COUNTED} == COUNTED
 
 
 def test_a_usable_request_id_is_kept_and_another_replaced() -> None:
