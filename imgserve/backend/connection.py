@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go what is held here; an answer that is still to come will find nobody."""
-        self._server.connections.pop(self, None)
+        self._server.remove(self)
         self._reader.close()
         self._end_answer()
 
@@ -216,5 +216,4 @@ class Connection(asyncio.Protocol):
         self.phase = phase
         self.began_s = self._server.now_s()
         self.deadline_s = self.began_s + limit_s
-        self._server.connections.pop(self, None)
-        self._server.connections[self] = None
+        self._server.place(self)

@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import socket
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -47,18 +46,16 @@ class Server:
 
     ``app`` is a Flask application whose extension ``admission`` counts what is held; ``threads``
     are those that answer, beside a few for requests that only read.
-
-    Attributes:
-        connections: all of them, those first that have done nothing new for longest.
     """
 
     def __init__(self, app: Any, threads: int) -> None:
         self._loop = asyncio.get_running_loop()
         self.now_s: Callable[[], float] = self._loop.time
         self.admission: Admission = app.extensions["admission"]
-        self.connections: dict[Connection, None] = {}
         self.is_stopping = False
         self._most_connections = connection_limit(threads)
+        # By the caller's address, those first that have done nothing new for longest.
+        self._callers: dict[str, dict[Connection, None]] = {}
         self._app = app
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._state_threads = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
@@ -70,21 +67,37 @@ class Server:
         in_loop = self._loop.call_soon_threadsafe
         threads.submit(lambda: in_loop(send, answer(self._app, environ)))
 
+    @property
+    def connections(self) -> list[Connection]:
+        """Return all connections."""
+        return [one for theirs in self._callers.values() for one in theirs]
+
+    def place(self, connection: Connection) -> None:
+        """Put a connection behind the others of its caller: it does something new."""
+        theirs = self._callers.setdefault(connection.address, {})
+        theirs.pop(connection, None)
+        theirs[connection] = None
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        theirs = self._callers.get(connection.address, {})
+        theirs.pop(connection, None)
+        if not theirs:
+            self._callers.pop(connection.address, None)
+
     def limit_connections(self, newest: Connection) -> None:
         """Where there are too many, close one that is not being answered.
 
         It is one of the caller who has most. There is no limit for a caller alone: behind a proxy,
         many people have one address.
         """
-        if len(self.connections) <= self._most_connections:
+        if sum(map(len, self._callers.values())) <= self._most_connections:
             return
-        waiting = defaultdict(list)
-        for connection in self.connections:
-            if connection.phase is not Phase.ANSWERING and connection is not newest:
-                waiting[connection.address].append(connection)
-        most = max(waiting.values(), key=len, default=[newest])
-        leaving = next((one for one in most if one.phase is Phase.IDLE), most[0])
-        del self.connections[leaving]
+        most = max(self._callers.values(), key=len)
+        idle = (one for one in most if one.phase is Phase.IDLE and one is not newest)
+        waiting = (one for one in most if one.phase is not Phase.ANSWERING)
+        leaving = next(idle, None) or next(waiting, newest)
+        self.remove(leaving)
         leaving.close()
 
     def require_room(self, size: int) -> None:
@@ -110,8 +123,9 @@ class Server:
     def sweep(self) -> None:
         """See to deadlines."""
         now_s = self.now_s()
-        for connection in [one for one in self.connections if one.deadline_s < now_s]:
-            connection.expire()
+        for connection in self.connections:
+            if connection.deadline_s < now_s:
+                connection.expire()
 
     def postpone(self, seconds: float) -> None:
         """Give all connections the time that passed while nothing could be done here."""
@@ -133,8 +147,9 @@ class Server:
         began_s = self.now_s()
         while self.connections and self.now_s() < began_s + limit_s:
             if self.now_s() > began_s + LAST_REQUEST_S:
-                for connection in [one for one in self.connections if one.phase is Phase.IDLE]:
-                    connection.close()
+                for connection in self.connections:
+                    if connection.phase is Phase.IDLE:
+                        connection.close()
             self.sweep()
             await asyncio.sleep(DRAIN_TICK_S)
 

@@ -454,7 +454,7 @@ async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_wa
 ) -> None:
     slow, early, late = await site.callers(3)
     await slow.send(POST % MIB + bytes(MIB - 1))
-    assert site.server.admission.held_bytes == MIB - 1
+    await asyncio.to_thread(wait_until, lambda: site.server.admission.held_bytes == MIB - 1)
     await early.send(POST % MIB)
     await early.refusal(503, "busy")
     await site.let_pass(PATIENCE_S + 1)
