@@ -2,8 +2,7 @@
 
 import os
 
-from imgserve.backend.app import one_model_app
-from imgserve.backend.boot import settings_or_exit
+from imgserve.backend.app import one_model_app, settings_or_exit
 from imgserve.models.pool import WorkerPool
 from imgserve.settings import DEFAULT_MODEL
 

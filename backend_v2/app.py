@@ -2,8 +2,7 @@
 
 import os
 
-from imgserve.backend.app import many_models_app
-from imgserve.backend.boot import settings_or_exit
+from imgserve.backend.app import many_models_app, settings_or_exit
 from imgserve.models.catalogue import choices
 from imgserve.models.pool import WorkerPool
 from imgserve.units import MIB

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgserve.errors import Busy
+from imgserve.contract import FORM_OVERHEAD_BYTES
+from imgserve.errors import Busy, PictureTooLarge
 from imgserve.units import mebibytes
 
 
@@ -20,11 +21,10 @@ class Held:
 
     def take(self, size: int) -> bool:
         """Hold more; return whether there is room."""
-        admission = self._admission
-        with admission.lock:
-            if self._is_over or not admission.fits(size):
+        with self._admission.lock:
+            if self._is_over or not self._admission.fits(size):
                 return False
-            admission.held_bytes += size
+            self._admission.held_bytes += size
             self._bytes += size
             return True
 
@@ -47,34 +47,28 @@ class Admission:
     Waiting includes fetching a picture: that costs a thread, not a CPU.
 
     Attributes:
-        inside: requests that are.
-        held_bytes: of pictures that are received, fetched, wait or are computed.
+        body_bytes: what the body of a request may have: a picture of ``picture_bytes`` in a form.
+        inside: requests that are, at most ``capacity``.
+        held_bytes: of pictures that are received, fetched, wait or are computed, at most
+            ``limit_bytes``, or what one body may have.
     """
 
-    def __init__(self, capacity: int, limit_bytes: int) -> None:
-        """Begin empty.
-
-        Args:
-            capacity: requests that may be inside.
-            limit_bytes: of their pictures, together with those that are still being received.
-        """
+    def __init__(self, capacity: int, limit_bytes: int, picture_bytes: int) -> None:
+        self.body_bytes = picture_bytes + FORM_OVERHEAD_BYTES
         self.inside = 0
         self.held_bytes = 0
         self.lock = threading.Lock()
         self._capacity = capacity
-        self._limit_bytes = limit_bytes
+        self._limit_bytes = max(limit_bytes, self.body_bytes)
+        self._picture_bytes = picture_bytes
 
     @contextmanager
     def admitted(self) -> Iterator[Held]:
-        """Hold one of the places inside, and what is fetched meanwhile.
-
-        Raises:
-            Busy: all places are taken.
-        """
+        """Hold a place inside, and what is fetched meanwhile; ``Busy`` says there is no place."""
         with self.lock:
             self.require_place()
             self.inside += 1
-        held = self.hold()
+        held = Held(self)
         try:
             yield held
         finally:
@@ -89,18 +83,17 @@ class Admission:
                 f"{self.inside} requests are being answered or wait already: try again in a second"
             )
 
-    def hold(self) -> Held:
-        """Return an account of bytes for one request."""
-        return Held(self)
+    def require_size(self, size: int) -> None:
+        """Refuse a body with more bytes than one may have; ``PictureTooLarge`` says so."""
+        if size > self.body_bytes:
+            raise PictureTooLarge(
+                f"the request is larger than a picture of {mebibytes(self._picture_bytes)}: "
+                "use a smaller one"
+            )
 
     def fits(self, size: int) -> bool:
         """Return whether there is room for so many bytes more."""
         return self.held_bytes + size <= self._limit_bytes
-
-    def require_fit(self, size: int) -> None:
-        """Refuse what does not fit; ``Busy`` says so."""
-        if not self.fits(size):
-            raise self.starved()
 
     def starved(self) -> Busy:
         """Return the error for a picture that does not fit into memory now."""

@@ -2,32 +2,26 @@
 
 import asyncio
 import math
-from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
-from imgserve.backend.admission import Admission
-from imgserve.backend.incoming import FRAMING_BYTES, Incoming, RequestReader, Room
-from imgserve.backend.wsgi import REFUSAL, Answer, Body, base_environ
+from imgserve.backend.incoming import FRAMING_BYTES, Host, Incoming, RequestReader
+from imgserve.backend.problems import REFUSAL
+from imgserve.backend.wsgi import Answer, Body, base_environ
 from imgserve.errors import RequestTimeout
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
 
 # Deadlines, in seconds. Those of head and body are for all of it.
 HEAD_S: Final = 10
 BODY_S: Final = 60
 STALLED_S: Final = 10  # of a body of which nothing arrives meanwhile
-IDLE_S: Final = (
-    75  # longer than a load balancer keeps its idle connections, or it may use one just closed
-)
+# Longer than a load balancer keeps its idle connections, or it may use one just closed.
+IDLE_S: Final = 75
 SENDING_S: Final = 60  # for a caller to take a long answer
 # For a caller to read the answer to a request that it has not finished sending: closed at once, the
 # connection would be reset, and the answer with it. Without a byte, and in all.
 LINGER_S: Final = 5
 LINGER_IN_ALL_S: Final = 30
 
-EARLY_BYTES: Final = 64 * 1024  # what is read while a request before it is being answered
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -42,26 +36,12 @@ class Phase(Enum):
     LINGERING = "drops what still comes, until the caller closes"
 
 
-class Host(Room, Protocol):
-    """What a connection belongs to: ``Server``."""
-
-    admission: Admission
-    is_stopping: bool
-    now_s: Callable[[], float]
-    opened: Callable[["Connection"], None]
-    moved: Callable[["Connection"], None]  # from one phase to another
-    closed: Callable[["Connection"], None]
-
-    def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
-        """Have a request answered, and the answer sent from the event loop's thread."""
-
-
 class Connection(asyncio.Protocol):
     """Reads requests, has them answered one after the other, and keeps to its deadlines.
 
     Attributes:
         address: the caller's.
-        began_s: when the head or body that is being received began.
+        began_s: when its phase did.
         deadline_s: when ``expire`` is to be called.
     """
 
@@ -77,37 +57,31 @@ class Connection(asyncio.Protocol):
         self._has_ended = False  # the caller sends no more
         self._early = bytearray()
         self._dropped_bytes = 0
-        self._lingers_until_s = 0.0
 
     # --- what asyncio calls ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  of a TCP connection
         self._transport = transport
-        caller = transport.get_extra_info("peername")
-        self.address = caller[0]
-        environ = base_environ(caller, transport.get_extra_info("sockname"))
-        self._reader = RequestReader(
-            environ, self._server, self._server.admission.hold, self._proceed
-        )
+        transport.set_write_buffer_limits(0)  # what was written is with the system, or holds all up
+        self.address = transport.get_extra_info("peername")[0]
+        environ = base_environ(self.address, transport.get_extra_info("sockname"))
+        self._reader = RequestReader(self._server, environ, lambda: transport.write(CONTINUE))
         self._enter(Phase.IDLE, HEAD_S)
-        self._server.opened(self)
+        self._server.limit_connections(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go what is held here; an answer that is still to come will find nobody."""
-        self._server.closed(self)
+        self._server.remove(self)
         self._reader.close()
         self._end_answer()
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes."""
         if self.phase is Phase.LINGERING or (self._request and self._is_last):
             self._drop(len(data))
         elif self._request:
             self._early += data
-            if len(self._early) > EARLY_BYTES:
-                self._transport.pause_reading()
+            self._transport.pause_reading()
         else:
             self._reader.feed(data)
             self._advance()
@@ -118,11 +92,9 @@ class Connection(asyncio.Protocol):
         return self._request is not None
 
     def pause_writing(self) -> None:
-        """Send no more for now."""
         self._can_write = False
 
     def resume_writing(self) -> None:
-        """Go on sending."""
         self._can_write = True
         if self._answer:
             self._send_rest(self._answer)
@@ -133,9 +105,6 @@ class Connection(asyncio.Protocol):
     def _is_last(self) -> bool:
         """Return whether no request is taken after those that are here."""
         return self._reader.is_last or self._has_ended
-
-    def _proceed(self) -> None:
-        self._transport.write(CONTINUE)
 
     def _advance(self) -> None:
         """Have the first request answered if it is whole, else wait for more of it."""
@@ -155,7 +124,6 @@ class Connection(asyncio.Protocol):
         """Wait for more of a head or of a body."""
         if self.phase is not phase:
             self._enter(phase, HEAD_S)
-            self.began_s = self._server.now_s()
         if phase is Phase.BODY:
             self.deadline_s = min(self._server.now_s() + STALLED_S, self.began_s + BODY_S)
 
@@ -181,20 +149,21 @@ class Connection(asyncio.Protocol):
         self._reader.is_last |= self._server.is_stopping
         is_end = self._is_last and not self._reader.requests
         kept = b"close" if is_end else b"keep-alive"
-        self._transport.write(b"%b\r\nConnection: %b\r\n\r\n%b" % (answer.head, kept, answer.start))
+        start = next(answer.pieces, b"")
+        self._transport.write(b"%b\r\nConnection: %b\r\n\r\n%b" % (answer.head, kept, start))
         self._send_rest(answer)
 
     def _send_rest(self, answer: Answer) -> None:
         """Send the rest as fast as the caller takes it, then go on."""
-        for piece in answer.rest:
+        while self._can_write and (piece := next(answer.pieces, None)) is not None:
             self._transport.write(piece)
-            if not self._can_write:
-                if self.phase is not Phase.SENDING:
-                    self._enter(Phase.SENDING, SENDING_S)
-                return
+        if not self._can_write:
+            if self.phase is not Phase.SENDING:
+                self._enter(Phase.SENDING, SENDING_S)
+            return
         self._end_answer()
         self._advance()
-        if self.phase is Phase.IDLE and self._early:
+        if self.phase in {Phase.IDLE, Phase.HEAD, Phase.BODY} and self._early:
             early, self._early = bytes(self._early), bytearray()
             self._transport.resume_reading()
             self.data_received(early)
@@ -214,10 +183,8 @@ class Connection(asyncio.Protocol):
         if self.phase in {Phase.HEAD, Phase.BODY}:
             part = self.phase.name.lower()
             self.refuse(RequestTimeout(f"the request's {part} took too long: send it faster"))
-        elif self.phase is Phase.IDLE:
-            self.close()
         else:
-            self._transport.abort()
+            self.close()
 
     def refuse(self, error: Exception) -> None:
         """Answer this error to the request that is on its way in, and take no more."""
@@ -225,31 +192,28 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def close(self) -> None:
-        """Close, at once where the caller would have to take an answer first."""
-        if self.phase is Phase.SENDING:
-            self._transport.abort()
-        else:
-            self._transport.close()
+        """Close at once: what the caller has not taken by now is lost."""
+        self._transport.abort()
 
     def _end(self) -> None:
         """Close; where the caller may still send, once it had the time to read the answer."""
-        if self._has_ended or (self._reader.is_between and not self._early):
+        if self._has_ended or (self._reader.current.is_whole and not self._early):
             self.close()
             return
         self._early.clear()
         self._transport.resume_reading()
         self._transport.write_eof()
-        self._lingers_until_s = self._server.now_s() + LINGER_IN_ALL_S
         self._enter(Phase.LINGERING, LINGER_S)
 
     def _drop(self, size: int) -> None:
         self._dropped_bytes += size
-        if self._dropped_bytes > self._server.limit_bytes + FRAMING_BYTES:
+        if self._dropped_bytes > self._server.admission.body_bytes + FRAMING_BYTES:
             self._transport.abort()
         elif self.phase is Phase.LINGERING:
-            self.deadline_s = min(self._server.now_s() + LINGER_S, self._lingers_until_s)
+            self.deadline_s = min(self._server.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S)
 
     def _enter(self, phase: Phase, limit_s: float) -> None:
         self.phase = phase
-        self.deadline_s = self._server.now_s() + limit_s
-        self._server.moved(self)
+        self.began_s = self._server.now_s()
+        self.deadline_s = self.began_s + limit_s
+        self._server.place(self)

@@ -8,17 +8,37 @@ some for /ready and /metrics. Nobody else holds one: an event loop reads and sen
 
 import os
 
-from imgserve.backend.boot import settings_or_exit
+from gunicorn.workers.base import Worker
+
+from imgserve.backend.app import settings_or_exit
 from imgserve.log import logging_config
+from imgserve.machine import give_back_large_blocks
 
 settings = settings_or_exit(os.environ, has_models=False)  # the application says which it has
 
 THREADS_TO_REFUSE = 4
 
+
+class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
+    """Serves one application until SIGTERM, then finishes what it has begun.
+
+    What it needs is imported when it runs: by then the application has begun to load the model.
+    """
+
+    def run(self) -> None:
+        """Serve."""
+        import asyncio
+
+        from imgserve.backend.server import serve
+
+        give_back_large_blocks()
+        asyncio.run(serve(self))
+
+
 host = f"[{settings.host}]" if ":" in settings.host else settings.host
 bind = [f"{host}:{settings.listen_port}"]
 workers = 1
-worker_class = "imgserve.backend.worker.EventLoopWorker"
+worker_class = EventLoopWorker
 threads = settings.threads + settings.max_queue + THREADS_TO_REFUSE
 # Cloud Run kills a container 10 s after SIGTERM: requests under way have a little less.
 graceful_timeout = 8

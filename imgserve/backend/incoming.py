@@ -2,17 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httptools
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from imgserve.backend.admission import Held
-from imgserve.backend.wsgi import add_header, add_target
+from imgserve.backend.admission import Admission, Held
+from imgserve.backend.wsgi import Answer, add_header, add_target
 from imgserve.errors import (
     Busy,
     HeadTooLarge,
     InvalidRequest,
+    PictureTooLarge,
     UnsupportedTransferEncoding,
 )
 
@@ -24,18 +25,22 @@ FRAMING_BYTES: Final = 1024 * 1024  # of a body in chunks: what is not the body 
 PIPELINED: Final = 8  # requests that may be sent ahead of an answer
 
 
-class Room(Protocol):
-    """What decides whether a body is taken: ``Server``."""
+class Host(Protocol):
+    """What a connection belongs to: ``Server``, which says more of these."""
 
-    limit_bytes: int
+    admission: Admission
+    is_stopping: bool
+    now_s: Callable[[], float]
 
-    def require_room(self, size: int) -> None:
-        """Refuse a body of so many bytes if there is no room for it; ``Busy`` says so."""
+    def require_room(self, size: int) -> None: ...
+    def hold(self, held: Held, size: int) -> None: ...
+    def place(self, connection: Any) -> None: ...
+    def remove(self, connection: Any) -> None: ...
+    def limit_connections(self, newest: Any) -> None: ...
+    def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None: ...
 
-    def hold(self, held: Held, size: int) -> None:
-        """Account for bytes of a body; ``Busy`` says that there is no room for them."""
 
-
+@dataclass(eq=False, slots=True)
 class Incoming:
     """A request, from its first byte.
 
@@ -48,20 +53,19 @@ class Incoming:
         refusal: what it is answered, whatever else comes.
     """
 
-    def __init__(self, environ: "WSGIEnvironment", held: Held) -> None:
-        self.environ = environ
-        self.held = held
-        self.target = b""
-        self.head_bytes = 0
-        self.read_bytes = 0
-        self.body_bytes = 0
-        self.body = bytearray()
-        self.has_head = False
-        self.is_whole = False
-        self.keep_alive = False
-        self.refusal: Exception | None = None
+    environ: "WSGIEnvironment"
+    held: Held
+    target: bytes = b""
+    head_bytes: int = 0
+    read_bytes: int = 0
+    body_bytes: int = 0
+    body: bytearray = field(default_factory=bytearray)
+    has_head: bool = False
+    is_whole: bool = False
+    keep_alive: bool = False
+    refusal: BaseException | None = None
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Answer this error, and keep nothing; the first one counts."""
         self.refusal = self.refusal or error
         self.body.clear()
@@ -87,57 +91,44 @@ class RequestReader:
     """Finds requests in what a connection receives.
 
     Attributes:
-        requests: those that were found, the last one perhaps not whole yet.
+        current: the last request, which is on its way in or was whole.
+        requests: those that were found, the last one perhaps not whole yet. They have ``environ``
+            in common.
         is_last: whether no more are taken, because of what was found.
+        proceed: tells a caller that waits for it to send the body.
     """
 
     def __init__(
-        self,
-        environ: "WSGIEnvironment",
-        room: Room,
-        hold: Callable[[], Held],
-        proceed: Callable[[], None],
+        self, server: Host, environ: "WSGIEnvironment", proceed: Callable[[], None]
     ) -> None:
-        """Begin a connection.
-
-        Args:
-            environ: what all its requests have in common.
-            room: decides whether a body is taken.
-            hold: returns an account of bytes for one request.
-            proceed: tells a caller that waits for it to send the body.
-        """
         self.requests: deque[Incoming] = deque()
         self.is_last = False
+        self._server = server
         self._environ = environ
-        self._room = room
-        self._hold = hold
-        self._proceed = proceed
+        self.proceed = proceed
         self._parser = httptools.HttpRequestParser(self)
-        self._current: Incoming | None = None
-
-    @property
-    def is_between(self) -> bool:
-        """Return whether no request is on its way in."""
-        return self._current is None or self._current.is_whole
+        self.current = Incoming(environ, Held(server.admission), is_whole=True)
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
-        before = self._current
+        before = self.current
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # to what is not spoken here: the answer is plain HTTP
             self.is_last = True
+        except httptools.HttpParserCallbackError as exc:  # by what a callback raised
+            self.refuse(exc.__context__ or exc)
         except httptools.HttpParserError as exc:
             self.refuse(InvalidRequest(f"the request is malformed: {exc}"))
-        if self._current is before and before and not before.is_whole:
+        if self.current is before and not before.is_whole:
             before.read(len(data))
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Refuse the request that is on its way in, or that cannot begin; it is the last."""
         self.is_last = True
-        if self.is_between:
+        if self.current.is_whole:
             self.on_message_begin()
-        self._found.refuse(error)
+        self.current.refuse(error)
 
     def close(self) -> None:
         """Give back what the requests hold."""
@@ -148,8 +139,7 @@ class RequestReader:
     # --- what the parser calls -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
-        self._current = request = Incoming(self._environ.copy(), self._hold())
+        self.current = request = Incoming(self._environ.copy(), Held(self._server.admission))
         if len(self.requests) < PIPELINED:
             self.requests.append(request)
         else:
@@ -157,76 +147,57 @@ class RequestReader:
             request.refuse(InvalidRequest("too many requests are sent ahead"))
 
     def on_url(self, target: bytes) -> None:
-        """Take a piece of the target."""
-        if self._found.add_head(len(target)):
-            self._found.target += target
+        if self.current.add_head(len(target)):
+            self.current.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; those that follow a body are left aside."""
-        request = self._found
+        request = self.current
         if request.add_head(len(name) + len(value)) and not request.has_head:
             add_header(request.environ, name, value)
 
     def on_headers_complete(self) -> None:
         """Decide whether the body is wanted."""
-        request, environ = self._found, self._found.environ
+        request, environ = self.current, self.current.environ
         request.has_head = True
         request.keep_alive = self._parser.should_keep_alive()
         version = self._parser.get_http_version()
         environ["REQUEST_METHOD"] = self._parser.get_method().decode("latin-1")
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
+        add_target(environ, request.target)
+        _check(environ, version)
         try:
-            add_target(environ, request.target)
-            _check(environ, version)
             self._require_room(environ)
-        except (Busy, RequestEntityTooLarge) as exc:
+        except (Busy, PictureTooLarge) as exc:
             request.refuse(exc)
-        except UnsupportedTransferEncoding as exc:
-            self.refuse(exc)
-        except ValueError as exc:
-            self.refuse(InvalidRequest(f"the request cannot be read: {exc}"))
 
     def on_body(self, piece: bytes) -> None:
-        """Take a piece of the body."""
-        request = self._found
+        request = self.current
         request.body_bytes += len(piece)
         if request.refusal:
             return
         try:
-            if request.body_bytes > self._room.limit_bytes:
-                raise RequestEntityTooLarge
-            self._room.hold(request.held, len(piece))
+            self._server.admission.require_size(request.body_bytes)
+            self._server.hold(request.held, len(piece))
             request.body += piece
-        except (Busy, RequestEntityTooLarge) as exc:
+        except (Busy, PictureTooLarge) as exc:
             request.refuse(exc)
 
     def on_message_complete(self) -> None:
-        """End a request."""
-        self._found.is_whole = True
-
-    @property
-    def _found(self) -> Incoming:
-        assert self._current, "the parser says first that a request begins"  # noqa: S101
-        return self._current
+        self.current.is_whole = True
 
     def _require_room(self, environ: "WSGIEnvironment") -> None:
         """Refuse a body that could not be taken, before it is sent."""
         length = int(environ.get("CONTENT_LENGTH", 0))
-        if length > self._room.limit_bytes:
-            raise RequestEntityTooLarge
+        self._server.admission.require_size(length)
         if length or "HTTP_TRANSFER_ENCODING" in environ:
-            self._room.require_room(length)
+            self._server.require_room(length)
             if "HTTP_EXPECT" in environ and len(self.requests) == 1:
-                self._proceed()
+                self.proceed()
 
 
 def _check(environ: "WSGIEnvironment", version: str) -> None:
-    """Refuse what HTTP does not allow although the parser does (RFC 9112, 3.2 and 6.1).
-
-    Raises:
-        UnsupportedTransferEncoding: the body is encoded by more than chunks.
-        ValueError: the host is missing, or there is more than one.
-    """
+    """Refuse what HTTP does not allow although the parser does (RFC 9112, 3.2 and 6.1)."""
     encoding: Any = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
     if encoding.strip().lower() != "chunked":
         raise UnsupportedTransferEncoding(
@@ -234,4 +205,4 @@ def _check(environ: "WSGIEnvironment", version: str) -> None:
         )
     host: Any = environ.get("HTTP_HOST")
     if (host is None and version == "1.1") or (host and "," in host):
-        raise ValueError("it needs one header Host")
+        raise InvalidRequest("the request cannot be read: it needs one header Host")

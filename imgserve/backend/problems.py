@@ -8,30 +8,35 @@ from werkzeug import exceptions as werkzeug
 from werkzeug.exceptions import HTTPException
 
 from imgserve.backend.telemetry import Metrics
-from imgserve.backend.wsgi import REFUSAL
 from imgserve.contract import DOCS, PROBLEM_TYPE, Problem
 from imgserve.errors import (
     HttpError,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
-    PictureTooLarge,
     UnknownRoute,
 )
-from imgserve.units import mebibytes
 
 log = logging.getLogger(__name__)
 
+# Why the server refuses a request, in its environ, for the application to say so.
+REFUSAL = "imgserve.refusal"
 
-def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
-    """Make an application answer each error as a problem."""
+
+def answer_problems(app: Flask, metrics: Metrics) -> None:
+    """Make an application answer each error as a problem, those of the server's included."""
+
+    @app.before_request
+    def refuse() -> None:
+        if REFUSAL in request.environ:
+            raise request.environ[REFUSAL]
 
     def on_http_error(error: HttpError) -> Response:
         metrics.errors.labels(error.slug).inc()
-        return problem(error)
+        return _answered(error)
 
     def on_werkzeug(error: HTTPException) -> Response:
-        return on_http_error(_translated(error, limit_bytes))
+        return on_http_error(_translated(error))
 
     def on_fault(error: Exception) -> Response:
         log.error("unforeseen error", exc_info=error)
@@ -44,19 +49,15 @@ def answer_problems(app: Flask, metrics: Metrics, limit_bytes: int) -> None:
     app.register_error_handler(Exception, on_fault)
 
 
-def refuse_what_the_server_refuses(app: Flask) -> None:
-    """Make an application answer the error with which the server refuses a request."""
-
-    @app.before_request
-    def refuse() -> None:
-        if REFUSAL in request.environ:
-            raise request.environ[REFUSAL]
+def problem_json(error: HttpError, request_id: str) -> bytes:
+    """Return an error as RFC 9457 words it."""
+    problem = Problem(error.type_uri, error.title, error.status, str(error), request_id)
+    return msgspec.json.encode(problem)
 
 
-def problem(error: HttpError) -> Response:
-    """Return the answer that tells a caller of an error."""
-    body = Problem(error.type_uri, error.title, error.status, str(error), g.request_id)
-    response = Response(msgspec.json.encode(body), error.status, content_type=PROBLEM_TYPE)
+def _answered(error: HttpError) -> Response:
+    body = problem_json(error, g.request_id)
+    response = Response(body, error.status, content_type=PROBLEM_TYPE)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, MethodNotAllowed):
@@ -64,7 +65,7 @@ def problem(error: HttpError) -> Response:
     return response
 
 
-def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
+def _translated(error: HTTPException) -> HttpError:
     """Return our error for one of werkzeug's."""
     match error:
         case werkzeug.NotFound():
@@ -74,10 +75,5 @@ def _translated(error: HTTPException, limit_bytes: int) -> HttpError:
             return MethodNotAllowed(f"this path answers {allow}: {DOCS} describes the API", allow)
         case werkzeug.ClientDisconnected():
             return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
-        case werkzeug.RequestEntityTooLarge():
-            return PictureTooLarge(
-                f"the request is larger than a picture of {mebibytes(limit_bytes)}: "
-                "use a smaller one"
-            )
         case _:
             return InvalidRequest(f"the request cannot be read: {error.description}")

@@ -2,7 +2,6 @@
 
 import io
 from codecs import BOM_UTF8
-from dataclasses import dataclass, replace
 from typing import IO, Any, NamedTuple
 
 import msgspec
@@ -49,13 +48,11 @@ FIXED_MODEL = RequestTypes(PredictOptions, PredictRequest)
 CHOSEN_MODEL = RequestTypes(ChoosingOptions, ChoosingRequest)
 
 
-@dataclass(frozen=True)
-class PredictionRequest:
-    """A prediction that was asked for: by ``url``, or of ``data``."""
+class PredictionRequest(NamedTuple):
+    """A prediction that was asked for: of a picture, or of what is at its address."""
 
     options: PredictOptions
-    url: str | None = None
-    data: bytes = b""
+    picture: bytes | str
 
     @property
     def model(self) -> str | None:
@@ -76,42 +73,36 @@ def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> Pr
         PictureTooLarge: the picture has more than ``limit_bytes`` bytes.
     """
     if request.mimetype.startswith("image/"):
-        data = _within(_body(request), limit_bytes)
-        return PredictionRequest(_options(request.args, types, ignored=KEY), data=data)
-    _refuse_query(request, types)
-    if request.mimetype == "application/json":
-        return _with_model(_by_url(_body(request), types, limit_bytes), request.args)
-    if request.mimetype == "multipart/form-data":
-        return _with_model(_by_form(request, types, limit_bytes), request.args)
-    given = f"of type {request.mimetype}" if request.mimetype else "without a type"
-    raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
+        options = _options(request.args, types, ignored=KEY)
+        wanted = PredictionRequest(options, request.get_data(cache=False))
+    elif request.mimetype == "application/json":
+        wanted = _with_address(_by_url(request, types), request.args, types)
+    elif request.mimetype == "multipart/form-data":
+        wanted = _with_address(_by_form(request, types), request.args, types)
+    else:
+        given = f"of type {request.mimetype}" if request.mimetype else "without a type"
+        raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
+    if isinstance(wanted.picture, bytes):
+        _check_size(len(wanted.picture), limit_bytes)
+    return wanted
 
 
-def _body(request: Request) -> bytes:
-    data = request.get_data(cache=False)
-    if request.content_length is None:
-        request.stream.read(1)  # raises where the limit has cut off a body sent in pieces
-    return data
-
-
-def _by_url(body: bytes, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
+def _by_url(request: Request, types: RequestTypes) -> PredictionRequest:
+    body = request.get_data(cache=False).removeprefix(BOM_UTF8)
     try:
-        request = msgspec.json.decode(body.removeprefix(BOM_UTF8), type=types.body)
+        given = msgspec.json.decode(body, type=types.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
-    if (data := data_in(request.url)) is None:
-        return PredictionRequest(request, url=request.url)
-    options = msgspec.structs.replace(request, url="")  # which holds the picture once more
-    return PredictionRequest(options, data=_within(data, limit_bytes))
+    if (data := data_in(given.url)) is None:
+        return PredictionRequest(given, given.url)
+    options = msgspec.structs.replace(given, url="")  # which holds the picture once more
+    return PredictionRequest(options, data)
 
 
-def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
+def _by_form(request: Request, types: RequestTypes) -> PredictionRequest:
     try:
         files = request.files.getlist(IMAGE_FIELD)
-    except RequestEntityTooLarge as exc:
-        limit = request.max_content_length or 0
-        if (request.content_length or limit + 1) > limit:
-            raise
+    except RequestEntityTooLarge as exc:  # in its parts: the server limits the whole
         raise InvalidRequest(
             f"the form has too many fields, or too long a one: {HOW_TO_SEND}"
         ) from exc
@@ -119,8 +110,8 @@ def _by_form(request: Request, types: RequestTypes, limit_bytes: int) -> Predict
         raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HOW_TO_SEND}")
     stream = files[0].stream
     assert isinstance(stream, io.BytesIO), "uploads stay in memory"  # noqa: S101
-    data = stream.getvalue()  # which is no copy, as a read would be
-    return PredictionRequest(_options(request.form, types), data=_within(data, limit_bytes))
+    # Its value is no copy, as a read would be.
+    return PredictionRequest(_options(request.form, types), stream.getvalue())
 
 
 def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = "") -> PredictOptions:
@@ -136,32 +127,30 @@ def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = ""
         raise InvalidRequest(f"an option cannot be used ({exc})") from exc
 
 
-def _refuse_query(request: Request, types: RequestTypes) -> None:
-    misplaced = set(request.args) & set(types.options.__struct_fields__) - {MODEL_OPTION}
+def _with_address(
+    wanted: PredictionRequest, query: MultiDict[str, str], types: RequestTypes
+) -> PredictionRequest:
+    """Return a request with the model that its address names, where the route takes one."""
+    misplaced = set(query) & set(types.options.__struct_fields__) - {MODEL_OPTION}
     if misplaced:
         raise InvalidRequest(
             f"{min(misplaced)!r} belongs into the body here: only a body of type image/* leaves "
             "options to the address"
         )
-
-
-def _with_model(wanted: PredictionRequest, query: MultiDict[str, str]) -> PredictionRequest:
-    """Return a request with the model that its address names, where the route takes one."""
     named = {*query.getlist(MODEL_OPTION), wanted.model} - {None}
     if not isinstance(wanted.options, ChoosingOptions) or not named:
         return wanted
     if len(named) > 1:
         raise InvalidRequest(f"more than one model is named: {', '.join(sorted(map(str, named)))}")
     options = msgspec.structs.replace(wanted.options, model=named.pop())
-    return replace(wanted, options=options)
+    return wanted._replace(options=options)
 
 
-def _within(data: bytes, limit_bytes: int) -> bytes:
-    if not data:
+def _check_size(size_bytes: int, limit_bytes: int) -> None:
+    if not size_bytes:
         raise InvalidRequest("the picture is empty: choose it again")
-    if len(data) > limit_bytes:
+    if size_bytes > limit_bytes:
         raise PictureTooLarge(
-            f"the picture has {mebibytes(len(data))}; at most {mebibytes(limit_bytes)} are "
+            f"the picture has {mebibytes(size_bytes)}; at most {mebibytes(limit_bytes)} are "
             "accepted: use a smaller one"
         )
-    return data

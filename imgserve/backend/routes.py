@@ -3,14 +3,17 @@
 import logging
 import secrets
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Flask, Response, request, session
+from flask_swagger_ui import get_swaggerui_blueprint
 
 from imgserve.backend.admission import Admission
-from imgserve.backend.openapi import PREDICT_PROBLEMS, add_docs, documented, prediction_body, rule
-from imgserve.backend.problems import answer_problems, refuse_what_the_server_refuses
+from imgserve.backend.openapi import Operation, document
+from imgserve.backend.problems import answer_problems
 from imgserve.backend.request import (
     CHOSEN_MODEL,
     FIXED_MODEL,
@@ -21,12 +24,13 @@ from imgserve.backend.request import (
 )
 from imgserve.backend.telemetry import Metrics, observe
 from imgserve.contract import (
-    FORM_OVERHEAD_BYTES,
+    DOCS,
     HELLO,
     METRICS,
     MODEL,
     MODEL_PREDICT,
     MODELS,
+    OPENAPI,
     PREDICT,
     READY,
     REQUEST_ID_HEADER,
@@ -34,7 +38,6 @@ from imgserve.contract import (
     ModelState,
     PredictAnswer,
     Ready,
-    State,
     Timings,
 )
 from imgserve.errors import InvalidRequest, ModelUnavailable, NotReady, UnknownModel
@@ -47,6 +50,8 @@ from imgserve.units import MIB
 
 log = logging.getLogger(__name__)
 
+View = TypeVar("View", bound=Callable[..., Response])
+
 COOKIE = "imgserve"
 CHOICE = "model"  # its name in the caller's own cookie
 # A first choice comes without a cookie, too: nothing tells a client that will keep this one.
@@ -57,44 +62,57 @@ HOW_TO_USE = (
 
 
 class Backend:
-    """An application that says hello, counts and describes itself, and what its routes share."""
+    """An application that tells its state and describes itself, and what its routes share."""
 
     def __init__(self, settings: BackendSettings, pool: WorkerPool) -> None:
         self.settings = settings
         self.pool = pool
-        limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES  # of a request
+        self.operations: list[Operation] = []
         self.admission = Admission(
             settings.threads + settings.max_queue,
-            max(settings.picture_memory_mb * MIB, limit_bytes),
+            settings.picture_memory_mb * MIB,
+            settings.max_image_bytes,
         )
-        self.metrics = Metrics()
-        self.fetcher = _fetcher(settings)
-        self.metrics.watch(
+        self.metrics = Metrics(
             waiting=lambda: self.admission.inside - pool.computing,
             computing=lambda: pool.computing,
         )
-        self.app = Flask("imgserve", static_folder=None)
-        self.app.extensions["admission"] = self.admission  # the server counts bodies by it
-        self.app.request_class = PictureRequest
+        self.fetcher = Fetcher(
+            limit_bytes=settings.max_image_bytes,
+            timeout_s=settings.fetch_timeout_s,
+            allowed_addresses=settings.allowed_addresses,
+            contact=settings.fetch_contact,
+            certificates=settings.ssl_cert_file,
+        )
+        self.app = self._flask()
+        add_state(self)
+        add_docs(self)
+
+    def _flask(self) -> Flask:
+        """Return an application without routes."""
+        app = Flask("imgserve", static_folder=None)
+        app.extensions["admission"] = self.admission  # by which the server limits bodies
+        app.request_class = PictureRequest
         # No redirects: /docs is answered as /docs/, and /docs//x is no address of another host.
-        self.app.url_map.strict_slashes = self.app.url_map.merge_slashes = False
-        self.app.config["MAX_CONTENT_LENGTH"] = limit_bytes
-        answer_problems(self.app, self.metrics, settings.max_image_bytes)
-        observe(self.app, self.metrics, settings.google_cloud_project)
-        refuse_what_the_server_refuses(self.app)
-        add_hello(self)
-        add_docs(self.app, self._most_classes)
-        allow_origins(self.app, settings.cors_origins)
+        app.url_map.strict_slashes = app.url_map.merge_slashes = False
+        observe(app, self.metrics, self.settings.google_cloud_project)
+        answer_problems(app, self.metrics)
+        if self.settings.cors_origins:
+            from flask_cors import CORS  # here: few need it, all would wait for its import
 
-    def _require_classes(self, model_id: str, top_k: int) -> None:
-        classes = self.pool.classes(model_id)
-        if classes and top_k > classes:
-            raise InvalidRequest(f"top_k={top_k} cannot be used: {model_id} has {classes} classes")
+            CORS(app, origins=[*self.settings.cors_origins], expose_headers=[REQUEST_ID_HEADER])
+        return app
 
-    def _most_classes(self) -> int | None:
-        """Return how many classes the model has that has most, where that is known of all."""
-        counts = [self.pool.classes(model_id) for model_id in self.pool.ids]
-        return None if None in counts else max(filter(None, counts))
+    def route(self, method: str, path: str, *described: Any) -> Callable[[View], View]:
+        """Return a decorator that adds a view and describes it: see ``Operation``."""
+
+        def add(view: View) -> View:
+            rule = path.replace("{", "<").replace("}", ">")
+            self.app.add_url_rule(rule, view.__name__, view, methods=[method])
+            self.operations.append(Operation(method, path, view.__doc__ or "", *described))
+            return view
+
+        return add
 
     def predict(self, types: RequestTypes, choose: Callable[[PredictionRequest], str]) -> Response:
         """Answer the request at hand.
@@ -109,29 +127,24 @@ class Backend:
         with self.admission.admitted() as held:
             wanted = parse_request(request, types, self.settings.max_image_bytes)
             model_id = choose(wanted)
-            self.pool.require(model_id)
-            self._require_classes(model_id, wanted.options.top_k or 1)
-            if wanted.options.explain and self.settings.explain == "0":
-                raise InvalidRequest("this service does not explain (EXPLAIN=0): ask without it")
-            began = perf_counter()
-            data = (
-                wanted.data if wanted.url is None else self.fetcher.fetch(wanted.url, held.require)
-            )
-            fetch_ms = 0.0 if wanted.url is None else _ms_since(began)
+            self._check(wanted, model_id)
+            began, fetch_ms, data = perf_counter(), 0.0, wanted.picture
+            if isinstance(data, str):
+                data = self.fetcher.fetch(data, held.require)
+                fetch_ms = _ms_since(began)
             result = self.pool.classify(model_id, data, wanted.options)
             answer = _answer(model_id, result, fetch_ms, _ms_since(began))
         self.metrics.predicted(answer)
         return json_answer(answer)
 
-
-def _fetcher(settings: BackendSettings) -> Fetcher:
-    return Fetcher(
-        limit_bytes=settings.max_image_bytes,
-        timeout_s=settings.fetch_timeout_s,
-        allowed_addresses=settings.allowed_addresses,
-        contact=settings.fetch_contact,
-        certificates=settings.ssl_cert_file,
-    )
+    def _check(self, wanted: PredictionRequest, model_id: str) -> None:
+        """Refuse what this model cannot answer, before a picture is fetched for it."""
+        self.pool.require(model_id)
+        classes, top_k = self.pool.classes(model_id), wanted.options.top_k
+        if classes and top_k and top_k > classes:
+            raise InvalidRequest(f"top_k={top_k} cannot be used: {model_id} has {classes} classes")
+        if wanted.options.explain and self.settings.explain == "0":
+            raise InvalidRequest("this service does not explain (EXPLAIN=0): ask without it")
 
 
 def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> PredictAnswer:
@@ -163,35 +176,20 @@ def json_answer(value: object) -> Response:
     return Response(msgspec.json.encode(value), content_type="application/json")
 
 
-def allow_origins(app: Flask, origins: tuple[str, ...]) -> None:
-    """Let pages of other web origins call the application."""
-    if origins:
-        from flask_cors import CORS  # here: few backends need it, all would wait for its import
+def add_state(backend: Backend) -> None:
+    """Add what tells of a backend's state."""
 
-        CORS(app, origins=list(origins), expose_headers=[REQUEST_ID_HEADER])
-
-
-def add_hello(backend: Backend) -> None:
-    """Add what every backend answers, whatever its model does."""
-
-    @backend.app.get(HELLO)
-    @documented({200: "Alive; says nothing about the model."})
+    @backend.route("GET", HELLO, "Alive; says nothing about the model.")
     def hello() -> Response:
         """Say hello."""
         return json_answer("Hello!")
 
-    @backend.app.get(METRICS)
-    @documented({200: "Metrics in Prometheus' text format."})
+    @backend.route("GET", METRICS, "Metrics in Prometheus' text format.")
     def show_metrics() -> Response:
         """Show what was counted."""
         return backend.metrics.page()
 
-
-def add_ready(backend: Backend) -> None:
-    """Add what a platform asks before it sends requests."""
-
-    @backend.app.get(READY)
-    @documented({200: Ready}, (NotReady, ModelUnavailable))
+    @backend.route("GET", READY, Ready, (NotReady, ModelUnavailable))
     def ready() -> Response:
         """Say whether a prediction can be made now."""
         model = backend.pool.ready_id()
@@ -199,73 +197,77 @@ def add_ready(backend: Backend) -> None:
         return json_answer(Ready(model, precision=precision))
 
 
+def add_docs(backend: Backend) -> None:
+    """Add the API's document, and a page that shows it with scripts of a package."""
+
+    @backend.route("GET", OPENAPI, "This document.")
+    def openapi() -> Response:
+        """Describe the API."""
+        counts = [backend.pool.classes(model_id) for model_id in backend.pool.ids]
+        return json_answer(described(None if None in counts else max(filter(None, counts))))
+
+    @cache
+    def described(most_classes: int | None) -> dict[str, Any]:
+        return document(backend.operations, most_classes)
+
+    page = get_swaggerui_blueprint(DOCS, OPENAPI, config={"app_name": "imgserve"})
+    backend.app.register_blueprint(page)
+
+
 def add_models(backend: Backend) -> None:
     """Add the list of models, and what each of them is."""
     pool, settings = backend.pool, backend.settings
+    choice = "The models to choose from, as a JSON list of ids, the default first."
 
-    @backend.app.get(MODELS)
-    @documented({200: "The models to choose from, as a JSON list of ids, the default first."})
+    @backend.route("GET", MODELS, choice)
     def models() -> Response:
         """List the models."""
         # In v3 a container has one model, and MODELS names those behind the gateway.
         return json_answer(pool.ids if len(pool.ids) > 1 else settings.models or pool.ids)
 
-    @backend.app.get(rule(MODEL))
-    @documented({200: ModelState}, (UnknownModel,))
+    @backend.route("GET", MODEL, ModelState, (UnknownModel,))
     def describe(model: str) -> Response:
         """Say what a model is and whether it is loaded."""
-        return json_answer(_described(settings, model, *pool.state(model)))
-
-
-def _described(
-    settings: BackendSettings, model_id: str, state: State, failure: str | None, precision: str
-) -> ModelState:
-    known = facts(settings, model_id)
-    return msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
-
-
-def add_choice(backend: Backend) -> None:
-    """Add the choice of a model, kept in the caller's own signed cookie."""
-    backend.app.secret_key = backend.settings.secret_key or _random_key()
-    backend.app.config.update(SESSION_COOKIE_NAME=COOKIE, SESSION_COOKIE_SAMESITE="Lax")
-
-    @backend.app.put(rule(MODEL))
-    @documented({200: Choice}, (UnknownModel,))
-    def choose(model: str) -> Response:
-        """Keep the caller's choice in a cookie of their own, and begin to load the model."""
-        backend.pool.warm(model)
-        session[CHOICE] = model
-        keeps_cookies = COOKIE in request.cookies
-        return json_answer(Choice(model, None if keeps_cookies else HOW_TO_USE.format(model=model)))
-
-
-def _random_key() -> str:
-    log.warning("SECRET_KEY is not set: choices will not outlive or cross instances")
-    return secrets.token_hex()
+        state, failure, precision = pool.state(model)
+        known = facts(settings, model)
+        return json_answer(
+            msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
+        )
 
 
 def add_predict(backend: Backend) -> None:
     """Add the prediction with the one model."""
 
-    @backend.app.post(PREDICT)
-    @documented({200: PredictAnswer}, PREDICT_PROBLEMS, **prediction_body(FIXED_MODEL))
+    @backend.route("POST", PREDICT, PredictAnswer, (), FIXED_MODEL)
     def predict() -> Response:
         """Say what is on a picture."""
         return backend.predict(FIXED_MODEL, lambda _: backend.pool.ids[0])
 
 
-def add_predict_by_choice(backend: Backend) -> None:
-    """Add the prediction with the model that the body names, else the cookie, else the default."""
+def add_choice(backend: Backend) -> None:
+    """Add the choice of a model, kept in the caller's own signed cookie, and predictions by it.
+
+    What a path or a body names goes before the choice, and the choice before the default.
+    """
     pool = backend.pool
+    if not backend.settings.secret_key:
+        log.warning("SECRET_KEY is not set: choices will not outlive or cross instances")
+    backend.app.secret_key = backend.settings.secret_key or secrets.token_hex()
+    backend.app.config.update(SESSION_COOKIE_NAME=COOKIE, SESSION_COOKIE_SAMESITE="Lax")
+
+    @backend.route("PUT", MODEL, Choice, (UnknownModel,))
+    def choose(model: str) -> Response:
+        """Keep the caller's choice in a cookie of their own, and begin to load the model."""
+        pool.warm(model)
+        session[CHOICE] = model
+        keeps_cookies = COOKIE in request.cookies
+        return json_answer(Choice(model, None if keeps_cookies else HOW_TO_USE.format(model=model)))
 
     def chosen(wanted: PredictionRequest) -> str:
         kept = session.get(CHOICE)
         return wanted.model or (kept if kept in pool.ids else pool.ids[0])
 
-    @backend.app.post(PREDICT)
-    @documented(
-        {200: PredictAnswer}, (*PREDICT_PROBLEMS, UnknownModel), **prediction_body(CHOSEN_MODEL)
-    )
+    @backend.route("POST", PREDICT, PredictAnswer, (UnknownModel,), CHOSEN_MODEL)
     def predict() -> Response:
         """Say what is on a picture."""
         return backend.predict(CHOSEN_MODEL, chosen)
@@ -276,8 +278,7 @@ def add_predict_by_choice(backend: Backend) -> None:
 def add_predict_by_path(backend: Backend, types: RequestTypes = FIXED_MODEL) -> None:
     """Add the prediction with the model that the path names."""
 
-    @backend.app.post(rule(MODEL_PREDICT))
-    @documented({200: PredictAnswer}, (*PREDICT_PROBLEMS, UnknownModel), **prediction_body(types))
+    @backend.route("POST", MODEL_PREDICT, PredictAnswer, (UnknownModel,), types)
     def predict_with(model: str) -> Response:
         """Say what is on a picture, with this model."""
         backend.pool.require(model)

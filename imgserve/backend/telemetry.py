@@ -18,7 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from imgserve.contract import REQUEST_ID_HEADER, PredictAnswer
+from imgserve.contract import REQUEST_ID_HEADER, PredictAnswer, Timings
 from imgserve.errors import InternalError
 from imgserve.log import TRACE_FIELDS, trace_fields
 
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 GIVEN_ID = re.compile(r"[\w.-]{1,64}")
 
-STAGES = ("fetch", "decode", "preprocess", "inference", "total")
 # From a small model's inference to a slow host's picture, seconds.
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -36,54 +35,45 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 
 class Metrics:
-    """The metrics of one application, in a registry of their own."""
+    """The metrics of one application, in a registry of their own.
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        labels = ("method", "route", "status")
-        self.requests = Counter("imgserve_requests", "Answered.", labels, registry=registry)
-        self.errors = Counter("imgserve_errors", "By problem type.", ("type",), registry=registry)
-        self.predictions = Counter(
-            "imgserve_predictions",
-            "Pictures classified.",
-            ("model", "precision"),
-            registry=registry,
-        )
-        self.stages = Histogram(
-            "imgserve_stage_seconds",
-            "Time a prediction spent in each stage.",
-            ("stage",),
-            buckets=BUCKETS_S,
-            registry=registry,
-        )
+    It asks how many requests are ``waiting`` and ``computing`` whenever they are read.
+    """
 
-    def watch(self, *, waiting: Callable[[], float], computing: Callable[[], float]) -> None:
-        """Show how many requests wait and are computed whenever the metrics are read."""
+    def __init__(self, *, waiting: Callable[[], float], computing: Callable[[], float]) -> None:
+        self._registry = kept = CollectorRegistry()
+        ProcessCollector(registry=kept)
+        by_answer, by_model = ("method", "route", "status"), ("model", "precision")
+        time_spent = "Time a prediction spent in each stage."
+        self.requests = Counter("imgserve_requests", "Answered.", by_answer, registry=kept)
+        self.errors = Counter("imgserve_errors", "By problem type.", ("type",), registry=kept)
+        self._predictions = Counter(
+            "imgserve_predictions", "Pictures classified.", by_model, registry=kept
+        )
+        self._stages = Histogram(
+            "imgserve_stage_seconds", time_spent, ("stage",), buckets=BUCKETS_S, registry=kept
+        )
         for name, meaning, number in (
             ("imgserve_queue_requests", "Requests waiting.", waiting),
             ("imgserve_inferences_in_progress", "Requests computing.", computing),
         ):
-            Gauge(name, meaning, registry=self.registry).set_function(number)
+            Gauge(name, meaning, registry=kept).set_function(number)
 
     def predicted(self, answer: PredictAnswer) -> None:
         """Count one prediction and the time of its stages."""
-        self.predictions.labels(answer.model, answer.precision).inc()
-        for stage in STAGES:
-            self.stages.labels(stage).observe(getattr(answer.timings_ms, stage) / 1000)
+        self._predictions.labels(answer.model, answer.precision).inc()
+        for stage in Timings.__struct_fields__:
+            self._stages.labels(stage).observe(getattr(answer.timings_ms, stage) / 1000)
 
     def page(self) -> Response:
         """Return all metrics as Prometheus reads them."""
-        return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def observe(app: Flask, metrics: Metrics, project: str) -> None:
     """Make an application identify, count and log its requests.
 
-    Args:
-        app: the application.
-        metrics: where requests are counted.
-        project: Google Cloud project id, for the trace in the log; may be empty.
+    ``project`` is the Google Cloud project's id, for the trace in the log; it may be empty.
     """
 
     @app.before_request

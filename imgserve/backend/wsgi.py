@@ -11,29 +11,24 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httptools
-import msgspec
 
-from imgserve.contract import PROBLEM_TYPE, Problem
-from imgserve.errors import InternalError
+from imgserve.backend.problems import problem_json
+from imgserve.contract import PROBLEM_TYPE
+from imgserve.errors import InternalError, InvalidRequest
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
-# Why the server refuses a request, for the application to say so: an error among errors.
-REFUSAL: Final = "imgserve.refusal"
-# What is larger is sent piece by piece, as fast as the caller takes it.
-WHOLE_BYTES: Final = 256 * 1024
 # CGI's own names for two headers (RFC 3875, 4.1).
 UNPREFIXED: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
 
 class Body:
-    """A request's body, which is forgotten once it was read: a picture is in memory once."""
+    """A request's body, emptied once all of it was read: a picture is in memory once."""
 
     def __init__(self, data: bytearray) -> None:
-        """Take the data; it is emptied when all of it was read."""
         self._data = data
         self._at = 0
 
@@ -49,14 +44,13 @@ class Body:
         return piece
 
 
-def base_environ(peer: Any, own: Any) -> "WSGIEnvironment":
+def base_environ(address: str, own: Any) -> "WSGIEnvironment":
     """Return what all requests of a connection have in common (PEP 3333)."""
     return {
         "SCRIPT_NAME": "",
         "SERVER_NAME": str(own[0]),
         "SERVER_PORT": str(own[1]),
-        "REMOTE_ADDR": str(peer[0]),
-        "REMOTE_PORT": str(peer[1]),
+        "REMOTE_ADDR": address,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.errors": sys.stderr,
@@ -93,26 +87,16 @@ def _key(name: bytes) -> str | None:
 
 
 def add_target(environ: "WSGIEnvironment", url: bytes) -> None:
-    """Add the path and the query of a request's target.
-
-    Raises:
-        ValueError: it is no target that HTTP knows.
-    """
-    if not url.startswith(b"/"):
-        url = _path_of(url)
+    """Add the path and the query of a request's target; refuse one that HTTP does not know."""
+    if not url.startswith(b"/") and url != b"*":
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError as exc:
+            raise InvalidRequest("the request cannot be read: the target is malformed") from exc
+        url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
     path, _, query = url.partition(b"#")[0].partition(b"?")
     environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
     environ["QUERY_STRING"] = query.decode("latin-1")
-
-
-def _path_of(url: bytes) -> bytes:
-    if url == b"*":
-        return url
-    try:
-        parsed = httptools.parse_url(url)
-    except httptools.HttpParserInvalidURLError as exc:
-        raise ValueError("the target is malformed") from exc
-    return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
 
 
 class Answer(NamedTuple):
@@ -120,77 +104,44 @@ class Answer(NamedTuple):
 
     Attributes:
         head: the status line and the headers, without those of the connection.
-        start: the body, or where there is much of it, its first pieces.
-        rest: the pieces after them.
+        pieces: the body.
         close: tells the application that its answer was sent, or never will be.
     """
 
     head: bytes
-    start: bytes
-    rest: Iterator[bytes] = iter(())
+    pieces: Iterator[bytes]
     close: Callable[[], None] = lambda: None
 
 
 def answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
     """Return what an application answers; a fault of its own is logged and answered 500."""
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+        started[:] = status, headers
+
     try:
-        return _answer(app, environ)
+        pieces = app(environ, start_response)
+        return Answer(_head(*started), iter(pieces), getattr(pieces, "close", Answer.close))
     except Exception:
         log.exception("a request could not be answered")
         error = InternalError("something went wrong on our side: the log says what")
-        body = msgspec.json.encode(
-            Problem(error.type_uri, error.title, error.status, str(error), "")
-        )
-        head = _head("500 Internal Server Error", [("Content-Type", PROBLEM_TYPE)], len(body))
-        return Answer(head, body)
+        body = problem_json(error, request_id="")
+        headers = [("Content-Type", PROBLEM_TYPE), ("Content-Length", str(len(body)))]
+        return Answer(_head("500 Internal Server Error", headers), iter([body]))
 
 
-def _answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
-    status, headers = "", list[tuple[str, str]]()
-
-    def start_response(given: str, pairs: list[tuple[str, str]], _: Any = None) -> Any:
-        nonlocal status, headers
-        status, headers = given, pairs
-
-    iterable = app(environ, start_response)
-    close = getattr(iterable, "close", lambda: None)
-    try:
-        pieces = iter(iterable)
-        start, is_all = _first_of(pieces)
-        head = _head(status, headers, len(start) if is_all else None)
-    except BaseException:
-        close()
-        raise
-    if is_all:
-        close()
-        return Answer(head, start)
-    return Answer(head, start, pieces, close)
-
-
-def _first_of(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """Return what comes first, and whether it is all."""
-    taken, size = [], 0
-    for piece in pieces:
-        taken.append(piece)
-        size += len(piece)
-        if size > WHOLE_BYTES:
-            return b"".join(taken), False
-    return b"".join(taken), True
-
-
-def _head(status: str, headers: list[tuple[str, str]], length: int | None) -> bytes:
-    """Return an answer's head, with its length where the application left that open.
+def _head(status: str, headers: list[tuple[str, str]]) -> bytes:
+    """Return an answer's head.
 
     Raises:
-        ValueError: it is long, and the application left its length open.
+        ValueError: it does not say how long the answer is.
     """
     lines = [f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {_date(int(time.time()))}"]
     lines += [f"{name}: {value}" for name, value in headers]
     has_length = any(name.lower() == "content-length" for name, _ in headers)
     if not has_length and int(status[:3]) not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
-        if length is None:
-            raise ValueError("a long answer does not say how long it is")
-        lines.append(f"Content-Length: {length}")
+        raise ValueError("an answer does not say how long it is")
     return "\r\n".join(lines).encode("latin-1")
 
 

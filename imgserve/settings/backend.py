@@ -1,6 +1,7 @@
 """The table of a backend's environment variables."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from imgserve import HOMEPAGE
@@ -26,14 +27,9 @@ from imgserve.units import MIB
 DEFAULT_MODEL = "resnet152"
 
 
-def half_the_memory_mb() -> int:
-    """Return half of what this process may use: pictures and the rest take the other half."""
-    return max(1, memory_bytes() // MIB // 2)
-
-
-def an_eighth_of_the_memory_mb() -> int:
-    """Return what pictures may take before they are decoded."""
-    return max(1, memory_bytes() // MIB // 8)
+def part_of_the_memory_mb(parts: int) -> int:
+    """Return one of so many parts of what this process may use."""
+    return max(1, memory_bytes() // MIB // parts)
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class BackendSettings(Settings):
         shown="`models.toml`, where there is one",
     )
     model_memory_mb: int = setting(
-        half_the_memory_mb,
+        partial(part_of_the_memory_mb, 2),  # pictures and the rest take the other half
         whole(1),
         "memory for loaded models; the least recently used leaves first (v2)",
         unit="MiB",
@@ -114,7 +110,7 @@ class BackendSettings(Settings):
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
     )
     picture_memory_mb: int = setting(
-        an_eighth_of_the_memory_mb,
+        partial(part_of_the_memory_mb, 8),
         whole(1),
         "memory for pictures that are received, fetched or wait; one that does not fit is answered "
         "503, unless there is no other",

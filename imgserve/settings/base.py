@@ -38,14 +38,12 @@ class Settings:
         """
         values = {}
         for field_ in fields(cls):
-            name = field_.name.upper()
+            name, parse = field_.name.upper(), field_.metadata["parse"]
             if text := environ.get(name, ""):
-                values[field_.name] = _parsed(name, text, field_.metadata["parse"])
+                try:
+                    values[field_.name] = parse(text)
+                except ValueError as exc:
+                    raise InvalidSetting(
+                        f"{name}={text!r} cannot be used: it takes {parse.__doc__}"
+                    ) from exc
         return cls(**values)
-
-
-def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(text)
-    except ValueError as exc:
-        raise InvalidSetting(f"{name}={text!r} cannot be used: it takes {parse.__doc__}") from exc

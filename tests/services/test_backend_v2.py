@@ -1,154 +1,70 @@
 """v2 as a container runs it: nobody's choice touches anybody else's answer."""
 
 import random
-import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 
-from tests.services.conftest import MODELS, Backend, PictureHost, StartBackend
+from tests.services.conftest import MODELS, StartBackend
 from tests.unit import pictures
-from tests.unit.waiting import wait_until
 
-APP = "backend_v2.app:app"
 PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
 # Room for one of the three at a time: each takes about 50 MB.
 TOO_LITTLE_MB = "70"
+Predictions = list[dict[str, Any]]
 
 
-def post(session: requests.Session, url: str, **body: Any) -> dict[str, Any]:
-    """Return the answer, waiting as the backend says while it is busy."""
+def ask(session: requests.Session, url: str, name: str, **form: str) -> tuple[str, Predictions]:
+    """Return which model answered, and what, to an uploaded picture; wait while it is busy."""
+    picture = {"image": pictures.path(name).read_bytes()}
     for _ in range(60):
-        response = session.post(url, **body, timeout=60)
+        response = session.post(url, files=picture, data=form, timeout=60)
         if response.status_code != 503:
             break
     assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def ask(session: requests.Session, url: str, name: str, **form: str) -> dict[str, Any]:
-    """Return the answer to an uploaded picture."""
-    return post(session, url, files={"image": pictures.path(name).read_bytes()}, data=form)
-
-
-def seen(answer: dict[str, Any]) -> list[tuple[str, float]]:
-    return [(each["category"], each["probability"]) for each in answer["predictions"]]
+    answer = response.json()
+    return answer["model"], answer["predictions"]
 
 
 @pytest.fixture(scope="module")
-def alone(start_backend: StartBackend) -> dict[tuple[str, str], list[tuple[str, float]]]:
+def alone(start_backend: StartBackend) -> dict[tuple[str, str], Predictions]:
     """Return what each model makes of each picture when it is the only model there is."""
     answers = {}
     for model in MODELS:
         backend = start_backend(MODEL_NAME=model)
         for name in PICTURES:
-            answers[model, name] = seen(ask(requests.Session(), f"{backend.url}/predict", name))
+            _, answers[model, name] = ask(requests.Session(), f"{backend.url}/predict", name)
         backend.stop()
+    for name in PICTURES:  # else nobody could tell one model from another
+        assert len({str(answers[model, name]) for model in MODELS}) == len(MODELS)
     return answers
 
 
-@pytest.fixture(scope="module")
-def backend_v2(start_backend: StartBackend) -> Backend:
-    return start_backend(
-        APP, MODEL_NAME="", MODELS=",".join(MODELS), MODEL_MEMORY_MB=TOO_LITTLE_MB, SECRET_KEY="k"
-    )
-
-
-def test_models_answer_differently(
-    alone: dict[tuple[str, str], list[tuple[str, float]]],
-) -> None:
-    """Otherwise the next test could not tell one from another."""
-    for name in PICTURES:
-        assert len({str(alone[model, name]) for model in MODELS}) == len(MODELS)
-
-
 def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others_choices(
-    backend_v2: Backend, alone: dict[tuple[str, str], list[tuple[str, float]]]
+    start_backend: StartBackend, alone: dict[tuple[str, str], Predictions]
 ) -> None:
-    def caller(seed: int) -> int:
-        order, session = random.Random(seed), requests.Session()
-        kept = MODELS[0]
-        for _ in range(10):
-            model, name = order.choice(MODELS), order.choice(PICTURES)
-            way = order.choice(("cookie", "body", "path", "kept"))
-            if way == "cookie":
-                chosen = session.put(f"{backend_v2.url}/model/{model}", timeout=30)
-                assert chosen.json()["model"] == model
-                kept = model
-            path = f"/model/{model}/predict" if way == "path" else "/predict"
-            form = {"model": model} if way == "body" else {}
-            expected = kept if way in ("cookie", "kept") else model
-            answer = ask(session, backend_v2.url + path, name, **form)
-            assert answer["model"] == expected
-            assert seen(answer) == alone[expected, name]
-        session.close()
-        return 1
+    environ = {"MODEL_NAME": "", "MODELS": ",".join(MODELS), "SECRET_KEY": "k"}
+    backend = start_backend("backend_v2.app:app", MODEL_MEMORY_MB=TOO_LITTLE_MB, **environ)
+
+    def call(seed: int) -> None:
+        order, kept = random.Random(seed), MODELS[0]
+        with requests.Session() as session:
+            for _ in range(10):
+                model, name = order.choice(MODELS), order.choice(PICTURES)
+                way = order.choice(("cookie", "body", "path", "kept"))
+                if way == "cookie":
+                    chosen = session.put(f"{backend.url}/model/{model}", timeout=30)
+                    assert chosen.json()["model"] == model
+                    kept = model
+                path = f"/model/{model}/predict" if way == "path" else "/predict"
+                form = {"model": model} if way == "body" else {}
+                expected = kept if way in ("cookie", "kept") else model
+                answer = ask(session, backend.url + path, name, **form)
+                assert answer == (expected, alone[expected, name])
 
     with ThreadPoolExecutor(max_workers=8) as callers:
-        assert sum(callers.map(caller, range(8))) == 8
-    assert any("left memory" in line for line in backend_v2.log), "nothing was evicted"
-
-
-def test_caller_without_cookies_is_answered_by_the_default_and_told_how_to_choose(
-    backend_v2: Backend, picture_host: PictureHost
-) -> None:
-    """The calls of a page that was written for a server which kept one choice for everybody."""
-    body = {"url": picture_host.url("chelsea.png")}
-
-    def predict(path: str = "/predict") -> str:
-        with requests.Session() as session:
-            answer = post(session, backend_v2.url + path, json=body)
-        assert "cat" in answer["category"]
-        return str(answer["model"])
-
-    with requests.Session() as other:
-        other.put(f"{backend_v2.url}/model/{MODELS[2]}", timeout=30)
-        chosen = requests.put(f"{backend_v2.url}/model/{MODELS[1]}", timeout=30).json()
-        assert predict() == MODELS[0]
-        paths = re.findall(r"POST (\S+)", chosen["detail"])
-        assert [predict(path) for path in paths] == [MODELS[1]] * 2
-        assert post(other, f"{backend_v2.url}/predict", json=body)["model"] == MODELS[2]
-
-
-def test_models_are_listed_and_described(backend_v2: Backend) -> None:
-    assert requests.get(f"{backend_v2.url}/models", timeout=10).json() == list(MODELS)
-    state = requests.get(f"{backend_v2.url}/model/efficientnet_lite2", timeout=10).json()
-    assert state["input_size"] == 260
-    assert state["size_bytes"] > 20_000_000
-    assert state["state"] in ("absent", "loading", "ready")
-
-
-def test_a_model_whose_weights_cannot_be_had_is_absent_and_the_rest_work(
-    start_backend: StartBackend, picture_host: PictureHost
-) -> None:
-    backend = start_backend(
-        APP,
-        MODEL_NAME="",
-        MODELS="efficientnet_lite0,vgg16",
-        WEIGHTS_URL_BASE=picture_host.url("nothing"),
-    )
-    with pictures.path("coffee.png").open("rb") as picture:
-        refused = requests.post(
-            f"{backend.url}/model/vgg16/predict", files={"image": picture}, timeout=60
-        )
-    assert refused.status_code == 503
-
-    def state() -> dict[str, Any]:
-        described: dict[str, Any] = requests.get(f"{backend.url}/model/vgg16", timeout=10).json()
-        return described
-
-    wait_until(lambda: state()["state"] == "absent")
-    assert "could not be downloaded" in state()["detail"]
-    answer = ask(requests.Session(), f"{backend.url}/predict", "coffee.png")
-    assert answer["category"] == "espresso"
+        list(callers.map(call, range(8)))
+    assert any("left memory" in line for line in backend.log), "nothing was evicted"
     backend.stop()
-
-
-def test_unknown_names_stop_the_start(start_backend: StartBackend) -> None:
-    backend = start_backend(APP, ready=False, MODEL_NAME="", MODELS="efficientnet_lite0,nope")
-    assert backend.process.wait(timeout=30) != 0
-    backend.stop()
-    assert "there is no model 'nope'" in "".join(backend.log)

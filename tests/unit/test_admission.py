@@ -1,45 +1,33 @@
 import pytest
 
-from imgserve.backend.admission import Admission
+from imgserve.backend.admission import Admission, Held
 from imgserve.errors import Busy
 
-
-@pytest.mark.parametrize("capacity", [1, 3])
-def test_as_many_as_there_are_places_are_admitted_and_one_more_is_refused(capacity: int) -> None:
-    admission = Admission(capacity, limit_bytes=0)
-    inside = [admission.admitted() for _ in range(capacity)]
-    for place in inside:
-        place.__enter__()
-    assert admission.inside == capacity
-    with pytest.raises(Busy, match="try again"), admission.admitted():
-        pass
-    inside.pop().__exit__(None, None, None)
-    with admission.admitted():
-        pass
+LIMIT = 100_000  # bytes
 
 
 def test_a_place_and_what_it_holds_are_given_back_also_after_an_error() -> None:
-    admission = Admission(1, limit_bytes=10)
+    admission = Admission(1, LIMIT, picture_bytes=0)
     for _ in range(3):
-        with pytest.raises(Busy, match="6 bytes"):
+        with pytest.raises(Busy, match="60000 bytes"):
             _take_more_than_fits(admission)
     assert (admission.inside, admission.held_bytes) == (0, 0)
 
 
 def _take_more_than_fits(admission: Admission) -> None:
     with admission.admitted() as held:
-        held.require(6)
-        held.require(6)
+        held.require(60_000)
+        held.require(60_000)
 
 
 def test_bytes_are_held_up_to_the_limit_and_not_after_they_were_given_back() -> None:
-    admission = Admission(1, limit_bytes=10)
-    first, second = admission.hold(), admission.hold()
-    first.require(6)
+    admission = Admission(1, LIMIT, picture_bytes=0)
+    first, second = Held(admission), Held(admission)
+    first.require(60_000)
     with pytest.raises(Busy, match="try again"):
-        second.require(5)
-    second.require(4)
+        second.require(50_000)
+    second.require(40_000)
     first.release()
-    assert admission.held_bytes == 4
+    assert admission.held_bytes == 40_000
     with pytest.raises(Busy):  # a fetch that outlives its request
         first.require(1)

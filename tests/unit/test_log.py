@@ -29,26 +29,12 @@ def _formatted(level: int = logging.INFO, **more: object) -> dict[str, object]:
     return entry
 
 
-def _fields(headers: dict[str, str]) -> dict[str, object]:
-    given = headers.get("traceparent", ""), headers.get("X-Cloud-Trace-Context", "")
-    return trace_fields(*given, "my-project")
-
-
 def test_an_entry_has_cloud_loggings_names_and_the_fields_of_its_record() -> None:
     entry = _formatted(logging.WARNING, fields={"httpRequest": {"status": 200}, "path": Path("x")})
     assert (entry["severity"], entry["message"]) == ("WARNING", "3 cats")
     assert str(entry["time"]).endswith("+00:00")
     assert entry["httpRequest"] == {"status": 200}
     assert entry["path"] == "x"  # what JSON has no type for is text
-
-
-def test_a_traceback_stays_in_its_line() -> None:
-    try:
-        raise ValueError("broken")
-    except ValueError:
-        entry = _formatted(logging.ERROR, exc_info=sys.exc_info())
-    assert "Traceback" in str(entry["message"])
-    assert "ValueError: broken" in str(entry["message"])
 
 
 @pytest.mark.parametrize(
@@ -69,51 +55,43 @@ def test_an_address_is_written_without_what_makes_it_private(
     assert without_secrets(said) == (written or said)
 
 
-def test_a_library_that_names_an_address_in_an_error_gives_away_nothing() -> None:
+def test_a_traceback_stays_in_its_line_without_what_a_library_gives_away_in_it() -> None:
     pool = HTTPConnectionPool("127.0.0.1", 1)
-    error = MaxRetryError(pool, "/a.png?sig=SECRET", OSError("https://x.example/?sig=SECRET"))
     try:
-        raise error
+        raise MaxRetryError(pool, "/a.png?sig=SECRET", OSError("https://x.example/?sig=SECRET"))
     except MaxRetryError:
-        entry = _formatted(logging.ERROR, exc_info=sys.exc_info())
-    assert "/a.png?..." in str(entry["message"])
-    assert "SECRET" not in str(entry["message"])
+        message = str(_formatted(logging.ERROR, exc_info=sys.exc_info())["message"])
+    assert "Traceback" in message
+    assert "/a.png?..." in message
+    assert "SECRET" not in message
     pool.close()
 
 
+NAME = f"projects/my-project/traces/{TRACE}"
+
+
 @pytest.mark.parametrize(
-    ("headers", "span", "sampled"),
+    ("traceparent", "cloud_trace", "project", "fields"),
     [
-        ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, "b7ad6b7169203331", True),
-        ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-00"}, "b7ad6b7169203331", False),
-        ({"X-Cloud-Trace-Context": f"{TRACE}/17;o=1"}, "0000000000000011", True),
-        ({"X-Cloud-Trace-Context": TRACE}, "0000000000000000", False),
+        (f"00-{TRACE}-b7ad6b7169203331-01", "", "my-project", (NAME, "b7ad6b7169203331", True)),
+        (f"00-{TRACE}-b7ad6b7169203331-00", "", "my-project", (NAME, "b7ad6b7169203331", False)),
+        ("", f"{TRACE}/17;o=1", "my-project", (NAME, "0000000000000011", True)),
+        ("", TRACE, "my-project", (NAME, "0000000000000000", False)),
+        ("", f"{TRACE}/1", "", (TRACE, "0000000000000001", False)),
+        ("", "", "my-project", ()),
+        ("nonsense", "", "my-project", ()),
+        (f"00-{TRACE}-short-01", "", "my-project", ()),
+        ("", f"{TRACE}/{'9' * 21}", "my-project", ()),
     ],
 )
-def test_a_request_is_tied_to_its_trace(headers: dict[str, str], span: str, sampled: bool) -> None:
-    assert _fields(headers) == {
-        "logging.googleapis.com/trace": f"projects/my-project/traces/{TRACE}",
-        "logging.googleapis.com/spanId": span,
-        "logging.googleapis.com/trace_sampled": sampled,
+def test_a_request_is_tied_to_its_trace_where_it_has_a_usable_one(
+    traceparent: str, cloud_trace: str, project: str, fields: tuple[object, ...]
+) -> None:
+    names = ("trace", "spanId", "trace_sampled") if fields else ()
+    expected = {
+        f"logging.googleapis.com/{name}": value for name, value in zip(names, fields, strict=True)
     }
-
-
-def test_without_a_project_the_trace_is_written_bare() -> None:
-    fields = trace_fields("", f"{TRACE}/1", "")
-    assert fields["logging.googleapis.com/trace"] == TRACE
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"traceparent": "nonsense"},
-        {"traceparent": f"00-{TRACE}-short-01"},
-        {"X-Cloud-Trace-Context": f"{TRACE}/{'9' * 21}"},
-    ],
-)
-def test_without_a_usable_trace_nothing_is_added(headers: dict[str, str]) -> None:
-    assert _fields(headers) == {}
+    assert trace_fields(traceparent, cloud_trace, project) == expected
 
 
 def test_entries_written_during_a_request_carry_its_trace() -> None:

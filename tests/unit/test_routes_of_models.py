@@ -5,15 +5,17 @@ In v2 else the address or the body does, else the caller's own cookie.
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.backend.app import many_models_app, model_by_path_app
+from imgserve.backend.app import many_models_app, model_by_path_app, one_model_app
 from imgserve.models import catalogue
 from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
@@ -84,9 +86,11 @@ def test_two_models_in_one_request_are_refused(path: str, kind: str) -> None:
 
 
 def test_callers_own_choice_is_kept_for_the_caller_alone() -> None:
-    backend = client()
+    pool = PoolStandIn(named_after_itself("a", "b", "c"))
+    backend = client(pool)
     other = backend.application.test_client()
     assert backend.put("/model/b").get_json()["model"] == "b"
+    assert pool.warmed == ["b"]  # it begins to load
     assert (used(backend), used(other)) == ("b", "a")
     assert "detail" in other.put("/model/c").get_json()
     assert (used(backend), used(other)) == ("b", "c")
@@ -154,12 +158,6 @@ def test_models_are_listed_default_first_and_in_v3_those_behind_the_gateway() ->
     assert client_of_v3("b", "a").get("/models").get_json() == ["b", "a"]
 
 
-def test_a_choice_begins_to_load_the_model() -> None:
-    pool = PoolStandIn(named_after_itself("a", "b", "c"))
-    client(pool).put("/model/b")
-    assert pool.warmed == ["b"]
-
-
 def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
     backend = client_of_v3()
     assert used(backend, "/model/a/predict") == "a"
@@ -167,11 +165,8 @@ def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
     assert "no model 'b' here" in problem(response, errors.UnknownModel).detail
     problem(backend.get("/model/b"), errors.UnknownModel)
     problem(backend.post("/predict"), errors.UnknownRoute)
-    assert backend.get("/ready").get_json() == {
-        "model": "a",
-        "status": "ready",
-        "precision": "fp32",
-    }
+    ready = {"model": "a", "status": "ready", "precision": "fp32"}
+    assert backend.get("/ready").get_json() == ready
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
@@ -183,19 +178,18 @@ def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
     assert backend.get("/ready").get_json()["model"] == "b"
 
 
-MODELS = {"vgg16": "absent", "efficientnet_lite0": "ready"}
-
-
-@pytest.mark.parametrize(("model", "state"), MODELS.items())
-def test_a_model_is_described(tmp_path: Path, model: str, state: str) -> None:
-    unavailable = errors.ModelUnavailable("no weights")
-    pool = PoolStandIn(named_after_itself(*MODELS), failures={"vgg16": unavailable})
+@pytest.mark.parametrize(
+    ("model", "state", "detail"),
+    [("vgg16", "absent", "no weights"), ("efficientnet_lite0", "ready", None)],
+)
+def test_a_model_is_described(tmp_path: Path, model: str, state: str, detail: str | None) -> None:
+    failures = {"vgg16": errors.ModelUnavailable("no weights")}
+    pool = PoolStandIn(named_after_itself("vgg16", "efficientnet_lite0"), failures=failures)
     described = client(pool, weights_dir=tmp_path).get(f"/model/{model}").get_json()
     entry = catalogue.entry(model)
     assert (described["id"], described["title"]) == (model, entry.title)
     assert (described["top1"], described["parameters"]) == (entry.top1, entry.parameters)
-    assert described["state"] == state
-    assert described["detail"] == ("no weights" if state == "absent" else None)
+    assert (described["state"], described["detail"]) == (state, detail)
     assert described["size_bytes"] is None  # nothing is compiled there
 
 
@@ -207,21 +201,28 @@ def test_a_compiled_models_size_is_that_of_its_files(tmp_path: Path) -> None:
     assert described["size_bytes"] == len("graph") + len("weights")
 
 
-def test_the_api_of_v3_is_described_in_openapi_3_1() -> None:
-    document = client_of_v3().get("/openapi.json").get_json()
+@pytest.mark.parametrize("make", [one_model_app, many_models_app, model_by_path_app])
+def test_every_route_is_described_in_openapi_3_1(make: Callable[..., Flask]) -> None:
+    app = make(BackendSettings(threads=1), PoolStandIn(named_after_itself("a", "b", "c")))
+    document = app.test_client().get("/openapi.json").get_json()
     OpenAPIV31SpecValidator(document).validate()
-    assert "/model/{model}/predict" in document["paths"]
+    assert document["openapi"].startswith("3.1")
+    routes = {rule.rule.replace("<model>", "{model}") for rule in app.url_map.iter_rules()}
+    assert routes - set(document["paths"]) == {"/docs/", "/docs/<path:path>"}
     not_ready = document["paths"]["/ready"]["get"]["responses"]["503"]
     assert not_ready["description"] == "Model not ready; Model unavailable"
 
 
-def test_the_api_of_v2_is_described_in_openapi_3_1() -> None:
+def test_what_a_prediction_takes_and_answers_is_described() -> None:
     document = client().get("/openapi.json").get_json()
-    OpenAPIV31SpecValidator(document).validate()
-    assert set(document["paths"]["/model/{model}"]) >= {"get", "put"}
-    by_path = document["paths"]["/model/{model}/predict"]["post"]
-    assert "404" in by_path["responses"]
-    assert "model" in document["components"]["schemas"]["ChoosingRequest"]["properties"]
-    assert "cookie" in str(document["components"]["schemas"]["Choice"])
-    told = {each["name"]: each["description"] for each in by_path["parameters"] if "in" in each}
-    assert told["model"] == "With any body."
+    predict = document["paths"]["/model/{model}/predict"]["post"]
+    kinds = {"application/json", "multipart/form-data", "image/*"}
+    assert set(predict["requestBody"]["content"]) == kinds
+    answered = "200 400 404 408 413 415 422 431 501 502 503 504"
+    assert set(predict["responses"]) == set(answered.split())
+    told = {parameter["name"]: parameter for parameter in predict["parameters"]}
+    assert told["model"]["description"] == "With any body."
+    assert told["top_k"]["schema"]["maximum"] == 3
+    schemas = document["components"]["schemas"]
+    assert set(schemas["ChoosingRequest"]["properties"]) == {"url", *told, "explain", "thumbnail"}
+    assert "cookie" in str(schemas["Choice"])

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import json
 import resource
 import socket
@@ -11,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask import Flask, Response, request
+from flask import Response, request
 
 from imgserve.backend import server as server_module
+from imgserve.backend.admission import Held
 from imgserve.backend.app import one_model_app
 from imgserve.backend.connection import (
     BODY_S,
@@ -34,38 +37,12 @@ from tests.unit.pool_stand_in import Gate, PoolStandIn, classifier
 from tests.unit.waiting import wait_until
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = HELLO.replace(b"hello", b"slow")
+LONG = HELLO.replace(b"hello", b"long")
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 PICTURE = pictures.path("no_time_for_that_tiny.gif").read_bytes()
+PREDICT = POST % len(PICTURE) + PICTURE
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def backend(gate: Gate | None = None, **settings: Any) -> Flask:
-    """Return v1 around a model that answers at once, or when its gate is open."""
-
-    def respond(_: object) -> np.ndarray:
-        if gate:
-            gate.pass_through()
-        return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
-
-    given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
-    app = one_model_app(
-        given, PoolStandIn({"small": classifier("small", ["cat", "dog", "bird"], respond)})
-    )
-    app.add_url_rule("/long", "long", long_answer)
-    app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
-    app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
-    app.add_url_rule("/slow", "slow", slow_answer)
-    return app
-
-
-def slow_answer() -> str:
-    time.sleep(0.3)
-    return "done"
-
-
-def long_answer() -> Response:
-    pieces = (bytes(50_000) for _ in range(100))
-    return Response(pieces, headers={"Content-Length": str(5_000_000)})
 
 
 class Caller:
@@ -74,6 +51,9 @@ class Caller:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self.transport: Any = writer.transport
+        self.stop_sending = writer.write_eof
+        self.close = writer.close
 
     async def send(self, *pieces: bytes) -> None:
         """Send pieces, each by itself."""
@@ -91,6 +71,12 @@ class Caller:
         body = await self._reader.readexactly(size)
         return int(first.split()[1]), headers, body
 
+    async def asked(self, *pieces: bytes) -> tuple[int, bytes]:
+        """Return what a request is answered: status, body."""
+        await self.send(*pieces)
+        status, _, body = await self.answer()
+        return status, body
+
     async def refusal(self, status: int, slug: str) -> None:
         """Take an answer that must be this problem, and the connection's last."""
         given, headers, body = await self.answer()
@@ -101,8 +87,9 @@ class Caller:
         assert (headers.get("Retry-After") is not None) == (status == 503)
         await self.end(headers)
 
-    async def end(self, headers: dict[str, str]) -> None:
-        """Take the end, which the last answer has announced."""
+    async def end(self, headers: dict[str, str] | None = None) -> None:
+        """Take the end, which these headers, else those of the next answer, have announced."""
+        headers = headers or (await self.answer())[1]
         assert headers["Connection"] == "close"
         assert await self.rest() == b""
 
@@ -110,32 +97,36 @@ class Caller:
         """Return what comes until the connection ends."""
         return await self._reader.read()
 
-    def pause_reading(self) -> None:
-        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
-
-    def resume_reading(self) -> None:
-        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
-
-    def stop_sending(self) -> None:
-        self._writer.write_eof()
-
-    def close(self) -> None:
-        self._writer.close()
-
 
 class Site:
-    """A server that runs, and its clock."""
+    """A server that runs, and its clock.
 
-    def __init__(self, app: Flask) -> None:
+    It serves v1 around a model that answers at once, or when its gate is open.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.gate = Gate()
+        self.gate.opened.set()
+        pool = PoolStandIn({"small": classifier("small", ["cat", "dog", "bird"], self._respond)})
+        given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
+        self.app = app = one_model_app(given, pool)
+        app.add_url_rule("/long", "long", _long_answer)
+        app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
+        app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
+        app.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or "done")
         self.server = Server(app, threads=8)
         self.passed_s = 0.0
         loop = asyncio.get_running_loop()
         self.server.now_s = lambda: loop.time() + self.passed_s
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(("127.0.0.1", 0))
         self._callers: list[Caller] = []
 
+    def _respond(self, _: object) -> np.ndarray:
+        self.gate.pass_through()
+        return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
+
     async def __aenter__(self) -> "Site":
-        self._listener = await self.server.listen(self._socket, 100)
+        self._listener = await self.server.listen(self.socket, 100)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -145,14 +136,17 @@ class Site:
         await asyncio.to_thread(wait_until, lambda: not self.open)
 
     async def caller(self, address: str = "127.0.0.1") -> Caller:
-        own = self._socket.getsockname()
+        own = self.socket.getsockname()
         streams = await asyncio.open_connection(*own, local_addr=(address, 0))
         self._callers.append(Caller(*streams))
         return self._callers[-1]
 
+    async def callers(self, count: int) -> list[Caller]:
+        return [await self.caller() for _ in range(count)]
+
     @property
     def open(self) -> int:
-        return len(self.server.connections.all)
+        return len(self.server.connections)
 
     async def let_pass(self, seconds: float) -> None:
         """Let time pass for the server, and what is due be done."""
@@ -162,161 +156,163 @@ class Site:
         await asyncio.sleep(0.02)
 
 
-def on_site(app: Flask, play: Callable[[Site], Awaitable[None]]) -> None:
-    """Play a scene at a server that serves an application."""
-
-    async def run() -> None:
-        async with asyncio.timeout(20), Site(app) as site:
-            await play(site)
-
-    asyncio.run(run())
+def _long_answer() -> Response:
+    pieces = (bytes(50_000) for _ in range(100))
+    return Response(pieces, headers={"Content-Length": str(5_000_000)})
 
 
-def exchange(app: Flask, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Return what one request, sent in pieces, is answered."""
-    answers = []
+def at_a_server(**settings: Any) -> Callable[[Callable[..., Awaitable[None]]], Any]:
+    """Return a decorator that makes a test of what happens at a server with these settings."""
 
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(*pieces)
-        answers.append(await caller.answer())
+    def decorate(scene: Callable[..., Awaitable[None]]) -> Any:
+        async def run(**given: Any) -> None:
+            async with asyncio.timeout(20), Site(**settings) as site:
+                await scene(site, **given)
 
-    on_site(app, scene)
-    return answers[0]
+        @functools.wraps(scene)
+        def test(**given: Any) -> None:
+            asyncio.run(run(**given))
+
+        _, *parameters = inspect.signature(scene).parameters.values()
+        test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return test
+
+    return decorate
 
 
 # --- what HTTP is -----------------------------------------------------------------------------
 
 
+INVALID, CODING, LARGE = "invalid-request", "unsupported-transfer-encoding", "picture-too-large"
+
+
 @pytest.mark.parametrize(
     ("pieces", "status", "slug"),
     [
-        ([b"nonsense\r\n\r\n"], 400, "invalid-request"),
-        ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 400, "invalid-request"),
-        ([b"GET /hello HTTP/1.1\r\n\r\n"], 400, "invalid-request"),
-        ([b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"], 400, "invalid-request"),
-        ([b"GET /hello HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n"], 400, "invalid-request"),
-        ([b"CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n"], 400, "invalid-request"),
-        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"], 400, "invalid-request"),
-        (
-            [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"],
-            400,
-            "invalid-request",
-        ),
-        (
-            [CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n")],
-            400,
-            "invalid-request",
-        ),
-        ([CHUNKED.replace(b"chunked", b"gzip")], 501, "unsupported-transfer-encoding"),
-        ([CHUNKED.replace(b"chunked", b"x, chunked")], 501, "unsupported-transfer-encoding"),
-        ([CHUNKED, b"ZZ\r\nabc\r\n"], 400, "invalid-request"),
-        ([CHUNKED, b"-5\r\nabc\r\n"], 400, "invalid-request"),
-        ([CHUNKED, b"3\r\nabcX"], 400, "invalid-request"),
-        ([CHUNKED, (b"1;" + b"e" * 999 + b"\r\nx\r\n") * 1200], 400, "invalid-request"),
-        ([CHUNKED, b"100000\r\n" + bytes(2**20)], 413, "picture-too-large"),
-        ([POST % 10**9], 413, "picture-too-large"),
+        ([b"nonsense\r\n\r\n"], 400, INVALID),
+        ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 400, INVALID),
+        ([b"GET /hello HTTP/1.1\r\n\r\n"], 400, INVALID),
+        ([b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"], 400, INVALID),
+        ([b"GET /hello HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n"], 400, INVALID),
+        ([b"CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n"], 400, INVALID),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"], 400, INVALID),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n"], 400, INVALID),
+        ([(POST % 1).replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n")], 400, INVALID),
+        ([CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n")], 400, INVALID),
+        ([CHUNKED.replace(b"chunked", b"gzip")], 501, CODING),
+        ([CHUNKED.replace(b"chunked", b"x, chunked")], 501, CODING),
+        ([CHUNKED, b"ZZ\r\nabc\r\n"], 400, INVALID),
+        ([CHUNKED, b"-5\r\nabc\r\n"], 400, INVALID),
+        ([CHUNKED, b"3\r\nabcX"], 400, INVALID),
+        ([CHUNKED, (b"1;" + b"e" * 999 + b"\r\nx\r\n") * 1200], 400, INVALID),
+        ([CHUNKED, b"100000\r\n" + bytes(2**20)], 413, LARGE),
+        ([POST % 10**9], 413, LARGE),
         ([b"GET /" + b"a" * HEAD_BYTES], 431, "head-too-large"),
         ([b"GET /hello HTTP/1.1\r\nA: ", b"b" * HEAD_BYTES, b"b"], 431, "head-too-large"),
         ([b"GET / HTTP/1.1\r\n" + b"A: bbbbbbbbbb\r\n" * 4000], 431, "head-too-large"),
     ],
 )
-def test_what_cannot_be_read_is_a_problem_and_the_end_of_the_connection(
-    pieces: list[bytes], status: int, slug: str
+@at_a_server(max_image_bytes=MIB // 2)
+async def test_what_cannot_be_read_is_a_problem_and_the_end_of_the_connection(
+    site: Site, pieces: list[bytes], status: int, slug: str
 ) -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(*pieces)
-        await caller.refusal(status, slug)
-
-    on_site(backend(max_image_bytes=MIB // 2), scene)
+    caller = await site.caller()
+    await caller.send(*pieces)
+    await caller.refusal(status, slug)
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "kept"),
     [
-        b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET http://x.example/hello HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /he%6Clo?a=b#c HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /hello HTTP/1.0\r\n\r\n",
-        b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-        b"\r\n" + HELLO[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\na: b\r\n\r\n",
+        (HELLO, "keep-alive"),
+        (b"GET http://x.example/hello HTTP/1.1\r\nHost: x\r\n\r\n", "keep-alive"),
+        (b"GET /he%6Clo?a=b#c HTTP/1.1\r\nHost: x\r\n\r\n", "keep-alive"),
+        (b"GET /hello HTTP/1.0\r\n\r\n", "close"),
+        (HELLO[:-2] + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "close"),
+        (
+            b"\r\n" + HELLO[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\na: b\r\n\r\n",
+            "keep-alive",
+        ),
     ],
 )
-def test_a_request_is_answered_in_whatever_pieces_it_comes(asked: bytes) -> None:
-    for pieces in ([asked], [bytes([byte]) for byte in asked]):
-        status, headers, body = exchange(backend(), *pieces)
-        assert (status, body) == (200, b'"Hello!"')
-        assert {"Date", "Server", "X-Request-Id", "Content-Type"} <= set(headers)
-        keeps = b"HTTP/1.0" not in asked and b"Upgrade" not in asked
-        assert headers["Connection"] == ("keep-alive" if keeps else "close")
+@at_a_server()
+async def test_a_request_is_answered_in_whatever_pieces_it_comes(
+    site: Site, asked: bytes, kept: str, is_whole: bool
+) -> None:
+    caller = await site.caller()
+    await caller.send(*([asked] if is_whole else [bytes([byte]) for byte in asked]))
+    status, headers, body = await caller.answer()
+    assert (status, body) == (200, b'"Hello!"')
+    assert {"Date", "Server", "X-Request-Id", "Content-Type"} <= set(headers)
+    assert headers["Connection"] == kept
 
 
-def test_path_query_and_headers_arrive_as_they_were_sent() -> None:
-    app = backend()
-    _, _, body = exchange(app, b"GET /path/a%20%C3%A9/b?c=d%26e HTTP/1.1\r\nHost: x\r\n\r\n")
+@at_a_server()
+async def test_path_query_and_headers_arrive_as_they_were_sent(site: Site) -> None:
+    caller = await site.caller()
+    _, body = await caller.asked(HELLO.replace(b"hello", b"path/a%20%C3%A9/b?c=d%26e"))
     assert json.loads(body) == {"c": "d&e", "path": "a é/b"}
     head = b"Host: x\r\nA-B: 1\r\na-b: 2\r\nA_B: 3\r\nCookie: c=1\r\nCookie: d=2\r\n\r\n"
-    _, _, body = exchange(app, b"GET /headers HTTP/1.1\r\n" + head)
+    _, body = await caller.asked(b"GET /headers HTTP/1.1\r\n" + head)
     assert json.loads(body) == {"Host": "x", "A-B": "1,2", "Cookie": "c=1; d=2"}
 
 
-def test_a_head_has_no_body() -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(HELLO.replace(b"GET", b"HEAD") + HELLO)
-        _, headers, _ = await caller.answer(has_body=False)
-        assert headers["Content-Length"] == "8"
-        assert (await caller.answer())[2] == b'"Hello!"'
-
-    on_site(backend(), scene)
+@at_a_server()
+async def test_a_head_has_no_body(site: Site) -> None:
+    caller = await site.caller()
+    await caller.send(HELLO.replace(b"GET", b"HEAD") + HELLO)
+    _, headers, _ = await caller.answer(has_body=False)
+    assert headers["Content-Length"] == "8"
+    assert (await caller.answer())[2] == b'"Hello!"'
 
 
-def test_requests_that_are_sent_ahead_are_answered_in_their_order() -> None:
-    ahead = [b"GET /path/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(30)]
-
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(*ahead)
-        for number in range(30):
-            _, _, body = await caller.answer()
-            assert json.loads(body)["path"] == str(number)
-
-    on_site(backend(), scene)
+@at_a_server()
+async def test_requests_that_are_sent_ahead_are_answered_in_their_order(site: Site) -> None:
+    caller = await site.caller()
+    await caller.send(*[HELLO.replace(b"hello", b"path/%d" % number) for number in range(30)])
+    for number in range(30):
+        _, _, body = await caller.answer()
+        assert json.loads(body)["path"] == str(number)
 
 
-def test_a_crowd_of_requests_sent_ahead_at_once_ends_with_those_that_are_allowed() -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(HELLO * 1000)
-        for _ in range(PIPELINED):
-            _, headers, _ = await caller.answer()
-        await caller.end(headers)
-
-    on_site(backend(), scene)
-
-
-def test_a_caller_that_has_sent_everything_may_stop_sending() -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(HELLO.replace(b"hello", b"slow"))
-        caller.stop_sending()
-        _, headers, body = await caller.answer()
-        assert body == b"done"
-        await caller.end(headers)
-
-    on_site(backend(), scene)
+@pytest.mark.parametrize("cut", [9, len(HELLO) - 1, len(HELLO)])
+@at_a_server()
+async def test_what_comes_during_an_answer_goes_on_where_it_was_cut(site: Site, cut: int) -> None:
+    caller = await site.caller()
+    await caller.send(SLOW + HELLO[:cut], HELLO[cut:] + HELLO)
+    caller.stop_sending()
+    assert [(await caller.answer())[2] for _ in range(3)] == [b"done", *[b'"Hello!"'] * 2]
+    assert await caller.rest() == b""
 
 
-def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body() -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send((POST % 5).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
-        assert (await caller.answer())[0] == 100
-        await caller.send(b"12345")
-        assert (await caller.answer())[0] == 415
+@at_a_server()
+async def test_a_crowd_of_requests_sent_ahead_at_once_ends_with_those_that_are_allowed(
+    site: Site,
+) -> None:
+    caller = await site.caller()
+    await caller.send(HELLO * 1000)
+    for _ in range(PIPELINED - 1):
+        await caller.answer()
+    await caller.end()
 
-    on_site(backend(), scene)
+
+@at_a_server()
+async def test_a_caller_that_has_sent_everything_may_stop_sending(site: Site) -> None:
+    caller = await site.caller()
+    await caller.send(SLOW)
+    caller.stop_sending()
+    _, headers, body = await caller.answer()
+    assert body == b"done"
+    await caller.end(headers)
+
+
+@at_a_server()
+async def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body(site: Site) -> None:
+    caller = await site.caller()
+    await caller.send((POST % 5).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+    assert (await caller.answer())[0] == 100
+    assert (await caller.asked(b"12345"))[0] == 415
 
 
 def test_a_body_is_read_in_any_sizes_and_forgotten() -> None:
@@ -327,37 +323,32 @@ def test_a_body_is_read_in_any_sizes_and_forgotten() -> None:
     assert Body(bytearray(b"abc")).read() == b"abc"
 
 
-def test_an_application_that_fails_is_answered_500_and_logged(
-    caplog: pytest.LogCaptureFixture,
+@at_a_server()
+async def test_an_application_that_fails_is_answered_500_and_logged(
+    site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Failing(Flask):
-        def wsgi_app(self, *_: object) -> Any:
-            raise RuntimeError("what the log must say")
-
-    app = backend()
-    app.wsgi_app = Failing("failing").wsgi_app  # type: ignore[method-assign]
-    status, headers, body = exchange(app, HELLO)
+    site.app.wsgi_app = {}.__getitem__  # type: ignore[assignment]  # which takes one argument
+    caller = await site.caller()
+    await caller.send(HELLO)
+    status, headers, body = await caller.answer()
     assert (status, headers["Content-Type"]) == (500, "application/problem+json")
-    assert b"must say" not in body
-    assert "what the log must say" in caplog.text
+    assert b"argument" not in body
+    assert "takes exactly one argument" in caplog.text
 
 
 # --- deadlines --------------------------------------------------------------------------------
 
 
-def test_silence_ends_a_connection_without_a_word() -> None:
-    async def scene(site: Site) -> None:
-        silent, kept = await site.caller(), await site.caller()
-        await kept.send(HELLO)
-        await kept.answer()
-        await site.let_pass(HEAD_S + 1)
-        assert await silent.rest() == b""
-        await site.let_pass(IDLE_S - HEAD_S - 2)
-        assert site.open == 1
-        await site.let_pass(2)
-        assert await kept.rest() == b""
-
-    on_site(backend(), scene)
+@at_a_server()
+async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
+    silent, kept = await site.callers(2)
+    await kept.asked(HELLO)
+    await site.let_pass(HEAD_S + 1)
+    assert await silent.rest() == b""
+    await site.let_pass(IDLE_S - HEAD_S - 2)
+    assert site.open == 1
+    await site.let_pass(2)
+    assert await kept.rest() == b""
 
 
 @pytest.mark.parametrize(
@@ -369,170 +360,170 @@ def test_silence_ends_a_connection_without_a_word() -> None:
         (CHUNKED + b"100\r\n", STALLED_S - 2, BODY_S),
     ],
 )
-def test_a_head_and_a_body_have_a_time_limit_however_they_drip(
-    start: bytes, pause_s: float, limit_s: float
+@at_a_server()
+async def test_a_head_and_a_body_have_a_time_limit_however_they_drip(
+    site: Site, start: bytes, pause_s: float, limit_s: float
 ) -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(start)
-        while site.passed_s + pause_s < limit_s:
-            await site.let_pass(pause_s)
-            await caller.send(b"a")
+    caller = await site.caller()
+    await caller.send(start)
+    while site.passed_s + pause_s < limit_s:
         await site.let_pass(pause_s)
-        await caller.refusal(408, "request-timeout")
-        await site.let_pass(LINGER_S + 1)
+        await caller.send(b"a")
+    await site.let_pass(pause_s)
+    await caller.refusal(408, "request-timeout")
+    await site.let_pass(LINGER_S + 1)
+    assert site.open == 0
+
+
+@at_a_server()
+async def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece(
+    site: Site,
+) -> None:
+    slow, lost = await site.callers(2)
+    for caller in (slow, lost):
+        caller.transport.pause_reading()
+        await caller.send(LONG)
+    await site.let_pass(SENDING_S - 10)
+    slow.transport.resume_reading()
+    assert len((await slow.answer())[2]) == 5_000_000
+    assert (await slow.asked(HELLO))[0] == 200
+    await site.let_pass(11)
+    assert site.open == 1
+
+
+@pytest.mark.parametrize("stops_sending", [False, True])
+@at_a_server()
+async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
+    site: Site, stops_sending: bool
+) -> None:
+    """The server has written it already, to a buffer that only the caller can empty."""
+    site.app.add_url_rule("/end", "end", lambda: bytes(120_000))
+    site.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    loop, caller = asyncio.get_running_loop(), socket.socket()
+    with caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.setblocking(False)
+        await loop.sock_connect(caller, site.socket.getsockname())
+        await loop.sock_sendall(caller, HELLO.replace(b"hello", b"end"))
+        if stops_sending:
+            caller.shutdown(socket.SHUT_WR)
+        await asyncio.sleep(0.1)
+        await site.let_pass(max(IDLE_S, SENDING_S) + 1)
         assert site.open == 0
-
-    on_site(backend(), scene)
-
-
-def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece() -> None:
-    async def scene(site: Site) -> None:
-        slow, lost = await site.caller(), await site.caller()
-        for caller in (slow, lost):
-            caller.pause_reading()
-            await caller.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
-        await site.let_pass(SENDING_S - 10)
-        slow.resume_reading()
-        assert len((await slow.answer())[2]) == 5_000_000
-        await slow.send(HELLO)
-        assert (await slow.answer())[0] == 200
-        await site.let_pass(11)
-        assert site.open == 1
-
-    on_site(backend(), scene)
 
 
 # --- more than there is room for --------------------------------------------------------------
 
 
-def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender_read_that() -> None:
-    gate = Gate()
-
-    async def scene(site: Site) -> None:
-        first, large, small = [await site.caller() for _ in range(3)]
-        await first.send(POST % len(PICTURE) + PICTURE)
-        await asyncio.to_thread(gate.came.wait, 10)
-        await small.send(POST % len(PICTURE) + PICTURE)
-        status, headers, _ = await small.answer()
-        assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "keep-alive")
-        await large.send(POST % 5_000_000, bytes(100_000))
-        await large.send(*[bytes(100_000)] * 49)  # and is not reset meanwhile
-        await large.refusal(503, "busy")
-        gate.opened.set()
-        assert (await first.answer())[0] == 200
-        await small.send(POST % len(PICTURE) + PICTURE)
-        assert (await small.answer())[0] == 200
-
-    on_site(backend(gate), scene)
+@at_a_server()
+async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender_read_that(
+    site: Site,
+) -> None:
+    first, large, small = await site.callers(3)
+    site.gate.opened.clear()
+    await first.send(PREDICT)
+    await asyncio.to_thread(site.gate.came.wait, 10)
+    await small.send(PREDICT)
+    status, headers, _ = await small.answer()
+    assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "keep-alive")
+    assert (await small.asked(HELLO.replace(b"hello", b"ready")))[0] == 200
+    await large.send(POST % 5_000_000, bytes(100_000))
+    await large.send(*[bytes(100_000)] * 49)  # and is not reset meanwhile
+    await large.refusal(503, "busy")
+    site.gate.opened.set()
+    assert (await first.answer())[0] == 200
+    assert (await small.asked(PREDICT))[0] == 200
 
 
 @pytest.mark.parametrize("sent", [0, 3_000_000])
-def test_who_sends_on_and_on_after_a_refusal_is_cut_off(sent: int) -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(POST % 10**9)
-        assert (await caller.answer())[0] == 413
-        while site.open and site.passed_s < 2 * LINGER_IN_ALL_S:
-            with contextlib.suppress(ConnectionError):
-                await caller.send(bytes(sent) or b"a")
-            await site.let_pass(LINGER_S - 1)
-        most_s = LINGER_S if sent else LINGER_IN_ALL_S + LINGER_S
-        assert site.passed_s <= most_s
-
-    on_site(backend(max_image_bytes=MIB), scene)
+@at_a_server(max_image_bytes=MIB)
+async def test_who_sends_on_and_on_after_a_refusal_is_cut_off(site: Site, sent: int) -> None:
+    caller = await site.caller()
+    assert (await caller.asked(POST % 10**9))[0] == 413
+    while site.open and site.passed_s < 2 * LINGER_IN_ALL_S:
+        with contextlib.suppress(ConnectionError):
+            await caller.send(bytes(sent) or b"a")
+        await site.let_pass(LINGER_S - 1)
+    most_s = LINGER_S if sent else LINGER_IN_ALL_S + LINGER_S
+    assert site.passed_s <= most_s
 
 
-def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_way() -> None:
-    async def scene(site: Site) -> None:
-        slow, early, late = [await site.caller() for _ in range(3)]
-        await slow.send(POST % MIB + bytes(MIB - 1))
-        assert site.server.admission.held_bytes == MIB - 1
-        await early.send(POST % MIB)
-        await early.refusal(503, "busy")
-        await site.let_pass(PATIENCE_S + 1)
-        await late.send(POST % len(PICTURE) + PICTURE)
-        assert (await late.answer())[0] == 200
-        await late.send(POST % MIB + bytes(MIB))
-        await slow.refusal(503, "busy")
-        assert (await late.answer())[0] == 415
-        assert site.server.admission.held_bytes == 0
-
-    on_site(backend(picture_memory_mb=1, max_image_bytes=MIB), scene)
-
-
-def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame() -> None:
-    async def scene(site: Site) -> None:
-        waiting, slow = await site.caller(), await site.caller()
-        site.server.admission.hold().require(MIB // 2)
-        await waiting.send(POST % 9)
-        await slow.send(POST % (MIB // 2) + bytes(9))
-        await site.let_pass(PATIENCE_S + 1)
-        await waiting.send(bytes(9))
-        assert (await waiting.answer())[0] == 415
-        site.server.admission.hold().require(9)
-        await slow.send(bytes(MIB // 2 - 9))
-        await slow.refusal(503, "busy")
-
-    on_site(backend(picture_memory_mb=1, max_image_bytes=MIB // 2), scene)
-
-
-def test_a_body_without_a_length_is_refused_where_memory_ends() -> None:
-    async def scene(site: Site) -> None:
-        first, second = await site.caller(), await site.caller()
-        await first.send(POST % MIB + bytes(MIB - 1))
-        await second.send(CHUNKED + b"80000\r\n", bytes(0x80000))
-        await second.refusal(503, "busy")
-        assert site.server.admission.held_bytes == MIB - 1
-        first.close()
-        await site.let_pass(0)
-        assert site.server.admission.held_bytes == 0
-
-    on_site(backend(picture_memory_mb=1, max_image_bytes=MIB), scene)
-
-
-def test_where_connections_are_too_many_one_is_closed_of_the_caller_who_has_most(
-    monkeypatch: pytest.MonkeyPatch,
+@at_a_server(picture_memory_mb=1, max_image_bytes=MIB)
+async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_way(
+    site: Site,
 ) -> None:
+    slow, early, late = await site.callers(3)
+    await slow.send(POST % MIB + bytes(MIB - 1))
+    await asyncio.to_thread(wait_until, lambda: site.server.admission.held_bytes == MIB - 1)
+    await early.send(POST % MIB)
+    await early.refusal(503, "busy")
+    await site.let_pass(PATIENCE_S + 1)
+    assert (await late.asked(PREDICT))[0] == 200
+    await late.send(POST % MIB + bytes(MIB))
+    await slow.refusal(503, "busy")
+    assert (await late.answer())[0] == 415
+    assert site.server.admission.held_bytes == 0
+
+
+@at_a_server(picture_memory_mb=1, max_image_bytes=MIB // 2)
+async def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame(
+    site: Site,
+) -> None:
+    waiting, slow = await site.callers(2)
+    Held(site.server.admission).require(MIB // 2)
+    await waiting.send(POST % 9)
+    await slow.send(POST % (MIB // 2) + bytes(9))
+    await site.let_pass(PATIENCE_S + 1)
+    assert (await waiting.asked(bytes(9)))[0] == 415
+    Held(site.server.admission).require(9)
+    await slow.send(bytes(MIB // 2 - 9))
+    await slow.refusal(503, "busy")
+
+
+@at_a_server(picture_memory_mb=1, max_image_bytes=MIB)
+async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) -> None:
+    first, second = await site.callers(2)
+    await first.send(POST % MIB + bytes(MIB - 1))
+    await second.send(CHUNKED + b"80000\r\n", bytes(0x80000))
+    await second.refusal(503, "busy")
+    assert site.server.admission.held_bytes == MIB - 1
+    first.close()
+    await site.let_pass(0)
+    assert site.server.admission.held_bytes == 0
+
+
+@pytest.fixture
+def _few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 8)
 
-    async def scene(site: Site) -> None:
-        busy = await site.caller()
-        await busy.send(HELLO.replace(b"hello", b"slow"))
-        sending = await site.caller()
-        await sending.send(POST % 9)
-        honest = await site.caller("127.0.0.2")
-        many = [await site.caller() for _ in range(9)]
-        await honest.send(HELLO)
-        assert (await honest.answer())[0] == 200
-        assert [await one.rest() for one in many[:4]] == [b""] * 4
-        for one in many[4:]:
-            await one.send(HELLO)
-            assert (await one.answer())[0] == 200
-        await sending.send(bytes(9))
-        assert (await sending.answer())[0] == 415
-        assert (await busy.answer())[2] == b"done"
 
-    on_site(backend(), scene)
-
-
-def test_who_does_not_take_a_long_answer_gives_way_to_others(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.usefixtures("_few_connections")
+@at_a_server()
+async def test_where_connections_are_too_many_one_is_closed_of_the_caller_who_has_most(
+    site: Site,
 ) -> None:
-    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 8)
+    busy, sending = await site.callers(2)
+    await busy.send(SLOW)
+    await sending.send(POST % 9)
+    honest = await site.caller("127.0.0.2")
+    many = await site.callers(9)
+    assert (await honest.asked(HELLO))[0] == 200
+    assert [await one.rest() for one in many[:4]] == [b""] * 4
+    for one in many[4:]:
+        assert (await one.asked(HELLO))[0] == 200
+    assert (await sending.asked(bytes(9)))[0] == 415
+    assert (await busy.answer())[2] == b"done"
 
-    async def scene(site: Site) -> None:
-        for _ in range(8):
-            slow = await site.caller()
-            slow.pause_reading()
-            await slow.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
-        for _ in range(8):
-            honest = await site.caller()
-            await honest.send(HELLO)
-            assert (await honest.answer())[0] == 200
-        assert site.open == 8
 
-    on_site(backend(), scene)
+@pytest.mark.usefixtures("_few_connections")
+@at_a_server()
+async def test_who_does_not_take_a_long_answer_gives_way_to_others(site: Site) -> None:
+    for slow in await site.callers(8):
+        slow.transport.pause_reading()
+        await slow.send(LONG)
+    for _ in range(8):
+        assert (await (await site.caller()).asked(HELLO))[0] == 200
+    assert site.open == 8
 
 
 @pytest.mark.parametrize(("files", "connections"), [(100, 20), (1024, 664), (10**6, 2048)])
@@ -549,37 +540,33 @@ def test_connections_leave_files_to_fetches(
 # --- the end ----------------------------------------------------------------------------------
 
 
-def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends() -> None:
-    async def scene(site: Site) -> None:
-        under_way, kept, idle, sending = [await site.caller() for _ in range(4)]
-        await under_way.send(HELLO.replace(b"hello", b"slow"))
-        for caller in (kept, idle):
-            await caller.send(HELLO)
-            assert (await caller.answer())[1]["Connection"] == "keep-alive"
-        await sending.send(POST % 9)
-        drained = asyncio.create_task(site.server.drain(limit_s=8))
-        await asyncio.sleep(0.1)
-        await kept.send(HELLO)
-        await kept.end((await kept.answer())[1])
-        await under_way.end((await under_way.answer())[1])
-        assert site.open == 2
-        await site.let_pass(LAST_REQUEST_S)
-        assert await idle.rest() == b""
-        assert not drained.done()
-        await sending.send(bytes(9))
-        await sending.end((await sending.answer())[1])
-        await drained
-
-    on_site(backend(), scene)
+@at_a_server()
+async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(site: Site) -> None:
+    under_way, kept, idle, sending = await site.callers(4)
+    await under_way.send(SLOW)
+    for caller in (kept, idle):
+        await caller.send(HELLO)
+        assert (await caller.answer())[1]["Connection"] == "keep-alive"
+    await sending.send(POST % 9)
+    drained = asyncio.create_task(site.server.drain(limit_s=8))
+    await asyncio.sleep(0.1)
+    await kept.send(HELLO)
+    await kept.end()
+    await under_way.end()
+    assert site.open == 2
+    await site.let_pass(LAST_REQUEST_S)
+    assert await idle.rest() == b""
+    assert not drained.done()
+    await sending.send(bytes(9))
+    await sending.end()
+    await drained
 
 
-def test_the_end_waits_for_nobody_longer_than_it_may() -> None:
-    async def scene(site: Site) -> None:
-        caller = await site.caller()
-        await caller.send(POST % 9)
-        drained = asyncio.create_task(site.server.drain(limit_s=8))
-        await site.let_pass(8)
-        await drained
-        assert site.open == 1
-
-    on_site(backend(), scene)
+@at_a_server()
+async def test_the_end_waits_for_nobody_longer_than_it_may(site: Site) -> None:
+    caller = await site.caller()
+    await caller.send(POST % 9)
+    drained = asyncio.create_task(site.server.drain(limit_s=8))
+    await site.let_pass(8)
+    await drained
+    assert site.open == 1

@@ -50,26 +50,22 @@ def test_a_token_may_go_by_https_or_stay_on_this_machine(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "said"),
     [
-        ("SERVING_URL", "http://b.example"),
-        ("SERVING_URL", "http://10.0.0.1:8000"),
-        ("SERVING_URL", "http://localhost.b.example"),
-        ("SERVING_URL", "http://[127.0.0.1"),
-        ("API_GATEWAY", "http://gateway.example"),
+        ("SERVING_URL", "http://b.example", "SERVING_URL='http://b.example'"),
+        ("SERVING_URL", "http://10.0.0.1:8000", "SERVING_URL='http://10.0.0.1:8000'"),
+        ("SERVING_URL", "http://localhost.b.example", "SERVING_URL='http://localhost.b.example'"),
+        ("SERVING_URL", "http://[127.0.0.1", "SERVING_URL='http://[127.0.0.1'"),
+        ("SERVING_HOST", "backend", "SERVING_URL='http://backend:8000'"),
+        ("API_GATEWAY", "http://gateway.example", "API_GATEWAY='http://gateway.example'"),
     ],
 )
-def test_a_token_never_goes_over_a_network_by_http(name: str, text: str) -> None:
+def test_a_token_never_goes_over_a_network_by_http(name: str, text: str, said: str) -> None:
     assert frontend(**{name: text}).serving_auth == "none"
     with pytest.raises(InvalidSetting, match="SERVING_AUTH='id-token'") as caught:
         frontend(**{name: text}, SERVING_AUTH="id-token")
-    assert f"{name}={text!r}" in str(caught.value)
+    assert said in str(caught.value)
     assert "https://" in str(caught.value)
-
-
-def test_a_host_that_is_not_this_machine_gets_no_token_either() -> None:
-    with pytest.raises(InvalidSetting, match="SERVING_URL='http://backend:8000'"):
-        frontend(SERVING_HOST="backend", SERVING_AUTH="id-token")
 
 
 def test_a_way_to_show_who_calls_that_there_is_not_is_refused() -> None:
@@ -89,11 +85,10 @@ def test_a_way_to_show_who_calls_that_there_is_not_is_refused() -> None:
     ],
 )
 def test_whole_numbers_have_limits(name: str, low: int, high: int | None) -> None:
-    within, beyond = ([low], [low - 1]) if high is None else ([low, high], [low - 1, high + 1])
     limits = f"{low} or more" if high is None else f"from {low} to {high}"
-    for number in within:
+    for number in (low, high or 10**9):
         assert getattr(backend(**{name: str(number)}), name.lower()) == number
-    for number in beyond:
+    for number in (low - 1, high + 1) if high else (low - 1,):
         with pytest.raises(InvalidSetting, match=f"{name}='{number}'.*{limits}"):
             backend(**{name: str(number)})
 

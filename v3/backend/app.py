@@ -2,10 +2,9 @@
 
 import os
 
-from imgserve.backend.app import model_by_path_app
-from imgserve.backend.boot import settings_or_exit
+from imgserve.backend.app import model_by_path_app, settings_or_exit
 from imgserve.models.pool import WorkerPool
 
-settings = settings_or_exit(os.environ, "MODEL_NAME")
+settings = settings_or_exit(os.environ, has_models=False, needs_model=True)
 pool = WorkerPool(settings, [settings.model_name])
 app = model_by_path_app(settings, pool)
