@@ -1,37 +1,35 @@
 """What the page answers: sentence, picture, bars, times; or why there is no answer."""
 
+import json
+import shlex
+from collections.abc import Sequence
+from html import escape
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError
 from imgserve.frontend import markup
-from imgserve.frontend.client import BackendClient
+from imgserve.frontend.client import Answered, BackendClient, Picture
 from imgserve.frontend.comparison import Comparison, compare, show_comparison
-from imgserve.frontend.language import say
-from imgserve.frontend.messages import (
-    INCOMPLETE,
-    Failure,
-    answer_sentence,
-    duration,
-    percent,
-    plain,
-)
-from imgserve.frontend.model_list import Status, expire_models
-from imgserve.frontend.model_picker import Choice, models_to_ask
-from imgserve.frontend.more import offer_more
-from imgserve.frontend.predict import Answered, Patience, explained, predict, waiting_words
-from imgserve.frontend.session import (
-    Batch,
-    Question,
-    current_question,
-    forget_outcome,
-)
-from imgserve.frontend.table import Row, Table, classify_batch, remember, show_table
+from imgserve.frontend.messages import Failure, answer_sentence, duration, percent, plain, say
+from imgserve.frontend.model_choice import Choice, KnownModel, Status, expire_models
+from imgserve.frontend.predict import Patience, explained
+from imgserve.frontend.question import current_question, forget_outcome
+from imgserve.frontend.table import Row, classify_batch, remember, show_table
 from imgserve.settings import FrontendSettings
 
 LOOKING = "Looking at the picture …"
+WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
+SLOW_HOST = "The host of this picture is slow to send it. This page is still waiting."
+BUSY = "The classifier is taking its time. This page is still waiting."
+PROGRAM = """import requests
 
-Outcome = Answered | Comparison | Table | Failure
+answer = requests.post({url!r}, {sent}, timeout=60)
+for top in answer.json()["predictions"]:
+    print(f"{{top['probability']:.1%}} {{top['category']}}")"""
+
+Outcome = Answered | Comparison | list[Row] | Failure
 
 
 def show_answer(
@@ -46,7 +44,7 @@ def show_answer(
     ``choice`` says which of the backend's models is asked, where it has several.
     """
     question = current_question()
-    if question is not None and "outcome" not in st.session_state:
+    if question and "outcome" not in st.session_state:
         found = _outcome(question, backend, choice, placeholder, settings.wake_timeout_s)
         st.session_state.outcome = found
         _remember(question, found)
@@ -57,21 +55,17 @@ def show_answer(
     if outcome is None:
         return
     with placeholder.container():
-        _show(outcome)
-        if isinstance(outcome, Answered) and not isinstance(question, (Batch, type(None))):
-            offer_more(
-                question,
-                outcome,
-                backend,
-                chosen=choice is not None,
-                explains=settings.explain == "1",
-            )
-        if choice and choice.compares and isinstance(outcome, Table):
+        _show(question, outcome)
+        if isinstance(outcome, Answered) and outcome.answer.predictions:
+            model = outcome.answer.model if choice else None
+            explains = settings.explain == "1" and not outcome.answer.explanation
+            _offer_more(question[0], backend.predict_address(model), explains=explains)
+        if choice and choice.compares and isinstance(outcome, list):
             st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
 
 
 def _outcome(
-    question: Question,
+    question: Sequence[Picture],
     backend: BackendClient,
     choice: Choice | None,
     placeholder: DeltaGenerator,
@@ -80,32 +74,54 @@ def _outcome(
     model = None
 
     def on_wait() -> None:
-        markup.draw(markup.waiting(say(waiting_words(question, backend, model))), placeholder)
+        words = waiting_words(question, backend, model)
+        placeholder.html(markup.waiting(say(words)))
 
     patience = Patience(wake_timeout_s, on_wait)
+    picture, *others = question
     try:
-        models = models_to_ask(choice, backend, patience)
+        models = _models_to_ask(choice, backend, patience)
         model = models[0].id if models else None
-        if isinstance(question, Batch):
+        if others:
             return classify_batch(question, backend, placeholder, patience, model=model)
         if choice and choice.compares:
-            return compare(question, backend, models, placeholder, wake_timeout_s=wake_timeout_s)
-        markup.draw(markup.waiting(say(LOOKING)), placeholder)
+            return compare(picture, backend, models, placeholder, wake_timeout_s=wake_timeout_s)
+        placeholder.html(markup.waiting(say(LOOKING)))
         explain = st.session_state.get("explain", False)
-        return patience.call(lambda: predict(question, backend, model, explain=explain))
+        return patience.call(lambda: backend.predict(picture, model, explain=explain))
     except BackendError as exc:
         return explained(exc)
 
 
-def _remember(question: Question, outcome: Outcome) -> None:
-    if isinstance(outcome, Table):
-        remember(*outcome.rows)
-    elif isinstance(question, Batch):
-        return
+def _models_to_ask(
+    choice: Choice | None, backend: BackendClient, patience: Patience
+) -> list[KnownModel]:
+    """Return the models to ask, none where the backend has only one.
+
+    The first is the one for a question that goes to one model. BackendError where it is not known
+    yet which models there are, and the backend does not say.
+    """
+    if choice is None:
+        return []
+    if choice.model and not choice.compares:
+        return [choice.known(choice.model)]
+    return list(choice.models) or [KnownModel(name) for name in patience.call(backend.models)]
+
+
+def waiting_words(question: Sequence[Picture], backend: BackendClient, model: str | None) -> str:
+    """Return why an answer is late, as far as the backend tells."""
+    if not backend.is_ready(model):
+        return WAKING
+    return SLOW_HOST if len(question) == 1 and question[0].url else BUSY
+
+
+def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
+    if isinstance(outcome, list):
+        remember(*outcome)
     elif isinstance(outcome, Comparison):
-        remember(*(Row.of(question, one) for one in outcome.answered.values()))
+        remember(*(Row.of(question[0], one) for one in outcome.answered.values()))
     elif isinstance(outcome, Answered) and not outcome.answer.explanation:
-        remember(Row.of(question, outcome))  # one with a map was asked before, without
+        remember(Row.of(question[0], outcome))  # one with a map was asked before, without
 
 
 def _is_news(choice: Choice, outcome: Outcome) -> bool:
@@ -120,15 +136,15 @@ def _is_news(choice: Choice, outcome: Outcome) -> bool:
     return not choice.models
 
 
-def _show(outcome: Outcome) -> None:
+def _show(question: Sequence[Picture], outcome: Outcome) -> None:
     match outcome:
         case Answered():
             _show_answered(outcome)
         case Failure():
             st.error(plain(outcome.words()))
         case Comparison():
-            show_comparison(outcome)
-        case Table():
+            show_comparison(outcome, question[0])
+        case list():
             show_table(outcome)
     if isinstance(outcome, (Failure, Comparison)) and outcome.again:
         st.button(say("Try again"), on_click=forget_outcome)
@@ -136,21 +152,22 @@ def _show(outcome: Outcome) -> None:
 
 def _show_answered(answered: Answered) -> None:
     answer = answered.answer
-    best = next(iter(answer.predictions), None)
     sentence = answer_sentence(answer.category, answer.predictions)
-    if best is None:  # a backend that says no more
-        markup.draw(f'<div class="answer">{markup.heading(sentence, sentence)}</div>')
+    if not answer.predictions:  # a backend that says no more
+        st.html(markup.answer(markup.heading(sentence, sentence)))
         return
-    announced = f"{sentence}, {percent(best.probability)}"
+    announced = f"{sentence}, {percent(answer.predictions[0].probability)}"
     alt = say("The picture as the model saw it, probably {what}", what=answer.category)
+    picture = markup.picture(answered.thumbnail, alt, answer.explanation or ())
+    bars = markup.bars(answer.predictions)
     computed = f" ({answer.precision})" if answer.precision else ""
-    markup.draw(
-        f'<div class="answer">{markup.heading(sentence, announced)}<div class="two">'
-        f"<div>{markup.picture(answered.thumbnail, alt, answer.explanation or ())}</div>"
-        f"<div>{markup.bars(answer.predictions)}</div></div>"
-        + (f"<p>{say(INCOMPLETE)}</p>" if answer.incomplete else "")
-        + markup.small(say("Model: {model}", model=answer.model) + computed, times(answered))
-        + "</div>"
+    st.html(
+        markup.answer(
+            markup.heading(sentence, announced),
+            f'<div class="two"><div>{picture}</div><div>{bars}</div></div>',
+            markup.incomplete(answer),
+            markup.small(say("Model: {model}", model=answer.model) + computed, times(answered)),
+        )
     )
 
 
@@ -161,3 +178,29 @@ def times(answered: Answered) -> str:
     taken = {part: getattr(timings, part) for part in parts}
     taken["round trip"] = answered.round_trip_ms
     return " · ".join(f"{say(part)} {duration(ms)}" for part, ms in taken.items())
+
+
+def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
+    """Draw what can be done with an answer: see where the model looked, share it, ask by code.
+
+    ``url`` is where a program asks.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if explains:
+            again = {"explain": True}
+            st.button(say("Where did it look?"), on_click=forget_outcome, kwargs=again)
+        if picture.link:
+            st.html(markup.copy_button(say("Copy the link to this answer")))
+    if picture.is_data:  # far too long for a line
+        return
+    by_curl = f"-F image=@{shlex.quote(picture.name)}"
+    by_python = f'files={{"image": open({picture.name!r}, "rb")}}'
+    if picture.url:
+        by_curl = f"--json {shlex.quote(json.dumps({'url': picture.url}))}"
+        by_python = f'json={{"url": {picture.url!r}}}'
+    curl = f"curl {shlex.quote(url)} {by_curl}"
+    pieces = ""
+    for piece in (curl, PROGRAM.format(url=url, sent=by_python)):
+        copy = markup.copy_button(say("Copy"), piece)
+        pieces += f"<pre><code>{escape(piece)}</code></pre>{copy}"
+    st.html(markup.fold(say("Use it from code"), pieces))

@@ -1,37 +1,35 @@
 """One picture shown to every model: a few at once, their answers as they come, side by side."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.contract import Prediction
 from imgserve.errors import BackendError
 from imgserve.frontend import markup
-from imgserve.frontend.client import BackendClient, retry_while_waking
-from imgserve.frontend.language import say
-from imgserve.frontend.messages import INCOMPLETE, Failure, duration, joined
-from imgserve.frontend.model_list import KnownModel
-from imgserve.frontend.predict import Answered, explained, predict
-from imgserve.frontend.session import LinkedPicture, Picture
+from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.frontend.messages import Failure, duration, joined, say
+from imgserve.frontend.model_choice import KnownModel
+from imgserve.frontend.predict import explained, retry_while_waking, watch
 
 AT_ONCE = 3  # in v2 they share one backend's cores
 SHOW_EVERY_S = 0.25
 IN_TURN = "In turn …"
 LOOKING = "Looking …"
 WAKING = "Waking up …"
-FETCHED_EACH = "The picture was fetched from its address once for each model."
+COMPARED_CLASSES = 50  # so that a class one model names has a figure from the others too
+TOP_CLASSES = 2  # of each model may get a column
+COLUMNS = 4
 
 Stage = str | Answered | Failure  # what a model is doing, or what came of it
 Stages = Mapping[KnownModel, Stage]
-
-TOP_CLASSES = 2  # of each model may get a column
-COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ class Comparison:
     """What every model said, in the order of the list."""
 
     outcomes: Mapping[KnownModel, Answered | Failure]
-    linked: bool  # each model's backend had to fetch the picture
 
     @property
     def again(self) -> bool:
@@ -50,11 +47,7 @@ class Comparison:
     @property
     def answered(self) -> dict[str, Answered]:
         """Return the answers by the model's title, without the models that gave none."""
-        return {
-            model.title: outcome
-            for model, outcome in self.outcomes.items()
-            if isinstance(outcome, Answered)
-        }
+        return _answered(self.outcomes)
 
     def sentence(self) -> str:
         """Return how far the models agree."""
@@ -72,6 +65,36 @@ class Comparison:
         return say("The models disagree: {what}", what=joined(said))
 
 
+@dataclass
+class _Asking:
+    """What the threads that ask share: how far every model is, and whether anybody waits."""
+
+    picture: Picture
+    backend: BackendClient
+    stages: dict[KnownModel, Stage]
+    deadline_s: float  # one for all: they wake together
+    abandoned: bool = False
+
+    def ask(self, model: KnownModel) -> None:
+        classes = model.facts and model.facts.classes
+        top_k = min(COMPARED_CLASSES, classes) if classes else None
+        self.stages[model] = LOOKING
+        try:
+            self.stages[model] = retry_while_waking(
+                lambda: self.backend.predict(self.picture, model.id, top_k),
+                timeout_s=max(0.0, self.deadline_s - time.monotonic()),
+                on_wait=lambda: self._wait(model),
+            )
+        except BackendError as exc:
+            self.stages[model] = explained(exc)
+
+    def _wait(self, model: KnownModel) -> None:
+        """Note that this model is not there yet; end the thread if nobody wants to know."""
+        if self.abandoned:
+            raise CancelledError
+        self.stages[model] = WAKING
+
+
 def compare(
     picture: Picture,
     backend: BackendClient,
@@ -82,107 +105,63 @@ def compare(
 ) -> Comparison:
     """Return what every model says; one that fails spoils only its own answer.
 
-    How far each model is, is drawn in ``place`` every now and then: this is where a newer run of
-    the page ends this one.
+    How far each model is, is drawn in ``place`` every now and then.
     """
-    questioning = _Questioning(picture, backend, models, wake_timeout_s)
-    pool = ThreadPoolExecutor(AT_ONCE)
+    stages: dict[KnownModel, Stage] = dict.fromkeys(models, IN_TURN)
+    asking = _Asking(picture, backend, stages, time.monotonic() + wake_timeout_s)
+    calls = [partial(asking.ask, model) for model in models]
+    show = partial(show_stages, stages, place)
+    show()
     try:
-        show_stages(questioning.stages, place)
-        left = {pool.submit(questioning.ask, model) for model in models}
-        while left:
-            done, left = wait(left, timeout=SHOW_EVERY_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()  # raises what nobody foresaw
-            show_stages(dict(questioning.stages), place)
+        watch(calls, show, every_s=SHOW_EVERY_S, at_once=AT_ONCE)
     finally:
-        questioning.abandoned.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-    stages = questioning.stages.items()
-    outcomes = {model: stage for model, stage in stages if not isinstance(stage, str)}
-    return Comparison(outcomes, isinstance(picture, LinkedPicture))
+        asking.abandoned = True
+    outcomes = {model: stage for model, stage in stages.items() if not isinstance(stage, str)}
+    return Comparison(outcomes)
 
 
 def show_stages(stages: Stages, place: DeltaGenerator) -> None:
+    stages = dict(stages)  # as they are now: those that ask go on
     done = sum(not isinstance(stage, str) for stage in stages.values())
     said = say("{done} of {count} models have answered", done=done, count=len(stages))
-    markup.draw(f'<div class="answer">{markup.heading(said)}{_table(stages)}</div>', place)
+    place.html(markup.answer(markup.heading(said), _table(stages)))
 
 
-class _Questioning:
-    """The stages of every model, as the threads that ask keep them."""
-
-    def __init__(
-        self,
-        picture: Picture,
-        backend: BackendClient,
-        models: Sequence[KnownModel],
-        wake_timeout_s: float,
-    ) -> None:
-        self.stages: dict[KnownModel, Stage] = dict.fromkeys(models, IN_TURN)
-        self.abandoned = threading.Event()
-        self._picture = picture
-        self._backend = backend
-        self._deadline_s = time.monotonic() + wake_timeout_s  # one for all: they wake together
-
-    def ask(self, model: KnownModel) -> None:
-        self.stages[model] = LOOKING
-        try:
-            self.stages[model] = retry_while_waking(
-                lambda: predict(self._picture, self._backend, model.id, model.compared_classes),
-                timeout_s=max(0.0, self._deadline_s - time.monotonic()),
-                on_wait=lambda: self._wait(model),
-            )
-        except BackendError as exc:
-            self.stages[model] = explained(exc)
-
-    def _wait(self, model: KnownModel) -> None:
-        """Note that this model is not there yet; end the thread if nobody wants to know."""
-        if self.abandoned.is_set():
-            raise CancelledError
-        self.stages[model] = WAKING
-
-
-def show_comparison(comparison: Comparison) -> None:
-    """Draw what every model said."""
+def show_comparison(comparison: Comparison, picture: Picture) -> None:
+    """Draw what every model said of a picture."""
     sentence = comparison.sentence()
-    answered = comparison.answered
-    thumbnails = [outcome.thumbnail for outcome in answered.values() if outcome.thumbnail]
-    alt = say("The picture as the models saw it")
-    incomplete = any(outcome.answer.incomplete for outcome in answered.values())
-    markup.draw(
-        f'<div class="answer">{markup.heading(sentence, sentence)}'
-        f"{_table(comparison.outcomes)}"
-        f"{markup.picture(thumbnails[0] if thumbnails else None, alt)}"
-        + (f"<p>{say(INCOMPLETE)}</p>" if incomplete else "")
-        + (markup.small(say(FETCHED_EACH)) if comparison.linked and answered else "")
-        + "</div>"
+    answered = comparison.answered.values()
+    thumbnail = next((one.thumbnail for one in answered if one.thumbnail), None)
+    fetched = say("The picture was fetched from its address once for each model.")
+    st.html(
+        markup.answer(
+            markup.heading(sentence, sentence),
+            _table(comparison.outcomes),
+            markup.picture(thumbnail, say("The picture as the models saw it")),
+            markup.incomplete(*(one.answer for one in answered)),
+            markup.small(fetched) if picture.url and answered else "",
+        )
     )
+
+
+def _answered(stages: Stages) -> dict[str, Answered]:
+    return {model.title: stage for model, stage in stages.items() if isinstance(stage, Answered)}
 
 
 def _table(stages: Stages) -> str:
     """Return a row for each model, and a column for each of the classes most believed in."""
-    answers = {
-        model.title: stage.answer.predictions
-        for model, stage in stages.items()
-        if isinstance(stage, Answered)
-    }
+    answers = {title: one.answer.predictions for title, one in _answered(stages).items()}
     shares = class_shares(answers)
-    columns = [say("Model"), *shares, say("Time")]
-    rows = (_cells(model, stage, shares) for model, stage in stages.items())
-    return markup.table(say("Answers"), columns, rows)
-
-
-def _cells(model: KnownModel, stage: Stage, shares: Mapping[str, Mapping[str, float]]) -> list[str]:
-    title = escape(model.title)
-    if not isinstance(stage, Answered):
-        words = stage.words() if isinstance(stage, Failure) else say(stage)
-        return [title, *[""] * len(shares), escape(words)]
-    return [
-        title,
-        *(markup.share(of_models.get(model.title)) for of_models in shares.values()),
-        duration(stage.round_trip_ms),
-    ]
+    rows = []
+    for model, stage in stages.items():
+        if isinstance(stage, Answered):
+            cells = [markup.share(by_title.get(model.title)) for by_title in shares.values()]
+            said = duration(stage.round_trip_ms)
+        else:
+            cells = [""] * len(shares)
+            said = stage.words() if isinstance(stage, Failure) else say(stage)
+        rows.append([escape(model.title), *cells, escape(said)])
+    return markup.table(say("Answers"), [say("Model"), *shares, say("Time")], rows)
 
 
 def class_shares(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, float]]:

@@ -22,35 +22,6 @@ PROBLEMS = {
     "internal-error": "Le classificateur a une panne. Elle est notée dans son journal.",
 }
 
-# The words of kin.txt.
-KIN = {
-    "ape": "singe",
-    "bear": "ours",
-    "beetle": "coléoptère",
-    "big cat": "félin",
-    "bird": "oiseau",
-    "butterfly": "papillon",
-    "cat": "chat",
-    "crab": "crabe",
-    "crocodile": "crocodile",
-    "dog": "chien",
-    "elephant": "éléphant",
-    "fish": "poisson",
-    "fox": "renard",
-    "frog": "grenouille",
-    "lizard": "lézard",
-    "lobster": "homard",
-    "monkey": "singe",
-    "rabbit": "lapin",
-    "salamander": "salamandre",
-    "shark": "requin",
-    "snake": "serpent",
-    "spider": "araignée",
-    "turtle": "tortue",
-    "whale": "baleine",
-    "wolf": "loup",
-}
-
 FRENCH = {
     # The page around the answer
     "Animal Classification": "Classification d'animaux",
@@ -116,7 +87,6 @@ FRENCH = {
     " and ": " et ",
     " or ": " ou ",
     "{word}: {names}": "{word}, {names}",
-    **KIN,
     # What to do with it
     "Where did it look?": "Où a-t-il regardé ?",
     "It depends most on the {part}.": "Elle tient surtout à cette partie : {part}.",

@@ -1,45 +1,22 @@
-"""Put a question to the backend, and keep the person informed while it wakes up."""
+"""Wait for a backend, and keep the person informed while it wakes up."""
 
 import logging
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
-from imgserve.contract import PredictAnswer
-from imgserve.errors import BackendError
-from imgserve.frontend.client import BackendClient, retry_while_waking
-from imgserve.frontend.messages import Failure, failure
-from imgserve.frontend.session import LinkedPicture, Picture, Question
+import tenacity
+
+from imgserve.errors import BackendError, PictureHostRefused, RequestRefused
+from imgserve.frontend.messages import FAILURES, Failure
 
 T = TypeVar("T")
 
 # Cloud Run holds a request while a container starts: silence this long means that, most likely.
 NOTICE_AFTER_S = 4.0
-WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
-SLOW_HOST = "The host of this picture is slow to send it. This page is still waiting."
-BUSY = "The classifier is taking its time. This page is still waiting."
-JPEG_DATA = "data:image/jpeg;base64,"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The backend's answer and how long the page waited for it."""
-
-    answer: PredictAnswer
-    round_trip_ms: float
-
-    @property
-    def thumbnail(self) -> str | None:
-        """Return the picture that came back, and nothing else that the field may hold.
-
-        A browser would fetch an address, and Streamlit read a path.
-        """
-        thumbnail = self.answer.thumbnail
-        return thumbnail if thumbnail and thumbnail.startswith(JPEG_DATA) else None
 
 
 @dataclass(frozen=True)
@@ -52,47 +29,63 @@ class Patience:
     def call(self, call: Callable[[], T]) -> T:
         """Return what ``call`` asks of a backend, giving that time to wake up."""
         return retry_while_waking(
-            lambda: self._watched(call), timeout_s=self.timeout_s, on_wait=self.on_wait
+            lambda: watch([call], self.on_wait, every_s=NOTICE_AFTER_S)[0],
+            timeout_s=self.timeout_s,
+            on_wait=self.on_wait,
         )
 
-    def _watched(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, calling ``on_wait`` every now and then while it lasts.
 
-        ``on_wait`` draws on the page, so it is also where Streamlit abandons this run for a newer
-        one; the call is then left to end by itself.
-        """
-        pool = ThreadPoolExecutor(max_workers=1)
-        try:
-            future: Future[T] = pool.submit(call)
-            while not wait([future], timeout=NOTICE_AFTER_S).done:
-                self.on_wait()
-            return future.result()
-        finally:
-            pool.shutdown(wait=False)
+def retry_while_waking(
+    call: Callable[[], T], *, timeout_s: float, on_wait: Callable[[], None]
+) -> T:
+    """Return what ``call`` returns, trying again while its backend may be waking up.
+
+    No attempt starts later than ``timeout_s`` after the first; ``on_wait`` is called before each
+    pause, to tell the person.
+    """
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda exc: getattr(exc, "may_wake", False)),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=3, jitter=0.5),
+        stop=tenacity.stop_before_delay(timeout_s),
+        before_sleep=lambda _: on_wait(),
+        reraise=True,
+    )
+    return attempts(call)
 
 
-def predict(
-    picture: Picture,
-    backend: BackendClient,
-    model: str | None,
-    top_k: int | None = None,
+def watch(
+    calls: Sequence[Callable[[], T]],
+    on_wait: Callable[[], None],
     *,
-    explain: bool = False,
-) -> Answered:
-    """Return the answer of a model, without it of the backend's own, or BackendError; try once."""
-    started = time.perf_counter()
-    answer = picture.classify(backend, model, top_k, explain=explain)
-    return Answered(answer, (time.perf_counter() - started) * 1000)
+    every_s: float,
+    at_once: int = 1,
+) -> list[T]:
+    """Return what the calls return, so many at once; meanwhile call ``on_wait`` now and then.
 
-
-def waiting_words(question: Question, backend: BackendClient, model: str | None) -> str:
-    """Return why an answer is late, as far as the backend tells."""
-    if not backend.is_ready(model):
-        return WAKING
-    return SLOW_HOST if isinstance(question, LinkedPicture) else BUSY
+    ``on_wait`` draws on the page, so it is also where Streamlit abandons this run for a newer one;
+    calls that run are then left to end by themselves. What a call raises ends the others, too.
+    """
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        futures = [pool.submit(call) for call in calls]
+        left = set(futures)
+        while left:
+            done, left = wait(left, timeout=every_s, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            if left:
+                on_wait()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def explained(error: BackendError) -> Failure:
     """Return what to tell the person, and tell the log what happened."""
     log.warning("%s: %s", type(error).__name__, error)
-    return failure(error)
+    if not isinstance(error, RequestRefused):
+        return FAILURES[type(error)]
+    again = error.status >= 500 and error.slug != PictureHostRefused.slug  # noqa: PLR2004
+    detail = str(error).rstrip()
+    stop = "" if detail.endswith((".", "!", "?")) else "."
+    return Failure(detail[:1].upper() + detail[1:] + stop, again=again, slug=error.slug)

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
 from imgserve.errors import BackendError, RequestRefused
-from imgserve.frontend.client import BackendClient
+from imgserve.frontend.client import Answered, BackendClient, Picture
 
 URL = "https://pictures.test/cat.png"
 THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
@@ -81,8 +81,9 @@ class Backend:
         return state
 
     def predict(
-        self, picture: Any, *, model: str | None, explain: bool = False, **_: object
-    ) -> PredictAnswer:
+        self, asked: Picture, model: str | None = None, *_: object, explain: bool = False
+    ) -> Answered:
+        picture = asked.url or asked.data
         self.asked.append((picture, model))
         self.explained += explain
         usual = self.usual or answer(model=model or "resnet152")
@@ -90,8 +91,7 @@ class Backend:
         reply = reply.pop(0) if isinstance(reply, list) else reply
         if isinstance(reply, Exception):
             raise reply
-        assert isinstance(reply, PredictAnswer)
-        return reply
+        return Answered(reply, 10.0)
 
 
 def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
@@ -99,8 +99,7 @@ def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
     backend = Backend()
     monkeypatch.setattr(BackendClient, "models", lambda client: backend.models(client.base_url))
     monkeypatch.setattr(BackendClient, "model", lambda _, model: backend.model(model))
-    for name in ("predict_url", "predict_image"):
-        monkeypatch.setattr(BackendClient, name, lambda _, *a, **kw: backend.predict(*a, **kw))
+    monkeypatch.setattr(BackendClient, "predict", lambda _, *a, **kw: backend.predict(*a, **kw))
     monkeypatch.setenv("SERVING_URL", "http://backend.test")
     monkeypatch.setenv("API_GATEWAY", "http://gateway.test")
     monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")

@@ -17,12 +17,14 @@ from werkzeug.serving import make_server
 from imgserve import errors
 from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer, Prediction, Timings
 from imgserve.frontend import client as client_module
-from imgserve.frontend.client import LIMIT_ANSWER_BYTES, connect, may_wake, retry_while_waking
+from imgserve.frontend.client import LIMIT_ANSWER_BYTES, Picture, connect
 from imgserve.frontend.client import BackendClient as Client
+from imgserve.frontend.predict import retry_while_waking
 from imgserve.settings import FrontendSettings
 from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
 
-CAT = "http://x/cat.png"
+CAT = Picture("http://x/cat.png")
+FILE = Picture(data=b"picture", content_type="image/png")
 ANSWER = {
     "category": "tabby",
     "model": "resnet152",
@@ -119,27 +121,27 @@ def test_people_share_connections_and_no_cookies() -> None:
 
 
 def test_url_is_posted_as_json_and_the_answer_decoded(client: Client, backend: Backend) -> None:
-    assert client.predict_url(CAT, top_k=3) == EXPECTED
-    assert backend.seen[0]["body"] == {"url": CAT, "top_k": 3, "thumbnail": True}
+    assert client.predict(CAT, top_k=3).answer == EXPECTED
+    assert backend.seen[0]["body"] == {"url": CAT.url, "top_k": 3, "thumbnail": True}
 
 
 def test_image_is_posted_as_the_contracts_form(client: Client, backend: Backend) -> None:
-    assert client.predict_image(b"picture", content_type="image/png") == EXPECTED
+    assert client.predict(FILE).answer == EXPECTED
     assert backend.seen[0]["body"] == {"thumbnail": "true"}
     assert backend.seen[0]["files"] == {"image": ("image/png", b"picture")}
 
 
 def test_where_the_model_looked_is_asked_for_both_ways(client: Client, backend: Backend) -> None:
     backend.answers(lambda: {**ANSWER, "explanation": [[0, 1], [0.5, 0]]})
-    assert client.predict_url(CAT, explain=True).explanation == [[0, 1], [0.5, 0]]
-    client.predict_image(b"picture", content_type="image/png", explain=True)
+    assert client.predict(CAT, explain=True).answer.explanation == [[0, 1], [0.5, 0]]
+    client.predict(FILE, explain=True)
     assert [request["body"]["explain"] for request in backend.seen] == [True, "true"]
 
 
 def test_a_model_given_is_in_the_path(client: Client, backend: Backend) -> None:
-    client.predict_url(CAT, model="swin_b")
-    client.predict_image(b"picture", content_type="image/png", model="vgg16")
-    client.predict_url(CAT)
+    client.predict(CAT, model="swin_b")
+    client.predict(FILE, model="vgg16")
+    client.predict(CAT)
     assert [request["model"] for request in backend.seen] == ["swin_b", "vgg16", None]
     assert "model" not in backend.seen[0]["body"]
 
@@ -152,9 +154,9 @@ def test_models_are_listed_in_order_and_described(client: Client, backend: Backe
 
 @pytest.mark.parametrize("model", ["a?b=c#d", "Ünï 1%2e"])
 def test_an_id_stays_one_segment_of_the_path(client: Client, backend: Backend, model: str) -> None:
-    client.predict_url(CAT, model=model)
+    client.predict(CAT, model=model)
     with pytest.raises(errors.BackendUnreachable):  # Flask's own 404
-        client.predict_url(CAT, model="../model/swin_b")
+        client.predict(CAT, model="../model/swin_b")
     assert [request["model"] for request in backend.seen] == [model]
 
 
@@ -162,7 +164,7 @@ def test_an_id_stays_one_segment_of_the_path(client: Client, backend: Backend, m
 def test_an_id_that_is_another_path_is_refused_unsent(
     client: Client, backend: Backend, model: str
 ) -> None:
-    for call in (client.model, lambda model: client.predict_url(CAT, model=model)):
+    for call in (client.model, lambda model: client.predict(CAT, model=model)):
         with pytest.raises(errors.RequestRefused, match="there is no model") as caught:
             call(model)
         assert (caught.value.slug, caught.value.status) == ("unknown-model", 404)
@@ -205,8 +207,8 @@ def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_
 ) -> None:
     backend.answers(lambda: problem(status, slug, "try otherwise"))
     with pytest.raises(kind, match="try otherwise") as caught:
-        client.predict_url(CAT)
-    assert may_wake(caught.value) == (slug == "not-ready")
+        client.predict(CAT)
+    assert caught.value.may_wake == (slug == "not-ready")
     if isinstance(caught.value, errors.RequestRefused):
         assert (caught.value.slug, caught.value.status) == (slug, status)
 
@@ -227,9 +229,8 @@ def test_what_is_no_answer_is_unreachable_and_a_platforms_page_at_a_start_may_wa
 ) -> None:
     backend.answers(answer)
     with pytest.raises(errors.BackendUnreachable, match="answered") as caught:
-        client.predict_url(CAT)
-    assert may_wake(caught.value) == wakes
-    assert caught.value.__cause__ is not None
+        client.predict(CAT)
+    assert caught.value.may_wake == wakes
     assert len(backend.seen) == 1  # no redirect is followed
 
 
@@ -263,14 +264,14 @@ def test_nobody_or_a_lost_connection_may_wake_and_no_whole_answer_in_time_is_a_t
         with pytest.raises(errors.BackendError) as caught:
             Client(url, timeout_s=0.2, session=session).models()
     assert type(caught.value) is kind
-    assert may_wake(caught.value) == (kind is errors.BackendUnreachable)
+    assert caught.value.may_wake == (kind is errors.BackendUnreachable)
 
 
 def test_an_answer_of_the_assignment_s_own_backend_is_the_category_alone(
     client: Client, backend: Backend
 ) -> None:
     backend.answers(lambda: {"category": "tabby"})
-    found = client.predict_url(CAT)
+    found = client.predict(CAT).answer
     assert (found.category, found.predictions, found.model) == ("tabby", [], "")
 
 
@@ -281,7 +282,7 @@ def test_an_empty_or_a_huge_answer_says_so(size: int, client: Client, backend: B
     words = "answered more than this page reads" if is_huge else "something this page cannot read"
     with pytest.raises(errors.BackendUnreachable, match=words) as caught:
         client.models()
-    assert not may_wake(caught.value)
+    assert not caught.value.may_wake
 
 
 # --- waiting -------------------------------------------------------------------------------------
@@ -302,11 +303,11 @@ def test_a_waking_backend_is_asked_until_it_answers(
     backend.answers(lambda: asleep, lambda: Response("<html>", 502), lambda: ANSWER)
     waits: list[int] = []
     answer = retry_while_waking(
-        lambda: client.predict_url(CAT),
+        lambda: client.predict(CAT),
         timeout_s=60,
         on_wait=lambda: waits.append(1),
     )
-    assert answer == EXPECTED
+    assert answer.answer == EXPECTED
     assert len(waits) == len(no_pause) == 2
 
 

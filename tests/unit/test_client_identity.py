@@ -15,7 +15,7 @@ from urllib3.response import HTTPResponse
 
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
 from imgserve.frontend import identity
-from imgserve.frontend.client import BackendClient, connect, may_wake
+from imgserve.frontend.client import BackendClient, connect
 from imgserve.frontend.identity import IdTokenAuth
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
@@ -132,7 +132,7 @@ def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
         backend.connect().models()
     with pytest.raises(IdentityUnavailable) as caught:
         backend.connect().models()
-    assert not may_wake(caught.value)
+    assert not caught.value.may_wake
     assert "\n" not in str(caught.value)
     assert backend.seen == []
 
@@ -229,5 +229,5 @@ def test_a_platform_that_lets_nobody_through_says_what_to_change(
     said = f"{AUDIENCE} answered {status}, .*{next_step}"
     with pytest.raises(CallerNotAllowed, match=said) as caught:
         backend.connect(serving_auth=serving_auth).models()
-    assert not may_wake(caught.value)
+    assert not caught.value.may_wake
     assert "Bearer" not in str(caught.value)

@@ -3,7 +3,7 @@
 import pytest
 
 from imgserve.contract import Prediction
-from imgserve.frontend.kin import kin
+from imgserve.frontend.messages import kin
 
 
 def said(*names: str, share: float = 0.3) -> tuple[str, list[str]]:

@@ -16,15 +16,14 @@ from PIL import Image
 
 from imgserve import errors
 from imgserve.contract import Prediction
-from imgserve.frontend import kin, messages, picture_input, predict
-from imgserve.frontend.answer import times
-from imgserve.frontend.client import BackendClient
-from imgserve.frontend.french import FRENCH, KIN, PROBLEMS
+from imgserve.frontend import messages, predict, question
+from imgserve.frontend.answer import BUSY, SLOW_HOST, WAKING, times, waiting_words
+from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.frontend.french import FRENCH, PROBLEMS
 from imgserve.frontend.messages import plain
-from imgserve.frontend.picture_input import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
-from imgserve.frontend.predict import BUSY, SLOW_HOST, WAKING, Answered, Patience, waiting_words
-from imgserve.frontend.session import Batch, LinkedPicture, PictureFile
-from imgserve.frontend.table import Row, Table, classify_batch
+from imgserve.frontend.predict import Patience
+from imgserve.frontend.question import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
+from imgserve.frontend.table import Row, as_csv, classify_batch
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
 from tests.unit.page_driver import THUMBNAIL, URL, Page, answer, stand_between
@@ -120,14 +119,6 @@ def test_a_doubt_between_kin_names_what_they_have_in_common(
     assert page.header == f"I think this is an image of {sentence}"
 
 
-def test_every_word_for_kin_is_french_too_and_no_class_has_two() -> None:
-    lines = (Path(kin.__file__).parent / "kin.txt").read_text().splitlines()
-    groups = dict(line.split(": ") for line in lines if not line.startswith("#"))
-    names = [name for group in groups.values() for name in group.split(", ")]
-    assert set(groups) == set(KIN)
-    assert len(names) == len(set(names)) > 300
-
-
 def test_a_backend_that_names_only_a_category_is_shown_in_a_sentence_without_a_chart(
     page: Page,
 ) -> None:
@@ -135,7 +126,7 @@ def test_a_backend_that_names_only_a_category_is_shown_in_a_sentence_without_a_c
     page.submit(URL)
     assert page.header == "I think this is an image of an otter"
     assert "<li>" not in page.html
-    row = Row.of(LinkedPicture(URL), Answered(page.backend.usual, 0.0))
+    row = Row.of(Picture(URL), Answered(page.backend.usual, 0.0))
     assert (row.answer, row.probability) == ("otter", None)
 
 
@@ -290,8 +281,8 @@ def test_who_is_slow_is_said(
     asked: list[str | None] = []
     client = BackendClient("http://backend.test", timeout_s=1)
     monkeypatch.setattr(client, "is_ready", lambda model: asked.append(model) or ready)
-    linked, file = LinkedPicture(URL), PictureFile(b"", "", "cat.png")
-    words = [waiting_words(picture, client, model) for picture in (linked, file)]
+    linked, file = Picture(URL), Picture(file_name="cat.png")
+    words = [waiting_words([picture], client, model) for picture in (linked, file)]
     assert words == ([SLOW_HOST, BUSY] if ready else [WAKING] * 2)
     assert asked == [model] * 2
 
@@ -302,13 +293,6 @@ def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPa
     patience = Patience(1, lambda: notices.append(1))
     assert patience.call(lambda: time.sleep(0.2) or "answer") == "answer"
     assert len(notices) > 1
-
-
-def test_the_round_trip_is_timed_by_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_between(monkeypatch).answers = {URL: answer()}
-    client = BackendClient("http://backend.test", timeout_s=1)
-    answered = predict.predict(LinkedPicture(URL), client, None)
-    assert (answered.answer, answered.round_trip_ms > 0) == (answer(), True)
 
 
 @pytest.mark.parametrize(
@@ -366,11 +350,10 @@ def test_the_download_has_every_column_and_no_formula(monkeypatch: pytest.Monkey
     refused = errors.RequestRefused("@bad", "invalid-url", 400)
     stand_between(monkeypatch).answers = {"=cmd()": refused}
     client = BackendClient("http://backend.test", timeout_s=1)
-    batch = (LinkedPicture("=cmd()"), LinkedPicture(URL))
+    batch = (Picture("=cmd()"), Picture(URL))
     place: Any = SimpleNamespace(progress=lambda *_: None)
-    table = classify_batch(Batch(batch), client, place, Patience(1, lambda: None))
-    assert isinstance(table, Table)
-    first, second = csv.DictReader(io.StringIO(table.csv().decode()))
+    table = classify_batch(batch, client, place, Patience(1, lambda: None))
+    first, second = csv.DictReader(io.StringIO(as_csv(table).decode()))
     assert (first["picture"], first["problem"]) == ("'=cmd()", "'@bad.")
     assert (second["picture"], second["answer"], second["probability"]) == (URL, "tabby", "0.75")
     columns = ["picture", "answer", "probability", "model", "milliseconds", "problem", "incomplete"]
@@ -421,14 +404,10 @@ def test_outside_text_becomes_no_link_and_no_picture() -> None:
 
 
 def test_every_backend_error_has_its_words() -> None:
-    kinds = set(errors.BackendError.__subclasses__()) - {
-        errors.RequestRefused
-    }  # which brings its own
-    for kind in kinds:
-        said = messages.failure(kind(""))
-        assert said.sentence.endswith(".")
-        assert said.next_step
-    assert len({messages.failure(kind("")) for kind in kinds}) == len(kinds)
+    kinds = set(errors.BackendError.__subclasses__()) - {errors.RequestRefused}  # brings its own
+    assert set(messages.FAILURES) == kinds
+    assert all(said.sentence and said.next_step for said in messages.FAILURES.values())
+    assert len(set(messages.FAILURES.values())) == len(kinds)
 
 
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:
@@ -448,14 +427,14 @@ def test_samples_are_small_and_credited(root: Path) -> None:
 
 def test_a_sample_is_sent_as_small_as_it_is_shown(tmp_path: Path) -> None:
     Image.effect_noise((3000, 2000), 50).save(photo := tmp_path / "photo.png")
-    shown = picture_input._shown(photo)
+    shown = question._shown(photo)
     assert len(shown) < 50_000 < photo.stat().st_size
     assert Image.open(io.BytesIO(shown)).size == (320, 213)
 
 
 def test_a_transparent_sample_stays_transparent(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), "#0000").save(clear := tmp_path / "clear.png")
-    shown = Image.open(io.BytesIO(picture_input._shown(clear)))
+    shown = Image.open(io.BytesIO(question._shown(clear)))
     assert shown.convert("RGBA").getpixel((4, 4))[3] == 0
 
 
@@ -545,7 +524,7 @@ def test_every_sentence_of_the_page_is_said_in_french_and_nothing_else(root: Pat
         if path.name != "french.py"
     )
     constants = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
-    samples = {name.capitalize() for name in SAMPLES} | set(KIN)
+    samples = {name.capitalize() for name in SAMPLES}
     settings = {FrontendSettings().page_title}
     assert set(PROBLEMS) <= set(errors.http_errors())
     assert set(FRENCH) <= {*constants, *samples, *settings}

@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from imgserve.contract import PredictAnswer, Prediction
+from imgserve.contract import Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
 from imgserve.frontend import comparison
+from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.comparison import COLUMNS, WAKING, Comparison, Stages, class_shares, compare
 from imgserve.frontend.messages import INCOMPLETE, Failure
-from imgserve.frontend.model_list import KnownModel
-from imgserve.frontend.predict import Answered
-from imgserve.frontend.session import LinkedPicture
+from imgserve.frontend.model_choice import KnownModel
 from tests.unit.page_driver import GONE, URL, Page, answer
 from tests.unit.waiting import wait_until
 
@@ -135,7 +134,7 @@ FAILED = Failure("Gone.")
 )
 def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], sentence: str) -> None:
     by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
-    assert Comparison(by_model, linked=False).sentence() == sentence
+    assert Comparison(by_model).sentence() == sentence
 
 
 @pytest.fixture(autouse=True)
@@ -154,11 +153,11 @@ class Answers:
         self.running: list[str] = []
         self.most_at_once = 0
 
-    def predict_url(self, _: str, *, model: str, **__: object) -> PredictAnswer:
+    def predict(self, _: Picture, model: str, __: int | None) -> Answered:
         self.running.append(model)
         self.most_at_once = max(self.most_at_once, len(self.running))
         try:
-            return answer(model=self._answers[model]())
+            return Answered(answer(model=self._answers[model]()), 10.0)
         finally:
             self.running.remove(model)
 
@@ -168,8 +167,7 @@ class Answers:
     def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
         models = [KnownModel(model) for model in self._answers]
         me: Any = self
-        picture = LinkedPicture(URL)
-        return compare(picture, me, models, me, wake_timeout_s=wake_timeout_s)
+        return compare(Picture(URL), me, models, me, wake_timeout_s=wake_timeout_s)
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
