@@ -13,7 +13,7 @@ from imgserve.frontend import markup
 from imgserve.frontend.client import Answered, BackendClient, Picture
 from imgserve.frontend.comparison import Comparison, compare, show_comparison
 from imgserve.frontend.messages import Failure, answer_sentence, duration, percent, plain, say
-from imgserve.frontend.model_choice import Choice, KnownModel, Status, expire_models
+from imgserve.frontend.model_choice import Choice, KnownModel, expire_models
 from imgserve.frontend.predict import Patience, explained
 from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.frontend.table import Row, classify_batch, remember, show_table
@@ -128,7 +128,7 @@ def _is_news(choice: Choice, outcome: Outcome) -> bool:
     """Return whether the models are not as the page believed them to be."""
     match outcome:
         case Answered(answer):
-            return choice.known(answer.model).status is not Status.READY
+            return choice.known(answer.model).status != "ready"
         case Failure():
             return outcome.again
         case Comparison():

@@ -12,16 +12,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from imgserve import errors
 from imgserve.contract import Prediction
-from imgserve.errors import (
-    BackendBusy,
-    BackendError,
-    BackendNotReady,
-    BackendTimeout,
-    BackendUnreachable,
-    CallerNotAllowed,
-    IdentityUnavailable,
-)
 from imgserve.frontend.french import FRENCH, PROBLEMS
 
 DESCRIPTION = (
@@ -61,29 +53,32 @@ class Failure:
     again: bool = True
     slug: str = ""  # of the backend's problem, whose own words are English
 
+    def reason(self) -> str:
+        """Return why, in the person's language."""
+        is_known = language() == "fr" and self.slug in PROBLEMS
+        return PROBLEMS[self.slug] if is_known else say(self.sentence)
+
     def words(self) -> str:
         """Return both sentences in the person's language."""
-        if language() == "fr" and self.slug in PROBLEMS:
-            return PROBLEMS[self.slug]
-        return " ".join(filter(None, (say(self.sentence), say(self.next_step))))
+        return f"{self.reason()} {say(self.next_step)}".rstrip()
 
 
-FAILURES: Mapping[type[BackendError], Failure] = {
-    BackendBusy: Failure("The classifier is busy right now.", "Try again in a few seconds."),
-    BackendNotReady: Failure("The classifier is still waking up.", "Try again in a minute."),
-    BackendTimeout: Failure(
+FAILURES: Mapping[type[errors.BackendError], Failure] = {
+    errors.BackendBusy: Failure("The classifier is busy right now.", "Try again in a few seconds."),
+    errors.BackendNotReady: Failure("The classifier is still waking up.", "Try again in a minute."),
+    errors.BackendTimeout: Failure(
         "The classifier took too long to answer.", "Try again, or with a smaller picture."
     ),
-    BackendUnreachable: Failure(
+    errors.BackendUnreachable: Failure(
         "The classifier cannot be reached at the moment.",
         "It may be starting, or be down for a while: try again in a minute.",
     ),
-    CallerNotAllowed: Failure(
+    errors.CallerNotAllowed: Failure(
         "This page may not call its classifier.",
         "It is not set up correctly: the page's log says what to change.",
         again=False,
     ),
-    IdentityUnavailable: Failure(
+    errors.IdentityUnavailable: Failure(
         "This page could not show its classifier who it is.",
         "Try again in a minute; the page's log says why.",
     ),

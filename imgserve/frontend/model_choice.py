@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from enum import Enum
 from html import escape
 
 import streamlit as st
@@ -17,7 +16,7 @@ from imgserve.contract import ModelState
 from imgserve.errors import BackendError
 from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.messages import number, plain, say
+from imgserve.frontend.messages import Failure, number, plain, say
 from imgserve.frontend.predict import explained
 from imgserve.frontend.question import current_question, forget_outcome
 
@@ -32,21 +31,11 @@ NO_LIST = (
 )
 
 
-class Status(Enum):
-    """Whether a model can answer, as the page words it."""
-
-    READY = "ready"
-    LOADING = "loading"
-    ASLEEP = "asleep"
-    UNAVAILABLE = "not available"
-    AWAY = "away"
-
-
-PASSING = {Status.LOADING, Status.AWAY}
+PASSING = {"loading", "away"}
 EXPLANATIONS = {
-    Status.LOADING: "{title} is loading: it answers in a moment.",
-    Status.UNAVAILABLE: "{title} cannot be loaded.",
-    Status.AWAY: "{title} is away.",
+    "loading": "{title} is loading: it answers in a moment.",
+    "not available": "{title} cannot be loaded.",
+    "away": "{title} is away.",
 }
 
 
@@ -54,24 +43,27 @@ EXPLANATIONS = {
 class KnownModel:
     id: str  # the backend's name of it
     facts: ModelState | None = None  # what its backend said, last time it did
-    away: str = ""  # why its backend does not answer, if it does not
+    away: Failure | None = None  # why its backend does not answer, if it does not
 
     @property
     def title(self) -> str:
         return self.facts.title if self.facts else self.id
 
     @property
-    def status(self) -> Status:
+    def status(self) -> str:
+        """Return whether it can answer, as the page words it."""
         if self.away or not self.facts:
-            return Status.AWAY
+            return "away"
         if self.facts.state == "absent":
-            return Status.UNAVAILABLE if self.facts.detail else Status.ASLEEP
-        return Status.READY if self.facts.state == "ready" else Status.LOADING
+            return "not available" if self.facts.detail else "asleep"
+        return self.facts.state
 
     @property
     def reason(self) -> str:
         """Return why it cannot answer, where it cannot."""
-        return self.away or (self.facts and self.facts.detail) or ""
+        if self.away:
+            return self.away.reason()
+        return (self.facts and self.facts.detail) or ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class KnownModels:
     """All of them, the default first; with a problem, as they were when there was none."""
 
     models: tuple[KnownModel, ...] = ()  # may be empty while there is a problem
-    problem: str = ""  # why the list could not be loaded this time
+    problem: Failure | None = None  # why the list could not be loaded this time
     looked_at_s: float = 0.0  # on the clock of time.monotonic
     unchanged: int = 0  # how many looks in a row have found nothing new
 
@@ -166,7 +158,7 @@ def _look(
 
     What was known before stays known of a model that does not answer.
     """
-    models, problem = before.models, ""
+    models, problem = before.models, None
     last = {model.id: model for model in models}
 
     def now(model_id: str) -> KnownModel:
@@ -176,13 +168,13 @@ def _look(
         try:
             return KnownModel(model_id, backend.model(model_id))
         except BackendError as exc:
-            return replace(model, away=explained(exc).sentence)
+            return replace(model, away=explained(exc))
 
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             models = tuple(pool.map(now, backend.models()))
     except BackendError as exc:
-        problem = explained(exc).sentence
+        problem = explained(exc)
     same = (models, problem) == (before.models, before.problem)
     return KnownModels(models, problem, time.monotonic(), before.unchanged + 1 if same else 0)
 
@@ -220,7 +212,7 @@ def _choose() -> None:
 
 def _in_a_line(model: KnownModel) -> str:
     """Return a model's name, whether it can answer, how good it is and how large."""
-    words = [model.title, say(model.status.value)]
+    words = [model.title, say(model.status)]
     if model.facts and model.facts.top1:
         share = number(f"{model.facts.top1:.1f}%")
         words.append(say("{share} right on ImageNet", share=share))
