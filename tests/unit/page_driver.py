@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
 from imgserve.errors import BackendError, RequestRefused
 from imgserve.frontend.client import Answered, BackendClient, Picture
 
-URL = "https://pictures.test/cat.png"
+URL, DOG = "https://pictures.test/cat.png", "https://pictures.test/dog.png"
 THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
 SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready")
 LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent")
@@ -36,31 +37,21 @@ def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> 
     return msgspec.structs.replace(usual, **given)
 
 
+@dataclass
 class Backend:
-    """A backend, or gateway: how its models are, what they answer, and what it was asked.
+    """A backend, or gateway: how its models are, what they answer, and what it was asked."""
 
-    Attributes:
-        states: of the models by their id, or why there is none.
-        list_failure: why there is no list of models.
-        answers: an answer or error, or several in turn, by the picture or the model.
-        usual: what is answered to all other questions, if not an answer that names the model.
-        asked: the pictures, and of which model.
-        explained: how many were asked about with a map.
-        looked_at: ids of the models, and "list".
-        url: that the page was told.
-    """
-
-    def __init__(self) -> None:
-        self.states: dict[str, ModelState | BackendError] = {
-            state.id: state for state in (SMALL, LARGE, THIRD)
-        }
-        self.list_failure: BackendError | None = None
-        self.answers: dict[Any, Any] = {}
-        self.usual: Any = None
-        self.asked: list[tuple[Any, str | None]] = []
-        self.looked_at: list[str] = []
-        self.explained = 0
-        self.url = ""
+    states: dict[str, ModelState | BackendError] = field(  # by the model's id
+        default_factory=lambda: {state.id: state for state in (SMALL, LARGE, THIRD)}
+    )
+    list_failure: BackendError | None = None  # why there is no list of models
+    # An answer or error, or several in turn, by the picture or the model.
+    answers: dict[Any, Any] = field(default_factory=dict)
+    usual: Any = None  # to all other questions, if not an answer that names the model
+    asked: list[tuple[Any, str | None]] = field(default_factory=list)  # pictures, of which model
+    explained: int = 0  # how many were asked about with a map
+    looked_at: list[str] = field(default_factory=list)  # ids of the models, and "list"
+    url: str = ""  # that the page was told
 
     @property
     def pictures(self) -> list[Any]:
@@ -176,6 +167,16 @@ class Page:
         rows = re.findall("<tr>(.*?)</tr>", self.html)
         cells = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
         return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in cells]
+
+    @property
+    def strip(self) -> list[str]:
+        """Return what is said below the pictures so far."""
+        strip = re.findall('<ul class="strip">(.*?)</ul>', self.html)[0]
+        return re.findall("<span>(.*?)</span>", strip)
+
+    @property
+    def buttons(self) -> list[str]:
+        return [button.label for button in self.app.button]
 
     @property
     def code(self) -> list[str]:
