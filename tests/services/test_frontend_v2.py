@@ -9,14 +9,8 @@ import requests
 from playwright.sync_api import Page, expect
 
 from imgserve.frontend.messages import percent
+from tests.services.browser import OpenPage, choose, expect_answer_of, expect_models, fits, paste
 from tests.services.conftest import MODELS, Backend, StartBackend
-from tests.services.streamlit_process import (
-    OpenPage,
-    choose,
-    expect_answer_of,
-    expect_models,
-    paste,
-)
 from tests.unit import pictures
 
 CLOSED = "http://127.0.0.1:9"  # the port of a service that nobody runs any more
@@ -46,24 +40,6 @@ def answered_by(page: Page, model: str, expected: list[str]) -> None:
     """Wait for the answer of this model, and see that the figures are its own."""
     expect_answer_of(page, model)
     expect(page.locator(".bars li > span:nth-child(2)")).to_have_text(expected)
-
-
-def fits(page: Page) -> bool:
-    """Return whether nothing asks for scrolling sideways."""
-    wide = "e => e.scrollWidth > e.clientWidth"
-    return not any(page.locator(part).evaluate(wide) for part in ("html", "[data-testid=stMain]"))
-
-
-def test_the_picker_says_how_large_how_good_and_how_each_model_is(
-    open_page: OpenPage, page_url: str
-) -> None:
-    page = open_page(page_url)
-    page.get_by_role("combobox", name="Who answers").click()
-    options = page.get_by_role("option")
-    expect(options).to_have_count(len(MODELS) + 1)
-    expect(options.nth(1)).to_have_text(
-        re.compile("EfficientNet-Lite1 · .* · 76.7% right on ImageNet · 5.4 M parameters")
-    )
 
 
 def test_two_people_with_two_models_at_once_each_get_their_own(
@@ -99,22 +75,25 @@ def test_the_address_carries_picture_and_model_and_opens_them_again(
     expect_answer_of(page, "efficientnet_lite0")
 
 
-def test_all_models_are_compared_side_by_side(
+def test_all_models_are_described_and_compared_side_by_side(
     open_page: OpenPage, page_url: str, picture_host: Any
 ) -> None:
     page = open_page("about:blank")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_url)
-    choose(page, TO_COMPARE)
+    page.get_by_role("combobox", name="Who answers").click()
+    expect(page.get_by_role("option")).to_have_count(len(MODELS) + 1)
+    facts = "EfficientNet-Lite1 · .* · 76.7% right on ImageNet · 5.4 M parameters"
+    expect(page.get_by_role("option").nth(1)).to_have_text(re.compile(facts))
+    page.get_by_role("option").filter(has_text=TO_COMPARE).click()
     paste(page, picture_host.url("coffee.png"))
     expect(page.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
     for title in TITLES.values():
         row = page.get_by_role("row").filter(has_text=title)
         expect(row).to_contain_text(re.compile(r"[\d.]+%.*[\d.]+ m?s"))
     expect(page.get_by_text("fetched from its address once for each model")).to_be_visible()
-    outside = [url for url in asked if not url.startswith((page_url, "data:", "blob:"))]
-    assert outside == []
+    assert [url for url in asked if not url.startswith((page_url, "data:", "blob:"))] == []
     linked = open_page(page.url)
     expect(linked.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
 

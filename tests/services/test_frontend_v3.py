@@ -7,14 +7,9 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import expect
 
+from tests.services.browser import OpenPage, choose, expect_answer_of, expect_models
 from tests.services.conftest import MODELS, Backend, StartBackend
 from tests.services.gateway_process import Gateway
-from tests.services.streamlit_process import (
-    OpenPage,
-    choose,
-    expect_answer_of,
-    expect_models,
-)
 
 APP = "v3.backend.app:app"
 FIRST, KILLED, LAST = MODELS

@@ -24,12 +24,6 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_choice, "LOOK_EVERY_S", 0)
 
 
-@pytest.fixture
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the page ask for the models each time it is drawn."""
-    monkeypatch.setattr(model_choice, "KEPT_S", -1)
-
-
 @pytest.mark.parametrize(
     ("component", "url"),
     [("frontend_v2", "http://backend.test"), ("v3/frontend", "http://gateway.test")],
@@ -106,13 +100,15 @@ def test_two_people_with_two_models_do_not_meet(page: Page, root: Path) -> None:
         assert page.backend.asked[-1][1] == model
 
 
-def test_the_list_is_kept_for_a_while(page: Page) -> None:
-    page.run()
+def test_the_list_is_kept_for_a_while_and_outlives_a_failure(page: Page) -> None:
+    page.pick("large")
     page.run()
     assert page.backend.looked_at.count("list") == 1
     page.patch.setattr(model_choice, "KEPT_S", -1)
-    page.run()
+    page.backend.list_failure = BackendUnreachable("refused")
+    assert "cannot be loaded at" in page.run()
     assert page.backend.looked_at.count("list") == 2
+    assert page.picked == "large"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +146,8 @@ def test_a_model_that_comes_back_is_seen_without_a_click_or_a_look_at_others(pag
     page.backend.states["large"] = GONE
     page.run()
     assert page.choices[1] == "large · away"
+    assert page.backend.looked_at.count("list") == 2
+    assert page.app.session_state["models"].unchanged == 1  # and nothing is drawn anew
     page.backend.states["large"] = LARGE
     page.backend.looked_at.clear()
     page.run()
@@ -157,16 +155,8 @@ def test_a_model_that_comes_back_is_seen_without_a_click_or_a_look_at_others(pag
     assert page.backend.looked_at == ["list", "large"]
 
 
-@pytest.mark.usefixtures("always_due")
-def test_a_look_that_finds_nothing_new_draws_nothing_anew(page: Page) -> None:
-    page.backend.states["large"] = GONE
-    page.run()
-    assert page.backend.looked_at.count("list") == 2
-    assert page.app.session_state["models"].unchanged == 1
-
-
-@pytest.mark.usefixtures("nothing_kept")
 def test_a_model_that_goes_away_keeps_its_name_and_is_away_in_french_too(page: Page) -> None:
+    page.patch.setattr(model_choice, "KEPT_S", -1)
     page.query["lang"] = "fr"
     page.run()
     page.backend.states["large"] = BackendTimeout("slow")
@@ -201,7 +191,7 @@ def test_a_missing_list_comes_back_by_itself(page: Page) -> None:
     page.backend.list_failure = BackendUnreachable("refused")
     page.run()
     page.backend.list_failure = None
-    assert not page.run().count("cannot be loaded at")
+    assert "cannot be loaded at" not in page.run()
     assert page.picked == "small"
 
 
@@ -209,14 +199,6 @@ def test_a_linked_model_is_asked_though_the_list_is_missing(page: Page) -> None:
     page.backend.list_failure = BackendUnreachable("refused")
     page.query.update(url=URL, model="large")
     assert "Model: large" in page.run()
-
-
-@pytest.mark.usefixtures("nothing_kept")
-def test_a_list_once_known_outlives_a_failure(page: Page) -> None:
-    page.pick("large")
-    page.backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be loaded at" in page.run()
-    assert page.picked == "large"
 
 
 def test_an_answer_wakes_the_mark_of_its_model(page: Page) -> None:
