@@ -105,7 +105,7 @@ def _models_to_ask(
         return []
     if choice.model and not choice.compares:
         return [choice.known(choice.model)]
-    return list(choice.models) or [KnownModel(name) for name in patience.call(backend.models)]
+    return [*choice.models.values()] or [KnownModel(name) for name in patience.call(backend.models)]
 
 
 def waiting_words(question: Sequence[Picture], backend: BackendClient, model: str | None) -> str:
@@ -118,10 +118,10 @@ def waiting_words(question: Sequence[Picture], backend: BackendClient, model: st
 def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
     if isinstance(outcome, list):
         remember(*outcome)
-    elif isinstance(outcome, Comparison):
-        remember(*(Row.of(question[0], one) for one in outcome.answered.values()))
-    elif isinstance(outcome, Answered) and not outcome.answer.explanation:
-        remember(Row.of(question[0], outcome))  # one with a map was asked before, without
+        return
+    for one in outcome.values() if isinstance(outcome, dict) else [outcome]:
+        if isinstance(one, Answered) and not one.answer.explanation:
+            remember(Row.of(question[0], one))  # one with a map was asked before, without
 
 
 def _is_news(choice: Choice, outcome: Outcome) -> bool:
@@ -131,7 +131,7 @@ def _is_news(choice: Choice, outcome: Outcome) -> bool:
             return choice.known(answer.model).status != "ready"
         case Failure():
             return outcome.again
-        case Comparison():
+        case dict():
             return True  # every model was used
     return not choice.models
 
@@ -142,11 +142,12 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
             _show_answered(outcome)
         case Failure():
             st.error(plain(outcome.words()))
-        case Comparison():
+        case dict():
             show_comparison(outcome, question[0])
         case list():
             show_table(outcome)
-    if isinstance(outcome, (Failure, Comparison)) and outcome.again:
+    outcomes = outcome.values() if isinstance(outcome, dict) else [outcome]
+    if any(isinstance(one, Failure) and one.again for one in outcomes):
         st.button(say("Try again"), on_click=forget_outcome)
 
 

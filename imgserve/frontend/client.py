@@ -58,7 +58,6 @@ class Picture:
 
     url: str = ""
     data: bytes = b""
-    content_type: str = ""
     file_name: str = ""
     sample: str = ""  # its name, where it is one of this page's own
 
@@ -153,7 +152,7 @@ class BackendClient:
         if picture.url:
             body = {"json": {"url": picture.url, **options}}
         else:
-            file = ("picture", picture.data, picture.content_type)
+            file = ("picture", picture.data, "application/octet-stream")  # backends look inside
             form = {name: json.dumps(value) for name, value in options.items()}
             body = {"files": {contract.IMAGE_FIELD: file}, "data": form}
         started = time.perf_counter()

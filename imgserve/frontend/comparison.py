@@ -30,39 +30,7 @@ COLUMNS = 4
 
 Stage = str | Answered | Failure  # what a model is doing, or what came of it
 Stages = Mapping[KnownModel, Stage]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What every model said, in the order of the list."""
-
-    outcomes: Mapping[KnownModel, Answered | Failure]
-
-    @property
-    def again(self) -> bool:
-        """Return whether asking again can help one of the models."""
-        outcomes = self.outcomes.values()
-        return any(isinstance(outcome, Failure) and outcome.again for outcome in outcomes)
-
-    @property
-    def answered(self) -> dict[str, Answered]:
-        """Return the answers by the model's title, without the models that gave none."""
-        return _answered(self.outcomes)
-
-    def sentence(self) -> str:
-        """Return how far the models agree."""
-        best = [outcome.answer.predictions[0] for outcome in self.answered.values()]
-        if not best:
-            return say("No model answered")
-        counts = Counter(top.category for top in best).most_common()  # ids are each model's own
-        (first, most), *others = counts
-        if len(best) == 1:
-            return say("Only {model} answered: {what}", model=next(iter(self.answered)), what=first)
-        if most > 1 and all(count < most for _, count in others):
-            agree, count = "{most} of {count} models agree: {what}", len(self.outcomes)
-            return say(agree, most=most, count=count, what=first)
-        said = [name if most == 1 else f"{name} ({count})" for name, count in counts]
-        return say("The models disagree: {what}", what=joined(said))
+Comparison = dict[KnownModel, Answered | Failure]
 
 
 @dataclass
@@ -103,7 +71,7 @@ def compare(
     *,
     wake_timeout_s: float,
 ) -> Comparison:
-    """Return what every model says; one that fails spoils only its own answer.
+    """Return what every model says, in the order given; one that fails spoils only its own answer.
 
     How far each model is, is drawn in ``place`` every now and then.
     """
@@ -116,8 +84,7 @@ def compare(
         watch(calls, show, every_s=SHOW_EVERY_S, at_once=AT_ONCE)
     finally:
         asking.abandoned = True
-    outcomes = {model: stage for model, stage in stages.items() if not isinstance(stage, str)}
-    return Comparison(outcomes)
+    return {model: stage for model, stage in stages.items() if not isinstance(stage, str)}
 
 
 def show_stages(stages: Stages, place: DeltaGenerator) -> None:
@@ -127,16 +94,16 @@ def show_stages(stages: Stages, place: DeltaGenerator) -> None:
     place.html(markup.answer(markup.heading(said), _table(stages)))
 
 
-def show_comparison(comparison: Comparison, picture: Picture) -> None:
+def show_comparison(outcomes: Comparison, picture: Picture) -> None:
     """Draw what every model said of a picture."""
-    sentence = comparison.sentence()
-    answered = comparison.answered.values()
+    said = sentence(outcomes)
+    answered = _answered(outcomes).values()
     thumbnail = next((one.thumbnail for one in answered if one.thumbnail), None)
     fetched = say("The picture was fetched from its address once for each model.")
     st.html(
         markup.answer(
-            markup.heading(sentence, sentence),
-            _table(comparison.outcomes),
+            markup.heading(said, said),
+            _table(outcomes),
             markup.picture(thumbnail, say("The picture as the models saw it")),
             markup.incomplete(*(one.answer for one in answered)),
             markup.small(fetched) if picture.url and answered else "",
@@ -144,7 +111,24 @@ def show_comparison(comparison: Comparison, picture: Picture) -> None:
     )
 
 
+def sentence(outcomes: Comparison) -> str:
+    """Return how far the models agree."""
+    answered = _answered(outcomes)
+    best = [one.answer.predictions[0].category for one in answered.values()]
+    if not best:
+        return say("No model answered")
+    (first, most), *others = counts = Counter(best).most_common()  # ids are each model's own
+    if len(best) == 1:
+        return say("Only {model} answered: {what}", model=next(iter(answered)), what=first)
+    if most > 1 and all(count < most for _, count in others):
+        agree, count = "{most} of {count} models agree: {what}", len(outcomes)
+        return say(agree, most=most, count=count, what=first)
+    said = [name if most == 1 else f"{name} ({count})" for name, count in counts]
+    return say("The models disagree: {what}", what=joined(said))
+
+
 def _answered(stages: Stages) -> dict[str, Answered]:
+    """Return the answers by the model's title."""
     return {model.title: stage for model, stage in stages.items() if isinstance(stage, Answered)}
 
 

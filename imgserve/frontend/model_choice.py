@@ -6,7 +6,7 @@ What is known is kept in their session, so is the choice, which is in the addres
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import streamlit as st
@@ -70,7 +70,7 @@ class KnownModel:
 class KnownModels:
     """All of them, the default first; with a problem, as they were when there was none."""
 
-    models: tuple[KnownModel, ...] = ()  # may be empty while there is a problem
+    models: dict[str, KnownModel] = field(default_factory=dict)  # by id; none while unknown
     problem: Failure | None = None  # why the list could not be loaded this time
     looked_at_s: float = 0.0  # on the clock of time.monotonic
     unchanged: int = 0  # how many looks in a row have found nothing new
@@ -83,7 +83,7 @@ class KnownModels:
 
 @dataclass(frozen=True)
 class Choice:
-    models: tuple[KnownModel, ...]  # as far as they are known, the default first
+    models: dict[str, KnownModel]  # by id, as far as they are known, the default first
     model: str | None  # whom to ask: an id, ALL, or None while nothing is known or chosen
 
     @property
@@ -93,8 +93,7 @@ class Choice:
 
     def known(self, model_id: str) -> KnownModel:
         """Return what is known of a model."""
-        found = (model for model in self.models if model.id == model_id)
-        return next(found, KnownModel(model_id))
+        return self.models.get(model_id, KnownModel(model_id))
 
 
 def choose_model(container: DeltaGenerator, backend: BackendClient) -> Choice:
@@ -106,18 +105,19 @@ def choose_model(container: DeltaGenerator, backend: BackendClient) -> Choice:
     with container, st.spinner(say("Asking which models there are …")):
         known = _known_models(backend)
     wanted: str | None = st.session_state.get("chosen")
-    ids = [model.id for model in known.models]
-    chosen = wanted if not ids or wanted == ALL or wanted in ids else ids[0]
+    models = list(known.models.values())
+    default = next(iter(known.models), wanted)
+    chosen = wanted if wanted == ALL or wanted in known.models else default
     with container:
-        if known.models:
-            _select(known.models, chosen or "")
+        if models:
+            _select(models, chosen or "")
         if known.problem:
             st.warning(say(NO_LIST))
-        elif wanted and wanted != chosen:
+        elif wanted and chosen and wanted != chosen:
             no_such = "There is no model {wanted} here: {title} answers."
-            st.warning(plain(say(no_such, wanted=wanted, title=known.models[0].title)))
-        _explain(known.models, chosen)
-        if known.problem or any(model.status in PASSING for model in known.models):
+            st.warning(plain(say(no_such, wanted=wanted, title=known.models[chosen].title)))
+        _explain(models, chosen)
+        if known.problem or any(model.status in PASSING for model in models):
             _watch_models(backend)
     st.session_state.answering = chosen
     return Choice(known.models, chosen)
@@ -145,34 +145,31 @@ def _watch_models(backend: BackendClient) -> None:
     """Look at what is unsettled every now and then, and draw the page again when it changes."""
     before: KnownModels = st.session_state.models
     if time.monotonic() >= before.next_look_s:
-        settled = [model for model in before.models if model.status not in PASSING]
-        now = st.session_state.models = _look(backend, before, kept=settled)
+        now = st.session_state.models = _look(backend, before, anew=False)
         if not now.unchanged:
             st.rerun()
 
 
-def _look(
-    backend: BackendClient, before: KnownModels, *, kept: Sequence[KnownModel] = ()
-) -> KnownModels:
-    """Return the models as they are now, without asking about those that are ``kept``.
+def _look(backend: BackendClient, before: KnownModels, *, anew: bool = True) -> KnownModels:
+    """Return the models as they are now; where not ``anew``, ask only about what may have changed.
 
     What was known before stays known of a model that does not answer.
     """
     models, problem = before.models, None
-    last = {model.id: model for model in models}
 
     def now(model_id: str) -> KnownModel:
-        model = last.get(model_id, KnownModel(model_id))
-        if model in kept:
-            return model
+        last = before.models.get(model_id)
+        if last and last.status not in PASSING and not anew:
+            return last
         try:
             return KnownModel(model_id, backend.model(model_id))
         except BackendError as exc:
-            return replace(model, away=explained(exc))
+            return replace(last or KnownModel(model_id), away=explained(exc))
 
     try:
+        ids = backend.models()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            models = tuple(pool.map(now, backend.models()))
+            models = dict(zip(ids, pool.map(now, ids), strict=True))
     except BackendError as exc:
         problem = explained(exc)
     same = (models, problem) == (before.models, before.problem)

@@ -5,7 +5,6 @@ kept in ``st.session_state``.
 """
 
 import io
-import mimetypes
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +22,7 @@ BATCH_LIMIT = 50
 UPLOAD_MIB = 64
 MOST_SAMPLES = 6
 SHOWN_PIXELS = 320  # of a sample's longer side: a phone's photo would be megabytes for each visit
-SAMPLE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+SAMPLES = {".jpg", ".jpeg", ".png"}
 LINKED = ("url", "sample")  # what an address bar may say of a question
 BOX = "Paste a picture or its address, or drop files here"
 NO_ADDRESS = (
@@ -121,7 +120,7 @@ def _follow_link(folder: Path) -> None:
 
 def _samples(folder: Path) -> dict[str, Path]:
     """Return the first pictures in a folder by their names for people."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SAMPLE_TYPES)
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SAMPLES)
     return {path.stem.replace("_", " ").capitalize(): path for path in paths[:MOST_SAMPLES]}
 
 
@@ -145,21 +144,17 @@ def _use_camera() -> None:
 
 def _ask_photo() -> None:
     if photo := st.session_state.photo:
-        _ask(Picture(data=photo.getvalue(), content_type=photo.type, file_name=say("Photo")))
+        _ask(Picture(data=photo.getvalue(), file_name=say("Photo")))
 
 
 def _ask_sample(name: str, path: Path) -> None:
-    kind = SAMPLE_TYPES[path.suffix.lower()]
-    _ask(Picture(data=path.read_bytes(), content_type=kind, file_name=say(name), sample=name))
+    _ask(Picture(data=path.read_bytes(), file_name=say(name), sample=name))
 
 
 def _ask_box(limit_bytes: int) -> None:
     given = st.session_state.box
     pictures = [Picture(url) for url in addresses_in(given.text)]
-    for file in given.files:
-        # Nothing hangs on the media type, as the backend looks at the bytes.
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        pictures.append(Picture(data=file.getvalue(), content_type=kind, file_name=file.name))
+    pictures += [Picture(data=file.getvalue(), file_name=file.name) for file in given.files]
     count, size = len(pictures), len(pictures[0].data) if pictures else 0
     if not pictures:
         _refuse(say(NO_ADDRESS))

@@ -23,7 +23,7 @@ from imgserve.settings import FrontendSettings
 from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
 
 CAT = Picture("http://x/cat.png")
-FILE = Picture(data=b"picture", content_type="image/png")
+FILE = Picture(data=b"picture")
 TIMINGS = {"fetch": 1, "decode": 2, "preprocess": 3, "inference": 4, "total": 10}
 ANSWER = {
     "category": "tabby",
@@ -101,8 +101,11 @@ def test_people_share_connections_and_no_cookies() -> None:
     [
         ((CAT,), {"url": CAT.url, "thumbnail": True}),
         ((CAT, None, 3), {"url": CAT.url, "thumbnail": True, "top_k": 3}),
-        ((FILE,), {"thumbnail": "true", "image": ("image/png", b"picture")}),
-        ((FILE, None, 3), {"thumbnail": "true", "image": ("image/png", b"picture"), "top_k": "3"}),
+        ((FILE,), {"thumbnail": "true", "image": ("application/octet-stream", b"picture")}),
+        (
+            (FILE, None, 3),
+            {"thumbnail": "true", "image": ("application/octet-stream", b"picture"), "top_k": "3"},
+        ),
     ],
     ids=["url", "url-classes", "file", "file-classes"],
 )

@@ -12,7 +12,15 @@ from imgserve.contract import Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
 from imgserve.frontend import comparison
 from imgserve.frontend.client import Answered, Picture
-from imgserve.frontend.comparison import COLUMNS, WAKING, Comparison, Stages, class_shares, compare
+from imgserve.frontend.comparison import (
+    COLUMNS,
+    WAKING,
+    Comparison,
+    Stages,
+    class_shares,
+    compare,
+    sentence,
+)
 from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_choice import KnownModel
 from tests.unit.page_driver import GONE, URL, Page, answer
@@ -103,7 +111,7 @@ FAILED = Failure("Gone.")
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "sentence"),
+    ("outcomes", "said"),
     [
         ([CAT, CAT, CAT], "3 of 3 models agree: cat"),
         ([CAT, LYNX, CAT], "2 of 3 models agree: cat"),
@@ -115,9 +123,9 @@ FAILED = Failure("Gone.")
         ([FAILED, FAILED], "No model answered"),
     ],
 )
-def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], sentence: str) -> None:
+def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], said: str) -> None:
     by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
-    assert Comparison(by_model).sentence() == sentence
+    assert sentence(by_model) == said
 
 
 class Answers:
@@ -155,7 +163,7 @@ def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
         return any(isinstance(stages[SECOND], Answered) for stages in answers.shown)
 
     answers = Answers(first=lambda: wait_until(second_is_shown) or "", second=lambda: "")
-    assert list(answers.compare().outcomes) == [FIRST, SECOND]
+    assert list(answers.compare()) == [FIRST, SECOND]
     assert any(
         isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
         for stages in answers.shown
@@ -164,14 +172,14 @@ def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
 
 def test_few_models_are_asked_at_once() -> None:
     answers = Answers(**{f"m{n}": lambda: time.sleep(0.02) or "" for n in range(8)})
-    assert len(answers.compare().answered) == 8
+    assert [type(one) for one in answers.compare().values()] == [Answered] * 8
     assert 1 < answers.most_at_once <= comparison.AT_ONCE
 
 
 def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
     replies = iter([BackendNotReady("loading"), ""])
     answers = Answers(first=lambda: next(replies))
-    assert answers.compare(wake_timeout_s=30).answered
+    assert isinstance(answers.compare(wake_timeout_s=30)[FIRST], Answered)
     assert {FIRST: WAKING} in answers.shown
 
 
