@@ -152,20 +152,6 @@ def downloaded(page: Page, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_many_links_give_a_table_to_download(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
-    page = open_page(page_url)
-    urls = [picture_host.url(name) for name in ("chelsea.png", "nothing.png", "coffee.png")]
-    paste(page, " ".join(urls))
-    expect(page.get_by_role("heading", name="2 of 3 pictures classified")).to_be_visible()
-    rows = downloaded(page, "Download as CSV")
-    assert [row["picture"] for row in rows] == urls
-    assert CAT.search(rows[0]["answer"])
-    assert "404" in rows[1]["problem"]
-    assert rows[2]["answer"] == "espresso"
-
-
 @pytest.mark.parametrize(("width", "theme"), [("desk", "light"), ("phone", "dark")])
 def test_nothing_on_the_page_stands_in_peoples_way(
     browser: Browser, page_url: str, width: str, theme: str

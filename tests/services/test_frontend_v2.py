@@ -9,11 +9,10 @@ import requests
 from playwright.sync_api import Page, expect
 
 from imgserve.frontend.messages import percent
-from tests.services.browser import OpenPage, choose, expect_answer_of, expect_models, fits, paste
+from tests.services.browser import OpenPage, choose, expect_answer_of, fits, paste
 from tests.services.conftest import MODELS, Backend, StartBackend
 from tests.unit import pictures
 
-CLOSED = "http://127.0.0.1:9"  # the port of a service that nobody runs any more
 TITLES = {f"efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(3)}
 TO_COMPARE = "Compare all models"
 
@@ -96,37 +95,6 @@ def test_all_models_are_described_and_compared_side_by_side(
     assert [url for url in asked if not url.startswith((page_url, "data:", "blob:"))] == []
     linked = open_page(page.url)
     expect(linked.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
-
-
-@pytest.fixture(scope="module")
-def lame_page_url(frontend: Callable[..., str], start_backend: StartBackend) -> str:
-    """Return a page whose last model cannot be loaded."""
-    backend = start_backend(
-        "backend_v2.app:app",
-        MODEL_NAME="",
-        MODELS="efficientnet_lite0,efficientnet_lite1,vgg16",
-        WEIGHTS_URL_BASE=CLOSED,
-    )
-    return frontend(backend.url, "frontend_v2")
-
-
-def test_a_model_that_cannot_be_loaded_spoils_its_own_row_only(
-    open_page: OpenPage, lame_page_url: str
-) -> None:
-    page = open_page(lame_page_url)
-    choose(page, TO_COMPARE)
-    page.get_by_role("button", name="Espresso", exact=True).click()
-    expect(page.get_by_role("heading", name="2 of 3 models agree: espresso")).to_be_visible()
-    row = page.get_by_role("row").filter(has_text="VGG-16")
-    expect(row).to_contain_text("vgg16 could not be loaded")
-    expect_models(page, "not available", 1)
-    expect(page.get_by_text("Models that cannot answer: 1")).to_be_visible()
-    choose(page, "VGG-16")
-    alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("vgg16 could not be loaded")
-    expect(alert).not_to_contain_text("Traceback")
-    choose(page, TITLES["efficientnet_lite1"])
-    expect_answer_of(page, "efficientnet_lite1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
 from imgserve.errors import BackendError, RequestRefused
+from imgserve.frontend import client
 from imgserve.frontend.client import Answered, BackendClient, Picture
 
 URL, DOG = "https://pictures.test/cat.png", "https://pictures.test/dog.png"
@@ -37,28 +37,32 @@ def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> 
     return msgspec.structs.replace(usual, **given)
 
 
-@dataclass
-class Backend:
+class Backend(BackendClient):
     """A backend, or gateway: how its models are, what they answer, and what it was asked."""
 
-    states: dict[str, ModelState | BackendError] = field(  # by the model's id
-        default_factory=lambda: {state.id: state for state in (SMALL, LARGE, THIRD)}
-    )
-    list_failure: BackendError | None = None  # why there is no list of models
-    # An answer or error, or several in turn, by the picture or the model.
-    answers: dict[Any, Any] = field(default_factory=dict)
-    usual: Any = None  # to all other questions, if not an answer that names the model
-    asked: list[tuple[Any, str | None]] = field(default_factory=list)  # pictures, of which model
-    explained: int = 0  # how many were asked about with a map
-    looked_at: list[str] = field(default_factory=list)  # ids of the models, and "list"
-    url: str = ""  # that the page was told
+    def __init__(self) -> None:
+        super().__init__("", timeout_s=1)
+        self.states: dict[str, ModelState | BackendError] = {  # by the model's id
+            state.id: state for state in (SMALL, LARGE, THIRD)
+        }
+        self.list_failure: BackendError | None = None  # why there is no list of models
+        # An answer or error, or several in turn, by the picture or the model.
+        self.answers: dict[Any, Any] = {}
+        self.usual: Any = None  # to all other questions, if not an answer that names the model
+        self.asked: list[tuple[Any, str | None]] = []  # pictures, of which model
+        self.explained = 0  # how many were asked about with a map
+        self.looked_at: list[str] = []  # ids of the models, and "list"
+
+    def connect(self, url: str, _: object) -> "Backend":
+        """Stand at this address."""
+        self.base_url = url
+        return self
 
     @property
     def pictures(self) -> list[Any]:
         return [picture for picture, _ in self.asked]
 
-    def models(self, url: str) -> list[str]:
-        self.url = url
+    def models(self) -> list[str]:
         self.looked_at.append("list")
         if self.list_failure:
             raise self.list_failure
@@ -72,29 +76,17 @@ class Backend:
         return state
 
     def predict(
-        self, asked: Picture, model: str | None = None, *_: object, explain: bool = False
+        self, picture: Picture, model: str | None = None, *_: object, explain: bool = False
     ) -> Answered:
-        picture = asked.url or asked.data
-        self.asked.append((picture, model))
+        asked = picture.url or picture.data
+        self.asked.append((asked, model))
         self.explained += explain
         usual = self.usual or answer(model=model or "resnet152")
-        reply = self.answers.get(picture, self.answers.get(model, usual))
+        reply = self.answers.get(asked, self.answers.get(model, usual))
         reply = reply.pop(0) if isinstance(reply, list) else reply
         if isinstance(reply, Exception):
             raise reply
         return Answered(reply, 10.0)
-
-
-def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """Return what answers pages from now on in the place of a backend, or of the gateway."""
-    backend = Backend()
-    monkeypatch.setattr(BackendClient, "models", lambda client: backend.models(client.base_url))
-    monkeypatch.setattr(BackendClient, "model", lambda _, model: backend.model(model))
-    monkeypatch.setattr(BackendClient, "predict", lambda _, *a, **kw: backend.predict(*a, **kw))
-    monkeypatch.setenv("SERVING_URL", "http://backend.test")
-    monkeypatch.setenv("API_GATEWAY", "http://gateway.test")
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")
-    return backend
 
 
 class Page:
@@ -108,7 +100,11 @@ class Page:
     ) -> None:
         self.patch = patch
         self.app = AppTest.from_file(str(folder / "app.py"), default_timeout=20)
-        self.backend = backend or stand_between(patch)
+        self.backend = backend or Backend()
+        patch.setattr(client, "connect", self.backend.connect)
+        patch.setenv("SERVING_URL", "http://backend.test")
+        patch.setenv("API_GATEWAY", "http://gateway.test")
+        patch.setenv("WAKE_TIMEOUT_S", "0.01")
 
     @property
     def query(self) -> dict[str, Any]:
@@ -191,10 +187,6 @@ class Page:
     def choices(self) -> list[str]:
         """Return the lines of the picker."""
         return list(self.app.selectbox(key="model").options)
-
-    def elements(self, kind: str) -> list[Any]:
-        """Return the messages of elements that the test runner has no class for."""
-        return [element.proto for element in self.app.get(kind)]
 
     def _opened(self) -> AppTest:
         return self.app if self.app.title else self.app.run()

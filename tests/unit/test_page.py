@@ -1,6 +1,5 @@
 """The page, run by Streamlit's own test runner, with the backend's answers chosen by each test."""
 
-import csv
 import io
 import re
 import shlex
@@ -15,15 +14,15 @@ from PIL import Image
 
 from imgserve import errors
 from imgserve.frontend import predict, question
-from imgserve.frontend.answer import BUSY, SLOW_HOST, WAKING, times, waiting_words
-from imgserve.frontend.client import Answered, BackendClient, Picture
-from imgserve.frontend.messages import INCOMPLETE
+from imgserve.frontend.answer import BUSY, SLOW_HOST, WAKING, waiting_words
+from imgserve.frontend.client import Answered, Picture
+from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.predict import Patience
 from imgserve.frontend.question import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
-from imgserve.frontend.table import Row, as_csv, classify_batch
+from imgserve.frontend.table import Row, as_csv
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
-from tests.unit.page_driver import DOG, THUMBNAIL, URL, Page, answer, stand_between
+from tests.unit.page_driver import DOG, THUMBNAIL, URL, Page, answer
 
 SAMPLES = {path.stem.capitalize(): path for path in FrontendSettings().samples_dir.glob("*.jpg")}
 NOT_A_PICTURE = errors.RequestRefused("not a picture", "unsupported-format", 415)
@@ -51,7 +50,8 @@ def test_a_pasted_url_is_answered_shown_heard_and_kept_in_the_address(page: Page
     assert page.header == "I think this is an image of a tabby"
     assert re.findall('data-announce="(.*?)"', page.html) == [f"{page.header}, 75.0%"]
     assert "Model: resnet152" in words
-    assert "inference 4 ms" in words
+    times = "fetch 1 ms · decode 2 ms · preprocess 3 ms · inference 4 ms · total 1.2 s"
+    assert f"{times} · round trip 10 ms" in words
     assert re.findall('<img src="([^"]*)" alt="([^"]*)"', page.html) == [
         (THUMBNAIL, "The picture as the model saw it, probably tabby")
     ]
@@ -117,7 +117,7 @@ def test_the_page_has_the_title_and_the_samples_that_it_is_given(
     page.patch.setenv("SAMPLES_DIR", str(tmp_path))
     page.run()
     assert page.app.title[0].value == "Pets & co."
-    assert len(page.elements("image")) == MOST_SAMPLES
+    assert len(page.app.get("image")) == MOST_SAMPLES
     page.patch.setenv("SAMPLES_DIR", str(tmp_path / "nowhere"))
     assert "No picture at hand?" not in page.run()
 
@@ -138,9 +138,8 @@ def test_samples_are_credited_and_sent_as_small_as_they_are_shown(
     assert seen_through.getpixel((4, 4))[3] == 0
 
 
-@pytest.mark.parametrize("name", ["cat.png", "cat.jfif", "cat.JPE", "cat.dib", "cat", "cat.txt"])
-def test_a_file_is_taken_whatever_its_name_says(page: Page, name: str) -> None:
-    assert "tabby" in page.upload(b"picture", name=name)
+def test_a_file_is_taken_whatever_its_name_says(page: Page) -> None:
+    assert "tabby" in page.upload(b"picture", name="cat.txt")
     assert page.backend.pictures == [b"picture"]
     assert page.app.chat_input[0].proto.file_type == []
     assert page.query == {}
@@ -284,24 +283,14 @@ def test_as_many_links_as_the_limit_are_asked_and_one_more_are_not(
     assert len(page.backend.pictures) == (0 if refused else count)
 
 
-def test_the_download_has_every_column_and_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_between(monkeypatch).answers = {"=cmd()": refused("@bad", "invalid-url", 400)}
-    client = BackendClient("http://backend.test", timeout_s=1)
-    place: Any = SimpleNamespace(progress=lambda *_: None)
-    pictures = Picture("=cmd()"), Picture(URL)
-    rows = classify_batch(pictures, client, place, Patience(1, lambda: None))
-    first, second = csv.DictReader(io.StringIO(as_csv(rows).decode()))
-    assert (first["picture"], first["problem"]) == ("'=cmd()", "'@bad.")
-    assert (second["picture"], second["answer"], second["probability"]) == (URL, "tabby", "0.75")
-    columns = ["picture", "answer", "probability", "model", "milliseconds", "problem", "incomplete"]
-    assert list(first) == columns
-
-
-def test_times_name_every_part_and_the_round_trip() -> None:
-    assert times(Answered(answer(), 1300)) == (
-        "fetch 1 ms · decode 2 ms · preprocess 3 ms · inference 4 ms · total 1.2 s · "
-        "round trip 1.3 s"
-    )
+def test_the_download_has_every_column_and_no_formula() -> None:
+    failed = Row.of(Picture("=cmd()"), Failure("@bad."))
+    rows = as_csv([failed, Row.of(Picture(URL), Answered(answer(), 12.3))]).decode()
+    assert rows.splitlines() == [
+        "picture,answer,probability,model,milliseconds,problem,incomplete",
+        "'=cmd(),,,,,'@bad.,False",
+        f"{URL},tabby,0.75,resnet152,12,,False",
+    ]
 
 
 def test_upload_limits_agree_with_each_other_and_with_the_backend(root: Path) -> None:

@@ -33,7 +33,7 @@ def test_each_page_asks_the_address_it_was_told(
 ) -> None:
     page = Page(root / component, monkeypatch)
     assert "tabby" in page.submit(URL)
-    assert page.backend.url == url
+    assert page.backend.base_url == url
     assert page.backend.asked == [(URL, "small")]
 
 
