@@ -44,6 +44,8 @@ NOT_ALLOWED_STATUSES = frozenset({401, 403})
 # What a platform answers in the place of a container that is starting or gone; Cloud Run says 429
 # or 503 while no instance is free (run docs, troubleshooting), load balancers 502 or 504.
 WAKING_STATUSES = frozenset({429, 502, 503, 504})
+# What a backend says of itself and not of the request, by the problem's slug.
+PASSING = {"not-ready": BackendNotReady, "busy": BackendBusy}
 
 
 class BareAnswer(msgspec.Struct):
@@ -122,13 +124,11 @@ class BackendClient:
         try:
             if model:
                 return self.model(model).state == "ready"
-            self._get(contract.READY, contract.Ready)
+            return bool(self._get(contract.READY, contract.Ready))
         except BackendError:
             return False
-        return True
 
     def predict_address(self, model: str | None) -> str:
-        """Return where a prediction is asked for."""
         return self.base_url + (
             contract.PREDICT if model is None else _model_path(contract.MODEL_PREDICT, model)
         )
@@ -200,7 +200,11 @@ class BackendClient:
         """Return the body as the type the contract promises, or raise what it is instead."""
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         if media_type == contract.PROBLEM_TYPE:
-            raise _problem_error(response.status_code, content)
+            problem = msgspec.json.decode(content, type=contract.Problem)
+            slug = problem.type.rpartition(":")[2]
+            if slug in PASSING:
+                raise PASSING[slug](problem.detail)
+            raise RequestRefused(problem.detail, slug, response.status_code)
         if response.status_code != requests.codes.ok:
             raise self._platform_error(response)
         try:
@@ -252,14 +256,3 @@ def _model_path(path: str, model: str) -> str:
     if not model.strip("."):
         raise RequestRefused(f"there is no model {model!r}", UnknownModel.slug, UnknownModel.status)
     return path.format(model=quote(model, safe=""))
-
-
-def _problem_error(status: int, content: bytes) -> BackendError:
-    """Return the error that a problem document stands for."""
-    problem = msgspec.json.decode(content, type=contract.Problem)
-    match slug := problem.type.rpartition(":")[2]:
-        case "not-ready":
-            return BackendNotReady(problem.detail)
-        case "busy":
-            return BackendBusy(problem.detail)
-    return RequestRefused(problem.detail, slug, status)

@@ -46,21 +46,21 @@ class _Asking:
     def ask(self, model: KnownModel) -> None:
         classes = model.facts and model.facts.classes
         top_k = min(COMPARED_CLASSES, classes) if classes else None
+
+        def on_wait() -> None:
+            if self.abandoned:
+                raise CancelledError  # ends the thread
+            self.stages[model] = WAKING
+
         self.stages[model] = LOOKING
         try:
             self.stages[model] = retry_while_waking(
                 lambda: self.backend.predict(self.picture, model.id, top_k),
                 timeout_s=max(0.0, self.deadline_s - time.monotonic()),
-                on_wait=lambda: self._wait(model),
+                on_wait=on_wait,
             )
         except BackendError as exc:
             self.stages[model] = explained(exc)
-
-    def _wait(self, model: KnownModel) -> None:
-        """Note that this model is not there yet; end the thread if nobody wants to know."""
-        if self.abandoned:
-            raise CancelledError
-        self.stages[model] = WAKING
 
 
 def compare(
@@ -119,7 +119,7 @@ def sentence(outcomes: Comparison) -> str:
         return say("No model answered")
     (first, most), *others = counts = Counter(best).most_common()  # ids are each model's own
     if len(best) == 1:
-        return say("Only {model} answered: {what}", model=next(iter(answered)), what=first)
+        return say("Only {model} answered: {what}", model=next(iter(answered)).title, what=first)
     if most > 1 and all(count < most for _, count in others):
         agree, count = "{most} of {count} models agree: {what}", len(outcomes)
         return say(agree, most=most, count=count, what=first)
@@ -127,19 +127,18 @@ def sentence(outcomes: Comparison) -> str:
     return say("The models disagree: {what}", what=joined(said))
 
 
-def _answered(stages: Stages) -> dict[str, Answered]:
-    """Return the answers by the model's title."""
-    return {model.title: stage for model, stage in stages.items() if isinstance(stage, Answered)}
+def _answered(stages: Stages) -> dict[KnownModel, Answered]:
+    return {model: stage for model, stage in stages.items() if isinstance(stage, Answered)}
 
 
 def _table(stages: Stages) -> str:
     """Return a row for each model, and a column for each of the classes most believed in."""
-    answers = {title: one.answer.predictions for title, one in _answered(stages).items()}
+    answers = {model: one.answer.predictions for model, one in _answered(stages).items()}
     shares = class_shares(answers)
     rows = []
     for model, stage in stages.items():
         if isinstance(stage, Answered):
-            cells = [markup.share(by_title.get(model.title)) for by_title in shares.values()]
+            cells = [markup.share(by_model.get(model)) for by_model in shares.values()]
             said = duration(stage.round_trip_ms)
         else:
             cells = [""] * len(shares)
@@ -148,17 +147,19 @@ def _table(stages: Stages) -> str:
     return markup.table(say("Answers"), [say("Model"), *shares, say("Time")], rows)
 
 
-def class_shares(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, dict[str, float]]:
+def class_shares(
+    predictions: Mapping[KnownModel, Sequence[Prediction]],
+) -> dict[str, dict[KnownModel, float]]:
     """Return, by class, each model's probability; the class most believed in first.
 
     Models may know different classes: those with one name are one.
     """
     named = {top.category for classes in predictions.values() for top in classes[:TOP_CLASSES]}
-    rows: dict[str, dict[str, float]] = {}
-    for title, classes in predictions.items():
+    rows: dict[str, dict[KnownModel, float]] = {}
+    for model, classes in predictions.items():
         for one in classes:
             if one.category in named:
                 shares = rows.setdefault(one.category, {})
-                shares[title] = shares.get(title, 0.0) + one.probability
+                shares[model] = shares.get(model, 0.0) + one.probability
     believed = sorted(rows, key=lambda name: -sum(rows[name].values()))
     return {name: rows[name] for name in believed[:COLUMNS]}

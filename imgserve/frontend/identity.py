@@ -41,7 +41,6 @@ class IdTokenAuth(AuthBase):
         self._next_try_s = float("-inf")
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the token."""
         if root_url(request.url or "") == self._audience:
             request.headers["Authorization"] = f"Bearer {self.current()}"
         return request

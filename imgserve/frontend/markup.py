@@ -104,7 +104,6 @@ def incomplete(*answers: PredictAnswer) -> str:
 
 
 def small(*lines: str) -> str:
-    """Return lines of small print."""
     return '<p class="small">' + "<br>".join(map(escape, lines)) + "</p>"
 
 

@@ -164,7 +164,6 @@ def percent(probability: float) -> str:
 
 
 def duration(milliseconds: float) -> str:
-    """Return a time as a person reads it."""
     if milliseconds >= 1000:  # noqa: PLR2004 a second
         return number(f"{milliseconds / 1000:.1f} s")
     return f"{milliseconds:.0f} ms"

@@ -88,11 +88,9 @@ class Choice:
 
     @property
     def compares(self) -> bool:
-        """Return whether every model is to be asked."""
         return self.model == ALL
 
     def known(self, model_id: str) -> KnownModel:
-        """Return what is known of a model."""
         return self.models.get(model_id, KnownModel(model_id))
 
 

@@ -39,12 +39,11 @@ def read_settings(environ: Mapping[str, str]) -> FrontendSettings:
         return FrontendSettings.from_environ(environ)
     except InvalidSetting as exc:
         log.error("%s", exc)
-        st.error("This page is not set up correctly. Its log says which setting to change.")
+        st.error(say("This page is not set up correctly. Its log says which setting to change."))
         st.stop()
 
 
 def show_header(title: str) -> None:
-    """Draw the title and a way to the other language."""
     st.set_page_config(page_title=title, page_icon="🐾", layout="centered")
     other, name = ("en", "English") if language() == "fr" else ("fr", "Français")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -52,7 +52,6 @@ class Row:
 
     @property
     def image(self) -> str:
-        """Return its thumbnail as HTML."""
         return f'<img src="{escape(self.thumbnail)}" alt="">' if self.thumbnail else ""
 
 

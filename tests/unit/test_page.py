@@ -254,6 +254,8 @@ def test_a_setting_that_cannot_be_used_is_named_in_the_log_only(
     assert "SERVING" not in words
     assert "secret" not in words
     assert logged in caplog.text
+    page.query["lang"] = "fr"
+    assert "mal réglée" in page.run()
 
 
 def test_many_links_give_a_row_each_failures_included(page: Page) -> None:
