@@ -78,7 +78,7 @@ def compare(
     stages: dict[KnownModel, Stage] = dict.fromkeys(models, IN_TURN)
     asking = _Asking(picture, backend, stages, time.monotonic() + wake_timeout_s)
     calls = [partial(asking.ask, model) for model in models]
-    show = partial(show_stages, stages, place)
+    show = partial(_show_stages, stages, place)
     show()
     try:
         watch(calls, show, every_s=SHOW_EVERY_S, at_once=AT_ONCE)
@@ -87,7 +87,7 @@ def compare(
     return {model: stage for model, stage in stages.items() if not isinstance(stage, str)}
 
 
-def show_stages(stages: Stages, place: DeltaGenerator) -> None:
+def _show_stages(stages: Stages, place: DeltaGenerator) -> None:
     stages = dict(stages)  # as they are now: those that ask go on
     done = sum(not isinstance(stage, str) for stage in stages.values())
     said = say("{done} of {count} models have answered", done=done, count=len(stages))

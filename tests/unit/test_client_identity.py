@@ -76,12 +76,6 @@ def test_a_token_for_the_backends_root_serves_many_calls(backend: Backend) -> No
     assert backend.metadata.audiences == [AUDIENCE]
 
 
-def test_without_the_setting_no_token_is_fetched_or_sent(backend: Backend) -> None:
-    backend.ask(serving_auth="none")
-    assert backend.seen == [None]
-    assert backend.metadata.audiences == []
-
-
 def test_threads_that_need_a_token_at_once_fetch_one(backend: Backend) -> None:
     backend.metadata.delay_s = 0.2
     with ThreadPoolExecutor(8) as pool:
@@ -210,3 +204,5 @@ def test_a_platform_that_lets_nobody_through_says_what_to_change(
         backend.ask(serving_auth=serving_auth)
     assert not caught.value.may_wake
     assert "Bearer" not in str(caught.value)
+    assert (backend.seen == [None]) == (serving_auth == "none")
+    assert backend.metadata.audiences == ([] if serving_auth == "none" else [AUDIENCE])

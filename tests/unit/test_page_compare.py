@@ -2,28 +2,29 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 
-from imgserve.contract import Prediction
+from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
-from imgserve.frontend import comparison
 from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.comparison import (
+    AT_ONCE,
     COLUMNS,
+    LOOKING,
     WAKING,
     Comparison,
-    Stages,
     class_shares,
     compare,
     sentence,
 )
 from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_choice import KnownModel
-from tests.unit.page_driver import GONE, URL, Page, answer
+from tests.unit.page_driver import GONE, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -100,13 +101,13 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(fresh: Page) ->
     assert fresh.header == "3 of 3 models agree: tabby"
 
 
-def said(*classes: tuple[str, int, float]) -> Answered:
-    predictions = [Prediction(*one) for one in classes]
-    return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
+def said(*predictions: Prediction) -> Answered:
+    return Answered(answer(predictions=list(predictions)), 10)
 
 
-CAT, LYNX = said(("cat", 1, 0.9), ("lynx", 2, 0.1)), said(("lynx", 2, 0.6), ("cat", 1, 0.2))
-BIRD, OTHER_BIRD = said(("crane", 134, 0.5)), said(("crane", 3, 0.5))
+CAT = said(Prediction("cat", 1, 0.9), Prediction("lynx", 2, 0.1))
+LYNX = said(Prediction("lynx", 2, 0.6), Prediction("cat", 1, 0.2))
+BIRD, OTHER_BIRD = said(Prediction("crane", 134, 0.5)), said(Prediction("crane", 3, 0.5))
 FAILED = Failure("Gone.")
 
 
@@ -128,59 +129,42 @@ def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], said: 
     assert sentence(by_model) == said
 
 
-class Answers:
-    """A backend whose models answer as a test says, and all that was shown meanwhile."""
-
-    def __init__(self, **answers: Any) -> None:
-        self._answers = answers
-        self.shown: list[dict[KnownModel, Any]] = []
-        self.running: list[str] = []
-        self.most_at_once = 0
-
-    def predict(self, _: Picture, model: str, __: int | None) -> Answered:
-        self.running.append(model)
-        self.most_at_once = max(self.most_at_once, len(self.running))
-        try:
-            if isinstance(reply := self._answers[model](), Exception):
-                raise reply
-            return Answered(answer(model=reply), 10.0)
-        finally:
-            self.running.remove(model)
-
-    def show(self, stages: Stages) -> None:
-        self.shown.append(dict(stages))
-
-    def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
-        models = [KnownModel(model) for model in self._answers]
-        me: Any = self
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(comparison, "show_stages", lambda stages, _: self.show(stages))
-            return compare(Picture(URL), me, models, me, wake_timeout_s=wake_timeout_s)
+def compared(
+    backend: Backend, *models: str, show: Callable[[str], None], wake_timeout_s: float = 0.1
+) -> Comparison:
+    """Compare models where there is no page, and ``show`` what is drawn meanwhile."""
+    place: Any = SimpleNamespace(html=show)
+    known = [KnownModel(model) for model in models]
+    return compare(Picture(URL), backend, known, place, wake_timeout_s=wake_timeout_s)
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
-    def second_is_shown() -> bool:
-        return any(isinstance(stages[SECOND], Answered) for stages in answers.shown)
+    def first() -> PredictAnswer:
+        wait_until(lambda: "1 of 2 models have answered" in shown[-1])
+        return answer()
 
-    answers = Answers(first=lambda: wait_until(second_is_shown) or "", second=lambda: "")
-    assert list(answers.compare()) == [FIRST, SECOND]
-    assert any(
-        isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
-        for stages in answers.shown
-    )
+    shown: list[str] = []
+    backend = Backend()
+    backend.answers = {"first": first, "second": answer()}
+    outcomes = compared(backend, "first", "second", show=shown.append)
+    assert [model.id for model in outcomes] == ["first", "second"]
 
 
 def test_few_models_are_asked_at_once() -> None:
-    answers = Answers(**{f"m{n}": lambda: time.sleep(0.02) or "" for n in range(8)})
-    assert [type(one) for one in answers.compare().values()] == [Answered] * 8
-    assert 1 < answers.most_at_once <= comparison.AT_ONCE
+    shown: list[str] = []
+    backend = Backend()
+    backend.usual = lambda: time.sleep(0.02) or answer()
+    assert len(compared(backend, *"abcdefgh", show=shown.append)) == 8
+    assert 1 < max(html.count(LOOKING) for html in shown) <= AT_ONCE
 
 
 def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
-    replies = iter([BackendNotReady("loading"), ""])
-    answers = Answers(first=lambda: next(replies))
-    assert isinstance(answers.compare(wake_timeout_s=30)[FIRST], Answered)
-    assert {FIRST: WAKING} in answers.shown
+    shown: list[str] = []
+    backend = Backend()
+    backend.answers = {"first": [BackendNotReady("loading"), answer()]}
+    (outcome,) = compared(backend, "first", show=shown.append, wake_timeout_s=30).values()
+    assert isinstance(outcome, Answered)
+    assert any(WAKING in html for html in shown)
 
 
 class Left(Exception):
@@ -188,40 +172,34 @@ class Left(Exception):
 
 
 def test_a_person_who_leaves_ends_the_waiting() -> None:
-    asked: list[float] = []
+    def leave(html: str) -> None:
+        if WAKING in html:
+            raise Left
 
-    def waking() -> BackendNotReady:
-        asked.append(time.monotonic())
-        return BackendNotReady("loading")
-
-    class Leaving(Answers):
-        def show(self, stages: Stages) -> None:
-            if WAKING in stages.values():
-                raise Left
-
+    backend = Backend()
+    backend.usual = BackendNotReady("loading")
     with pytest.raises(Left):
-        Leaving(first=waking).compare(wake_timeout_s=60)
+        compared(backend, "first", show=leave, wake_timeout_s=60)
     for thread in threading.enumerate():
         if thread.name.startswith("ThreadPoolExecutor"):
             thread.join(10)
             assert not thread.is_alive()
-    assert len(asked) <= 3
+    assert len(backend.asked) <= 3
 
 
 def test_a_fault_of_ours_is_not_taken_for_silence() -> None:
+    backend = Backend()
+    backend.usual = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        Answers(first=lambda: str(1 / 0)).compare()
+        compared(backend, "first", show=len)
 
 
-def test_a_class_is_known_by_its_name_whatever_number_a_model_gives_it() -> None:
-    rows = class_shares({"a": BIRD.answer.predictions, "b": OTHER_BIRD.answer.predictions})
-    assert rows == {"crane": {"a": 0.5, "b": 0.5}}
-
-
-def test_columns_are_few_and_the_class_most_believed_in_is_first() -> None:
+def test_a_class_is_known_by_its_name_and_the_few_most_believed_in_have_a_column() -> None:
+    models = (FIRST, SECOND, THIRD, FOURTH)
+    rows = class_shares({FIRST: BIRD.answer.predictions, SECOND: OTHER_BIRD.answer.predictions})
+    assert rows == {"crane": {FIRST: 0.5, SECOND: 0.5}}
     many = {
-        str(model): [Prediction(f"c{model}{n}", model * 10 + n, 0.1 * n) for n in (4, 3, 2, 1)]
-        for model in range(4)
+        model: [Prediction(f"{model.id}{n}", n, 0.1 * n) for n in (4, 3, 2, 1)] for model in models
     }
     rows = class_shares(many)
     assert len(rows) == COLUMNS
