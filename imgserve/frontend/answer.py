@@ -14,9 +14,9 @@ from imgserve.frontend.client import Answered, BackendClient, Picture
 from imgserve.frontend.comparison import Comparison, compare, show_comparison
 from imgserve.frontend.messages import Failure, answer_sentence, duration, percent, plain, say
 from imgserve.frontend.model_choice import Choice, KnownModel, expire_models
-from imgserve.frontend.predict import Patience, explained
 from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.frontend.table import Row, classify_batch, remember, show_table
+from imgserve.frontend.waiting import Patience, explained
 from imgserve.settings import FrontendSettings
 
 LOOKING = "Looking at the picture …"

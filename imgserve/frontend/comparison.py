@@ -17,7 +17,7 @@ from imgserve.frontend import markup
 from imgserve.frontend.client import Answered, BackendClient, Picture
 from imgserve.frontend.messages import Failure, duration, joined, say
 from imgserve.frontend.model_choice import KnownModel
-from imgserve.frontend.predict import explained, retry_while_waking, watch
+from imgserve.frontend.waiting import explained, retry_while_waking, watch
 
 AT_ONCE = 3  # in v2 they share one backend's cores
 SHOW_EVERY_S = 0.25

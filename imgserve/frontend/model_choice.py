@@ -17,8 +17,8 @@ from imgserve.errors import BackendError
 from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.messages import Failure, number, plain, say
-from imgserve.frontend.predict import explained
 from imgserve.frontend.question import current_question, forget_outcome
+from imgserve.frontend.waiting import explained
 
 KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every click
 LOOK_EVERY_S = 3  # while something is loading, or away

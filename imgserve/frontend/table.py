@@ -15,7 +15,7 @@ from imgserve.errors import BackendError, RequestRefused
 from imgserve.frontend import markup
 from imgserve.frontend.client import Answered, BackendClient, Picture
 from imgserve.frontend.messages import Failure, percent, say
-from imgserve.frontend.predict import Patience, explained
+from imgserve.frontend.waiting import Patience, explained
 
 AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
 MOST_REMEMBERED = 200

@@ -19,7 +19,7 @@ from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer
 from imgserve.frontend import client as client_module
 from imgserve.frontend.client import LIMIT_ANSWER_BYTES, Picture, connect
 from imgserve.frontend.client import BackendClient as Client
-from imgserve.frontend.predict import retry_while_waking
+from imgserve.frontend.waiting import retry_while_waking
 from imgserve.settings import FrontendSettings
 from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
 

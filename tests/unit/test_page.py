@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from imgserve import errors
-from imgserve.frontend import predict, question
+from imgserve.frontend import question, waiting
 from imgserve.frontend.answer import BUSY, SLOW_HOST, WAKING, waiting_words
 from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.messages import INCOMPLETE, Failure
-from imgserve.frontend.predict import Patience
 from imgserve.frontend.question import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
 from imgserve.frontend.table import Row, as_csv
+from imgserve.frontend.waiting import Patience
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
 from tests.unit.page_driver import DOG, THUMBNAIL, URL, Page, answer
@@ -230,7 +230,7 @@ def test_who_is_slow_is_said(ready: bool, model: str | None) -> None:
 
 
 def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "NOTICE_AFTER_S", 0.05)
+    monkeypatch.setattr(waiting, "NOTICE_AFTER_S", 0.05)
     notices: list[int] = []
     patience = Patience(1, lambda: notices.append(1))
     assert patience.call(lambda: time.sleep(0.2) or "answer") == "answer"
