@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 
 import streamlit as st
@@ -16,13 +17,10 @@ from imgserve.frontend.messages import Failure, answer_sentence, duration, perce
 from imgserve.frontend.model_choice import Choice, KnownModel, expire_models
 from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.frontend.table import Row, classify_batch, remember, show_table
-from imgserve.frontend.waiting import Patience, explained
+from imgserve.frontend.waiting import Asking, explained
 from imgserve.settings import FrontendSettings
 
 LOOKING = "Looking at the picture …"
-WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
-SLOW_HOST = "The host of this picture is slow to send it. This page is still waiting."
-BUSY = "The classifier is taking its time. This page is still waiting."
 PROGRAM = """import requests
 
 answer = requests.post({url!r}, {sent}, timeout=60)
@@ -45,7 +43,8 @@ def show_answer(
     """
     question = current_question()
     if question and "outcome" not in st.session_state:
-        found = _outcome(question, backend, choice, placeholder, settings.wake_timeout_s)
+        asking = Asking(question, backend, placeholder, settings.wake_timeout_s)
+        found = _outcome(asking, choice)
         st.session_state.outcome = found
         _remember(question, found)
         if choice and _is_news(choice, found):
@@ -64,38 +63,22 @@ def show_answer(
             st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
 
 
-def _outcome(
-    question: Sequence[Picture],
-    backend: BackendClient,
-    choice: Choice | None,
-    placeholder: DeltaGenerator,
-    wake_timeout_s: float,
-) -> Outcome:
-    model = None
-
-    def on_wait() -> None:
-        words = waiting_words(question, backend, model)
-        placeholder.html(markup.waiting(say(words)))
-
-    patience = Patience(wake_timeout_s, on_wait)
-    picture, *others = question
+def _outcome(asking: Asking, choice: Choice | None) -> Outcome:
     try:
-        models = _models_to_ask(choice, backend, patience)
-        model = models[0].id if models else None
-        if others:
-            return classify_batch(question, backend, placeholder, patience, model=model)
+        models = _models_to_ask(asking, choice)
+        asking.model = models[0].id if models else None
+        if len(asking.pictures) > 1:
+            return classify_batch(asking)
         if choice and choice.compares:
-            return compare(picture, backend, models, placeholder, wake_timeout_s=wake_timeout_s)
-        placeholder.html(markup.waiting(say(LOOKING)))
-        explain = st.session_state.get("explain", False)
-        return patience.call(lambda: backend.predict(picture, model, explain=explain))
+            return compare(asking, models)
+        asking.place.html(markup.waiting(say(LOOKING)))
+        predict = partial(asking.backend.predict, asking.pictures[0], asking.model)
+        return asking.patiently(partial(predict, explain=st.session_state.get("explain", False)))
     except BackendError as exc:
         return explained(exc)
 
 
-def _models_to_ask(
-    choice: Choice | None, backend: BackendClient, patience: Patience
-) -> list[KnownModel]:
+def _models_to_ask(asking: Asking, choice: Choice | None) -> list[KnownModel]:
     """Return the models to ask, none where the backend has only one.
 
     The first is the one for a question that goes to one model. BackendError where it is not known
@@ -105,14 +88,8 @@ def _models_to_ask(
         return []
     if choice.model and not choice.compares:
         return [choice.known(choice.model)]
-    return [*choice.models.values()] or [KnownModel(name) for name in patience.call(backend.models)]
-
-
-def waiting_words(question: Sequence[Picture], backend: BackendClient, model: str | None) -> str:
-    """Return why an answer is late, as far as the backend tells."""
-    if not backend.is_ready(model):
-        return WAKING
-    return SLOW_HOST if len(question) == 1 and question[0].url else BUSY
+    known = list(choice.models.values())
+    return known or [KnownModel(name) for name in asking.patiently(asking.backend.models)]
 
 
 def _remember(question: Sequence[Picture], outcome: Outcome) -> None:

@@ -14,10 +14,10 @@ from streamlit.delta_generator import DeltaGenerator
 from imgserve.contract import Prediction
 from imgserve.errors import BackendError
 from imgserve.frontend import markup
-from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.messages import Failure, duration, joined, say
 from imgserve.frontend.model_choice import KnownModel
-from imgserve.frontend.waiting import explained, retry_while_waking, watch
+from imgserve.frontend.waiting import Asking, explained, retry_while_waking, watch
 
 AT_ONCE = 3  # in v2 they share one backend's cores
 SHOW_EVERY_S = 0.25
@@ -34,11 +34,10 @@ Comparison = dict[KnownModel, Answered | Failure]
 
 
 @dataclass
-class _Asking:
+class _Round:
     """What the threads that ask share: how far every model is, and whether anybody waits."""
 
-    picture: Picture
-    backend: BackendClient
+    asking: Asking
     stages: dict[KnownModel, Stage]
     deadline_s: float  # one for all: they wake together
     abandoned: bool = False
@@ -55,7 +54,7 @@ class _Asking:
         self.stages[model] = LOOKING
         try:
             self.stages[model] = retry_while_waking(
-                lambda: self.backend.predict(self.picture, model.id, top_k),
+                lambda: self.asking.backend.predict(self.asking.pictures[0], model.id, top_k),
                 timeout_s=max(0.0, self.deadline_s - time.monotonic()),
                 on_wait=on_wait,
             )
@@ -63,27 +62,20 @@ class _Asking:
             self.stages[model] = explained(exc)
 
 
-def compare(
-    picture: Picture,
-    backend: BackendClient,
-    models: Sequence[KnownModel],
-    place: DeltaGenerator,
-    *,
-    wake_timeout_s: float,
-) -> Comparison:
+def compare(asking: Asking, models: Sequence[KnownModel]) -> Comparison:
     """Return what every model says, in the order given; one that fails spoils only its own answer.
 
-    How far each model is, is drawn in ``place`` every now and then.
+    How far each model is, is drawn every now and then.
     """
     stages: dict[KnownModel, Stage] = dict.fromkeys(models, IN_TURN)
-    asking = _Asking(picture, backend, stages, time.monotonic() + wake_timeout_s)
-    calls = [partial(asking.ask, model) for model in models]
-    show = partial(_show_stages, stages, place)
+    round_ = _Round(asking, stages, time.monotonic() + asking.timeout_s)
+    show = partial(_show_stages, stages, asking.place)
     show()
     try:
+        calls = [partial(round_.ask, model) for model in models]
         watch(calls, show, every_s=SHOW_EVERY_S, at_once=AT_ONCE)
     finally:
-        asking.abandoned = True
+        round_.abandoned = True
     return {model: stage for model, stage in stages.items() if not isinstance(stage, str)}
 
 

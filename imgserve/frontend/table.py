@@ -13,9 +13,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError, RequestRefused
 from imgserve.frontend import markup
-from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.messages import Failure, percent, say
-from imgserve.frontend.waiting import Patience, explained
+from imgserve.frontend.waiting import Asking, explained
 
 AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
 MOST_REMEMBERED = 200
@@ -70,43 +70,39 @@ def _not_a_formula(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
-def classify_batch(
-    pictures: Sequence[Picture],
-    backend: BackendClient,
-    placeholder: DeltaGenerator,
-    patience: Patience,
-    *,
-    model: str | None = None,
-) -> list[Row]:
-    """Return a row for each picture, failed ones too, showing progress in ``placeholder``.
+def classify_batch(asking: Asking) -> list[Row]:
+    """Return a row for each picture, failed ones too, showing progress meanwhile.
 
     BackendError where there is no backend, as the first picture found out.
     """
-    rows = list[Row]()
-    placeholder.progress(0.0, f"0 / {len(pictures)}")
-    for outcome in _outcomes(pictures, backend, patience, model):
-        rows.append(Row.of(pictures[len(rows)], outcome))
-        placeholder.progress(len(rows) / len(pictures), f"{len(rows)} / {len(pictures)}")
+    rows: list[Row] = []
+    count = len(asking.pictures)
+    asking.place.progress(0.0, f"0 / {count}")
+    for picture, outcome in zip(asking.pictures, _outcomes(asking), strict=True):
+        rows.append(Row.of(picture, outcome))
+        asking.place.progress(len(rows) / count, f"{len(rows)} / {count}")
     return rows
 
 
-def _outcomes(
-    pictures: Sequence[Picture], backend: BackendClient, patience: Patience, model: str | None
-) -> Iterator[Answered | Failure]:
+def _outcomes(asking: Asking) -> Iterator[Answered | Failure]:
     """Yield the outcomes in order; the first picture alone waits for the backend to wake up."""
+
+    def predict(picture: Picture) -> Answered:
+        return asking.backend.predict(picture, asking.model)
 
     def outcome(picture: Picture) -> Answered | Failure:
         try:
-            return backend.predict(picture, model)
+            return predict(picture)
         except BackendError as exc:
             return explained(exc)
 
+    first, *others = asking.pictures
     try:
-        yield patience.call(lambda: backend.predict(pictures[0], model))
+        yield asking.patiently(lambda: predict(first))
     except RequestRefused as exc:
         yield explained(exc)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(outcome, pictures[1:])
+        yield from pool.map(outcome, others)
 
 
 def show_table(rows: Sequence[Row]) -> None:

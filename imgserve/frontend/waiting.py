@@ -7,32 +7,48 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import tenacity
+from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError, PictureHostRefused, RequestRefused
-from imgserve.frontend.messages import FAILURES, Failure
+from imgserve.frontend import markup
+from imgserve.frontend.client import BackendClient, Picture
+from imgserve.frontend.messages import FAILURES, Failure, say
 
 T = TypeVar("T")
 
 # Cloud Run holds a request while a container starts: silence this long means that, most likely.
 NOTICE_AFTER_S = 4.0
+WAKING = "The classifier is waking up, which can take a minute. This page keeps trying."
+SLOW_HOST = "The host of this picture is slow to send it. This page is still waiting."
+BUSY = "The classifier is taking its time. This page is still waiting."
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to go on asking a backend that is not there yet."""
+@dataclass
+class Asking:
+    """A question on its way to a backend, and the place on the page that says how it goes."""
 
-    timeout_s: float  # no attempt starts later than this after the first
-    on_wait: Callable[[], None]  # called in this thread whenever the wait turns out to be long
+    pictures: Sequence[Picture]
+    backend: BackendClient
+    place: DeltaGenerator
+    timeout_s: float  # how long to try while the backend is not there yet
+    model: str | None = None  # who is asked; without it the backend's own
 
-    def call(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` asks of a backend, giving that time to wake up."""
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Return what ``call`` asks of the backend, giving that time to wake up."""
         return retry_while_waking(
-            lambda: watch([call], self.on_wait, every_s=NOTICE_AFTER_S)[0],
+            lambda: watch([call], self.say_why, every_s=NOTICE_AFTER_S)[0],
             timeout_s=self.timeout_s,
-            on_wait=self.on_wait,
+            on_wait=self.say_why,
         )
+
+    def say_why(self) -> None:
+        """Draw why the answer is late, as far as the backend tells."""
+        words = SLOW_HOST if len(self.pictures) == 1 and self.pictures[0].url else BUSY
+        if not self.backend.is_ready(self.model):
+            words = WAKING
+        self.place.html(markup.waiting(say(words)))
 
 
 def retry_while_waking(

@@ -14,12 +14,11 @@ from PIL import Image
 
 from imgserve import errors
 from imgserve.frontend import question, waiting
-from imgserve.frontend.answer import BUSY, SLOW_HOST, WAKING, waiting_words
 from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.question import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
 from imgserve.frontend.table import Row, as_csv
-from imgserve.frontend.waiting import Patience
+from imgserve.frontend.waiting import BUSY, SLOW_HOST, WAKING, Asking
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
 from tests.unit.page_driver import DOG, THUMBNAIL, URL, Page, answer
@@ -221,20 +220,20 @@ def test_a_waking_backend_is_waited_for(page: Page, more: str, words: str) -> No
 
 
 @pytest.mark.parametrize(("ready", "model"), [(True, None), (True, "small"), (False, None)])
-def test_who_is_slow_is_said(ready: bool, model: str | None) -> None:
+def test_who_is_slow_is_said_while_a_long_silence_lasts(
+    monkeypatch: pytest.MonkeyPatch, ready: bool, model: str | None
+) -> None:
     asked: list[str | None] = []
-    client: Any = SimpleNamespace(is_ready=lambda model: asked.append(model) or ready)
-    words = [waiting_words([picture], client, model) for picture in (Picture(URL), Picture())]
-    assert words == ([SLOW_HOST, BUSY] if ready else [WAKING] * 2)
-    assert asked == [model] * 2
-
-
-def test_a_long_silence_is_explained_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
     monkeypatch.setattr(waiting, "NOTICE_AFTER_S", 0.05)
-    notices: list[int] = []
-    patience = Patience(1, lambda: notices.append(1))
-    assert patience.call(lambda: time.sleep(0.2) or "answer") == "answer"
-    assert len(notices) > 1
+    backend: Any = SimpleNamespace(is_ready=lambda model: asked.append(model) or ready)
+    place: Any = SimpleNamespace(html=shown.append)
+    for picture, words in ((Picture(URL), SLOW_HOST), (Picture(), BUSY)):
+        asking = Asking([picture], backend, place, 1, model)
+        assert asking.patiently(lambda: time.sleep(0.2) or "answer") == "answer"
+        assert (words if ready else WAKING) in shown[-1]
+    assert len(shown) > 2
+    assert set(asked) == {model}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from imgserve.frontend.comparison import (
 )
 from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_choice import KnownModel
+from imgserve.frontend.waiting import Asking
 from tests.unit.page_driver import GONE, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
@@ -134,8 +135,8 @@ def compared(
 ) -> Comparison:
     """Compare models where there is no page, and ``show`` what is drawn meanwhile."""
     place: Any = SimpleNamespace(html=show)
-    known = [KnownModel(model) for model in models]
-    return compare(Picture(URL), backend, known, place, wake_timeout_s=wake_timeout_s)
+    asking = Asking([Picture(URL)], backend, place, wake_timeout_s)
+    return compare(asking, [KnownModel(model) for model in models])
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
