@@ -60,9 +60,7 @@ def test_a_setting_or_a_page_that_cannot_be_used_ends_it_with_one_sentence(
     says: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        frontend.main(arguments, environ)
-    assert caught.value.code == frontend.CANNOT_START
+    assert frontend.main(arguments, environ) == frontend.CANNOT_START
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
