@@ -50,6 +50,7 @@ class Backend(BackendClient):
         self.answers: dict[Any, Any] = {}
         self.usual: Any = None  # to all other questions, if not an answer that names the model
         self.asked: list[tuple[Any, str | None]] = []  # pictures, of which model
+        self.top_k: dict[str | None, int | None] = {}  # how many classes each was asked for
         self.explained = 0  # how many were asked about with a map
         self.looked_at: list[str] = []  # ids of the models, and "list"
 
@@ -76,10 +77,11 @@ class Backend(BackendClient):
         return state
 
     def predict(
-        self, picture: Picture, model: str | None = None, *_: object, explain: bool = False
+        self, picture: Picture, model: Any = None, top_k: Any = None, *, explain: bool = False
     ) -> Answered:
         asked = picture.url or picture.data
         self.asked.append((asked, model))
+        self.top_k[model] = top_k
         self.explained += explain
         usual = self.usual or answer(model=model or "resnet152")
         reply = self.answers.get(asked, self.answers.get(model, usual))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
@@ -25,7 +26,7 @@ from imgserve.frontend.comparison import (
 from imgserve.frontend.messages import INCOMPLETE, Failure
 from imgserve.frontend.model_choice import KnownModel
 from imgserve.frontend.waiting import Asking
-from tests.unit.page_driver import GONE, URL, Backend, Page, answer
+from tests.unit.page_driver import GONE, LARGE, SMALL, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -66,6 +67,16 @@ def test_a_question_right_behind_a_choice_is_linked_with_it(fresh: Page) -> None
     fresh.submit(URL)
     assert fresh.header == "3 of 3 models agree: tabby"
     assert fresh.query["model"] == "all"
+
+
+def test_models_are_asked_for_many_classes_so_that_each_has_the_others(
+    fresh: Page,
+) -> None:
+    facts = {"small": replace(SMALL, classes=1000), "large": replace(LARGE, classes=3)}
+    fresh.backend.states |= facts
+    fresh.pick("all")
+    fresh.submit(URL)
+    assert fresh.backend.top_k == {"small": 50, "large": 3, "third": None}
 
 
 def test_an_upload_is_not_fetched_and_what_did_not_come_back_is_left_out(page: Page) -> None:
