@@ -173,9 +173,15 @@ def http_errors(base: type[HttpError] = HttpError) -> dict[str, type[HttpError]]
 class BackendError(ImgserveError):
     """A frontend got no usable answer from its backend."""
 
+    may_wake = False  # whether there may be one in a while
+
 
 class BackendUnreachable(BackendError):
-    """Nobody answers at the backend's address."""
+    """Nobody answers at the backend's address, or not as a backend does."""
+
+    def __init__(self, detail: str, *, may_wake: bool = False) -> None:
+        super().__init__(detail)
+        self.may_wake = may_wake
 
 
 class BackendTimeout(BackendError):
@@ -184,6 +190,8 @@ class BackendTimeout(BackendError):
 
 class BackendNotReady(BackendError):
     """The backend answers, but its model is not loaded yet."""
+
+    may_wake = True
 
 
 class BackendBusy(BackendError):

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 from imgserve.errors import InvalidSetting
 from imgserve.machine import temporary_folder
@@ -19,13 +18,13 @@ CANNOT_START = 2  # as a shell's word for wrong usage
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Serve the page until stopped; or say on standard error what is wrong, and exit."""
+    """Serve the page until stopped, or say what is wrong; return the exit status."""
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
-        _end(f"{USAGE}; {' '.join(arguments) or 'nothing'} is no such file")
+        return _refused(f"{USAGE}; {' '.join(arguments) or 'nothing'} is no such file")
     try:
         settings = FrontendSettings.from_environ(environ)
     except InvalidSetting as exc:
-        _end(f"imgserve cannot start: {exc}")
+        return _refused(f"imgserve cannot start: {exc}")
     tempfile.tempdir = str(temporary_folder())  # where Streamlit puts uploads of over 1 MB
     from imgserve.frontend.server import serve  # Streamlit takes a second, a wrong setting none
 
@@ -33,9 +32,9 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _end(sentence: str) -> NoReturn:
+def _refused(sentence: str) -> int:
     sys.stderr.write(f"{sentence}\n")
-    sys.exit(CANNOT_START)
+    return CANNOT_START
 
 
 if __name__ == "__main__":

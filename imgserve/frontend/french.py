@@ -2,7 +2,7 @@
 
 _AGAIN = "Réessayez dans un instant."
 
-# Of the backend, whose own words are English and say more.
+# Of the backend or the gateway, whose own words are English and say more.
 PROBLEMS = {
     "invalid-url": "Cette adresse n'est pas celle d'une image. Vérifiez-la.",
     "invalid-request": "Cette demande ne convient pas. Choisissez l'image de nouveau.",
@@ -18,37 +18,10 @@ PROBLEMS = {
     "picture-host-busy": f"Le site de cette image est surchargé. {_AGAIN}",
     "picture-host-timeout": f"Le site de cette image est trop lent. {_AGAIN}",
     "model-unavailable": "Ce modèle ne peut pas être chargé.",
+    "backend-unreachable": "Ce modèle est injoignable. Réessayez plus tard, ou avec un autre.",
+    "backend-timeout": f"Ce modèle n'a pas répondu à temps. {_AGAIN}",
     "worker-lost": f"Le calcul s'est interrompu. {_AGAIN}",
     "internal-error": "Le classificateur a une panne. Elle est notée dans son journal.",
-}
-
-# The words of kin.txt.
-KIN = {
-    "ape": "singe",
-    "bear": "ours",
-    "beetle": "coléoptère",
-    "big cat": "félin",
-    "bird": "oiseau",
-    "butterfly": "papillon",
-    "cat": "chat",
-    "crab": "crabe",
-    "crocodile": "crocodile",
-    "dog": "chien",
-    "elephant": "éléphant",
-    "fish": "poisson",
-    "fox": "renard",
-    "frog": "grenouille",
-    "lizard": "lézard",
-    "lobster": "homard",
-    "monkey": "singe",
-    "rabbit": "lapin",
-    "salamander": "salamandre",
-    "shark": "requin",
-    "snake": "serpent",
-    "spider": "araignée",
-    "turtle": "tortue",
-    "whale": "baleine",
-    "wolf": "loup",
 }
 
 FRENCH = {
@@ -116,7 +89,6 @@ FRENCH = {
     " and ": " et ",
     " or ": " ou ",
     "{word}: {names}": "{word}, {names}",
-    **KIN,
     # What to do with it
     "Where did it look?": "Où a-t-il regardé ?",
     "It depends most on the {part}.": "Elle tient surtout à cette partie : {part}.",

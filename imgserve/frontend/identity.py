@@ -41,7 +41,6 @@ class IdTokenAuth(AuthBase):
         self._next_try_s = float("-inf")
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the token."""
         if root_url(request.url or "") == self._audience:
             request.headers["Authorization"] = f"Bearer {self.current()}"
         return request
@@ -57,14 +56,19 @@ class IdTokenAuth(AuthBase):
             return str(self._credentials.token)
 
     def _renew(self) -> None:
-        """Fetch a token; where that fails, the last one goes on being used while it is valid."""
+        """Fetch a token; where that fails, the last one goes on being used while it is valid.
+
+        Why it failed is kept in one line that never holds a token.
+        """
         self._failure = "the metadata server gave one that has expired"
         try:
             with requests.Session() as session:
                 session.trust_env = False  # a proxy could keep the token
                 self._credentials.refresh(Request(session))  # type: ignore[no-untyped-call]
         except (GoogleAuthError, LookupError, ValueError) as exc:
-            self._failure = _reason(exc)
+            self._failure = f"the metadata server gave something else ({type(exc).__name__})"
+            if isinstance(exc, RefreshError):
+                self._failure = " ".join(str(exc).split())
             log.warning("no new ID token for %s: %s", self._audience, self._failure)
         if self._credentials.token_state is not TokenState.FRESH:
             self._next_try_s = time.monotonic() + PAUSE_S
@@ -74,10 +78,3 @@ def root_url(url: str) -> str:
     """Return the scheme, host and port of an address: what Cloud Run knows a service by."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
-
-
-def _reason(error: Exception) -> str:
-    """Return why there is no token, in one line that never holds one."""
-    if isinstance(error, RefreshError):
-        return " ".join(str(error).split())
-    return f"the metadata server gave something else ({type(error).__name__})"

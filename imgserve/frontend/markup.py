@@ -5,16 +5,14 @@ Streamlit lets through no script in it; text from outside is escaped here.
 
 import base64
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
-import streamlit as st
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 
-from imgserve.contract import Prediction
-from imgserve.frontend.language import say
-from imgserve.frontend.messages import percent
+from imgserve.contract import PredictAnswer, Prediction
+from imgserve.frontend.messages import INCOMPLETE, percent, say
 
 THIRDS = (
     ("upper left", "top", "upper right"),
@@ -24,30 +22,27 @@ THIRDS = (
 MAP_COLOUR = (255, 196, 0)
 
 
-def draw(html: str, place: DeltaGenerator | None = None) -> None:
-    """Draw HTML on the page, or in a place on it."""
-    (place or st).html(html)
-
-
 def heading(sentence: str, announced: str = "") -> str:
     """Return a heading; ``page.js`` says ``announced`` to who cannot see it."""
     said = f' data-announce="{escape(announced)}"' if announced else ""
     return f"<h2{said}>{escape(sentence)}</h2>"
 
 
+def answer(*parts: str) -> str:
+    """Return parts as one answer; the next one is as high, so that nothing jumps."""
+    return f'<div class="answer">{"".join(parts)}</div>'
+
+
 def waiting(sentence: str) -> str:
-    """Return what is shown while an answer is on its way: as high as one, so that nothing jumps."""
+    """Return what is shown while an answer is on its way, as high as one."""
     said = escape(sentence)
     return f'<div class="answer waiting" data-announce="{said}"><p>{said}</p></div>'
 
 
 def bars(predictions: Iterable[Prediction]) -> str:
     """Return the classes in the order given, each with its probability and a bar."""
-    items = "".join(
-        f"<li><span>{escape(top.category)}</span> {share(top.probability)}</li>"
-        for top in predictions
-    )
-    return f'<ol class="bars">{items}</ol>'
+    rows = (f"<span>{escape(top.category)}</span> {share(top.probability)}" for top in predictions)
+    return f'<ol class="bars"><li>{"</li><li>".join(rows)}</li></ol>'
 
 
 def share(probability: float | None) -> str:
@@ -73,10 +68,8 @@ def picture(thumbnail: str | None, alt: str, explanation: Sequence[Sequence[floa
 
 def _map(explanation: Sequence[Sequence[float]]) -> str:
     """Return an image of one pixel for each place, which the browser makes large and smooth."""
-    size = len(explanation[0]), len(explanation)
-    cells = [(*MAP_COLOUR, round(200 * share)) for row in explanation for share in row]
-    image = Image.new("RGBA", size)
-    image.putdata(cells)
+    image = Image.new("RGBA", (len(explanation[0]), len(explanation)))
+    image.putdata([(*MAP_COLOUR, round(200 * share)) for row in explanation for share in row])
     written = io.BytesIO()
     image.save(written, "PNG")
     return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
@@ -84,13 +77,11 @@ def _map(explanation: Sequence[Sequence[float]]) -> str:
 
 def _part(explanation: Sequence[Sequence[float]]) -> str:
     """Return which part of the picture matters most: the ninth with the greatest share."""
-    rows, columns = len(explanation), len(explanation[0])
-    shares = [[0.0] * 3 for _ in range(3)]
+    shares: dict[str, float] = defaultdict(float)
     for y, row in enumerate(explanation):
         for x, share in enumerate(row):
-            shares[3 * y // rows][3 * x // columns] += share
-    _, y, x = max((share, y, x) for y, row in enumerate(shares) for x, share in enumerate(row))
-    return THIRDS[y][x]
+            shares[THIRDS[3 * y // len(explanation)][3 * x // len(row)]] += share
+    return max(shares, key=shares.__getitem__)
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -107,8 +98,12 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> s
     )
 
 
+def incomplete(*answers: PredictAnswer) -> str:
+    """Return what to say where the end of the picture's file is missing."""
+    return f"<p>{say(INCOMPLETE)}</p>" if any(answer.incomplete for answer in answers) else ""
+
+
 def small(*lines: str) -> str:
-    """Return lines of small print."""
     return '<p class="small">' + "<br>".join(map(escape, lines)) + "</p>"
 
 
@@ -116,15 +111,6 @@ def copy_button(words: str, text: str = "") -> str:
     """Return a button by which ``page.js`` copies a text, without one the page's address."""
     data = f'data-copied="{escape(say("Copied"))}" data-text="{escape(text)}"'
     return f'<button class="copy" type="button" {data}>{escape(words)}</button>'
-
-
-def code(title: str, *pieces: str) -> str:
-    """Return pieces of code, folded away below a title."""
-    shown = "".join(
-        f"<pre><code>{escape(piece)}</code></pre>{copy_button(say('Copy'), piece)}"
-        for piece in pieces
-    )
-    return fold(title, shown)
 
 
 def fold(title: str, html: str) -> str:

@@ -8,33 +8,31 @@ import gzip
 import re
 import signal
 import sys
-from functools import partial, partialmethod
+from functools import partialmethod
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.starlette import App
 
 from imgserve.frontend.messages import DESCRIPTION
 from imgserve.settings import FrontendSettings
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-ROOT: Final = "/"
-STATIC: Final = "/static/"  # their names change with their content, and there are about a hundred
-LEAST_BYTES: Final = 1000
+ROOT = "/"
+STATIC = "/static/"  # their names change with their content, and there are about a hundred
+LEAST_BYTES = 1000
 # Longer than a load balancer keeps its idle connections: uvicorn's 5 s pass while a container has
 # no CPU, and the request that wakes it is met by a connection that is being closed.
-IDLE_S: Final = 75
+IDLE_S = 75
 # Streamlit styles elements in place, shows pictures from memory, reads a photo as an address.
-HEADERS: Final = {
+HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' "
     "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: "
     "wss: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
@@ -43,13 +41,13 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-STREAMLIT_TITLE: Final = b"<title>Streamlit</title>"
+STREAMLIT_TITLE = b"<title>Streamlit</title>"
 # Its own icon, and a script in the page itself, which the policy above forbids.
-NOT_OURS: Final = re.compile(rb'<link rel="shortcut icon"[^>]*>|<script>[^<]*</script>')
+NOT_OURS = re.compile(rb'<link rel="shortcut icon"[^>]*>|<script>[^<]*</script>')
 # 0.4 MB that every visit would load, for icons that the page does without.
-ICON_FONT: Final = re.compile(rb"@font-face\{font-family:Material Symbols[^}]*\}")
-OWN: Final = {"/page.css": "text/css", "/page.js": "text/javascript", "/page.svg": "image/svg+xml"}
-HEAD: Final = """<title>{title}</title>
+ICON_FONT = re.compile(rb"@font-face\{font-family:Material Symbols[^}]*\}")
+OWN = ("/page.css", "/page.js", "/page.svg")
+HEAD = """<title>{title}</title>
     <link rel="icon" href="./page.svg" />
     <link rel="stylesheet" href="./page.css" />
     <script type="module" src="./page.js"></script>
@@ -62,33 +60,30 @@ HEAD: Final = """<title>{title}</title>
 class PageServer:
     """Around Streamlit's application: files compressed once, the page's own head, and headers."""
 
-    def __init__(self, app: "ASGIApp", title: str) -> None:
+    def __init__(self, app: ASGIApp, title: str) -> None:
         self._app = app
         self._head = HEAD.format(title=escape(title), description=escape(DESCRIPTION)).encode()
         self._kept: dict[str, tuple[Message, Message]] = {}
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: "Message") -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        if not _is_file(scope):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif not _is_file(scope):
             await self._app(scope, receive, send_with_headers)
-            return
-        for message in self._kept.get(scope["path"]) or await self._file(scope, receive):
-            await send_with_headers(message)
+        else:
+            for message in self._kept.get(scope["path"]) or await self._file(scope, receive):
+                await send_with_headers(message)
 
-    async def _file(self, scope: "Scope", receive: "Receive") -> "tuple[Message, Message]":
+    async def _file(self, scope: Scope, receive: Receive) -> tuple[Message, Message]:
         """Return a file's answer, compressed; keep it where it is one."""
         messages: list[Message] = []
 
-        async def collect(message: "Message") -> None:
+        async def collect(message: Message) -> None:
             messages.append(message)
 
         await self._app(scope, receive, collect)
@@ -109,14 +104,13 @@ class PageServer:
         return found
 
 
-def _is_file(scope: "Scope") -> bool:
+def _is_file(scope: Scope) -> bool:
     """Return whether a file is asked for, whole, by a browser that takes it compressed."""
     headers = Headers(scope=scope)
     is_there = scope["path"] in {ROOT, *OWN} or scope["path"].startswith(STATIC)
-    asked_whole = scope["method"] == "GET" and "range" not in headers
-    is_known = "if-none-match" in headers or "if-modified-since" in headers
+    in_part = {"range", "if-none-match", "if-modified-since"} & {*headers}
     takes_gzip = "gzip" in headers.get("accept-encoding", "")
-    return is_there and asked_whole and not is_known and takes_gzip
+    return scope["method"] == "GET" and is_there and takes_gzip and not in_part
 
 
 def serve(script: str, settings: FrontendSettings) -> None:
@@ -128,10 +122,10 @@ def serve(script: str, settings: FrontendSettings) -> None:
     uvicorn.Config.__init__ = keeping  # type: ignore[method-assign, assignment]
     listen: dict[str, Any] = {"server.address": settings.host, "server.port": settings.port}
     around = [Middleware(PageServer, title=settings.page_title)]
-    own = [Route(path, partial(_own_file, kind)) for path, kind in OWN.items()]
+    own = [Route(path, _own_file) for path in OWN]
     App(Path(script).resolve(), routes=own, middleware=around).run(config=listen)
 
 
-def _own_file(kind: str, request: "Request") -> FileResponse:
+def _own_file(request: Request) -> FileResponse:
     path = Path(__file__).parent / request.url.path.strip("/")
-    return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-cache"})
+    return FileResponse(path, headers={"Cache-Control": "no-cache"})

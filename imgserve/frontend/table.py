@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from html import escape
 from typing import Self
 
@@ -13,11 +13,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError, RequestRefused
 from imgserve.frontend import markup
-from imgserve.frontend.client import BackendClient
-from imgserve.frontend.language import say
-from imgserve.frontend.messages import Failure, percent
-from imgserve.frontend.predict import Answered, Patience, explained, predict
-from imgserve.frontend.session import Batch, Picture
+from imgserve.frontend.client import Answered, Picture
+from imgserve.frontend.messages import Failure, percent, say
+from imgserve.frontend.waiting import Asking, explained
 
 AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
 MOST_REMEMBERED = 200
@@ -52,101 +50,78 @@ class Row:
             thumbnail=outcome.thumbnail,
         )
 
-    def cells(self) -> tuple[str, ...]:
-        """Return what the table says of it, as HTML."""
-        image = f'<img src="{escape(self.thumbnail)}" alt="">' if self.thumbnail else ""
-        words = self.answer + say(" (incomplete)") * self.incomplete or f"⚠ {self.problem}"
-        name = f"{image}<span>{escape(self.picture)}</span>"
-        return name, escape(words), "" if self.problem else markup.share(self.probability)
-
-
-@dataclass(frozen=True)
-class Table:
-    """One row for each picture, failed ones included, in the order asked."""
-
-    rows: list[Row]
-
     @property
-    def failed(self) -> int:
-        """Return how many pictures have no answer."""
-        return sum(bool(row.problem) for row in self.rows)
+    def image(self) -> str:
+        return f'<img src="{escape(self.thumbnail)}" alt="">' if self.thumbnail else ""
 
-    def csv(self) -> bytes:
-        """Return the rows as a file that a spreadsheet opens without running any cell."""
-        text = io.StringIO()
-        names = [name for name in asdict(self.rows[0]) if name != "thumbnail"]
-        writer = csv.DictWriter(text, names, extrasaction="ignore")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow({name: _not_a_formula(cell) for name, cell in asdict(row).items()})
-        return text.getvalue().encode()
+
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """Return rows as a file that a spreadsheet opens without running any cell."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = [field.name for field in fields(Row) if field.name != "thumbnail"]
+    writer.writerow(names)
+    writer.writerows([_not_a_formula(getattr(row, name)) for name in names] for row in rows)
+    return text.getvalue().encode()
 
 
 def _not_a_formula(cell: object) -> object:
     """Return the cell, quoted where a spreadsheet would run it (OWASP, CSV injection)."""
-    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
-def classify_batch(
-    batch: Batch,
-    backend: BackendClient,
-    placeholder: DeltaGenerator,
-    patience: Patience,
-    *,
-    model: str | None = None,
-) -> Table:
-    """Return a row for each picture, showing progress in ``placeholder``.
+def classify_batch(asking: Asking) -> list[Row]:
+    """Return a row for each picture, failed ones too, showing progress meanwhile.
 
     BackendError where there is no backend, as the first picture found out.
     """
-    pictures, rows = batch.pictures, list[Row]()
-    placeholder.progress(0.0, f"0 / {len(pictures)}")
-    for outcome in _outcomes(pictures, backend, patience, model):
-        rows.append(Row.of(pictures[len(rows)], outcome))
-        placeholder.progress(len(rows) / len(pictures), f"{len(rows)} / {len(pictures)}")
-    return Table(rows)
+    rows: list[Row] = []
+    count = len(asking.pictures)
+    asking.place.progress(0.0, f"0 / {count}")
+    for picture, outcome in zip(asking.pictures, _outcomes(asking), strict=True):
+        rows.append(Row.of(picture, outcome))
+        asking.place.progress(len(rows) / count, f"{len(rows)} / {count}")
+    return rows
 
 
-def _outcomes(
-    pictures: Sequence[Picture], backend: BackendClient, patience: Patience, model: str | None
-) -> Iterator[Answered | Failure]:
+def _outcomes(asking: Asking) -> Iterator[Answered | Failure]:
     """Yield the outcomes in order; the first picture alone waits for the backend to wake up."""
+
+    def predict(picture: Picture) -> Answered:
+        return asking.backend.predict(picture, asking.model)
 
     def outcome(picture: Picture) -> Answered | Failure:
         try:
-            return predict(picture, backend, model)
+            return predict(picture)
         except BackendError as exc:
             return explained(exc)
 
+    first, *others = asking.pictures
     try:
-        yield patience.call(lambda: predict(pictures[0], backend, model))
+        yield asking.patiently(lambda: predict(first))
     except RequestRefused as exc:
         yield explained(exc)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(outcome, pictures[1:])
+        yield from pool.map(outcome, others)
 
 
-def show_table(table: Table) -> None:
+def show_table(rows: Sequence[Row]) -> None:
     """Draw the rows, how many failed, and the download."""
-    count = len(table.rows)
-    said = say("{done} of {count} pictures classified", done=count - table.failed, count=count)
-    caption, *head = (say(name) for name in ("Answers", "Picture", "Answer", "Probability"))
-    rows = [row.cells() for row in table.rows]
-    markup.draw(markup.heading(said, said) + markup.table(caption, head, rows))
-    _download(say("Download as CSV"), table, "answers")
+    cells = []
+    for row in rows:
+        words = row.answer + say(" (incomplete)") * row.incomplete or f"⚠ {row.problem}"
+        share = "" if row.problem else markup.share(row.probability)
+        cells.append((f"{row.image}<span>{escape(row.picture)}</span>", escape(words), share))
+    done = sum(not row.problem for row in rows)
+    said = say("{done} of {count} pictures classified", done=done, count=len(rows))
+    head = say("Picture"), say("Answer"), say("Probability")
+    st.html(markup.heading(said, said) + markup.table(say("Answers"), head, cells))
+    _download(say("Download as CSV"), rows, "answers")
 
 
-def _download(words: str, table: Table, name: str) -> None:
-    st.download_button(
-        words,
-        table.csv(),
-        key=f"download_{name}",
-        file_name=f"{name}.csv",
-        mime="text/csv",
-        on_click="ignore",
-    )
+def _download(words: str, rows: Sequence[Row], name: str) -> None:
+    key, file = f"download_{name}", as_csv(rows)
+    st.download_button(words, file, f"{name}.csv", "text/csv", key=key, on_click="ignore")
 
 
 # --- what was asked before ---------------------------------------------------------------------
@@ -163,19 +138,12 @@ def show_remembered(place: DeltaGenerator) -> None:
     rows: list[Row] = st.session_state.get("remembered", [])
     if len(rows) < 2:  # noqa: PLR2004 the only one is the answer itself
         return
-    items = "".join(_strip_item(row) for row in reversed(rows))
+    items = ""
+    for row in reversed(rows):
+        share = "" if row.probability is None else f" {percent(row.probability)}"
+        items += f"<li>{row.image}<span>{escape((row.answer or '⚠') + share)}</span></li>"
     with place:
-        markup.draw(f'{markup.heading(say("So far"))}<ul class="strip">{items}</ul>')
+        st.html(f'{markup.heading(say("So far"))}<ul class="strip">{items}</ul>')
         with st.container(horizontal=True):
-            _download(say("Download all as CSV"), Table(rows), "answers_so_far")
-            st.button(say("Clear"), on_click=_forget)
-
-
-def _strip_item(row: Row) -> str:
-    image = f'<img src="{escape(row.thumbnail)}" alt="">' if row.thumbnail else ""
-    share = "" if row.probability is None else f" {percent(row.probability)}"
-    return f"<li>{image}<span>{escape((row.answer or '⚠') + share)}</span></li>"
-
-
-def _forget() -> None:
-    st.session_state.pop("remembered", None)
+            _download(say("Download all as CSV"), rows, "answers_so_far")
+            st.button(say("Clear"), on_click=lambda: st.session_state.pop("remembered", None))

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from imgserve.settings import BackendSettings
+from imgserve.settings import BackendSettings, FrontendSettings
 from tests.servers import Files, served
+from tests.services.browser import browser, open_page  # noqa: F401  fixtures
 from tests.services.compiled_models import compiled
-from tests.services.streamlit_process import browser, frontend, open_page  # noqa: F401  fixtures
 from tests.unit import pictures
 from tools.run.settings import is_free
 
@@ -32,7 +32,9 @@ GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/guni
 
 
 # A developer's own settings must not change what is tested.
-SETTINGS = {field.name.upper() for field in fields(BackendSettings)}
+SETTINGS = {
+    field.name.upper() for kind in (BackendSettings, FrontendSettings) for field in fields(kind)
+}
 CLEAN = {name: value for name, value in os.environ.items() if name not in SETTINGS}
 
 
@@ -120,12 +122,12 @@ class Service:
             time.sleep(0.02)
         raise AssertionError(f"{self.url}{path} never answered 200:\n{''.join(self.log)}")
 
-    def stop(self) -> int:
+    def stop(self, timeout_s: float = 15) -> int:
         """Stop it as Cloud Run does; return its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            status = self.process.wait(timeout=15)
+            status = self.process.wait(timeout_s)
         finally:
             self.process.kill()
             self._reader.join()
@@ -179,3 +181,30 @@ def backend_v1(start_backend: StartBackend) -> Backend:
 def backend_v1_url(backend_v1: Backend) -> str:
     """Return the address of a v1 that takes pictures from loopback."""
     return backend_v1.url
+
+
+class Frontend(Service):
+    """A frontend, started as a container starts it."""
+
+    def __init__(self, component: str, root: Path, environ: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "imgserve.frontend", f"{component}/app.py"]
+        super().__init__(command, root, free_port(), environ)
+
+    def wait_until(self, path: str = "/_stcore/health") -> None:
+        super().wait_until(path)
+
+
+@pytest.fixture(scope="session")
+def frontend(root: Path) -> Iterator[Callable[..., str]]:
+    """Return a function that starts a frontend for a backend and returns its address."""
+    started: list[Frontend] = []
+
+    def start(backend_url: str, component: str = "frontend_v1", **environ: Any) -> str:
+        given = {name: str(environ[name]) for name in environ}
+        started.append(Frontend(component, root, {"SERVING_URL": backend_url, **given}))
+        started[-1].wait_until()
+        return started[-1].url
+
+    yield start
+    for server in started:
+        server.stop()

@@ -4,13 +4,13 @@ import base64
 import csv
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.services.streamlit_process import hand_over, paste
+from tests.services.browser import OpenPage, fits, hand_over, paste
+from tests.services.conftest import StartBackend
 from tests.shared import CASES, needs
 from tests.unit import pictures
 from tools import page_figures
@@ -19,15 +19,13 @@ from tools.page_figures import STATES
 SENTENCE = re.compile("I think this is an image of an? ")
 CAT = re.compile("tabby|tiger cat|Egyptian cat")
 
-OpenPage = Callable[..., Page]
-
 
 @pytest.fixture(scope="module")
 def page_url(frontend: Callable[..., str], backend_v1_url: str) -> str:
     return frontend(backend_v1_url)
 
 
-def sentence(page: Page, what: re.Pattern[str] | str = "") -> None:
+def sentence(page: Page, what: re.Pattern[str] | str) -> None:
     """Wait for the sentence, and for these words in it."""
     heading = page.get_by_role("heading", name=SENTENCE)
     expect(heading).to_be_visible()
@@ -41,95 +39,71 @@ def failure(page: Page, words: str | re.Pattern[str]) -> None:
     expect(alert).not_to_contain_text("Traceback")
 
 
-def test_a_pasted_url_is_answered_with_sentence_thumbnail_bars_and_times(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
-    page = open_page(page_url)
-    expect(page).to_have_title("Animal Classification")
-    paste(page, picture_host.url("chelsea.png"))
-    sentence(page, CAT)
-    thumbnail = page.get_by_role("img", name=re.compile("as the model saw it"))
-    assert (thumbnail.get_attribute("src") or "").startswith("data:image/jpeg;base64,")
-    bars = page.get_by_role("list").get_by_role("listitem")
-    expect(bars.filter(has_text="%")).to_have_count(5)
-    expect(bars.filter(has_text=CAT).first).to_be_visible()
-    expect(page.get_by_text(re.compile(r"inference [\d.]+ m?s .* round trip"))).to_be_visible()
-    expect(page.get_by_text("Model: efficientnet_lite0")).to_be_visible()
+def click(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_the_address_bar_carries_the_result_and_opens_it_again(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
-    page = open_page(page_url)
-    paste(page, picture_host.url("coffee.png"))
-    sentence(page, "espresso")
-    linked = open_page(page.url)
-    sentence(linked, "an espresso")
-
-
-def test_the_browser_talks_to_the_frontend_alone(
+def test_a_pasted_url_is_answered_by_the_frontend_alone_heard_and_linked(
     open_page: OpenPage, page_url: str, picture_host: Any
 ) -> None:
     page = open_page("about:blank")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{page_url}?url={picture_host.url('chelsea.png')}")
+    page.goto(page_url)
+    expect(page).to_have_title("Animal Classification")
+    status = page.get_by_role("status").and_(page.locator(".heard"))
+    for name, words in (("coffee.png", re.compile("espresso, [0-9.]+%")), ("chelsea.png", CAT)):
+        paste(page, picture_host.url(name))
+        expect(status).to_have_text(words)
     sentence(page, CAT)
-    outside = [url for url in asked if not url.startswith((page_url, "data:", "blob:"))]
-    assert asked
-    assert outside == []
+    thumbnail = page.get_by_role("img", name=re.compile("as the model saw it"))
+    assert (thumbnail.get_attribute("src") or "").startswith("data:image/jpeg;base64,")
+    bars = page.get_by_role("list").get_by_role("listitem").filter(has_text="%")
+    expect(bars.and_(page.locator(".bars li"))).to_have_count(5)
+    expect(bars.filter(has_text=CAT).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"inference [\d.]+ m?s .* round trip"))).to_be_visible()
+    expect(page.get_by_text("Model: efficientnet_lite0")).to_be_visible()
+    assert [url for url in asked if not url.startswith((page_url, "data:", "blob:"))] == []
+    assert page_url in {url.rstrip("/") for url in asked}
+    sentence(open_page(page.url), CAT)
 
 
-# Hands a file of this name and content over, as a mouse or a keyboard would anywhere on the page.
-HAND = """async ([kind, name, base64]) => {
-  const bytes = await (await fetch(`data:image/png;base64,${base64}`)).arrayBuffer();
+# Hands a picture or a text over, as a mouse or a keyboard would anywhere on the page.
+HAND = """([kind, text, base64]) => {
   const given = new DataTransfer();
-  given.items.add(new File([bytes], name, { type: "image/png" }));
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  if (text) given.setData("text/plain", text);
+  else given.items.add(new File([bytes], "cat.png", { type: "image/png" }));
   const made = { paste: () => new ClipboardEvent(kind, { clipboardData: given, bubbles: true }),
                  drop: () => new DragEvent(kind, { dataTransfer: given, bubbles: true }) };
   document.querySelector("h1").dispatchEvent(made[kind]());
 }"""
 
 
-@pytest.mark.parametrize("kind", ["paste", "drop"])
-def test_a_picture_pasted_or_dropped_anywhere_is_answered(
-    open_page: OpenPage, page_url: str, kind: str
-) -> None:
-    # The policy of the page forbids the test's own fetch of data.
-    page = open_page(page_url, bypass_csp=True)
-    expect(page.get_by_test_id("stChatInput")).to_be_visible()
-    encoded = base64.b64encode(pictures.path("chelsea.png").read_bytes()).decode()
-    page.evaluate(HAND, [kind, "cat.png", encoded])
-    sentence(page, CAT)
-    expect(page.get_by_text("fetch 0 ms")).to_be_visible()
-
-
-def test_an_address_pasted_anywhere_is_answered(
-    open_page: OpenPage, page_url: str, picture_host: Any
+@pytest.mark.parametrize(
+    ("kind", "what"), [("paste", "picture"), ("drop", "picture"), ("paste", "address")]
+)
+def test_what_is_pasted_or_dropped_anywhere_is_answered(
+    open_page: OpenPage, page_url: str, picture_host: Any, kind: str, what: str
 ) -> None:
     page = open_page(page_url)
     expect(page.get_by_test_id("stChatInput")).to_be_visible()
-    page.evaluate(
-        """(text) => {
-          const given = new DataTransfer();
-          given.setData("text/plain", text);
-          const pasted = new ClipboardEvent("paste", { clipboardData: given, bubbles: true });
-          document.querySelector("h1").dispatchEvent(pasted);
-        }""",
-        f"look at {picture_host.url('chelsea.png')}",
-    )
+    text = f"look at {picture_host.url('chelsea.png')}" if what == "address" else ""
+    encoded = base64.b64encode(pictures.path("chelsea.png").read_bytes()).decode()
+    page.evaluate(HAND, [kind, text, encoded])
     sentence(page, CAT)
+    expect(page.get_by_text("fetch 0 ms")).to_have_count(0 if text else 1)
 
 
 def test_a_photo_is_answered(open_page: OpenPage, page_url: str) -> None:
     page = open_page(page_url, permissions=["camera"])
     page.get_by_role("button", name="Take a photo").click()
     expect(page.locator("video")).to_have_js_property("readyState", 4)  # it has a picture
-    page.get_by_role("button", name="Take Photo", exact=True).click()
+    click(page, "Take Photo")
     expect(page.get_by_role("heading", name=re.compile("this is an image of"))).to_be_visible()
 
 
-def test_chosen_files_are_answered_one_at_once_and_several_in_a_table(
+def test_chosen_files_are_answered_one_at_once_several_in_a_table(
     open_page: OpenPage, page_url: str
 ) -> None:
     page = open_page(page_url)
@@ -138,70 +112,40 @@ def test_chosen_files_are_answered_one_at_once_and_several_in_a_table(
     hand_over(page, pictures.path("coffee.png"), pictures.path("rocket.jpg"))
     expect(page.get_by_role("heading", name="2 of 2 pictures classified")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="coffee.png")).to_contain_text("espresso")
-    expect(page.get_by_role("heading", name="So far")).to_be_visible()
     expect(page.locator(".strip li")).to_have_count(3)
 
 
-def test_an_upload_over_the_limit_is_refused_in_a_sentence(
-    open_page: OpenPage, page_url: str, tmp_path: Path
-) -> None:
-    large = tmp_path / "large.png"
-    large.write_bytes(bytes(10 * 1024 * 1024 + 1))
-    page = open_page(page_url)
-    hand_over(page, large)
-    failure(page, "This file has 10.1 MiB; at most 10 MiB are accepted.")
-
-
-def test_the_answer_is_heard_by_who_cannot_see_it(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
-    page = open_page(page_url)
-    status = page.get_by_role("status").and_(page.locator(".heard"))
-    for name, words in (("chelsea.png", CAT), ("coffee.png", re.compile("espresso, [0-9.]+%"))):
-        paste(page, picture_host.url(name))
-        expect(status).to_have_text(words)
-
-
-def test_a_link_to_a_sample_shows_its_answer_and_can_be_copied(
+def test_a_sample_can_be_linked_looked_into_and_is_in_the_strip_until_that_is_cleared(
     open_page: OpenPage, page_url: str
 ) -> None:
     page = open_page(page_url, permissions=["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Espresso", exact=True).click()
+    click(page, "Espresso")
     sentence(page, "espresso")
-    page.get_by_role("button", name="Copy the link to this answer").click()
+    click(page, "Copy the link to this answer")
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    link = page.evaluate("navigator.clipboard.readText()")
-    sentence(open_page(link), "espresso")
-
-
-def test_the_strip_has_what_was_asked_until_it_is_cleared(
-    open_page: OpenPage, page_url: str
-) -> None:
-    page = open_page(page_url)
-    for name in ("Espresso", "Cat"):
-        page.get_by_role("button", name=name, exact=True).click()
-        sentence(page, "espresso" if name == "Espresso" else CAT)
-    heading = page.get_by_role("heading", name="So far")
+    sentence(open_page(page.evaluate("navigator.clipboard.readText()")), "an espresso")
+    click(page, "Where did it look?")
+    # The cup stands above the middle of the bundled picture.
+    expect(page.get_by_role("img", name="It depends most on the top.")).to_be_visible()
+    click(page, "Cat")
+    sentence(page, CAT)
     shown = page.locator("ul.strip").get_by_role("listitem")
     expect(shown).to_have_count(2)
     expect(shown.last).to_contain_text("espresso")
+    assert [row["picture"] for row in downloaded(page, "Download all as CSV")] == [
+        "Espresso",
+        "Cat",
+    ]
+    click(page, "Clear")
+    expect(page.get_by_role("heading", name="So far")).to_be_hidden()
+
+
+def downloaded(page: Page, name: str) -> list[dict[str, str]]:
+    """Return the rows of the file that a button gives."""
     with page.expect_download() as started:
-        page.get_by_role("button", name="Download all as CSV").click()
+        click(page, name)
     with started.value.path().open() as file:
-        assert [row["picture"] for row in csv.DictReader(file)] == ["Espresso", "Cat"]
-    page.get_by_role("button", name="Clear").click()
-    expect(heading).to_be_hidden()
-
-
-def test_where_the_model_looked_is_laid_over_the_picture(
-    open_page: OpenPage, page_url: str
-) -> None:
-    page = open_page(page_url)
-    page.get_by_role("button", name="Espresso", exact=True).click()
-    page.get_by_role("button", name="Where did it look?").click()
-    # The cup stands above the middle of the bundled picture.
-    expect(page.get_by_role("img", name="It depends most on the top.")).to_be_visible()
-    sentence(page, "espresso")
+        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(("width", "theme"), [("desk", "light"), ("phone", "dark")])
@@ -214,6 +158,16 @@ def test_nothing_on_the_page_stands_in_peoples_way(
         show(page)
         assert page_figures.faults(page) == []
         page.context.close()
+
+
+# What has the focus, and whether it can be seen.
+STOP = """() => {
+  const { x, y, width, height } = document.activeElement.getBoundingClientRect();
+  const { opacity, visibility } = getComputedStyle(document.activeElement);
+  const said = document.activeElement.innerText || document.activeElement.ariaLabel;
+  if (document.activeElement === document.body) return ["", true];
+  return [said, width * height > 0 && opacity > 0 && visibility === "visible"];
+}"""
 
 
 def test_by_keyboard_alone_every_stop_is_seen(open_page: OpenPage, page_url: str) -> None:
@@ -229,30 +183,18 @@ def test_by_keyboard_alone_every_stop_is_seen(open_page: OpenPage, page_url: str
     stops = set()
     for _ in range(30):
         page.keyboard.press("Tab")
-        stop = page.evaluate(
-            """() => {
-              const { x, y, width, height } = document.activeElement.getBoundingClientRect();
-              const { opacity, visibility } = getComputedStyle(document.activeElement);
-              const said = document.activeElement.innerText || document.activeElement.ariaLabel;
-              if (document.activeElement === document.body) return ["", true];
-              return [said, width * height > 0 && opacity > 0 && visibility === "visible"];
-            }"""
-        )
-        stops.add(tuple(stop))
-    hidden = [said for said, is_seen in stops if not is_seen]
-    assert hidden == []
+        stops.add(tuple(page.evaluate(STOP)))
+    assert [said for said, is_seen in stops if not is_seen] == []
     assert len(stops) > 8
 
 
-def test_a_french_browser_is_answered_in_french(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
+def test_a_french_browser_is_answered_in_french(open_page: OpenPage, page_url: str) -> None:
     page = open_page(page_url, locale="fr-CA")
-    paste(page, picture_host.url("coffee.png"))
+    click(page, "Expresso")
     heading = page.get_by_role("heading", name="Je pense que cette image montre : espresso")
     expect(heading).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "fr")
-    page.get_by_role("button", name="English").click()
+    click(page, "English")
     sentence(page, "an espresso")
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
@@ -262,10 +204,8 @@ def test_what_people_sent_is_answered_or_named_on_the_page(
     open_page: OpenPage, page_url: str
 ) -> None:
     page = open_page(page_url)
-    answered, incomplete = (
-        "I think this is an image of",
-        "The end of this picture's file is missing.",
-    )
+    answered = "I think this is an image of"
+    incomplete = "The end of this picture's file is missing."
     unusual = "coded in a way that browsers do not show"
     words = {
         **dict.fromkeys(("cat.jfif", "exif_orientation_6.avif", "photo.avif"), answered),
@@ -284,41 +224,18 @@ def test_what_people_sent_is_answered_or_named_on_the_page(
         expect(page.get_by_test_id("stMain").get_by_text(expected)).not_to_be_visible()
 
 
-def test_a_bad_url_is_refused_in_a_sentence_and_the_next_one_works(
+def test_a_bad_url_is_refused_in_a_sentence_without_link_or_picture_and_the_next_one_works(
     open_page: OpenPage, page_url: str, picture_host: Any
 ) -> None:
     page = open_page(page_url)
     paste(page, "http://10.0.0.1/cat.jpg")
     failure(page, re.compile("10.0.0.1|public|allowed"))
+    paste(page, "http://evil.invalid/[x]/<img src=x>")
+    failure(page, "Evil.invalid was not found")
+    assert page.locator("a[href*=evil], img[src*=evil], img[src=x]").count() == 0
     paste(page, picture_host.url("chelsea.png"))
     sentence(page, CAT)
     expect(page.get_by_role("alert")).to_have_count(0)
-
-
-def test_markdown_in_a_url_becomes_no_link_and_no_picture(
-    open_page: OpenPage, page_url: str
-) -> None:
-    page = open_page(page_url)
-    paste(page, "http://evil.invalid/[x]/<img src=x>")
-    failure(page, re.compile("."))
-    assert page.locator("a[href*=evil], img[src*=evil], img[src=x]").count() == 0
-
-
-def test_many_links_give_a_table_to_download(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
-    page = open_page(page_url)
-    urls = [picture_host.url(name) for name in ("chelsea.png", "nothing.png", "coffee.png")]
-    paste(page, " ".join(urls))
-    expect(page.get_by_role("heading", name="2 of 3 pictures classified")).to_be_visible()
-    with page.expect_download() as started:
-        page.get_by_role("button", name="Download as CSV").click()
-    with started.value.path().open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["picture"] for row in rows] == urls
-    assert CAT.search(rows[0]["answer"])
-    assert "404" in rows[1]["problem"]
-    assert rows[2]["answer"] == "espresso"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -326,19 +243,17 @@ def test_a_phone_shows_sentence_and_bar_without_scrolling(
     open_page: OpenPage, page_url: str, scheme: str
 ) -> None:
     page = open_page(page_url, viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page.get_by_role("button", name="Cat", exact=True).click()
+    click(page, "Cat")
     sentence(page, CAT)
     lowest = [page.locator(part).first.bounding_box() for part in ("h2", ".bars li")]
-    assert all(box and box["y"] + box["height"] < 844 for box in lowest)  # without scrolling
-    wide = "e => e.scrollWidth > e.clientWidth"
-    assert not page.locator("[data-testid=stMain]").evaluate(wide)
-    assert not page.locator("html").evaluate(wide)
+    assert all(box and box["y"] + box["height"] < 844 for box in lowest)
+    assert fits(page)
 
 
 def test_a_question_asked_while_the_backend_is_gone_is_answered_once_it_is_back(
     open_page: OpenPage,
     frontend: Callable[..., str],
-    start_backend: Callable[..., Any],
+    start_backend: StartBackend,
     picture_host: Any,
 ) -> None:
     backend = start_backend()

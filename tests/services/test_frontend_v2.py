@@ -9,17 +9,10 @@ import requests
 from playwright.sync_api import Page, expect
 
 from imgserve.frontend.messages import percent
+from tests.services.browser import OpenPage, choose, expect_answer_of, fits, paste
 from tests.services.conftest import MODELS, Backend, StartBackend
-from tests.services.streamlit_process import (
-    OpenPage,
-    choose,
-    expect_answer_of,
-    expect_models,
-    paste,
-)
 from tests.unit import pictures
 
-CLOSED = "http://127.0.0.1:9"  # the port of a service that nobody runs any more
 TITLES = {f"efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(3)}
 TO_COMPARE = "Compare all models"
 
@@ -46,24 +39,6 @@ def answered_by(page: Page, model: str, expected: list[str]) -> None:
     """Wait for the answer of this model, and see that the figures are its own."""
     expect_answer_of(page, model)
     expect(page.locator(".bars li > span:nth-child(2)")).to_have_text(expected)
-
-
-def fits(page: Page) -> bool:
-    """Return whether nothing asks for scrolling sideways."""
-    wide = "e => e.scrollWidth > e.clientWidth"
-    return not any(page.locator(part).evaluate(wide) for part in ("html", "[data-testid=stMain]"))
-
-
-def test_the_picker_says_how_large_how_good_and_how_each_model_is(
-    open_page: OpenPage, page_url: str
-) -> None:
-    page = open_page(page_url)
-    page.get_by_role("combobox", name="Who answers").click()
-    options = page.get_by_role("option")
-    expect(options).to_have_count(len(MODELS) + 1)
-    expect(options.nth(1)).to_have_text(
-        re.compile("EfficientNet-Lite1 · .* · 76.7% right on ImageNet · 5.4 M parameters")
-    )
 
 
 def test_two_people_with_two_models_at_once_each_get_their_own(
@@ -99,55 +74,27 @@ def test_the_address_carries_picture_and_model_and_opens_them_again(
     expect_answer_of(page, "efficientnet_lite0")
 
 
-def test_all_models_are_compared_side_by_side(
+def test_all_models_are_described_and_compared_side_by_side(
     open_page: OpenPage, page_url: str, picture_host: Any
 ) -> None:
     page = open_page("about:blank")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_url)
-    choose(page, TO_COMPARE)
+    page.get_by_role("combobox", name="Who answers").click()
+    expect(page.get_by_role("option")).to_have_count(len(MODELS) + 1)
+    facts = "EfficientNet-Lite1 · .* · 76.7% right on ImageNet · 5.4 M parameters"
+    expect(page.get_by_role("option").nth(1)).to_have_text(re.compile(facts))
+    page.get_by_role("option").filter(has_text=TO_COMPARE).click()
     paste(page, picture_host.url("coffee.png"))
     expect(page.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
     for title in TITLES.values():
         row = page.get_by_role("row").filter(has_text=title)
         expect(row).to_contain_text(re.compile(r"[\d.]+%.*[\d.]+ m?s"))
     expect(page.get_by_text("fetched from its address once for each model")).to_be_visible()
-    outside = [url for url in asked if not url.startswith((page_url, "data:", "blob:"))]
-    assert outside == []
+    assert [url for url in asked if not url.startswith((page_url, "data:", "blob:"))] == []
     linked = open_page(page.url)
     expect(linked.get_by_role("heading", name="3 of 3 models agree: espresso")).to_be_visible()
-
-
-@pytest.fixture(scope="module")
-def lame_page_url(frontend: Callable[..., str], start_backend: StartBackend) -> str:
-    """Return a page whose last model cannot be loaded."""
-    backend = start_backend(
-        "backend_v2.app:app",
-        MODEL_NAME="",
-        MODELS="efficientnet_lite0,efficientnet_lite1,vgg16",
-        WEIGHTS_URL_BASE=CLOSED,
-    )
-    return frontend(backend.url, "frontend_v2")
-
-
-def test_a_model_that_cannot_be_loaded_spoils_its_own_row_only(
-    open_page: OpenPage, lame_page_url: str
-) -> None:
-    page = open_page(lame_page_url)
-    choose(page, TO_COMPARE)
-    page.get_by_role("button", name="Espresso", exact=True).click()
-    expect(page.get_by_role("heading", name="2 of 3 models agree: espresso")).to_be_visible()
-    row = page.get_by_role("row").filter(has_text="VGG-16")
-    expect(row).to_contain_text("vgg16 could not be loaded")
-    expect_models(page, "not available", 1)
-    expect(page.get_by_text("Models that cannot answer: 1")).to_be_visible()
-    choose(page, "VGG-16")
-    alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("vgg16 could not be loaded")
-    expect(alert).not_to_contain_text("Traceback")
-    choose(page, TITLES["efficientnet_lite1"])
-    expect_answer_of(page, "efficientnet_lite1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -12,9 +12,8 @@ import psutil
 import pytest
 import requests
 
-from tests.services.conftest import Service, free_port
+from tests.services.conftest import Frontend, Service, free_port
 from tests.services.gateway_process import SERVE
-from tests.services.streamlit_process import Frontend
 from tests.unit import pictures
 
 # Longer than gunicorn waits for a sign of life by default (30 s).
@@ -39,15 +38,15 @@ def frozen(*pids: int) -> Iterator[None]:
 
 @pytest.mark.large
 def test_each_service_answers_on_a_kept_connection_after_it_was_frozen(
-    root: Path, tmp_path: Path, start_backend: Callable[..., Any]
+    root: Path, start_backend: Callable[..., Any]
 ) -> None:
     backend = start_backend("v3.backend.app:app")
     port = free_port()
     gateway = Service(SERVE, root, port, {"BACKENDS": f"{MODEL}={backend.url}"})
-    page = Frontend("frontend_v1", root, {"SERVING_URL": backend.url}, tmp_path / "log")
+    page = Frontend("frontend_v1", root, {"SERVING_URL": backend.url})
     try:
         gateway.wait_until()
-        page.wait_until_ready()
+        page.wait_until()
         asked = {
             f"{backend.url}/model/{MODEL}/predict": {"files": {"image": PICTURE}},
             f"{gateway.url}/model/{MODEL}/predict": {"files": {"image": PICTURE}},
@@ -57,7 +56,7 @@ def test_each_service_answers_on_a_kept_connection_after_it_was_frozen(
             for url, body in asked.items():
                 assert session.request("POST" if body else "GET", url, timeout=20, **body).ok
             before = sockets(session)
-            with frozen(backend.process.pid, gateway.process.pid, page.pid):
+            with frozen(backend.process.pid, gateway.process.pid, page.process.pid):
                 time.sleep(FROZEN_S)
             for _ in range(2):
                 for url, body in asked.items():

@@ -13,7 +13,6 @@ TORCH = {"torch", "torchvision"}
 STARTERS = {
     "test_deliverables": "its subject is a script of bash",
     "test_frontend_start": "looks at what a new interpreter has imported",
-    "test_page": "looks at what a new interpreter has imported",
 }
 
 

@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
 from imgserve.errors import BackendError, RequestRefused
-from imgserve.frontend.client import BackendClient
+from imgserve.frontend import client
+from imgserve.frontend.client import Answered, BackendClient, Picture
 
-URL = "https://pictures.test/cat.png"
+URL, DOG = "https://pictures.test/cat.png", "https://pictures.test/dog.png"
 THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
 SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready")
 LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent")
@@ -36,38 +37,33 @@ def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> 
     return msgspec.structs.replace(usual, **given)
 
 
-class Backend:
-    """A backend, or gateway: how its models are, what they answer, and what it was asked.
-
-    Attributes:
-        states: of the models by their id, or why there is none.
-        list_failure: why there is no list of models.
-        answers: an answer or error, or several in turn, by the picture or the model.
-        usual: what is answered to all other questions, if not an answer that names the model.
-        asked: the pictures, and of which model.
-        explained: how many were asked about with a map.
-        looked_at: ids of the models, and "list".
-        url: that the page was told.
-    """
+class Backend(BackendClient):
+    """A backend, or gateway: how its models are, what they answer, and what it was asked."""
 
     def __init__(self) -> None:
-        self.states: dict[str, ModelState | BackendError] = {
+        super().__init__("", timeout_s=1)
+        self.states: dict[str, ModelState | BackendError] = {  # by the model's id
             state.id: state for state in (SMALL, LARGE, THIRD)
         }
-        self.list_failure: BackendError | None = None
+        self.list_failure: BackendError | None = None  # why there is no list of models
+        # An answer or error, or several in turn, by the picture or the model.
         self.answers: dict[Any, Any] = {}
-        self.usual: Any = None
-        self.asked: list[tuple[Any, str | None]] = []
-        self.looked_at: list[str] = []
-        self.explained = 0
-        self.url = ""
+        self.usual: Any = None  # to all other questions, if not an answer that names the model
+        self.asked: list[tuple[Any, str | None]] = []  # pictures, of which model
+        self.top_k: dict[str | None, int | None] = {}  # how many classes each was asked for
+        self.explained = 0  # how many were asked about with a map
+        self.looked_at: list[str] = []  # ids of the models, and "list"
+
+    def connect(self, url: str, _: object) -> "Backend":
+        """Stand at this address."""
+        self.base_url = url
+        return self
 
     @property
     def pictures(self) -> list[Any]:
         return [picture for picture, _ in self.asked]
 
-    def models(self, url: str) -> list[str]:
-        self.url = url
+    def models(self) -> list[str]:
         self.looked_at.append("list")
         if self.list_failure:
             raise self.list_failure
@@ -81,30 +77,19 @@ class Backend:
         return state
 
     def predict(
-        self, picture: Any, *, model: str | None, explain: bool = False, **_: object
-    ) -> PredictAnswer:
-        self.asked.append((picture, model))
+        self, picture: Picture, model: Any = None, top_k: Any = None, *, explain: bool = False
+    ) -> Answered:
+        asked = picture.url or picture.data
+        self.asked.append((asked, model))
+        self.top_k[model] = top_k
         self.explained += explain
         usual = self.usual or answer(model=model or "resnet152")
-        reply = self.answers.get(picture, self.answers.get(model, usual))
+        reply = self.answers.get(asked, self.answers.get(model, usual))
         reply = reply.pop(0) if isinstance(reply, list) else reply
+        reply = reply() if callable(reply) else reply
         if isinstance(reply, Exception):
             raise reply
-        assert isinstance(reply, PredictAnswer)
-        return reply
-
-
-def stand_between(monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """Return what answers pages from now on in the place of a backend, or of the gateway."""
-    backend = Backend()
-    monkeypatch.setattr(BackendClient, "models", lambda client: backend.models(client.base_url))
-    monkeypatch.setattr(BackendClient, "model", lambda _, model: backend.model(model))
-    for name in ("predict_url", "predict_image"):
-        monkeypatch.setattr(BackendClient, name, lambda _, *a, **kw: backend.predict(*a, **kw))
-    monkeypatch.setenv("SERVING_URL", "http://backend.test")
-    monkeypatch.setenv("API_GATEWAY", "http://gateway.test")
-    monkeypatch.setenv("WAKE_TIMEOUT_S", "0.01")
-    return backend
+        return Answered(reply, 10.0)
 
 
 class Page:
@@ -118,7 +103,11 @@ class Page:
     ) -> None:
         self.patch = patch
         self.app = AppTest.from_file(str(folder / "app.py"), default_timeout=20)
-        self.backend = backend or stand_between(patch)
+        self.backend = backend or Backend()
+        patch.setattr(client, "connect", self.backend.connect)
+        patch.setenv("SERVING_URL", "http://backend.test")
+        patch.setenv("API_GATEWAY", "http://gateway.test")
+        patch.setenv("WAKE_TIMEOUT_S", "0.01")
 
     @property
     def query(self) -> dict[str, Any]:
@@ -179,6 +168,16 @@ class Page:
         return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in cells]
 
     @property
+    def strip(self) -> list[str]:
+        """Return what is said below the pictures so far."""
+        strip = re.findall('<ul class="strip">(.*?)</ul>', self.html)[0]
+        return re.findall("<span>(.*?)</span>", strip)
+
+    @property
+    def buttons(self) -> list[str]:
+        return [button.label for button in self.app.button]
+
+    @property
     def code(self) -> list[str]:
         """Return the pieces of code on the page."""
         return [unescape(found) for found in re.findall("<code>(.*?)</code>", self.html, re.DOTALL)]
@@ -191,10 +190,6 @@ class Page:
     def choices(self) -> list[str]:
         """Return the lines of the picker."""
         return list(self.app.selectbox(key="model").options)
-
-    def elements(self, kind: str) -> list[Any]:
-        """Return the messages of elements that the test runner has no class for."""
-        return [element.proto for element in self.app.get(kind)]
 
     def _opened(self) -> AppTest:
         return self.app if self.app.title else self.app.run()

@@ -1,7 +1,6 @@
 """ID tokens: a metadata server's stand-in gives them, a backend's stand-in reads them."""
 
 import io
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from urllib3.response import HTTPResponse
 
 from imgserve.errors import CallerNotAllowed, IdentityUnavailable
 from imgserve.frontend import identity
-from imgserve.frontend.client import BackendClient, connect, may_wake
+from imgserve.frontend.client import connect
 from imgserve.frontend.identity import IdTokenAuth
 from imgserve.settings import FrontendSettings
 from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
@@ -42,12 +41,13 @@ class Backend(requests.adapters.BaseAdapter):
     def close(self) -> None:
         """Have nothing to close."""
 
-    def connect(self, path: str = "", serving_auth: str = "id-token") -> BackendClient:
-        """Return a client of this backend, as one person's page makes it."""
-        settings = FrontendSettings(serving_url=AUDIENCE + path, serving_auth=serving_auth)
-        client = connect(settings.backend_url, settings)
-        client._session.mount(AUDIENCE, self)
-        return client
+    def ask(self, times: int = 1, serving_auth: str = "id-token") -> None:
+        """Ask it for its models, as people's pages do."""
+        settings = FrontendSettings(serving_url=f"{AUDIENCE}/path", serving_auth=serving_auth)
+        for _ in range(times):
+            client = connect(settings.backend_url, settings)
+            client._session.mount(AUDIENCE, self)
+            client.models()
 
     def numbers(self) -> list[int]:
         """Return the numbers of the tokens that came, in the order they were given."""
@@ -69,92 +69,65 @@ def backend(metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch) -> Backen
     return Backend(metadata, monkeypatch)
 
 
-def test_a_request_carries_a_token_for_the_backends_root(backend: Backend) -> None:
-    backend.connect("/some/path").models()
+def test_a_token_for_the_backends_root_serves_many_calls(backend: Backend) -> None:
+    backend.ask(times=6)
     assert claims_of(backend.seen[0] or "")["aud"] == AUDIENCE
+    assert backend.numbers() == [1] * 6
     assert backend.metadata.audiences == [AUDIENCE]
-
-
-def test_without_the_setting_no_token_is_fetched_or_sent(backend: Backend) -> None:
-    backend.connect(serving_auth="none").models()
-    assert backend.seen == [None]
-    assert backend.metadata.audiences == []
-
-
-def test_a_token_serves_many_calls_of_all_sessions(backend: Backend) -> None:
-    for client in (backend.connect(), backend.connect(), backend.connect()):
-        client.models()
-        client.models()
-    assert len(backend.seen) == 6
-    assert len(set(backend.seen)) == 1
-    assert len(backend.metadata.audiences) == 1
 
 
 def test_threads_that_need_a_token_at_once_fetch_one(backend: Backend) -> None:
     backend.metadata.delay_s = 0.2
-    clients = [backend.connect() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(BackendClient.models, clients))
-    assert len(backend.seen) == 8
+        list(pool.map(lambda _: backend.ask(), range(8)))
+    assert backend.numbers() == [1] * 8
     assert len(backend.metadata.audiences) == 1
 
 
-def test_a_token_that_is_about_to_expire_is_renewed(backend: Backend) -> None:
-    backend.patch.setattr(identity, "PAUSE_S", 0.0)
-    backend.metadata.lifetime_s = 60
-    client = backend.connect()
-    client.models()
-    backend.metadata.lifetime_s = 3600
-    client.models()
-    client.models()
-    assert backend.numbers() == [1, 2, 2]
-
-
-def test_a_token_that_cannot_be_renewed_is_used_while_it_is_valid(
-    backend: Backend, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("status", "numbers"), [(200, [1, 2, 2]), (503, [1, 1, 1])])
+def test_a_token_about_to_expire_is_renewed_and_used_where_it_cannot_be(
+    backend: Backend, caplog: pytest.LogCaptureFixture, status: int, numbers: list[int]
 ) -> None:
     backend.patch.setattr(identity, "PAUSE_S", 0.0)
     backend.metadata.lifetime_s = 60
-    client = backend.connect()
-    client.models()
-    backend.metadata.status = 503
-    with caplog.at_level(logging.WARNING, identity.__name__):
-        client.models()
-    assert backend.numbers() == [1, 1]
-    assert f"no new ID token for {AUDIENCE}" in caplog.text
+    backend.ask()
+    backend.metadata.lifetime_s, backend.metadata.status = 3600, status
+    backend.ask(times=2)
+    assert backend.numbers() == numbers
+    assert (f"no new ID token for {AUDIENCE}" in caplog.text) == (status != 200)
 
 
 def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
     backend: Backend,
 ) -> None:
     backend.patch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
-    with pytest.raises(IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavailable"):
-        backend.connect().models()
-    with pytest.raises(IdentityUnavailable) as caught:
-        backend.connect().models()
-    assert not may_wake(caught.value)
-    assert "\n" not in str(caught.value)
+    for _ in range(2):
+        with pytest.raises(
+            IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavail"
+        ) as caught:
+            backend.ask()
+        assert not caught.value.may_wake
+        assert "\n" not in str(caught.value)
     assert backend.seen == []
 
 
 def test_a_metadata_server_that_fails_is_left_alone_for_a_while(backend: Backend) -> None:
     backend.metadata.status = 503
-    client = backend.connect()
     for _ in range(3):
         with pytest.raises(IdentityUnavailable):
-            client.models()
+            backend.ask()
     tries = len(backend.metadata.audiences)
     assert tries == 5  # google-auth's own, for the first call
     backend.metadata.status = 200
     backend.patch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: float("inf")))
-    client.models()
+    backend.ask()
     assert len(backend.metadata.audiences) == tries + 1
 
 
 def test_a_service_without_an_account_says_what_the_metadata_server_said(backend: Backend) -> None:
     backend.metadata.status, backend.metadata.instead = 404, "no account here"
     with pytest.raises(IdentityUnavailable, match=r"404.*no account here"):
-        backend.connect().models()
+        backend.ask()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +144,7 @@ def test_an_answer_that_is_no_token_is_neither_sent_nor_shown(
 ) -> None:
     backend.metadata.instead = answer
     with pytest.raises(IdentityUnavailable, match=why) as caught:
-        backend.connect().models()
+        backend.ask()
     assert answer not in str(caught.value)
     assert backend.seen == []
 
@@ -226,8 +199,10 @@ def test_a_platform_that_lets_nobody_through_says_what_to_change(
     backend: Backend, status: int, serving_auth: str, next_step: str
 ) -> None:
     backend.status = status
-    said = f"{AUDIENCE} answered {status}, .*{next_step}"
+    said = f"{AUDIENCE}/path answered {status}, .*{next_step}"
     with pytest.raises(CallerNotAllowed, match=said) as caught:
-        backend.connect(serving_auth=serving_auth).models()
-    assert not may_wake(caught.value)
+        backend.ask(serving_auth=serving_auth)
+    assert not caught.value.may_wake
     assert "Bearer" not in str(caught.value)
+    assert (backend.seen == [None]) == (serving_auth == "none")
+    assert backend.metadata.audiences == ([] if serving_auth == "none" else [AUDIENCE])

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,30 +43,26 @@ def test_it_listens_where_it_is_told(
 
 
 @pytest.mark.parametrize(
-    "environ", [{"PORT": "x"}, {"SERVING_URL": "backend"}, {"SERVING_AUTH": "basic"}]
+    ("arguments", "environ", "says"),
+    [
+        ([APP], {"PORT": "x"}, "imgserve cannot start: PORT='x' cannot be used"),
+        ([APP], {"SERVING_URL": "backend"}, "SERVING_URL='backend' cannot be used"),
+        ([APP], {"SERVING_AUTH": "basic"}, "SERVING_AUTH='basic' cannot be used"),
+        ([], {}, f"{frontend.USAGE}; nothing is no such file"),
+        (["frontend_v9/app.py"], {}, f"{frontend.USAGE}; frontend_v9/app.py is no such file"),
+        ([APP, APP], {}, frontend.USAGE),
+    ],
 )
-def test_a_setting_that_cannot_be_used_ends_it_with_one_sentence(
-    served: list[Any], environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_a_setting_or_a_page_that_cannot_be_used_ends_it_with_one_sentence(
+    served: list[Any],
+    arguments: list[str],
+    environ: dict[str, str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        frontend.main([APP], environ)
-    assert caught.value.code == frontend.CANNOT_START
+    assert frontend.main(arguments, environ) == frontend.CANNOT_START
     said = capsys.readouterr().err
-    name, value = environ.popitem()
-    assert said.startswith(f"imgserve cannot start: {name}={value!r} cannot be used")
-    assert said.count("\n") == 1
-    assert served == []
-
-
-@pytest.mark.parametrize("arguments", [[], ["frontend_v9/app.py"], [APP, APP]])
-def test_a_page_that_there_is_not_ends_it_with_one_sentence(
-    served: list[Any], arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        frontend.main(arguments, {})
-    assert caught.value.code == frontend.CANNOT_START
-    said = capsys.readouterr().err
-    assert frontend.USAGE in said
+    assert says in said
     assert said.count("\n") == 1
     assert served == []
 
@@ -73,10 +70,7 @@ def test_a_page_that_there_is_not_ends_it_with_one_sentence(
 def test_uploads_wait_in_memory_where_no_folder_can_be_written(
     served: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nowhere() -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setattr(tempfile, "gettempdir", Mock(side_effect=FileNotFoundError))
     frontend.main([APP], {"PORT": "8080"})
     assert tempfile.tempdir == str(SHARED_MEMORY)
     assert served

@@ -1,23 +1,32 @@
 """Comparing all models: on the page, without it, and as a chart."""
 
-import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
-from imgserve.frontend import comparison
-from imgserve.frontend.comparison import COLUMNS, WAKING, Comparison, Stages, class_shares, compare
+from imgserve.frontend.client import Answered, Picture
+from imgserve.frontend.comparison import (
+    AT_ONCE,
+    COLUMNS,
+    LOOKING,
+    WAKING,
+    Comparison,
+    class_shares,
+    compare,
+    sentence,
+)
 from imgserve.frontend.messages import INCOMPLETE, Failure
-from imgserve.frontend.model_list import KnownModel
-from imgserve.frontend.predict import Answered
-from imgserve.frontend.session import LinkedPicture
-from tests.unit.page_driver import GONE, URL, Page, answer
+from imgserve.frontend.model_choice import KnownModel
+from imgserve.frontend.waiting import Asking
+from tests.unit.page_driver import GONE, LARGE, SMALL, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -35,21 +44,21 @@ def page(fresh: Page) -> Page:
 
 
 def test_every_model_answers_about_the_same_picture(page: Page) -> None:
+    page.backend.usual = answer(incomplete=True)
     words = page.submit(URL)
     assert page.header == "3 of 3 models agree: tabby"
     assert sorted(page.backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
     assert page.rows[0] == ["Model", "tabby", "lynx", "Time"]
-    assert [row[:3] for row in page.rows[1:]] == [
-        [title, "75.0%", "<0.1%"] for title in ("Small-Net", "Large Net", "Third")
+    assert page.rows[1:] == [
+        [title, "75.0%", "<0.1%", "10 ms"] for title in ("Small-Net", "Large Net", "Third")
     ]
-    assert all(row[3].endswith("ms") for row in page.rows[1:])
     assert "fetched from its address once for each model" in words
+    assert words.count(INCOMPLETE) == 1
+    assert page.strip == ["tabby 75.0%"] * 3
     assert (page.query["url"], page.query["model"]) == (URL, "all")
-
-
-def test_a_picture_that_lacks_its_end_is_called_incomplete_once(page: Page) -> None:
-    page.backend.usual = answer(incomplete=True)
-    assert page.submit(URL).count(INCOMPLETE) == 1
+    page.backend.usual = None
+    assert "Model: third" in page.pick("third")  # asks anew
+    assert page.backend.asked[-1] == (URL, "third")
 
 
 def test_a_question_right_behind_a_choice_is_linked_with_it(fresh: Page) -> None:
@@ -60,14 +69,20 @@ def test_a_question_right_behind_a_choice_is_linked_with_it(fresh: Page) -> None
     assert fresh.query["model"] == "all"
 
 
-def test_what_each_model_answered_is_in_the_strip_of_the_visit(page: Page) -> None:
-    page.submit(URL)
-    strip = re.findall('<ul class="strip">(.*?)</ul>', page.html)[0]
-    assert re.findall("<span>(.*?)</span>", strip) == ["tabby 75.0%"] * 3
+def test_models_are_asked_for_many_classes_so_that_each_has_the_others(
+    fresh: Page,
+) -> None:
+    facts = {"small": replace(SMALL, classes=1000), "large": replace(LARGE, classes=3)}
+    fresh.backend.states |= facts
+    fresh.pick("all")
+    fresh.submit(URL)
+    assert fresh.backend.top_k == {"small": 50, "large": 3, "third": None}
 
 
-def test_an_upload_is_not_said_to_be_fetched(page: Page) -> None:
+def test_an_upload_is_not_fetched_and_what_did_not_come_back_is_left_out(page: Page) -> None:
+    page.backend.usual = answer(thumbnail=None)
     assert "fetched" not in page.click("Cat")
+    assert "<img" not in page.html
 
 
 def test_a_model_that_fails_spoils_its_own_row_only(page: Page) -> None:
@@ -89,12 +104,6 @@ def test_without_any_answer_there_is_every_reason(page: Page) -> None:
     assert "fetched" not in words
 
 
-def test_comparing_a_shown_picture_and_leaving_again_asks_anew(page: Page) -> None:
-    page.submit(URL)
-    assert "Model: third" in page.pick("third")
-    assert page.backend.asked[-1] == (URL, "third")
-
-
 def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(fresh: Page) -> None:
     fresh.query.update(url=URL, model="all")
     fresh.backend.list_failure = BackendUnreachable("refused")
@@ -104,24 +113,18 @@ def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(fresh: Page) ->
     assert fresh.header == "3 of 3 models agree: tabby"
 
 
-def test_a_picture_that_did_not_come_back_is_left_out(page: Page) -> None:
-    page.backend.usual = answer(thumbnail=None)
-    page.submit(URL)
-    assert "<img" not in page.html
+def said(*predictions: Prediction) -> Answered:
+    return Answered(answer(predictions=list(predictions)), 10)
 
 
-def said(*classes: tuple[str, int, float]) -> Answered:
-    predictions = [Prediction(*one) for one in classes]
-    return Answered(msgspec.structs.replace(answer(), predictions=predictions), 10)
-
-
-CAT, LYNX = said(("cat", 1, 0.9), ("lynx", 2, 0.1)), said(("lynx", 2, 0.6), ("cat", 1, 0.2))
-BIRD, OTHER_BIRD = said(("crane", 134, 0.5)), said(("crane", 3, 0.5))
+CAT = said(Prediction("cat", 1, 0.9), Prediction("lynx", 2, 0.1))
+LYNX = said(Prediction("lynx", 2, 0.6), Prediction("cat", 1, 0.2))
+BIRD, OTHER_BIRD = said(Prediction("crane", 134, 0.5)), said(Prediction("crane", 3, 0.5))
 FAILED = Failure("Gone.")
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "sentence"),
+    ("outcomes", "said"),
     [
         ([CAT, CAT, CAT], "3 of 3 models agree: cat"),
         ([CAT, LYNX, CAT], "2 of 3 models agree: cat"),
@@ -133,81 +136,47 @@ FAILED = Failure("Gone.")
         ([FAILED, FAILED], "No model answered"),
     ],
 )
-def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], sentence: str) -> None:
+def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], said: str) -> None:
     by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
-    assert Comparison(by_model, linked=False).sentence() == sentence
+    assert sentence(by_model) == said
 
 
-@pytest.fixture(autouse=True)
-def _watched(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Have what is drawn while models answer noted, where there is no page."""
-    if "page" not in request.fixturenames and "fresh" not in request.fixturenames:
-        monkeypatch.setattr(comparison, "show_stages", lambda stages, place: place.show(stages))
-
-
-class Answers:
-    """A backend whose models answer as a test says, and all that was shown meanwhile."""
-
-    def __init__(self, **answers: Any) -> None:
-        self._answers = answers
-        self.shown: list[dict[KnownModel, Any]] = []
-        self.running: list[str] = []
-        self.most_at_once = 0
-
-    def predict_url(self, _: str, *, model: str, **__: object) -> PredictAnswer:
-        self.running.append(model)
-        self.most_at_once = max(self.most_at_once, len(self.running))
-        try:
-            return answer(model=self._answers[model]())
-        finally:
-            self.running.remove(model)
-
-    def show(self, stages: Stages) -> None:
-        self.shown.append(dict(stages))
-
-    def compare(self, wake_timeout_s: float = 0.1) -> Comparison:
-        models = [KnownModel(model) for model in self._answers]
-        me: Any = self
-        picture = LinkedPicture(URL)
-        return compare(picture, me, models, me, wake_timeout_s=wake_timeout_s)
+def compared(
+    backend: Backend, *models: str, show: Callable[[str], None], wake_timeout_s: float = 0.1
+) -> Comparison:
+    """Compare models where there is no page, and ``show`` what is drawn meanwhile."""
+    place: Any = SimpleNamespace(html=show)
+    asking = Asking([Picture(URL)], backend, place, wake_timeout_s)
+    return compare(asking, [KnownModel(model) for model in models])
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
-    def second_is_shown() -> bool:
-        return any(isinstance(stages[SECOND], Answered) for stages in answers.shown)
+    def first() -> PredictAnswer:
+        wait_until(lambda: "1 of 2 models have answered" in shown[-1])
+        return answer()
 
-    answers = Answers(first=lambda: wait_until(second_is_shown) or "", second=lambda: "")
-    assert list(answers.compare().outcomes) == [FIRST, SECOND]
-    assert any(
-        isinstance(stages[SECOND], Answered) and isinstance(stages[FIRST], str)
-        for stages in answers.shown
-    )
+    shown: list[str] = []
+    backend = Backend()
+    backend.answers = {"first": first, "second": answer()}
+    outcomes = compared(backend, "first", "second", show=shown.append)
+    assert [model.id for model in outcomes] == ["first", "second"]
 
 
 def test_few_models_are_asked_at_once() -> None:
-    answers = Answers(**{f"m{n}": lambda: time.sleep(0.02) or "" for n in range(8)})
-    assert len(answers.compare().answered) == 8
-    assert 1 < answers.most_at_once <= comparison.AT_ONCE
+    shown: list[str] = []
+    backend = Backend()
+    backend.usual = lambda: time.sleep(0.02) or answer()
+    assert len(compared(backend, *"abcdefgh", show=shown.append)) == 8
+    assert 1 < max(html.count(LOOKING) for html in shown) <= AT_ONCE
 
 
 def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:
-    replies = [BackendNotReady("loading"), None]
-
-    def waking() -> str:
-        if reply := replies.pop(0):
-            raise reply
-        return ""
-
-    answers = Answers(first=waking)
-    assert answers.compare(wake_timeout_s=30).answered
-    assert {FIRST: WAKING} in answers.shown
-
-
-def test_in_a_long_silence_the_person_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
-    answers = Answers(first=lambda: time.sleep(0.2) or "")
-    answers.compare()
-    assert len(answers.shown) > 4
+    shown: list[str] = []
+    backend = Backend()
+    backend.answers = {"first": [BackendNotReady("loading"), answer()]}
+    (outcome,) = compared(backend, "first", show=shown.append, wake_timeout_s=30).values()
+    assert isinstance(outcome, Answered)
+    assert any(WAKING in html for html in shown)
 
 
 class Left(Exception):
@@ -215,41 +184,34 @@ class Left(Exception):
 
 
 def test_a_person_who_leaves_ends_the_waiting() -> None:
-    asked: list[float] = []
+    def leave(html: str) -> None:
+        if WAKING in html:
+            raise Left
 
-    def waking() -> str:
-        asked.append(time.monotonic())
-        raise BackendNotReady("loading")
-
-    class Leaving(Answers):
-        def show(self, stages: Stages) -> None:
-            if WAKING in stages.values():
-                raise Left
-
+    backend = Backend()
+    backend.usual = BackendNotReady("loading")
     with pytest.raises(Left):
-        Leaving(first=waking).compare(wake_timeout_s=60)
+        compared(backend, "first", show=leave, wake_timeout_s=60)
     for thread in threading.enumerate():
         if thread.name.startswith("ThreadPoolExecutor"):
             thread.join(10)
             assert not thread.is_alive()
-    assert len(asked) <= 3
+    assert len(backend.asked) <= 3
 
 
-def test_a_fault_of_ours_is_not_taken_for_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "SHOW_EVERY_S", 0.02)
+def test_a_fault_of_ours_is_not_taken_for_silence() -> None:
+    backend = Backend()
+    backend.usual = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        Answers(first=lambda: str(1 / 0)).compare()
+        compared(backend, "first", show=len)
 
 
-def test_a_class_is_known_by_its_name_whatever_number_a_model_gives_it() -> None:
-    rows = class_shares({"a": BIRD.answer.predictions, "b": OTHER_BIRD.answer.predictions})
-    assert rows == {"crane": {"a": 0.5, "b": 0.5}}
-
-
-def test_columns_are_few_and_the_class_most_believed_in_is_first() -> None:
+def test_a_class_is_known_by_its_name_and_the_few_most_believed_in_have_a_column() -> None:
+    models = (FIRST, SECOND, THIRD, FOURTH)
+    rows = class_shares({FIRST: BIRD.answer.predictions, SECOND: OTHER_BIRD.answer.predictions})
+    assert rows == {"crane": {FIRST: 0.5, SECOND: 0.5}}
     many = {
-        str(model): [Prediction(f"c{model}{n}", model * 10 + n, 0.1 * n) for n in (4, 3, 2, 1)]
-        for model in range(4)
+        model: [Prediction(f"{model.id}{n}", n, 0.1 * n) for n in (4, 3, 2, 1)] for model in models
     }
     rows = class_shares(many)
     assert len(rows) == COLUMNS

@@ -8,9 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from imgserve.errors import BackendTimeout, BackendUnreachable, RequestRefused
-from imgserve.frontend import model_list
-from imgserve.frontend.messages import joined, parameters
-from imgserve.frontend.model_list import KnownModels
+from imgserve.frontend import model_choice
+from imgserve.frontend.model_choice import KnownModels
 from tests.unit.page_driver import GONE, LARGE, URL, Page, answer
 
 
@@ -22,7 +21,7 @@ def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
 @pytest.fixture
 def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the page look again at what is unsettled each time it could."""
-    monkeypatch.setattr(model_list, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(model_choice, "LOOK_EVERY_S", 0)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_each_page_asks_the_address_it_was_told(
 ) -> None:
     page = Page(root / component, monkeypatch)
     assert "tabby" in page.submit(URL)
-    assert page.backend.url == url
+    assert page.backend.base_url == url
     assert page.backend.asked == [(URL, "small")]
 
 
@@ -51,29 +50,28 @@ def test_the_picker_shows_size_accuracy_and_state_of_each_model(page: Page) -> N
 
 
 def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(page: Page) -> None:
-    page.pick("large")
-    assert page.query["model"] == "large"
-    page.submit(URL)
-    assert "Model: large" in page.click("Cat")
-    assert [model for _, model in page.backend.asked] == ["large", "large"]
-    assert page.query == {"sample": "Cat", "model": "large"}
-
-
-def test_another_choice_answers_the_shown_picture_again(page: Page) -> None:
     page.submit(URL)
     assert page.query == {"url": URL, "model": "small"}
     page.backend.answers["large"] = answer(category="lynx", model="large")
-    page.pick("large")
+    page.pick("large")  # answers the shown picture again
     assert page.header == "I think this is an image of a lynx"
-    assert page.backend.asked == [(URL, "small"), (URL, "large")]
+    assert page.query == {"url": URL, "model": "large"}
+    assert "Model: large" in page.click("Cat")
+    assert [model for _, model in page.backend.asked] == ["small", "large", "large"]
+    assert page.query == {"sample": "Cat", "model": "large"}
 
 
-def test_a_link_to_a_result_names_the_model_too(page: Page) -> None:
+def test_a_link_to_a_result_names_the_model_too_and_the_way_back_leads_to_the_earlier(
+    page: Page,
+) -> None:
     page.query.update(url=URL, model="large")
     assert "Model: large" in page.run()
     assert page.picked == "large"
     page.run()
-    assert page.backend.asked == [(URL, "large")]
+    page.query["model"] = "small"
+    page.run()
+    assert page.backend.asked == [(URL, "large"), (URL, "small")]
+    assert page.picked == "small"
 
 
 def test_a_link_that_was_followed_is_left_as_it_is(page: Page) -> None:
@@ -82,15 +80,6 @@ def test_a_link_that_was_followed_is_left_as_it_is(page: Page) -> None:
     page.query["url"] = URL
     assert "tabby" in page.run()
     assert "model" not in page.query
-
-
-def test_going_back_to_an_earlier_model_answers_with_that(page: Page) -> None:
-    page.submit(URL)
-    page.pick("large")
-    page.query["model"] = "small"
-    page.run()
-    assert [model for _, model in page.backend.asked] == ["small", "large", "small"]
-    assert page.picked == "small"
 
 
 def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(page: Page) -> None:
@@ -111,13 +100,15 @@ def test_two_people_with_two_models_do_not_meet(page: Page, root: Path) -> None:
         assert page.backend.asked[-1][1] == model
 
 
-def test_the_list_is_kept_for_a_while(page: Page) -> None:
-    page.run()
+def test_the_list_is_kept_for_a_while_and_outlives_a_failure(page: Page) -> None:
+    page.pick("large")
     page.run()
     assert page.backend.looked_at.count("list") == 1
-    page.patch.setattr(model_list, "KEPT_S", -1)
-    page.run()
+    page.patch.setattr(model_choice, "KEPT_S", -1)
+    page.backend.list_failure = BackendUnreachable("refused")
+    assert "cannot be loaded at" in page.run()
     assert page.backend.looked_at.count("list") == 2
+    assert page.picked == "large"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +146,8 @@ def test_a_model_that_comes_back_is_seen_without_a_click_or_a_look_at_others(pag
     page.backend.states["large"] = GONE
     page.run()
     assert page.choices[1] == "large · away"
+    assert page.backend.looked_at.count("list") == 2
+    assert page.app.session_state["models"].unchanged == 1  # and nothing is drawn anew
     page.backend.states["large"] = LARGE
     page.backend.looked_at.clear()
     page.run()
@@ -162,27 +155,21 @@ def test_a_model_that_comes_back_is_seen_without_a_click_or_a_look_at_others(pag
     assert page.backend.looked_at == ["list", "large"]
 
 
-@pytest.mark.usefixtures("always_due")
-def test_a_look_that_finds_nothing_new_draws_nothing_anew(page: Page) -> None:
-    page.backend.states["large"] = GONE
+def test_a_model_that_goes_away_keeps_its_name_and_is_away_in_french_too(page: Page) -> None:
+    page.patch.setattr(model_choice, "KEPT_S", -1)
+    page.query["lang"] = "fr"
     page.run()
-    assert page.backend.looked_at.count("list") == 2
-    assert page.app.session_state["models"].unchanged == 1
-
-
-def test_a_model_that_goes_away_keeps_its_name(page: Page) -> None:
-    page.patch.setattr(model_list, "KEPT_S", -1)
-    page.run()
-    page.backend.states["large"] = GONE
-    page.run()
-    assert page.choices[1].startswith("Large Net · away")
+    page.backend.states["large"] = BackendTimeout("slow")
+    words = page.run()
+    assert page.choices[1].startswith("Large Net · absent")
+    assert "Le classificateur a mis trop longtemps à répondre." in words
 
 
 def test_looks_become_rarer_while_nothing_changes() -> None:
     waits = [KnownModels(unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
     assert waits == sorted(waits)
-    assert waits[0] == model_list.LOOK_EVERY_S
-    assert waits[-1] == model_list.SLOWEST_LOOK_S
+    assert waits[0] == model_choice.LOOK_EVERY_S
+    assert waits[-1] == model_choice.SLOWEST_LOOK_S
 
 
 def test_a_missing_list_leaves_the_page_usable(page: Page) -> None:
@@ -204,7 +191,7 @@ def test_a_missing_list_comes_back_by_itself(page: Page) -> None:
     page.backend.list_failure = BackendUnreachable("refused")
     page.run()
     page.backend.list_failure = None
-    assert not page.run().count("cannot be loaded at")
+    assert "cannot be loaded at" not in page.run()
     assert page.picked == "small"
 
 
@@ -212,14 +199,6 @@ def test_a_linked_model_is_asked_though_the_list_is_missing(page: Page) -> None:
     page.backend.list_failure = BackendUnreachable("refused")
     page.query.update(url=URL, model="large")
     assert "Model: large" in page.run()
-
-
-def test_a_list_once_known_outlives_a_failure(page: Page) -> None:
-    page.patch.setattr(model_list, "KEPT_S", -1)
-    page.pick("large")
-    page.backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be loaded at" in page.run()
-    assert page.picked == "large"
 
 
 def test_an_answer_wakes_the_mark_of_its_model(page: Page) -> None:
@@ -230,19 +209,16 @@ def test_an_answer_wakes_the_mark_of_its_model(page: Page) -> None:
     assert len(page.backend.asked) == 1
 
 
-def test_a_failure_shows_what_has_become_of_the_model(page: Page) -> None:
+def test_a_failure_shows_what_has_become_of_the_model_but_not_a_refused_picture(page: Page) -> None:
+    gone, refused = RequestRefused("gone", "x", 502), RequestRefused("no picture", "x", 415)
+    page.backend.answers["small"] = [refused, gone]
     page.run()
-    page.backend.states["small"] = page.backend.answers["small"] = RequestRefused("gone", "x", 502)
+    page.backend.looked_at.clear()
+    assert "No picture." in page.submit(URL)
+    assert page.backend.looked_at == []
+    page.backend.states["small"] = gone
     assert "Gone." in page.submit(URL)
     assert page.choices[0].startswith("Small-Net · away")
-
-
-def test_a_picture_that_is_refused_says_nothing_about_the_model(page: Page) -> None:
-    page.run()
-    page.backend.answers["small"] = RequestRefused("not a picture", "unsupported-format", 415)
-    page.backend.looked_at.clear()
-    assert "Not a picture" in page.submit(URL)
-    assert page.backend.looked_at == []
 
 
 @pytest.mark.parametrize(("choice", "model"), [("large", "large"), ("all", "small")])
@@ -252,8 +228,3 @@ def test_many_links_go_to_one_model(page: Page, choice: str, model: str) -> None
     assert "2 of 2 pictures classified" in words
     assert page.backend.asked == [(URL, model), (f"{URL}?2", model)]
     assert ("Many pictures go to one model" in words) == (choice == "all")
-
-
-def test_models_read_well() -> None:
-    assert parameters(4_652_008) == "4.7 M parameters"
-    assert [joined("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

@@ -1,0 +1,90 @@
+"""A real browser, as fixtures, and what a person does with it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EXPECT_TIMEOUT_MS = 60_000  # a busy machine's first answer; Playwright's own default is 5 s
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return the system's Chromium; a missing one skips, which CI counts as a failure."""
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        pytest.skip("no chromium: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox needs privileges that a container does not give.
+        # Its camera shows a moving pattern, and may be used without a question.
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        flags = ["--no-sandbox", *camera]
+        launched = playwright.chromium.launch(executable_path=program, args=flags)
+        expect.set_options(timeout=EXPECT_TIMEOUT_MS)
+        yield launched
+        expect.set_options(timeout=None)
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Return a function that opens an address as a new person, with nothing remembered.
+
+    When the test ends, it has failed if the page ran into an error of its own.
+    """
+    pages: list[Page] = []
+    errors: list[str] = []
+
+    def open_page(address: str, **context: Any) -> Page:
+        page = browser.new_context(**context).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        pages.append(page)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert errors == []
+
+
+def paste(page: Page, text: str) -> None:
+    """Write something into the box, and press Enter."""
+    box = page.get_by_test_id("stChatInputTextArea")
+    box.fill(text)
+    box.press("Enter")
+
+
+def hand_over(page: Page, *files: Path) -> None:
+    """Choose files."""
+    page.get_by_test_id("stChatInput").locator("input[type=file]").set_input_files(files)
+
+
+def choose(page: Page, title: str) -> None:
+    """Choose who answers."""
+    page.get_by_role("combobox", name="Who answers").click()
+    page.get_by_role("option").filter(has_text=title).click()
+
+
+def expect_models(page: Page, word: str, count: int) -> None:
+    """Wait until so many of the models in the list are said to be like this."""
+    page.get_by_role("combobox", name="Who answers").click()
+    expect(page.get_by_role("option").filter(has_text=word)).to_have_count(count)
+    page.keyboard.press("Escape")
+
+
+def fits(page: Page) -> bool:
+    """Return whether nothing asks for scrolling sideways."""
+    wide = "e => e.scrollWidth > e.clientWidth"
+    return not any(page.locator(part).evaluate(wide) for part in ("html", "[data-testid=stMain]"))
+
+
+def expect_answer_of(page: Page, model: str) -> None:
+    """Wait for the answer of a model."""
+    expect(page.get_by_text(f"Model: {model}")).to_be_visible()
