@@ -156,16 +156,11 @@ def test_services_are_announced_once_ready_and_all_end_on_a_signal(
     assert_none_left(said)
 
 
-def test_two_signals_at_once_hang_nothing(root: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED], cwd=root, check=False, timeout=120, capture_output=True
-    )
+@pytest.mark.parametrize("script", [SIGNALLED, INTERRUPTED], ids=["at once", "in the handler"])
+def test_two_signals_hang_nothing(script: str, root: Path) -> None:
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=root, check=False, timeout=120, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_a_signal_that_interrupts_the_handler_of_another_hangs_nothing(root: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=root, check=False, timeout=20)
-    assert done.returncode == 0
 
 
 def test_services_end_also_when_nobody_reads_the_output(
@@ -186,13 +181,22 @@ def test_a_model_that_still_loads_is_waited_for(start: Start, ports: tuple[int, 
     assert time.monotonic() - began > 1
 
 
-def test_service_that_ends_by_itself_ends_the_run_and_is_named(
-    start: Start, ports: tuple[int, int]
+@pytest.mark.parametrize(
+    ("plan", "reasons"),
+    [
+        ("--delay-s 1 --exit 3", ["two      | last words", "two ended by itself (exit status 3)"]),
+        ("--absent no-network", ["\nno-network\n", "two cannot answer"]),
+    ],
+    ids=["it ends by itself", "its model cannot be loaded"],
+)
+def test_run_ends_with_the_reason_where_a_service_is_of_no_use(
+    plan: str, reasons: list[str], start: Start, ports: tuple[int, int]
 ) -> None:
-    status, said = finish(start(f"one {ports[0]}", f"two {ports[1]} --delay-s 1 --exit 3"))
+    status, said = finish(start(f"one {ports[0]} --delay-s 9", f"two {ports[1]} {plan}"))
     assert status == 1
-    assert "two      | last words" in said
-    assert "two ended by itself (exit status 3): stopping the rest" in said
+    assert [said.count(reason) for reason in reasons] == [1, 1]
+    assert f"{reasons[-1]}: stopping the rest" in said
+    assert "GO" not in said
     assert_none_left(said)
 
 
@@ -216,16 +220,4 @@ def test_service_that_does_not_stop_is_killed_with_its_children(
     assert status == 0
     assert "two does not stop: killing it" in said
     assert "one does not stop" not in said
-    assert_none_left(said)
-
-
-def test_run_ends_with_the_reason_where_a_model_cannot_be_loaded(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"page {ports[0]} --delay-s 9", f"swin_b {ports[1]} --absent no-network")
-    status, said = finish(run)
-    assert status == 1
-    assert said.count("\nno-network\n") == 1
-    assert "swin_b cannot answer: stopping the rest" in said
-    assert "GO" not in said
     assert_none_left(said)
