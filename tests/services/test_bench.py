@@ -23,7 +23,7 @@ def started(root: Path, tmp_path: Path, weights_dir: Path) -> Iterator["subproce
     (tmp_path / "weights").symlink_to(weights_dir)
     parts = ["limit", "servers", "--seconds", "0.2", "--servers", "v1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.benchmarks", "--plan", "quick", *parts],
+        [sys.executable, "-m", "tools.benchmarks", "--quick", *parts],
         cwd=root,
         env={**os.environ, "BENCH_FOLDER": str(tmp_path), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ def test_interrupted_it_stops_all_that_it_started(
     number: signal.Signals, started: "subprocess.Popen[str]"
 ) -> None:
     assert started.stderr is not None
-    while "servers: bare, file" not in started.stderr.readline():
+    while "entrance bare" not in started.stderr.readline():
         assert started.poll() is None
     children = _descendants(started.pid)
     assert children

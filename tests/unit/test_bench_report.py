@@ -6,21 +6,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tools.benchmarks.__main__ import arguments
 from tools.benchmarks.machine import machine
 from tools.benchmarks.parts.limit import best_arrangement
-from tools.benchmarks.plan import FULL, QUICK
 from tools.benchmarks.records import COLUMNS, Record, Results, keep
 from tools.benchmarks.report import page
-from tools.benchmarks.summary import Summary, difference, ratio, three_digits
+from tools.benchmarks.summary import Summary, summary, three_digits
 from tools.benchmarks.targets import targets
 
 
-def record(folder: Path, part: str, *rows: tuple[object, ...], plan: str = FULL) -> None:
+def record(folder: Path, part: str, *rows: tuple[object, ...]) -> None:
     """Keep rows that have their values in the order of the part's columns."""
     named = [dict(zip(COLUMNS[part].split(), row, strict=True)) for row in rows]
     where = {"cpu": "a CPU", "cores": "2"}
-    keep(folder, Record(part, "2026-11-21T10:00:00+00:00", plan, where, {"python": "3"}, named))
+    keep(folder, Record(part, "2026-11-21T10:00:00+00:00", "full", where, {"python": "3"}, named))
 
 
 def server(entrance: str, rate: float, **more: Any) -> tuple[object, ...]:
@@ -137,16 +135,13 @@ def test_best_arrangement_has_the_highest_median_of_all_the_work(tmp_path: Path)
     assert best_arrangement(Results(tmp_path)).loops == 2
 
 
-def test_ratios_and_differences_are_of_rounds_that_both_have() -> None:
+def test_summary_is_of_rounds_that_both_have_and_shows_their_range() -> None:
     above, below = pd.Series({0: 10, 1: 30, 2: 5}), pd.Series({0: 5, 1: 10, 2: 0, 7: 1})
-    assert ratio(above, below) == Summary(2.5, 2.0, 3.0, 2)
-    assert difference(above[:2], below[1:]) == Summary(20, 20, 20, 1)
-    assert ratio(above[:1], below[1:]) is None
-
-
-def test_summary_shows_its_range_where_there_were_several_rounds() -> None:
-    assert str(Summary.of([2])) == "2.00"
-    assert str(Summary.of([12.34, 123.4, 0.5])) == "12.3 (0.50 to 123)"
+    assert summary(above / below) == Summary(2.5, 2.0, 3.0, 2)
+    assert summary(above[:2] - below[1:]) == Summary(20, 20, 20, 1)
+    assert summary(above[:1] / below[1:]) is None
+    assert str(summary([2])) == "2.00"
+    assert str(summary([12.34, 123.4, 0.5])) == "12.3 (0.50 to 123)"
     assert three_digits(-12.34) == "-12.3"
 
 
@@ -155,11 +150,3 @@ def test_machine_is_named_with_its_matrix_units(flags: str, amx: str, tmp_path: 
     (tmp_path / "cpuinfo").write_text(f"model name\t: Some CPU\nflags\t\t: fpu {flags}\n")
     found = machine(tmp_path / "cpuinfo")
     assert (found["cpu"], found["instructions"], found["amx"]) == ("Some CPU", "avx2", amx)
-
-
-def test_settings_that_are_empty_are_none() -> None:
-    """As ``make`` passes those that nobody gave."""
-    given = arguments([], {"QUICK": "", "PHOTOS": "", "MATRIX_UNITS": ""})
-    assert (given.plan, given.photos, given.without_matrix_units) == (FULL, None, False)
-    given = arguments([], {"QUICK": "1", "PHOTOS": "p", "MATRIX_UNITS": "0"})
-    assert (given.plan, given.photos, given.without_matrix_units) == (QUICK, Path("p"), True)

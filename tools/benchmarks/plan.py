@@ -1,16 +1,17 @@
 """How much is measured: everything, or what fits into three minutes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from tools.benchmarks.models import COMPILED_PRECISIONS, EMBEDDED, HUB, MODEL
-
-FULL, QUICK = "full", "quick"
+from imgserve.models.compiled_model import PRECISIONS
+from tools.benchmarks.models import EMBEDDED, HUB, MODEL
+from tools.benchmarks.paths import DRAFTS, RESULTS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """How much is measured; by default all.
 
     Attributes:
         name: stands in the results and in the report.
@@ -24,39 +25,33 @@ class Plan:
         precisions: which models are compiled in; whatever is compiled already takes part too.
         models: whose cold start and latency are measured.
         servers: names of those that take part; empty for all.
+        photos: folder of labelled photographs, if any.
+        out: folder of results.
     """
 
-    name: str
-    rounds: int
-    load_s: Mapping[int, float]
-    large_load_s: Mapping[int, float]
-    loop_s: float
-    repeats: int
-    precisions: tuple[str, ...]
-    models: tuple[str, ...]
+    name: str = "full"
+    rounds: int = 3
+    load_s: Mapping[int, float] = field(default_factory=lambda: {8: 3, 32: 5, 1: 2})
+    large_load_s: Mapping[int, float] = field(default_factory=lambda: {8: 4, 32: 7})
+    loop_s: float = 3
+    repeats: int = 20
+    precisions: tuple[str, ...] = PRECISIONS
+    models: tuple[str, ...] = (*EMBEDDED, *HUB)
     servers: tuple[str, ...] = ()
+    photos: Path | None = None
+    out: Path = RESULTS
 
 
-PLANS = {
-    FULL: Plan(
-        FULL,
-        rounds=3,
-        load_s={8: 3, 32: 5, 1: 2},
-        large_load_s={8: 4, 32: 7},
-        loop_s=3,
-        repeats=20,
-        precisions=COMPILED_PRECISIONS,
-        models=(*EMBEDDED, *HUB),
-    ),
-    QUICK: Plan(
-        QUICK,
-        rounds=1,
-        load_s={8: 2, 32: 2, 1: 1},
-        large_load_s={8: 2, 32: 2},
-        loop_s=1,
-        repeats=5,
-        precisions=COMPILED_PRECISIONS[:1],
-        models=(MODEL,),
-        servers=("v1", "v1_int8", "v2", "v3", "original_eager", "original_ours"),
-    ),
-}
+FULL = Plan()
+QUICK = Plan(
+    "quick",
+    rounds=1,
+    load_s={8: 2, 32: 2, 1: 1},
+    large_load_s={8: 2, 32: 2},
+    loop_s=1,
+    repeats=5,
+    precisions=PRECISIONS[:1],
+    models=(MODEL,),
+    servers=("v1", "v1_int8", "v2", "v3", "original_eager", "original_ours"),
+    out=DRAFTS,
+)

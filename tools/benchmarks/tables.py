@@ -2,31 +2,27 @@
 
 import pandas as pd
 
-from tools.benchmarks.loop import ENGINE, TORCH, WHOLE
-from tools.benchmarks.models import FP32
+from imgserve.models.compiled_model import FP32
 from tools.benchmarks.parts.cold import IMPORTS, ORIGINAL
-from tools.benchmarks.parts.limit import Arrangement
+from tools.benchmarks.parts.limit import ENGINE, TORCH, WHOLE, Arrangement
 from tools.benchmarks.parts.servers import NO_CLIENTS
 from tools.benchmarks.records import Results
-from tools.benchmarks.summary import Summary, groups, ratio, table, where
-from tools.benchmarks.targets import inferences
-from tools.benchmarks.targets import starts as cold_starts
+from tools.benchmarks.summary import by_round, groups, summary, table
+from tools.benchmarks.targets import inferences, starts
 
 
 def limit(results: Results) -> str:
     """Return the rates of all arrangements: all of the work, and the inference alone."""
-    rows, cells = results["limit"], []
-    for precision, own in groups(rows, "precision"):
-        ways = {
-            Arrangement(*way): where(group, work=WHOLE).rate
-            for way, group in groups(own, "processes", "streams", "threads", "loops")
+    cells = []
+    for (precision,), rows in groups(results["limit"], "precision"):
+        rates = {
+            Arrangement(*way): [by_round(own, "rate", work=work) for work in (WHOLE, ENGINE)]
+            for way, own in groups(rows, *Arrangement._fields)
         }
-        best = max(ways, key=lambda way: float(ways[way].median()))
-        for way, whole in ways.items():
-            alone = where(own, work=ENGINE, processes=way.processes, streams=way.streams)
-            alone = where(alone, threads=way.threads, loops=way.loops).rate
+        best = max(rates, key=lambda way: float(rates[way][0].median()))
+        for way, both in rates.items():
             name = f"**{way}**" if way == best else str(way)
-            cells.append((precision[0], name, Summary.of(whole), Summary.of(alone)))
+            cells.append((precision, name, *map(summary, both)))
     return table(("precision", "arrangement", "pictures a second", "engine alone"), cells)
 
 
@@ -40,25 +36,17 @@ def servers(results: Results) -> str:
         (way, f"{size:g}", "" if clients == NO_CLIENTS else clients, name, *_load(rows, cores))
         for (way, size, clients, name), rows in found
     ]
-    titles = (
-        "way",
-        "megapixels",
-        "clients",
-        "server",
-        "answers a second",
-        "p50, ms",
-        "p99, ms",
-        "peak, MB",
-    )
-    spent = ("CPU s per 1000", "MB s per 1000", "wrk and nginx, of all cores")
-    return _invalid(results.invalid) + table((*titles, *spent), cells)
+    asked = ("way", "megapixels", "clients", "server", "answers a second")
+    taken = ("p50, ms", "p99, ms", "peak, MB", "CPU s per 1000", "MB s per 1000")
+    titles = (*asked, *taken, "wrk and nginx, of all cores")
+    return _invalid(results.invalid) + table(titles, cells)
 
 
 def _load(rows: pd.DataFrame, cores: int) -> tuple[object, ...]:
     thousands = rows.answers / 1000
     shares = (rows.generator_cpu_s + rows.host_cpu_s) / (rows.seconds * cores)
     return (
-        Summary.of(rows.rate),
+        summary(rows.rate),
         float(rows.p50_ms.median()),
         float(rows.p99_ms.median()),
         float(rows.peak_mb.max()),
@@ -81,11 +69,11 @@ def _invalid(rows: pd.DataFrame) -> str:
 
 def cold(results: Results) -> str:
     """Return the starts of every model, and their ratio to the original's."""
-    imports, cells = cold_starts(results, IMPORTS, ""), []
+    imports, cells = starts(results, IMPORTS, ""), []
     for (model, what), _ in groups(results["cold"], "model", "what"):
-        taken = cold_starts(results, what, model)
-        against = ratio(taken, cold_starts(results, ORIGINAL, model))
-        cells.append((model, what, Summary.of(taken), against, ratio(taken, imports)))
+        taken = starts(results, what, model)
+        against = [taken, taken / starts(results, ORIGINAL, model), taken / imports]
+        cells.append((model, what, *map(summary, against)))
     return table(("model", "what", "seconds", "of the original's", "of the imports'"), cells)
 
 
@@ -94,8 +82,8 @@ def latency(results: Results) -> str:
     cells = []
     for key, _ in groups(results["latency"], "model", "engine", "precision"):
         taken = inferences(results, *key)
-        against = ratio(taken, inferences(results, key[0], TORCH, FP32))
-        cells.append((*key, Summary.of(taken), against))
+        torch = inferences(results, key[0], TORCH, FP32)
+        cells.append((*key, summary(taken), summary(taken / torch)))
     return table(("model", "engine", "precision", "ms", "of eager torch's"), cells)
 
 

@@ -7,20 +7,21 @@ from itertools import product
 
 import pandas as pd
 
-from tools.benchmarks.loop import TORCH
-from tools.benchmarks.models import AUTO, FP32, MODEL
+from imgserve.models.compiled_model import FP32
+from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.parts.cold import ORIGINAL, OURS
 from tools.benchmarks.parts.inference import OPENVINO
+from tools.benchmarks.parts.limit import TORCH
 from tools.benchmarks.parts.servers import LIMIT
 from tools.benchmarks.paths import HERE, LARGE, SMALL
 from tools.benchmarks.records import Results
 from tools.benchmarks.servers import EAGER, PEERS, WAYS
 from tools.benchmarks.servers import OURS as OUR_ENGINE
-from tools.benchmarks.summary import Summary, by_round, difference, ratio
+from tools.benchmarks.summary import Summary, by_round, summary
 
 V1 = "v1"
 SEVERAL = (8, 32)  # clients
-OTHERS = tuple(peer for peer in PEERS if peer != ORIGINAL)
+OTHERS = [peer for peer in PEERS if peer != ORIGINAL]
 # A target may cover several servers or ways: the summary of each, None where it has not run.
 Covered = Mapping[str, Summary | None]
 
@@ -76,12 +77,13 @@ def targets() -> list[Target]:
     return [Target(key, **fields) for key, fields in tables.items()]
 
 
-def server(results: Results, column: str, **wanted: object) -> pd.Series:
-    """Return one figure of a server by round: ``entrance``, ``way`` and ``clients`` say which."""
-    return by_round(results["servers"], column, **{"megapixels": SMALL, **wanted})
+def server(results: Results, column: str, entrance: str, **wanted: object) -> pd.Series:
+    """Return one figure of a server by round: ``way`` and ``clients`` say which."""
+    wanted = {"entrance": entrance, "megapixels": SMALL, **wanted}
+    return by_round(results["servers"], column, **wanted)
 
 
-def starts(results: Results, what: str, model: str) -> pd.Series:
+def starts(results: Results, what: str, model: str = MODEL) -> pd.Series:
     """Return the seconds of one kind of start by round."""
     return by_round(results["cold"], "seconds", what=what, model=model)
 
@@ -95,16 +97,12 @@ def inferences(results: Results, model: str, engine: str, precision: str) -> pd.
 def _rates(
     results: Results, others: Iterable[str], clients: Iterable[int], megapixels: float = SMALL
 ) -> Covered:
-    cases = product(others, WAYS, clients)
-    return {
-        f"{other}, {way}, {count} client{'s' * (count > 1)}": ratio(
-            *(
-                server(results, "rate", entrance=one, way=way, clients=count, megapixels=megapixels)
-                for one in (V1, other)
-            )
-        )
-        for other, way, count in cases
-    }
+    covered = {}
+    for other, way, count in product(others, WAYS, clients):
+        asked = {"way": way, "clients": count, "megapixels": megapixels}
+        ours, theirs = (server(results, "rate", name, **asked) for name in (V1, other))
+        covered[f"{other}, {way}, {count} client{'s' * (count > 1)}"] = summary(ours / theirs)
+    return covered
 
 
 def _as_they_come(*peers: str) -> Callable[..., Covered]:
@@ -117,68 +115,59 @@ def _same_engine(results: Results, *clients: str) -> Covered:
 
 
 def _limit(results: Results, way: str) -> Covered:
-    limit = by_round(results["servers"], "rate", entrance=LIMIT)
-    rates = {
-        count: server(results, "rate", entrance=V1, way=way, clients=count) for count in SEVERAL
-    }
-    return {f"{count} clients": ratio(rate, limit) for count, rate in rates.items()}
+    limit = server(results, "rate", LIMIT)
+    rates = {count: server(results, "rate", V1, way=way, clients=count) for count in SEVERAL}
+    return {f"{count} clients": summary(rate / limit) for count, rate in rates.items()}
 
 
 def _growth(results: Results) -> Covered:
-    asked = {"entrance": V1, "way": "url", "clients": min(SEVERAL)}
-    return {
-        "": ratio(*(server(results, "rate", megapixels=size, **asked) for size in (SMALL, LARGE)))
-    }
+    asked = {"way": "url", "clients": min(SEVERAL)}
+    small = server(results, "rate", V1, **asked)
+    return {"": summary(small / server(results, "rate", V1, megapixels=LARGE, **asked))}
 
 
 def _latency(results: Results, model: str) -> Covered:
     ours = inferences(results, model, OPENVINO, AUTO)
-    return {"": ratio(ours, inferences(results, model, TORCH, FP32))}
+    return {"": summary(ours / inferences(results, model, TORCH, FP32))}
 
 
 def _accuracy(results: Results, precision: str) -> Covered:
     rows = results["accuracy"]
-    points = {
-        way: (100 * own.top1 / own.pictures).set_axis(own.megapixels)
-        for way, own in rows.groupby("way")
-    }
-    if not {precision, TORCH} <= points.keys():
-        return {}
-    less = points[TORCH] - points[precision]
-    return {f"{size:g} megapixels": Summary.of([value]) for size, value in less.items()}
+    points = 100 * (rows.top1 / rows.pictures).set_axis([rows.way, rows.megapixels])
+    less = points.get(TORCH, points[:0]) - points.get(precision, points[:0])
+    return {f"{size:g} megapixels": summary([value]) for size, value in less.items()}
 
 
 def _tail(results: Results) -> Covered:
     found = {}
     for way in WAYS:
-        asked = {"entrance": V1, "way": way, "clients": max(SEVERAL)}
-        p99_ms, rate = (server(results, name, **asked) for name in ("p99_ms", "rate"))
-        found[way] = ratio(p99_ms, 1000 * max(SEVERAL) / rate)
+        asked = {"way": way, "clients": max(SEVERAL)}
+        p99_ms, rate = (server(results, name, V1, **asked) for name in ("p99_ms", "rate"))
+        found[way] = summary(p99_ms * rate / (1000 * max(SEVERAL)))
     return found
 
 
 def _cold(results: Results) -> Covered:
-    return {MODEL: ratio(starts(results, OURS, MODEL), starts(results, ORIGINAL, MODEL))}
+    return {MODEL: summary(starts(results, OURS) / starts(results, ORIGINAL))}
 
 
 def _memory(results: Results) -> Covered:
-    rows = results["servers"]
-    peaks = rows[rows.megapixels == SMALL].groupby(["entrance", "round"]).peak_mb.max()
-    theirs = f"{ORIGINAL}_{EAGER}"
-    has_both = {V1, theirs} <= {*peaks.index.get_level_values("entrance")}
-    return {"": ratio(peaks[V1], peaks[theirs])} if has_both else {}
+    ours, theirs = (
+        server(results, "peak_mb", name).groupby("round").max()
+        for name in (V1, f"{ORIGINAL}_{EAGER}")
+    )
+    return {"": summary(ours / theirs)}
 
 
 def _gateway(results: Results) -> Covered:
-    return {
-        way: difference(
-            *(
-                server(results, "p50_ms", entrance=name, way=way, clients=1)
-                for name in ("v3_gateway", "v3_direct")
-            )
+    covered = {}
+    for way in WAYS:
+        through, direct = (
+            server(results, "p50_ms", name, way=way, clients=1)
+            for name in ("v3_gateway", "v3_direct")
         )
-        for way in WAYS
-    }
+        covered[way] = summary(through - direct)
+    return covered
 
 
 COVERED: Mapping[str, Callable[..., Covered]] = {
