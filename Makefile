@@ -40,7 +40,7 @@ format: .venv/dev.stamp  ## rewrite Python files in one style
 	$(BIN)/python -m ruff format .
 
 bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold", PHOTOS=folder, MATRIX_UNITS=0
-	@$(if $(QUICK),,tools/benchmarks/peers/install.sh original litserve bentoml)
+	@$(if $(filter-out 0,$(QUICK)),,tools/benchmarks/peers/install.sh original litserve bentoml)
 	@$(BIN)/python -m tools.benchmarks $(PARTS) $(if $(filter-out 0,$(QUICK)),--quick) $(if $(PHOTOS),--photos $(PHOTOS)) \
 	  $(if $(filter 0,$(MATRIX_UNITS)),--without-matrix-units)
 

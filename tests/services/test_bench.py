@@ -71,6 +71,24 @@ def test_interrupted_it_stops_all_that_it_started(
     assert left == []
 
 
+@pytest.mark.parametrize(
+    ("told", "options"),
+    [
+        (
+            ("QUICK=1", "PARTS=limit", "PHOTOS=p", "MATRIX_UNITS=0"),
+            ["limit", "--quick", "--photos", "p", "--without-matrix-units"],
+        ),
+        (("QUICK=", "PHOTOS=", "MATRIX_UNITS="), []),
+    ],
+    ids=["all", "empty"],
+)
+def test_make_tells_the_benchmark_what_it_was_told(
+    told: tuple[str, ...], options: list[str], root: Path
+) -> None:
+    said = subprocess.check_output(["make", "--dry-run", "bench", *told], cwd=root, text=True)
+    assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options
+
+
 def _descendants(pid: int) -> list[psutil.Process]:
     """Return the processes below one, once there are any beside the picture host's."""
     found: list[psutil.Process] = []

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from tempfile import NamedTemporaryFile
+from typing import cast
 
 import msgspec
 import requests
@@ -41,12 +42,12 @@ def put_load(
         Failed: wrk could not do it.
     """
     with NamedTemporaryFile() as body:
-        body.write(request.body)
+        body.write(cast("bytes", request.body))
         body.flush()
         command = ["wrk", "--threads", "1", "--connections", str(clients)]
         command += ["--duration", f"{max(1, round(seconds))}s", "--timeout", f"{ANSWER_S}s"]
         command += ["--script", str(SCRIPT), str(request.url)]
-        command += ["--", request.headers["Content-Type"], body.name]
+        command += ["--", str(request.headers["Content-Type"]), body.name]
         before_s, seen_mb = _cpu_s_of_ended_children(), [0.0]
         with Child("wrk", command, os.environ) as wrk:
             while not wrk.has_ended(within_s=MEMORY_PAUSE_S):

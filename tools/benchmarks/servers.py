@@ -44,60 +44,33 @@ STARTING = (502, 503)
 
 
 class Program(NamedTuple):
-    """One process of a server; ``{way}`` in its path stands for the way of asking."""
+    """One process of a server; ``{way}`` in its address stands for the way of asking."""
 
+    name: str  # in the results
     command: tuple[str, ...]
     environ: Mapping[str, str]
     port: int
     path: str
 
-
-class Server(NamedTuple):
-    """A server that takes part.
-
-    Attributes:
-        name: of it.
-        programs: by the name under which the results have it.
-        peer: in whose environment it runs; empty for ours.
-    """
-
-    name: str
-    programs: Mapping[str, Program]
-    peer: str = ""
-
-    def missing(self) -> str:
-        """Return what must be done before it can take part, if anything."""
-        if not self.peer or (SCRATCH / self.peer / "installed").exists():
-            return ""
-        return f"{self.peer} is not installed: tools/benchmarks/peers/install.sh {self.peer}"
+    @property
+    def address(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}{self.path}"
 
 
-def _backend(app: str, path: str, precision: str = AUTO, **more: str) -> Program:
+Server = Sequence[Program]
+
+
+def _backend(name: str, app: str, path: str, precision: str = AUTO, **more: str) -> Program:
     environ = {"HOST": LOOPBACK, "ALLOWED_ADDRESSES": f"{LOOPBACK}/32", "PRECISION": precision}
     environ |= {"WEIGHTS_DIR": str(WEIGHTS), "THREADS": str(cpu_quota())}
-    return Program((*GUNICORN, app), environ | more, free_port(), path)
+    return Program(name, (*GUNICORN, app), environ | more, free_port(), path)
 
 
 def v1(model: str, precision: str = AUTO) -> Server:
     """Return v1 with one model."""
     name = "v1" if precision == AUTO else f"v1_{precision}"
-    backend = _backend("backend_v1.app:app", contract.PREDICT, precision, MODEL_NAME=model)
-    return Server(name, {name: backend})
-
-
-def v2(model: str) -> Server:
-    """Return v2 with one model in its pool."""
-    path = contract.MODEL_PREDICT.format(model=model)
-    return Server("v2", {"v2": _backend("backend_v2.app:app", path, MODELS=model)})
-
-
-def v3(model: str) -> Server:
-    """Return v3, which is asked through its gateway and directly."""
-    path = contract.MODEL_PREDICT.format(model=model)
-    backend = _backend("v3.backend.app:app", path, MODEL_NAME=model)
-    environ = {"HOST": LOOPBACK, "BACKENDS": f"{model}=http://{LOOPBACK}:{backend.port}"}
-    gateway = Program(GATEWAY, environ, free_port(), path)
-    return Server("v3", {"v3_gateway": gateway, "v3_direct": backend})
+    app, path = "backend_v1.app:app", contract.PREDICT
+    return [_backend(name, app, path, precision, MODEL_NAME=model)]
 
 
 def peer(name: str, model: str, engine: str) -> Server:
@@ -110,40 +83,44 @@ def peer(name: str, model: str, engine: str) -> Server:
         "THREADS": str(cpu_quota() if is_bentoml else 1),
     }
     python, port = str(SCRATCH / name / ".venv" / "bin" / "python"), free_port()
+    command = (python, "-m", *PEERS[name].format(port=port).split())
     path = "/predict_{way}" if is_bentoml else "/predict"
-    program = Program((python, "-m", *PEERS[name].format(port=port).split()), environ, port, path)
-    return Server(f"{name}_{engine}", {f"{name}_{engine}": program}, name)
+    return [Program(f"{name}_{engine}", command, environ, port, path)]
 
 
-def servers(model: str = MODEL) -> list[Server]:
-    """Return all servers, ours first."""
+def missing(server: str) -> str:
+    """Return what must be done before a server can take part, if anything."""
+    name = server.rpartition("_")[0]
+    if name not in PEERS or (SCRATCH / name / "installed").exists():
+        return ""
+    return f"{name} is not installed: tools/benchmarks/peers/install.sh {name}"
+
+
+def servers(model: str = MODEL) -> dict[str, Server]:
+    """Return all servers by name, ours first; v3 is asked through its gateway and directly."""
+    path = contract.MODEL_PREDICT.format(model=model)
+    v2 = _backend("v2", "backend_v2.app:app", path, MODELS=model)
+    direct = _backend("v3_direct", "v3.backend.app:app", path, MODEL_NAME=model)
+    environ = {"HOST": LOOPBACK, "BACKENDS": f"{model}=http://{LOOPBACK}:{direct.port}"}
+    gateway = Program("v3_gateway", GATEWAY, environ, free_port(), path)
     ours = [v1(model, precision) for precision in models.available(model)]
     peers = [peer(name, model, engine) for engine in (EAGER, OURS) for name in PEERS]
-    return [*ours, v2(model), v3(model), *peers]
+    by_name = {server[0].name: server for server in (*ours, [v2], *peers)}
+    return {**by_name, "v3": [gateway, direct]}
 
 
 class Entrance(NamedTuple):
-    """Where a started server is asked for the sample photograph, of one size or another.
+    """Where a started server is asked for the sample photograph, of one size or another."""
 
-    Attributes:
-        name: in the results.
-        address: in which ``{way}`` stands for the way of asking.
-        child: the process that is asked.
-        pids: of all processes of the server.
-        host: of the photographs.
-        category: the class that its answers should name.
-    """
-
-    name: str
-    address: str
+    program: Program
     child: Child
-    pids: Sequence[int]
+    pids: Sequence[int]  # of all processes of the server
     host: PictureHost
-    category: str
+    category: str  # that its answers should name
 
     def request(self, way: str, megapixels: float = SMALL) -> requests.PreparedRequest:
         """Return a request for it."""
-        address, picture = self.address.format(way=way), sample_photograph(megapixels)
+        address, picture = self.program.address.format(way=way), sample_photograph(megapixels)
         if way == "url":
             return by_url(address, self.host.url(picture))
         return upload(address, picture.read_bytes())
@@ -171,9 +148,9 @@ class Entrance(NamedTuple):
         if answer.status_code in STARTING:
             return False
         if not answer.ok:
-            raise Failed(f"{self.name} answers {answer.status_code} {answer.text[:200]}")
+            raise Failed(f"{self.program.name} answers {answer.status_code} {answer.text[:200]}")
         if (named := answer.json().get("category")) != self.category:
-            raise Failed(f"{self.name} says {named!r}, not {self.category!r}")
+            raise Failed(f"{self.program.name} says {named!r}, not {self.category!r}")
         return True
 
     def measure(self, way: str, megapixels: float, clients: int, seconds: float) -> Row:
@@ -186,17 +163,15 @@ class Entrance(NamedTuple):
         self._require_right(request)
         before = cpu_s(self.pids), cpu_s(host)
         counted = put_load(request, clients=clients, seconds=seconds, pids=self.pids)
-        spent = {
-            "server_cpu_s": cpu_s(self.pids) - before[0],
-            "host_cpu_s": cpu_s(host) - before[1],
-        }
+        after = cpu_s(self.pids), cpu_s(host)
         self._require_right(request)
-        asked = {"entrance": self.name, "way": way, "megapixels": megapixels, "clients": clients}
-        return {**asked, **counted, **spent}
+        row = {"entrance": self.program.name, "way": way, "megapixels": megapixels}
+        spent = {"server_cpu_s": after[0] - before[0], "host_cpu_s": after[1] - before[1]}
+        return {**row, "clients": clients, **counted, **spent}
 
     def _require_right(self, request: requests.PreparedRequest) -> None:
         if not self.is_right(request):
-            raise Failed(f"{self.name} has stopped answering")
+            raise Failed(f"{self.program.name} has stopped answering")
 
 
 @contextmanager
@@ -204,16 +179,9 @@ def running(server: Server, host: PictureHost, category: str) -> Iterator[list[E
     """Start a server's processes, which may not answer yet; stop them at the end."""
     clean = {name: value for name, value in os.environ.items() if name in KEPT}
     with ExitStack() as stack:
-        children = {}
-        for name, program in server.programs.items():
-            environ = {**clean, "PORT": str(program.port), **program.environ}
-            children[name] = stack.enter_context(Child(name, program.command, environ))
-        pids = [child.pid for child in children.values()]
-        addresses = {
-            name: f"http://{LOOPBACK}:{program.port}{program.path}"
-            for name, program in server.programs.items()
-        }
-        yield [
-            Entrance(name, address, children[name], pids, host, category)
-            for name, address in addresses.items()
-        ]
+        children = []
+        for name, command, environ, port, _ in server:
+            child = Child(name, command, {**clean, "PORT": str(port), **environ})
+            children.append(stack.enter_context(child))
+        pids = [child.pid for child in children]
+        yield [Entrance(*pair, pids, host, category) for pair in zip(server, children, strict=True)]

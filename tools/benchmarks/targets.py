@@ -28,22 +28,15 @@ Covered = Mapping[str, Summary | None]
 
 @dataclass(frozen=True)
 class Target:
-    """One row of the table of targets.
+    """One row of the table of targets."""
 
-    Attributes:
-        id: the quantity's name in ``COVERED``, and what it takes.
-        what: the quantity, in words.
-        at_least: on CPUs with matrix units, and without; likewise ``at_most``.
-        unit: of the bound; empty for a ratio.
-        note: what stands in the way while it is not met.
-    """
-
-    id: str
-    what: str
+    id: str  # the quantity's name in COVERED, and what it takes
+    what: str  # the quantity, in words
+    # On CPUs with matrix units, and without.
     at_least: tuple[float, float] | None = None
     at_most: tuple[float, float] | None = None
-    unit: str = ""
-    note: str = ""
+    unit: str = ""  # of the bound; empty for a ratio
+    note: str = ""  # what stands in the way while it is not met
 
     def is_met(self, value: float, kind: int) -> bool:
         """Return whether a result reaches the bound, with (0) or without (1) matrix units."""
@@ -126,11 +119,6 @@ def _growth(results: Results) -> Covered:
     return {"": summary(small / server(results, "rate", V1, megapixels=LARGE, **asked))}
 
 
-def _latency(results: Results, model: str) -> Covered:
-    ours = inferences(results, model, OPENVINO, AUTO)
-    return {"": summary(ours / inferences(results, model, TORCH, FP32))}
-
-
 def _accuracy(results: Results, precision: str) -> Covered:
     rows = results["accuracy"]
     points = 100 * (rows.top1 / rows.pictures).set_axis([rows.way, rows.megapixels])
@@ -147,10 +135,6 @@ def _tail(results: Results) -> Covered:
     return found
 
 
-def _cold(results: Results) -> Covered:
-    return {MODEL: summary(starts(results, OURS) / starts(results, ORIGINAL))}
-
-
 def _memory(results: Results) -> Covered:
     ours, theirs = (
         server(results, "peak_mb", name).groupby("round").max()
@@ -160,14 +144,11 @@ def _memory(results: Results) -> Covered:
 
 
 def _gateway(results: Results) -> Covered:
-    covered = {}
-    for way in WAYS:
-        through, direct = (
-            server(results, "p50_ms", name, way=way, clients=1)
-            for name in ("v3_gateway", "v3_direct")
-        )
-        covered[way] = summary(through - direct)
-    return covered
+    through, direct = (
+        {way: server(results, "p50_ms", name, way=way, clients=1) for way in WAYS}
+        for name in ("v3_gateway", "v3_direct")
+    )
+    return {way: summary(through[way] - direct[way]) for way in WAYS}
 
 
 COVERED: Mapping[str, Callable[..., Covered]] = {
@@ -176,10 +157,16 @@ COVERED: Mapping[str, Callable[..., Covered]] = {
     "same_engine": _same_engine,
     "limit": _limit,
     "growth": _growth,
-    "latency": _latency,
+    "latency": lambda results, model: {
+        "": summary(
+            inferences(results, model, OPENVINO, AUTO) / inferences(results, model, TORCH, FP32)
+        )
+    },
     "accuracy": _accuracy,
     "tail": _tail,
-    "cold": _cold,
+    "cold": lambda results: {
+        MODEL: summary(starts(results, OURS) / starts(results, ORIGINAL)),
+    },
     "memory": _memory,
     "gateway": _gateway,
 }

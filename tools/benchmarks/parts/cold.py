@@ -14,7 +14,7 @@ from tools.benchmarks.picture_host import PictureHost, picture_host
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import Child, Failed, say
 from tools.benchmarks.records import Row, Rows
-from tools.benchmarks.servers import EAGER, peer, running, v1
+from tools.benchmarks.servers import EAGER, missing, peer, running, v1
 
 PAUSE_S = 0.01
 # What starts; ours is followed by its precision where that is int8.
@@ -47,9 +47,8 @@ def _round(categories: Categories, host: PictureHost) -> Iterator[Row]:
     yield {"what": IMPORTS, "model": "", "seconds": seconds}
     for (model, precision), category in categories.items():
         chosen = {OURS if precision == AUTO else f"{OURS}, {precision}": v1(model, precision)}
-        original = peer(ORIGINAL, model, EAGER)
-        if precision == AUTO and not original.missing():
-            chosen[ORIGINAL] = original
+        if precision == AUTO and not missing(f"{ORIGINAL}_{EAGER}"):
+            chosen[ORIGINAL] = peer(ORIGINAL, model, EAGER)
         for what, server in chosen.items():
             try:
                 with running(server, host, category) as (entrance,):

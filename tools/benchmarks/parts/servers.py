@@ -19,7 +19,7 @@ from tools.benchmarks.picture_host import picture_host
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import Failed, say
 from tools.benchmarks.records import Results, Row, Rows
-from tools.benchmarks.servers import EAGER, PEERS, WAYS, Entrance, running, servers
+from tools.benchmarks.servers import EAGER, PEERS, WAYS, Entrance, missing, running, servers
 
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
 LIMIT, ONE_LOOP, NO_CLIENTS = "limit", "bare", 0
@@ -33,10 +33,11 @@ Load = tuple[str, float, int, float]
 def measure(plan: Plan, remarks: list[str]) -> Rows:
     """Yield what every server did in every round."""
     best = limit.best_arrangement(Results(plan.out))
-    wanted = [one for one in servers() if not plan.servers or one.name in plan.servers]
     remarks += [*models.ensure([MODEL], plan.precisions), f"limit: {best}"]
-    remarks += dict.fromkeys(filter(None, (server.missing() for server in wanted)))
-    present = [server for server in wanted if not server.missing()]
+    known = servers()
+    wanted = [name for name in known if not plan.servers or name in plan.servers]
+    remarks += dict.fromkeys(filter(None, map(missing, wanted)))
+    present = [known[name] for name in wanted if not missing(name)]
     category = models.expected_category(MODEL, AUTO)
     with picture_host() as host, ExitStack() as stack:
         there = [stack.enter_context(running(server, host, category)) for server in present]
@@ -57,7 +58,7 @@ def _round(
         for server in (*there[first:], *there[:first]):
             try:
                 for entrance in server:
-                    if load[1] == SMALL or entrance.name in AS_THEY_COME:
+                    if load[1] == SMALL or entrance.program.name in AS_THEY_COME:
                         yield entrance.measure(*load)
             except Failed as exc:
                 remarks.append(f"in round {number + 1}: {exc}".splitlines()[0])
