@@ -81,7 +81,7 @@ def test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends(
     ("version", "answers_at", "models"),
     [("v2", "BACKEND_PORT", MODELS), ("v3", "GATEWAY_PORT", MODELS[:2])],
 )
-def test_run_answers_for_every_model_its_command_works_and_ctrl_c_ends_it(
+def test_run_answers_for_every_model_and_its_command_works(
     version: str, answers_at: str, models: Sequence[str], start: Callable[..., Run]
 ) -> None:
     run = start(version, answers_at, models)
