@@ -1,6 +1,6 @@
 """Services that run side by side: seen ready, ended together, none left behind."""
 
-import os
+import contextlib
 import re
 import signal
 import subprocess
@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from tests.services.conftest import free_port
+from tests.unit.waiting import wait_until
 
 Run = subprocess.Popen[str]
 Start = Callable[..., Run]
 
-# Runs stand-ins as `make run` runs its services. Each is given as its name, its port and its other
-# arguments.
+# Runs stand-ins as `make run` runs its services. Each is given as its name and its arguments.
 DRIVER = """
 import os, sys
 from pathlib import Path
@@ -33,7 +33,7 @@ services = [
         environ=os.environ,
         ready_url=f"http://127.0.0.1:{port}/ready",
     )
-    for name, port, *arguments in map(str.split, plans)
+    for port, name, *arguments in map(str.split, plans)
 ]
 sys.exit(supervisor.supervise(services, Path(), "GO"))
 """
@@ -72,20 +72,14 @@ for _ in range(100):
 
 
 @pytest.fixture
-def ports() -> tuple[int, int]:
-    return free_port(), free_port()
-
-
-@pytest.fixture
 def start(root: Path) -> Iterator[Start]:
     """Return a function that starts a run of stand-ins."""
     runs: list[Run] = []
 
     def start(*plans: str) -> Run:
         command = [sys.executable, "-c", DRIVER, str(Path(__file__).with_name("stand_in.py"))]
-        runs.append(
-            subprocess.Popen([*command, *plans], cwd=root, stdout=subprocess.PIPE, text=True)
-        )
+        command += [f"{free_port()} {plan}" for plan in plans]
+        runs.append(subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True))
         return runs[-1]
 
     yield start
@@ -120,29 +114,23 @@ def finish(run: Run, said: str = "", limit_s: float = 20) -> tuple[int, str]:
 
 def is_alive(pid: int) -> bool:
     """Return whether a process runs (one that ended but waits for its parent does not)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def assert_none_left(said: str) -> None:
     """Assert that the processes which services started are gone too."""
     children = [int(pid) for pid in re.findall(r"\| child (\d+)", said)]
     assert children
-    deadline = time.monotonic() + 5
-    while any(map(is_alive, children)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [pid for pid in children if is_alive(pid)] == []
+    wait_until(lambda: not any(map(is_alive, children)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_services_are_announced_once_ready_and_all_end_on_a_signal(
-    number: signal.Signals, start: Start, ports: tuple[int, int]
+    number: signal.Signals, start: Start
 ) -> None:
-    run = start(f"one {ports[0]}", f"two {ports[1]}")
+    run = start("one", "two")
     said = read_until(run, "GO")
     assert "starting one" in said
     assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
@@ -163,10 +151,8 @@ def test_two_signals_hang_nothing(script: str, root: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_services_end_also_when_nobody_reads_the_output(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"one {ports[0]}", f"two {ports[1]}")
+def test_services_end_also_when_nobody_reads_the_output(start: Start) -> None:
+    run = start("one", "two")
     said = read_until(run, "GO")
     assert run.stdout is not None
     run.stdout.close()
@@ -175,9 +161,9 @@ def test_services_end_also_when_nobody_reads_the_output(
     assert_none_left(said)
 
 
-def test_a_model_that_still_loads_is_waited_for(start: Start, ports: tuple[int, int]) -> None:
+def test_a_model_that_still_loads_is_waited_for(start: Start) -> None:
     began = time.monotonic()
-    read_until(start(f"quick {ports[0]}", f"slow {ports[1]} --loads-for-s 1"), "GO")
+    read_until(start("quick", "slow --loads-for-s 1"), "GO")
     assert time.monotonic() - began > 1
 
 
@@ -190,9 +176,9 @@ def test_a_model_that_still_loads_is_waited_for(start: Start, ports: tuple[int, 
     ids=["it ends by itself", "its model cannot be loaded"],
 )
 def test_run_ends_with_the_reason_where_a_service_is_of_no_use(
-    plan: str, reasons: list[str], start: Start, ports: tuple[int, int]
+    plan: str, reasons: list[str], start: Start
 ) -> None:
-    status, said = finish(start(f"one {ports[0]} --delay-s 9", f"two {ports[1]} {plan}"))
+    status, said = finish(start("one --delay-s 9", f"two {plan}"))
     assert status == 1
     assert [said.count(reason) for reason in reasons] == [1, 1]
     assert f"{reasons[-1]}: stopping the rest" in said
@@ -200,20 +186,16 @@ def test_run_ends_with_the_reason_where_a_service_is_of_no_use(
     assert_none_left(said)
 
 
-def test_service_that_is_killed_ends_the_run_and_is_named(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"one {ports[0]}")
+def test_service_that_is_killed_ends_the_run_and_is_named(start: Start) -> None:
+    run = start("one")
     (child,) = psutil.Process(run.pid).children() if read_until(run, "GO") else []
     child.kill()
     status, said = finish(run)
     assert (status, "one ended by itself (signal SIGKILL)" in said) == (1, True)
 
 
-def test_service_that_does_not_stop_is_killed_with_its_children(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"one {ports[0]}", f"two {ports[1]} --stubborn")
+def test_service_that_does_not_stop_is_killed_with_its_children(start: Start) -> None:
+    run = start("one", "two --stubborn")
     said = read_until(run, "GO")
     run.send_signal(signal.SIGTERM)
     status, said = finish(run, said)

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
 from tools.benchmarks.machine import machine
 from tools.benchmarks.parts.limit import best_arrangement
+from tools.benchmarks.process import Failed, exit_status
 from tools.benchmarks.records import COLUMNS, Record, Results, keep
 from tools.benchmarks.report import page
 from tools.benchmarks.summary import Summary, summary, three_digits
 from tools.benchmarks.targets import targets
+from v3.gateway.system import NginxMissing
 
 
 def record(folder: Path, part: str, *rows: tuple[object, ...]) -> None:
@@ -150,3 +153,24 @@ def test_machine_is_named_with_its_matrix_units(flags: str, amx: str, tmp_path: 
     (tmp_path / "cpuinfo").write_text(f"model name\t: Some CPU\nflags\t\t: fpu {flags}\n")
     found = machine(tmp_path / "cpuinfo")
     assert (found["cpu"], found["instructions"], found["amx"]) == ("Some CPU", "avx2", amx)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (Failed("wrk is not installed"), 1, "wrk is not installed"),
+        (NginxMissing("nginx is not installed"), 1, "nginx is not installed"),
+        (KeyboardInterrupt(), 130, "everything that was started is stopped"),
+    ],
+    ids=["it failed", "a program is missing", "interrupted"],
+)
+def test_command_that_does_not_end_well_says_why(
+    raised: BaseException,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert exit_status(Mock(side_effect=raised)) == status
+    assert said in capsys.readouterr().err

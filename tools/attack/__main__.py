@@ -1,16 +1,17 @@
 """Attack, and write what came of it: ``python -m tools.attack [KIND...]``; see ``--help``."""
 
 import argparse
-import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tools.attack import connections, hosts, overload, pictures, shapes
 from tools.attack.report import Row, page
 from tools.benchmarks.picture_host import require_programs
-from tools.benchmarks.process import Failed, say
+from tools.benchmarks.process import exit_status, say
 
 SEED = 20261126
 
@@ -43,24 +44,15 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def main(argv: Sequence[str]) -> int:
-    """Do what was asked; return the exit status."""
-    given, began = arguments(argv), time.monotonic()
-    found: dict[str, list[Row]] = {}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        require_programs()
-        for kind in given.kinds or ATTACKS:
-            title, attack = ATTACKS[kind]
-            for row in attack(given):
-                say(f"{title}: {row}")
-                found.setdefault(title, []).append(row)
-    except Failed as exc:
-        say(str(exc))
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted; everything that was started is stopped")
-        return 130  # as a shell says it: 128 and the signal's number
+def run(given: argparse.Namespace) -> int:
+    """Attack, write the document and show it; return the exit status."""
+    found, began = defaultdict[str, list[Row]](list), time.monotonic()
+    require_programs()
+    for kind in given.kinds or ATTACKS:
+        title, attack = ATTACKS[kind]
+        for row in attack(given):
+            say(f"{title}: {row}")
+            found[title].append(row)
     text = page(found, given, minutes=(time.monotonic() - began) / 60)
     if given.out:
         given.out.write_text(text, encoding="utf-8")
@@ -69,4 +61,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(partial(run, arguments(sys.argv[1:]))))

@@ -2,23 +2,22 @@
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from imgserve.errors import ImgserveError
 from tools.benchmarks.machine import WITHOUT_MATRIX_UNITS, machine, uses_matrix_units, versions
 from tools.benchmarks.parts import accuracy, cold, inference, limit, servers
 from tools.benchmarks.paths import DRAFTS
 from tools.benchmarks.picture_host import require_programs
 from tools.benchmarks.plan import FULL, QUICK, Plan
-from tools.benchmarks.process import Failed, say
+from tools.benchmarks.process import exit_status, say
 from tools.benchmarks.records import Record, Results, Rows, keep
 from tools.benchmarks.report import page
 from tools.benchmarks.summary import shown
@@ -88,26 +87,14 @@ def _measure(plan: Plan, parts: Sequence[str]) -> None:
         say(f"{name}: {time.monotonic() - began:.0f} s; {keep(plan.out, record)}")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Do what was asked; return the exit status."""
-    given = arguments(argv)
+def run(given: argparse.Namespace) -> int:
+    """Measure what was asked for, write the page, and show it; return the exit status."""
     if given.without_matrix_units:
         os.environ.update(WITHOUT_MATRIX_UNITS)
     plan = _plan(given)
     folder = plan.out
-    # SIGTERM ends it as Ctrl-C does: everything it started is stopped. A shell's background jobs
-    # ignore Ctrl-C unless told otherwise.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        own = folder / (WITH if uses_matrix_units() else WITHOUT)
-        _measure(replace(plan, out=own), given.parts)
-    except (Failed, ImgserveError) as exc:
-        say(str(exc))
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted; everything that was started is stopped")
-        return 130  # as a shell says it: 128 and the signal's number
+    own = folder / (WITH if uses_matrix_units() else WITHOUT)
+    _measure(replace(plan, out=own), given.parts)
     text = page([Results(folder / WITH), Results(folder / WITHOUT)])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PAGE).write_text(text, encoding="utf-8")
@@ -116,4 +103,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(partial(run, arguments(sys.argv[1:]))))

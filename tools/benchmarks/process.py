@@ -13,6 +13,7 @@ from typing import Self
 
 import psutil
 
+from imgserve.errors import ImgserveError
 from tools.benchmarks.paths import LOGS, ROOT
 
 LOOPBACK = "127.0.0.1"
@@ -26,6 +27,24 @@ MB = 1e6
 
 class Failed(Exception):
     """A process ended or stayed silent where it should have answered."""
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """Return what some work returns; where it fails or is interrupted, say so and return a status.
+
+    SIGTERM ends it as Ctrl-C does: everything it started is stopped. A shell's background jobs
+    ignore Ctrl-C unless told otherwise.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return work()
+    except (Failed, ImgserveError) as exc:
+        say(str(exc))
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; everything that was started is stopped")
+        return 130  # as a shell says it: 128 and the signal's number
 
 
 def say(text: str) -> None:

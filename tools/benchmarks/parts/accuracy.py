@@ -15,7 +15,7 @@ from tools.benchmarks.parts.limit import TORCH
 from tools.benchmarks.paths import MIDDLE, QUALITY, SMALL, WEIGHTS, enlarged
 from tools.benchmarks.plan import Plan
 from tools.benchmarks.process import Failed
-from tools.benchmarks.records import Rows
+from tools.benchmarks.records import Row, Rows
 
 TOP = 5
 
@@ -37,7 +37,7 @@ def measure(plan: Plan, remarks: list[str]) -> Rows:
     ways = {TORCH: _torch(), **{precision: _ours(precision) for precision in precisions}}
     pictures = labelled_pictures(plan.photos, models.load(MODEL, FP32, 1).categories)
     for megapixels in (SMALL, MIDDLE):
-        row = {"model": MODEL, "megapixels": megapixels, "pictures": len(pictures)}
+        row: Row = {"model": MODEL, "megapixels": megapixels, "pictures": len(pictures)}
         rows = [{**row, "way": way, "top1": 0, "top5": 0} for way in ways]
         for data, label in _files(pictures, megapixels):
             for counts, classify in zip(rows, ways.values(), strict=True):
