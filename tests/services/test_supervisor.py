@@ -52,23 +52,6 @@ def say(text):
 supervisor.say = say
 sys.exit(supervisor.supervise([], Path(), "GO"))
 """
-# A hundred runs, each a process of its own that gets two signals at once.
-SIGNALLED = """
-import os, signal, sys
-from pathlib import Path
-from tools.run import supervisor
-
-supervisor.POLL_S = 0.01
-for _ in range(100):
-    reading, writing = os.pipe()
-    if (pid := os.fork()) == 0:
-        supervisor.say = lambda _: os.write(writing, b".")
-        os._exit(supervisor.supervise([], Path(), "GO"))
-    os.read(reading, 1)
-    os.kill(pid, signal.SIGTERM)
-    os.kill(pid, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-"""
 
 
 @pytest.fixture
@@ -144,11 +127,9 @@ def test_services_are_announced_once_ready_and_all_end_on_a_signal(
     assert_none_left(said)
 
 
-@pytest.mark.parametrize("script", [SIGNALLED, INTERRUPTED], ids=["at once", "in the handler"])
-def test_two_signals_hang_nothing(script: str, root: Path) -> None:
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=root, check=False, timeout=120, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (0, b"")
+def test_a_signal_that_interrupts_the_handler_of_another_hangs_nothing(root: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=root, check=False, timeout=20)
+    assert done.returncode == 0
 
 
 def test_services_end_also_when_nobody_reads_the_output(start: Start) -> None:
