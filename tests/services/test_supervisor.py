@@ -115,12 +115,12 @@ def test_services_are_announced_once_ready_and_all_end_on_a_signal(
 ) -> None:
     run = start("one", "two")
     said = read_until(run, "GO")
-    assert "starting one" in said
-    assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
     time.sleep(0.6)  # longer than it takes to look at the services again
     run.send_signal(number)
     status, said = finish(run, said)
     assert status == 0
+    assert "starting one" in said
+    assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
     assert said.endswith("stopping\n")
     assert said.count("GO") == 1
     assert "GET" not in said  # the run's own questions are no news
