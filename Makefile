@@ -40,8 +40,9 @@ format: .venv/dev.stamp  ## rewrite Python files in one style
 	$(BIN)/python -m ruff format .
 
 bench: .venv/dev.stamp  ## measure ours beside other servers: QUICK=1 for minutes, PARTS="limit cold", PHOTOS=folder, MATRIX_UNITS=0
-	@$(if $(QUICK),,tools/benchmarks/peers/install.sh original litserve bentoml)
-	@QUICK=$(QUICK) PHOTOS=$(PHOTOS) MATRIX_UNITS=$(MATRIX_UNITS) $(BIN)/python -m tools.benchmarks $(PARTS)
+	@$(if $(filter-out 0,$(QUICK)),,tools/benchmarks/peers/install.sh original litserve bentoml)
+	@$(BIN)/python -m tools.benchmarks $(PARTS) $(if $(filter-out 0,$(QUICK)),--quick) $(if $(PHOTOS),--photos $(PHOTOS)) \
+	  $(if $(filter 0,$(MATRIX_UNITS)),--without-matrix-units)
 
 attack: .venv/dev.stamp  ## attack a backend and write docs/reliability.md: ARGS=--quick for minutes, writes nothing
 	@exec $(BIN)/python -m tools.attack $(if $(ARGS),$(ARGS),--out docs/reliability.md)

@@ -3,7 +3,6 @@
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from imgserve.settings import BackendSettings, FrontendSettings, Settings
 from tools.run.settings import RunSettings
@@ -21,16 +20,12 @@ def markdown_table(settings: type[Settings]) -> str:
     """Return the table of a service's environment variables."""
     rows = ["| variable | default | unit | meaning |", "|---|---|---|---|"]
     for field in fields(settings):
-        facts = field.metadata
-        default = facts["shown"] or _shown(field.default)
+        own, facts = field.default, field.metadata
+        default = facts["shown"] or ("none" if own in {"", (), None} else f"`{own}`")
         rows.append(
             f"| `{field.name.upper()}` | {default} | {facts['unit']} | {facts['meaning']} |"
         )
     return "\n".join(rows)
-
-
-def _shown(default: Any) -> str:
-    return f"`{default}`" if default not in ("", (), None) else "none"
 
 
 def with_tables(text: str) -> str:
@@ -44,8 +39,7 @@ def with_tables(text: str) -> str:
         if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):
             raise ValueError(f"the text needs {start} and {end}, each once and in this order")
         before, rest = text.split(start)
-        after = rest.split(end)[1]
-        text = f"{before}{start}{markdown_table(settings)}\n{end}{after}"
+        text = f"{before}{start}{markdown_table(settings)}\n{end}{rest.split(end)[1]}"
     return text
 
 

@@ -10,6 +10,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -17,12 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tools.rehearsal.host import CHROMIUM, find
 
 # As WebPageTest has it: 1.6 megabits a second, 0.15 s there and back.
-FAST_3G = {
-    "offline": False,
-    "latency": 150,
-    "downloadThroughput": 1.6e6 / 8,
-    "uploadThroughput": 768e3 / 8,
-}
+FAST_3G = {"latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 768e3 / 8}
 WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
 THEMES = ("light", "dark")
 SERIOUS = {"serious", "critical"}
@@ -30,12 +27,6 @@ LIMIT_MS = 60_000
 ANSWERS = 9
 BOX = "[data-testid=stChatInputTextArea]"
 BAR = ".bars li"
-
-State = Callable[[Page], None]
-
-
-def show_nothing(page: Page) -> None:
-    """Have the page as somebody finds it."""
 
 
 def show_answer(page: Page) -> None:
@@ -50,26 +41,23 @@ def show_code(page: Page) -> None:
     page.get_by_text("Use it from code").click()
 
 
-def show_failure(page: Page) -> None:
-    """Ask about a picture that cannot be there."""
-    page.locator(BOX).fill("http://10.0.0.1/cat.jpg")
-    page.locator(BOX).press("Enter")
-    page.get_by_role("alert").wait_for(timeout=LIMIT_MS)
+def show_what_comes_of(urls: str, role: Literal["alert", "table"]) -> Callable[[Page], None]:
+    """Return what asks about pictures that cannot be there, and waits for what is then shown."""
+
+    def show(page: Page) -> None:
+        page.locator(BOX).fill(urls)
+        page.locator(BOX).press("Enter")
+        page.get_by_role(role).wait_for(timeout=LIMIT_MS)
+
+    return show
 
 
-def show_table(page: Page) -> None:
-    """Ask about two pictures at once; that there are none makes no difference to the table."""
-    page.locator(BOX).fill("http://10.0.0.1/1.jpg http://10.0.0.1/2.jpg")
-    page.locator(BOX).press("Enter")
-    page.get_by_role("table").wait_for(timeout=LIMIT_MS)
-
-
-STATES: dict[str, State] = {
-    "empty": show_nothing,
+STATES: dict[str, Callable[[Page], None]] = {
+    "empty": lambda _: None,
     "answer": show_answer,
     "code": show_code,
-    "failure": show_failure,
-    "table": show_table,
+    "failure": show_what_comes_of("http://10.0.0.1/cat.jpg", "alert"),
+    "table": show_what_comes_of("http://10.0.0.1/1.jpg http://10.0.0.1/2.jpg", "table"),
 }
 
 
@@ -95,14 +83,12 @@ def open_page(browser: Browser, url: str, width: str, theme: str) -> Page:
 
 def all_faults(browser: Browser, url: str) -> Iterator[str]:
     """Yield the serious faults of every state, width and theme."""
-    for width in WIDTHS:
-        for theme in THEMES:
-            for name, show in STATES.items():
-                page = open_page(browser, url, width, theme)
-                show(page)
-                page.wait_for_timeout(500)  # what moves comes to rest
-                yield from (f"{width}, {theme}, {name}: {fault}" for fault in faults(page))
-                page.context.close()
+    for width, theme, (name, show) in product(WIDTHS, THEMES, STATES.items()):
+        page = open_page(browser, url, width, theme)
+        show(page)
+        page.wait_for_timeout(500)  # what moves comes to rest
+        yield from (f"{width}, {theme}, {name}: {fault}" for fault in faults(page))
+        page.context.close()
 
 
 def first_visit(context: BrowserContext, url: str) -> tuple[int, float, float]:
@@ -112,21 +98,13 @@ def first_visit(context: BrowserContext, url: str) -> tuple[int, float, float]:
     session.send("Network.enable")
     received: list[float] = []
     session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
-    session.send("Network.emulateNetworkConditions", FAST_3G)
+    session.send("Network.emulateNetworkConditions", {"offline": False, **FAST_3G})
     began = time.monotonic()
     page.goto(url)
     page.get_by_role("button", name="Cat", exact=True).wait_for(timeout=LIMIT_MS)
     usable = time.monotonic()
     show_answer(page)
     return round(sum(received)), usable - began, time.monotonic() - usable
-
-
-def places(browser: Browser, url: str) -> dict[str, float]:
-    """Return how far below a phone's upper edge the sentence and the first bar begin, pixels."""
-    page = open_page(browser, url, "phone", "light")
-    show_answer(page)
-    boxes = {"sentence": page.locator("h2").first, "first bar": page.locator(BAR).first}
-    return {name: (part.bounding_box() or {"y": -1})["y"] for name, part in boxes.items()}
 
 
 def seconds_to_answer(browser: Browser, url: str) -> list[float]:
@@ -148,7 +126,10 @@ def figures(browser: Browser, url: str) -> Iterator[str]:
     size, usable, bars = first_visit(browser.new_context(), url)
     yield f"first visit: {size / 1e6:.2f} MB; fast 3G: usable after {usable:.1f} s"
     yield f"fast 3G: first bars {bars:.2f} s after the click"
-    yield ", ".join(f"{name} at y = {y:.0f}" for name, y in places(browser, url).items())
+    page = open_page(browser, url, "phone", "light")
+    show_answer(page)
+    boxes = (page.locator(part).first.bounding_box() or {"y": -1} for part in ("h2", BAR))
+    yield "sentence at y = {:.0f}, first bar at y = {:.0f}".format(*(box["y"] for box in boxes))
     taken = seconds_to_answer(browser, url)
     spread = f"({min(taken):.3f} to {max(taken):.3f})"
     yield f"click to answer: {statistics.median(taken):.3f} s {spread}"

@@ -48,7 +48,7 @@ RUN_BY = {
         "tests/services/test_make_run.py"
         "::test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends"
     ): ["make run MODEL_NAME=resnet152"],
-    ("tests/services/test_make_run.py::test_v2_answers_for_every_model_and_its_command_works"): [
+    ("tests/services/test_make_run.py::test_run_answers_for_every_model_and_its_command_works"): [
         "make run VERSION=v2",
         "make run VERSION=v2 MODELS=efficientnet_lite0,resnet152",
     ],

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "tools.run": PRODUCT,
     "tools.rehearsal": PRODUCT,
     "tools.documents": PRODUCT | {"tools.run"},
-    "tools.benchmarks": PRODUCT | {"tools.documents"},
+    "tools.benchmarks": PRODUCT,
     "tools.page_figures": {"tools.rehearsal"},
     "tools.attack": PRODUCT | {"tools.benchmarks"},
 }

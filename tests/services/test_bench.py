@@ -23,7 +23,7 @@ def started(root: Path, tmp_path: Path, weights_dir: Path) -> Iterator["subproce
     (tmp_path / "weights").symlink_to(weights_dir)
     parts = ["limit", "servers", "--seconds", "0.2", "--servers", "v1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.benchmarks", "--plan", "quick", *parts],
+        [sys.executable, "-m", "tools.benchmarks", "--quick", *parts],
         cwd=root,
         env={**os.environ, "BENCH_FOLDER": str(tmp_path), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ def test_interrupted_it_stops_all_that_it_started(
     number: signal.Signals, started: "subprocess.Popen[str]"
 ) -> None:
     assert started.stderr is not None
-    while "servers: bare, file" not in started.stderr.readline():
+    while "entrance bare" not in started.stderr.readline():
         assert started.poll() is None
     children = _descendants(started.pid)
     assert children
@@ -69,6 +69,24 @@ def test_interrupted_it_stops_all_that_it_started(
     assert "everything that was started is stopped" in said
     _, left = psutil.wait_procs(children, timeout=5)
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("told", "options"),
+    [
+        (
+            ("QUICK=1", "PARTS=limit", "PHOTOS=p", "MATRIX_UNITS=0"),
+            ["limit", "--quick", "--photos", "p", "--without-matrix-units"],
+        ),
+        (("QUICK=", "PHOTOS=", "MATRIX_UNITS="), []),
+    ],
+    ids=["all", "empty"],
+)
+def test_make_tells_the_benchmark_what_it_was_told(
+    told: tuple[str, ...], options: list[str], root: Path
+) -> None:
+    said = subprocess.check_output(["make", "--dry-run", "bench", *told], cwd=root, text=True)
+    assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

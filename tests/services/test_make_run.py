@@ -6,11 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -21,41 +20,6 @@ from tests.services.test_supervisor import end, finish, is_alive, read_until
 from tests.unit import pictures
 from tests.unit.waiting import wait_until
 from tools.run.settings import is_free
-
-
-@dataclass
-class Run:
-    """A run that has said that it is ready.
-
-    Attributes:
-        process: of the run itself.
-        said: all it said until then.
-        url: of the backend, or of the gateway.
-    """
-
-    process: subprocess.Popen[str]
-    said: str
-    url: str
-
-    def predict(self, model: str) -> requests.Response:
-        """Return what a model answers to a picture."""
-        picture = pictures.path("coffee.png").read_bytes()
-        url = f"{self.url}/model/{model}/predict"
-        return requests.post(url, files={"image": picture}, timeout=60)
-
-    def run_curl(self) -> dict[str, Any]:
-        """Return the answer to the command that the run shows, elsewhere, as it is."""
-        (line,) = re.findall(r"^  curl     (.*)$", self.said, re.MULTILINE)
-        command = ["bash", "-c", f"{line} --silent --fail"]
-        answer = subprocess.check_output(command, cwd="/", text=True, timeout=60)
-        return json.loads(answer)  # type: ignore[no-any-return]
-
-    def stop(self) -> str:
-        """End the run as Ctrl-C does; return the rest of what it said."""
-        self.process.send_signal(signal.SIGINT)
-        status, said = finish(self.process)
-        assert status == 0
-        return said
 
 
 @pytest.fixture
@@ -73,14 +37,22 @@ def begin(root: Path, weights_dir: Path) -> Iterator[Callable[..., subprocess.Po
     end(runs)
 
 
+class Run(NamedTuple):
+    """A run that has said that it is ready, all it said, and the backend's or gateway's URL."""
+
+    process: subprocess.Popen[str]
+    said: str
+    url: str
+
+
 @pytest.fixture
 def start(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., Run]:
     """Return a function that starts a run on free ports and waits until it is ready."""
 
-    def start(version: str, answers_at: str, **environ: str) -> Run:
+    def start(version: str, answers_at: str, models: Sequence[str]) -> Run:
         ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "FRONTEND_PORT")}
         ports["BACKEND_PORT"] = str(free_port())  # the few after it are free, too
-        process = begin(VERSION=version, **ports, **environ)
+        process = begin(VERSION=version, **ports, MODELS=",".join(models))
         said = read_until(process, "Ctrl-C stops everything.")
         assert f"  page     http://127.0.0.1:{ports['FRONTEND_PORT']}\n" in said
         return Run(process, said, f"http://127.0.0.1:{ports[answers_at]}")
@@ -105,26 +77,27 @@ def test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends(
     assert all(is_free(port) for port in ports.values())
 
 
-def test_v2_answers_for_every_model_and_its_command_works(start: Callable[..., Run]) -> None:
-    run = start("v2", "BACKEND_PORT", MODELS=",".join(MODELS))
-    assert run.run_curl()["model"] == MODELS[0]
-    assert requests.get(f"{run.url}/models", timeout=10).json() == list(MODELS)
-    for model in MODELS:
-        answer = run.predict(model).json()
-        assert (answer["model"], answer["category"]) == (model, "espresso")
-    run.stop()
-
-
-def test_v3_answers_for_every_model_through_the_gateway(start: Callable[..., Run]) -> None:
-    models = MODELS[:2]
-    run = start("v3", "GATEWAY_PORT", MODELS=",".join(models))
-    assert f"  gateway  {run.url}/models\n" in run.said
+@pytest.mark.parametrize(
+    ("version", "answers_at", "models"),
+    [("v2", "BACKEND_PORT", MODELS), ("v3", "GATEWAY_PORT", MODELS[:2])],
+)
+def test_run_answers_for_every_model_and_its_command_works(
+    version: str, answers_at: str, models: Sequence[str], start: Callable[..., Run]
+) -> None:
+    run = start(version, answers_at, models)
+    assert (f"  gateway  {run.url}/models\n" in run.said) == (version == "v3")
+    (line,) = re.findall(r"^  curl     (.*)$", run.said, re.MULTILINE)
+    command = ["bash", "-c", f"{line} --silent --fail"]
+    answer = json.loads(subprocess.check_output(command, cwd="/", text=True, timeout=60))
+    assert answer["model"] == models[0]
     assert requests.get(f"{run.url}/models", timeout=10).json() == list(models)
-    assert run.run_curl()["model"] == MODELS[0]
     for model in models:
-        answer = run.predict(model).json()
+        files = {"image": pictures.path("coffee.png").read_bytes()}
+        url = f"{run.url}/model/{model}/predict"
+        answer = requests.post(url, files=files, timeout=60).json()
         assert (answer["model"], answer["category"]) == (model, "espresso")
-    run.stop()
+    run.process.send_signal(signal.SIGINT)
+    assert finish(run.process)[0] == 0
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{run.url}/hello", timeout=5)
 
@@ -132,7 +105,7 @@ def test_v3_answers_for_every_model_through_the_gateway(start: Callable[..., Run
 def test_services_whose_run_was_killed_end_when_they_are_told_to(
     start: Callable[..., Run],
 ) -> None:
-    run = start("v2", "BACKEND_PORT", MODELS=MODELS[0])
+    run = start("v2", "BACKEND_PORT", MODELS[:1])
     services = psutil.Process(run.process.pid).children()
     run.process.kill()
     run.process.wait()

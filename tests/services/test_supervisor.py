@@ -1,6 +1,6 @@
 """Services that run side by side: seen ready, ended together, none left behind."""
 
-import os
+import contextlib
 import re
 import signal
 import subprocess
@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from tests.services.conftest import free_port
+from tests.unit.waiting import wait_until
 
 Run = subprocess.Popen[str]
 Start = Callable[..., Run]
 
-# Runs stand-ins as `make run` runs its services. Each is given as its name, its port and its other
-# arguments.
+# Runs stand-ins as `make run` runs its services. Each is given as its name and its arguments.
 DRIVER = """
 import os, sys
 from pathlib import Path
@@ -33,7 +33,7 @@ services = [
         environ=os.environ,
         ready_url=f"http://127.0.0.1:{port}/ready",
     )
-    for name, port, *arguments in map(str.split, plans)
+    for port, name, *arguments in map(str.split, plans)
 ]
 sys.exit(supervisor.supervise(services, Path(), "GO"))
 """
@@ -52,28 +52,6 @@ def say(text):
 supervisor.say = say
 sys.exit(supervisor.supervise([], Path(), "GO"))
 """
-# A hundred runs, each a process of its own that gets two signals at once.
-SIGNALLED = """
-import os, signal, sys
-from pathlib import Path
-from tools.run import supervisor
-
-supervisor.POLL_S = 0.01
-for _ in range(100):
-    reading, writing = os.pipe()
-    if (pid := os.fork()) == 0:
-        supervisor.say = lambda _: os.write(writing, b".")
-        os._exit(supervisor.supervise([], Path(), "GO"))
-    os.read(reading, 1)
-    os.kill(pid, signal.SIGTERM)
-    os.kill(pid, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-"""
-
-
-@pytest.fixture
-def ports() -> tuple[int, int]:
-    return free_port(), free_port()
 
 
 @pytest.fixture
@@ -83,9 +61,8 @@ def start(root: Path) -> Iterator[Start]:
 
     def start(*plans: str) -> Run:
         command = [sys.executable, "-c", DRIVER, str(Path(__file__).with_name("stand_in.py"))]
-        runs.append(
-            subprocess.Popen([*command, *plans], cwd=root, stdout=subprocess.PIPE, text=True)
-        )
+        command += [f"{free_port()} {plan}" for plan in plans]
+        runs.append(subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True))
         return runs[-1]
 
     yield start
@@ -120,47 +97,34 @@ def finish(run: Run, said: str = "", limit_s: float = 20) -> tuple[int, str]:
 
 def is_alive(pid: int) -> bool:
     """Return whether a process runs (one that ended but waits for its parent does not)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def assert_none_left(said: str) -> None:
     """Assert that the processes which services started are gone too."""
     children = [int(pid) for pid in re.findall(r"\| child (\d+)", said)]
     assert children
-    deadline = time.monotonic() + 5
-    while any(map(is_alive, children)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [pid for pid in children if is_alive(pid)] == []
+    wait_until(lambda: not any(map(is_alive, children)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_services_are_announced_once_ready_and_all_end_on_a_signal(
-    number: signal.Signals, start: Start, ports: tuple[int, int]
+    number: signal.Signals, start: Start
 ) -> None:
-    run = start(f"one {ports[0]}", f"two {ports[1]}")
+    run = start("one", "two")
     said = read_until(run, "GO")
-    assert "starting one" in said
-    assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
     time.sleep(0.6)  # longer than it takes to look at the services again
     run.send_signal(number)
     status, said = finish(run, said)
     assert status == 0
+    assert "starting one" in said
+    assert re.search(r"^one      \| child \d+$", said, re.MULTILINE)
     assert said.endswith("stopping\n")
     assert said.count("GO") == 1
     assert "GET" not in said  # the run's own questions are no news
     assert_none_left(said)
-
-
-def test_two_signals_at_once_hang_nothing(root: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED], cwd=root, check=False, timeout=120, capture_output=True
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_signal_that_interrupts_the_handler_of_another_hangs_nothing(root: Path) -> None:
@@ -168,10 +132,8 @@ def test_a_signal_that_interrupts_the_handler_of_another_hangs_nothing(root: Pat
     assert done.returncode == 0
 
 
-def test_services_end_also_when_nobody_reads_the_output(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"one {ports[0]}", f"two {ports[1]}")
+def test_services_end_also_when_nobody_reads_the_output(start: Start) -> None:
+    run = start("one", "two")
     said = read_until(run, "GO")
     assert run.stdout is not None
     run.stdout.close()
@@ -180,52 +142,45 @@ def test_services_end_also_when_nobody_reads_the_output(
     assert_none_left(said)
 
 
-def test_a_model_that_still_loads_is_waited_for(start: Start, ports: tuple[int, int]) -> None:
+def test_a_model_that_still_loads_is_waited_for(start: Start) -> None:
     began = time.monotonic()
-    read_until(start(f"quick {ports[0]}", f"slow {ports[1]} --loads-for-s 1"), "GO")
+    read_until(start("quick", "slow --loads-for-s 1"), "GO")
     assert time.monotonic() - began > 1
 
 
-def test_service_that_ends_by_itself_ends_the_run_and_is_named(
-    start: Start, ports: tuple[int, int]
+@pytest.mark.parametrize(
+    ("plan", "reasons"),
+    [
+        ("--delay-s 1 --exit 3", ["two      | last words", "two ended by itself (exit status 3)"]),
+        ("--absent no-network", ["\nno-network\n", "two cannot answer"]),
+    ],
+    ids=["it ends by itself", "its model cannot be loaded"],
+)
+def test_run_ends_with_the_reason_where_a_service_is_of_no_use(
+    plan: str, reasons: list[str], start: Start
 ) -> None:
-    status, said = finish(start(f"one {ports[0]}", f"two {ports[1]} --delay-s 1 --exit 3"))
+    status, said = finish(start("one --delay-s 9", f"two {plan}"))
     assert status == 1
-    assert "two      | last words" in said
-    assert "two ended by itself (exit status 3): stopping the rest" in said
+    assert [said.count(reason) for reason in reasons] == [1, 1]
+    assert f"{reasons[-1]}: stopping the rest" in said
+    assert "GO" not in said
     assert_none_left(said)
 
 
-def test_service_that_is_killed_ends_the_run_and_is_named(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"one {ports[0]}")
+def test_service_that_is_killed_ends_the_run_and_is_named(start: Start) -> None:
+    run = start("one")
     (child,) = psutil.Process(run.pid).children() if read_until(run, "GO") else []
     child.kill()
     status, said = finish(run)
     assert (status, "one ended by itself (signal SIGKILL)" in said) == (1, True)
 
 
-def test_service_that_does_not_stop_is_killed_with_its_children(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"one {ports[0]}", f"two {ports[1]} --stubborn")
+def test_service_that_does_not_stop_is_killed_with_its_children(start: Start) -> None:
+    run = start("one", "two --stubborn")
     said = read_until(run, "GO")
     run.send_signal(signal.SIGTERM)
     status, said = finish(run, said)
     assert status == 0
     assert "two does not stop: killing it" in said
     assert "one does not stop" not in said
-    assert_none_left(said)
-
-
-def test_run_ends_with_the_reason_where_a_model_cannot_be_loaded(
-    start: Start, ports: tuple[int, int]
-) -> None:
-    run = start(f"page {ports[0]} --delay-s 9", f"swin_b {ports[1]} --absent no-network")
-    status, said = finish(run)
-    assert status == 1
-    assert said.count("\nno-network\n") == 1
-    assert "swin_b cannot answer: stopping the rest" in said
-    assert "GO" not in said
     assert_none_left(said)

@@ -1,43 +1,30 @@
 """Attack, and write what came of it: ``python -m tools.attack [KIND...]``; see ``--help``."""
 
 import argparse
-import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tools.attack import connections, hosts, overload, pictures, shapes
 from tools.attack.report import Row, page
-from tools.attack.target import Target, backend
 from tools.benchmarks.picture_host import require_programs
-from tools.benchmarks.process import Failed, say
+from tools.benchmarks.process import exit_status, say
 
 SEED = 20261126
 
-# What attacks, by its kind: a backend of its own in each case.
-Attack = Callable[[argparse.Namespace], Iterator[Row]]
-
-
-def _on_backend(attack: Callable[[Target, argparse.Namespace], Iterator[Row]]) -> Attack:
-    def run(given: argparse.Namespace) -> Iterator[Row]:
-        with backend() as target:
-            yield from attack(target, given)
-
-    return run
-
-
-ATTACKS: Mapping[str, Attack] = {
-    "connections": _on_backend(lambda target, given: connections.run(target, is_quick=given.quick)),
-    "shapes": _on_backend(lambda target, given: shapes.run(target, is_quick=given.quick)),
-    "hosts": lambda _: hosts.run(),
-    "damaged": _on_backend(
-        lambda target, given: pictures.run_damaged(target, is_quick=given.quick, seed=given.seed)
-    ),
-    "bombs": _on_backend(lambda target, _: pictures.run_bombs(target)),
-    "overload": _on_backend(lambda target, given: overload.run(target, is_quick=given.quick)),
-    "gateway": lambda given: overload.run_gateway(is_quick=given.quick),
-    "faults": _on_backend(lambda target, _: overload.run_faults(target)),
+# What attacks, by its name here and in the document: each starts a backend of its own.
+ATTACKS: Mapping[str, tuple[str, Callable[[argparse.Namespace], Iterator[Row]]]] = {
+    "connections": ("Slow callers", connections.run),
+    "shapes": ("Shapes of http", shapes.run),
+    "hosts": ("Private addresses", hosts.run),
+    "damaged": ("Damaged pictures", pictures.run_damaged),
+    "bombs": ("Small files that are much work", pictures.run_bombs),
+    "overload": ("Overload", overload.run),
+    "gateway": ("Overload", overload.run_gateway),
+    "faults": ("Faults", overload.run_faults),
 }
 
 
@@ -57,29 +44,21 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def main(argv: Sequence[str]) -> int:
-    """Do what was asked; return the exit status."""
-    given, rows, began = arguments(argv), [], time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        require_programs()
-        for kind in given.kinds or ATTACKS:
-            for row in ATTACKS[kind](given):
-                say(row.line)
-                rows.append(row)
-    except Failed as exc:
-        say(str(exc))
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted; everything that was started is stopped")
-        return 130  # as a shell says it: 128 and the signal's number
-    minutes = (time.monotonic() - began) / 60
-    text = page(rows, seed=given.seed, minutes=minutes, is_quick=given.quick)
+def run(given: argparse.Namespace) -> int:
+    """Attack, write the document and show it; return the exit status."""
+    found, began = defaultdict[str, list[Row]](list), time.monotonic()
+    require_programs()
+    for kind in given.kinds or ATTACKS:
+        title, attack = ATTACKS[kind]
+        for row in attack(given):
+            say(f"{title}: {row}")
+            found[title].append(row)
+    text = page(found, given, minutes=(time.monotonic() - began) / 60)
     if given.out:
         given.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
-    return 0 if all(row.is_held for row in rows) else 1
+    return 0 if all(row.is_held for rows in found.values() for row in rows) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(partial(run, arguments(sys.argv[1:]))))

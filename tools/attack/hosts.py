@@ -1,6 +1,6 @@
 """Addresses that lead inside, however they are written, redirected to or resolved."""
 
-import http.client
+import argparse
 import http.server
 import ipaddress
 import os
@@ -18,11 +18,10 @@ from dnslib import QTYPE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from imgserve.contract import PREDICT
-from tools.attack.report import Row
-from tools.attack.target import Target, ask, backend
+from tools.attack.report import Row, counted
+from tools.attack.target import Target, backend
 from tools.benchmarks.process import LOOPBACK, Failed
 
-KIND = "private addresses"
 NAME_SERVER, ALLOWED, PUBLIC = "127.0.0.53", "127.0.0.2", "93.184.215.14"
 # Ourselves, three private networks, the metadata server, a carrier's network, all of ours.
 PRIVATE = (
@@ -40,10 +39,7 @@ class Listener(http.server.ThreadingHTTPServer):
     """A web server inside, which should hear nothing; at ``ALLOWED``, it redirects inside."""
 
     daemon_threads = True
-
-    def __init__(self, address: str) -> None:
-        self.heard = 0
-        super().__init__((address, 80), Handler)
+    heard = 0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,7 +48,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Listener
 
     def do_GET(self) -> None:
-        """Answer."""
         self.server.heard += 1
         path = self.path.partition("/to/")[2]
         is_ours = path and set(path) <= set(string.hexdigits)  # else we redirected to ourselves
@@ -78,11 +73,9 @@ class Rebinding(BaseResolver):  # type: ignore[misc]  # dnslib has no types
         reply, name = request.reply(), str(request.q.qname)
         if request.q.qtype == QTYPE.A:
             self.asked[name] += 1
-            both = name.startswith("both")
-            addresses = (
-                [PUBLIC, LOOPBACK] if both else [PUBLIC if self.asked[name] % 2 else LOOPBACK]
-            )
-            for address in [LOOPBACK] if name.startswith("inside") else addresses:
+            kinds = {"inside": [LOOPBACK], "both": [PUBLIC, LOOPBACK]}
+            turns = [PUBLIC if self.asked[name] % 2 else LOOPBACK]
+            for address in kinds.get(name.partition("-")[0], turns):
                 reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(address), ttl=0))
         return reply
 
@@ -111,10 +104,10 @@ def _forms(address: ipaddress.IPv4Address) -> Iterator[str]:
     yield from (f"[2002:{halves}::]", f"[::{text}]")
 
 
-def run() -> Iterator[Row]:
+def run(_: argparse.Namespace) -> Iterator[Row]:
     """Yield what servers inside heard."""
     if os.geteuid() or not shutil.which("unshare"):
-        yield Row(KIND, "left out: needs root on Linux", "0", "not tried", "", True)
+        yield Row("left out: needs root on Linux", "0", "not tried", "", True)
         return
     with ExitStack() as stack:
         inside, redirecting = (
@@ -140,7 +133,7 @@ def run() -> Iterator[Row]:
 
 @contextmanager
 def _listening(address: str) -> Iterator[Listener]:
-    with Listener(address) as server:
+    with Listener((address, 80), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -155,11 +148,11 @@ def _with_name_server(folder: Path) -> tuple[str, ...]:
 
 
 def _row(target: Target, inside: Listener, what: str, urls: list[str]) -> Row:
-    before, found = inside.heard, Counter[int]()
-    for url in urls:
-        body = msgspec.json.encode({"url": url})
-        found[ask(target.port, "POST", PREDICT, body, "application/json").status] += 1
+    before = inside.heard
+    bodies = (msgspec.json.encode({"url": url}) for url in urls)
+    found = Counter(
+        target.ask("POST", PREDICT, body, "application/json").status_code for body in bodies
+    )
     heard = inside.heard - before
-    outcome = ", ".join(f"{status}: {count}" for status, count in sorted(found.items()))
     is_held = not heard and {*found} <= REFUSED
-    return Row(KIND, what, str(len(urls)), f"{outcome}; heard inside: {heard}", "nothing", is_held)
+    return Row(what, str(len(urls)), f"{counted(found)}; heard inside: {heard}", "nothing", is_held)

@@ -1,70 +1,63 @@
 """Ten times as many callers as there is room for, and workers that die, hang or wait."""
 
+import argparse
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 
 from imgserve.contract import MODEL_PREDICT, PREDICT
-from tools.attack.report import Row
-from tools.attack.target import SAMPLE, Target, Watch, backend
+from tools.attack.report import Row, counted
+from tools.attack.target import SAMPLE, Target, Watch, backend, started
 from tools.benchmarks.models import MODEL
-from tools.benchmarks.process import LOOPBACK, Child, free_port
+from tools.benchmarks.process import LOOPBACK
+from tools.benchmarks.servers import GATEWAY
 
-OVERLOAD, FAULTS = "overload", "faults"
-CALLERS = 700
-LARGE_CALLERS = 66
 LARGE_BYTES = 120_000
-TEN_MB = 10_000_000
+CALLERS = 700
+CASES = {
+    "small pictures": (SAMPLE, CALLERS),
+    "pictures of 120 kB": (SAMPLE.ljust(LARGE_BYTES, b"\0"), CALLERS),
+    "pictures of 10 MB": (SAMPLE.ljust(10_000_000, b"\0"), 66),
+}
+OK, BUSY = 200, 503
+MOST_BUSY = 2  # answers, of a worker that is lost
 # Without an answer: a status that no server sends.
 LOST = 0
-GATEWAY = ("-m", "v3.gateway", "serve")
 
 
-def run(target: Target, *, is_quick: bool) -> Iterator[Row]:
+def run(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how callers fare when there are far too many."""
-    seconds = 3 if is_quick else 10
-    larger = SAMPLE + bytes(LARGE_BYTES - len(SAMPLE) % LARGE_BYTES)
-    cases = {
-        "small pictures": (SAMPLE, CALLERS),
-        "pictures of 120 kB": (larger, CALLERS),
-        "pictures of 10 MB": (SAMPLE + bytes(TEN_MB - len(SAMPLE)), LARGE_CALLERS),
-    }
-    for what, (data, callers) in cases.items():
-        with Watch(target) as watch:
-            found = asyncio.run(_callers(target.port, PREDICT, data, callers, seconds))
-        yield _row(what, callers, found, watch)
+    with backend() as target:
+        for what, case in CASES.items():
+            yield _overloaded(target, what, case, PREDICT, is_quick=given.quick)
 
 
-def run_gateway(*, is_quick: bool) -> Iterator[Row]:
+def run_gateway(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how callers fare behind v3's gateway, whose backend is full."""
-    port = free_port()
+    what = "pictures of 120 kB through the gateway, to a full backend"
+    case, path = (SAMPLE + bytes(LARGE_BYTES), 100), MODEL_PREDICT.format(model=MODEL)
     with backend(app="v3.backend.app:app", MAX_QUEUE="4") as target:
-        environ = {**os.environ, "HOST": LOOPBACK, "PORT": str(port)}
-        environ["BACKENDS"] = f"{MODEL}=http://{LOOPBACK}:{target.port}"
-        with Child("attacked-gateway", (sys.executable, *GATEWAY), environ, limit_s=600) as gateway:
-            through = Target(port, gateway)
-            gateway.wait_until(through.is_ready)
-            with Watch(through) as watch:
-                path = MODEL_PREDICT.format(model=MODEL)
-                data = SAMPLE + bytes(LARGE_BYTES)
-                found = asyncio.run(_callers(port, path, data, 100, 3 if is_quick else 10))
-    yield _row("pictures of 120 kB through the gateway, to a full backend", 100, found, watch)
+        backends = {"BACKENDS": f"{MODEL}=http://{LOOPBACK}:{target.port}"}
+        with started("attacked-gateway", GATEWAY, backends) as gateway:
+            yield _overloaded(gateway, what, case, path, is_quick=given.quick)
 
 
-def _row(what: str, callers: int, found: Counter[int], watch: Watch) -> Row:
-    outcome = ", ".join(f"{status or 'lost'}: {count}" for status, count in sorted(found.items()))
+def _overloaded(
+    target: Target, what: str, case: tuple[bytes, int], path: str, *, is_quick: bool
+) -> Row:
+    data, count = case
+    with Watch(target) as watch:
+        found = asyncio.run(_callers(target.port, path, data, count, 3 if is_quick else 10))
     return Row(
-        OVERLOAD,
         what,
-        f"{callers} at once",
-        f"{outcome}; /ready within {watch.longest_s:.2f} s, {watch.failures} failures",
+        f"{count} at once",
+        f"{counted(found)}; {watch}",
         "200, or 503 with Retry-After; none lost",
-        {*found} <= {200, 503} and not watch.failures,
+        {*found} <= {OK, BUSY} and not watch.failures,
     )
 
 
@@ -90,11 +83,11 @@ async def _ask_again(port: int, request: bytes, end: float, found: Counter[int])
             await asyncio.sleep(0.1)
             continue
         status = int(head.split()[1])
-        has_hint = status != 503 or b"\r\nretry-after:" in head.lower()  # noqa: PLR2004
+        has_hint = status != BUSY or b"\r\nretry-after:" in head
         found[status if has_hint else -status] += 1
-        if status != 200:  # noqa: PLR2004
+        if status != OK:
             await asyncio.sleep(0.5)
-        if b"\r\nconnection: close" in head.lower():
+        if b"\r\nconnection: close" in head:
             streams[1].close()
             streams = None
     if streams:
@@ -104,39 +97,30 @@ async def _ask_again(port: int, request: bytes, end: float, found: Counter[int])
 async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
 ) -> bytes:
-    """Send a request and return the head of its answer, which may come before all is sent."""
+    """Send a request; return the head of its answer, in small letters, which may come before."""
     writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    await reader.readexactly(int(lengths[0].partition(b":")[2]))
-    if b"\r\nconnection: close" not in head.lower():
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(int(head.partition(b"\r\ncontent-length:")[2].split()[0]))
+    if b"\r\nconnection: close" not in head:
         await writer.drain()
     return head
 
 
-# --- faults --------------------------------------------------------------------------------------
-
-
-def run_faults(target: Target) -> Iterator[Row]:
+def run_faults(_: argparse.Namespace) -> Iterator[Row]:
     """Yield what callers notice of a worker that is killed, or stopped."""
-    for what, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
-        hit = threading.Timer(1, _signal_one, (target, number))
-        hit.start()
-        found = asyncio.run(_callers(target.port, PREDICT, SAMPLE, 8, 14))
-        hit.join()
-        began = time.monotonic()
-        while not target.is_ready() and time.monotonic() < began + 30:
-            time.sleep(0.1)
-        outcome = ", ".join(f"{status or 'lost'}: {count}" for status, count in found.items())
-        yield Row(
-            FAULTS,
-            f"a worker is {what} under 8 callers",
-            "1",
-            f"{outcome}; ready {time.monotonic() - began:.1f} s after the load",
-            "200, or 503 for what it computed; none lost",
-            {*found} <= {200, 503} and found[503] <= 2 and target.is_ready(),  # noqa: PLR2004
-        )
-
-
-def _signal_one(target: Target, number: int) -> None:
-    os.kill(target.workers[0].pid, number)
+    with backend() as target:
+        for what, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
+            hit = threading.Timer(1, lambda number=number: os.kill(target.workers[0].pid, number))
+            hit.start()
+            found = asyncio.run(_callers(target.port, PREDICT, SAMPLE, 8, 14))
+            hit.join()
+            began = time.monotonic()
+            while not target.is_ready() and time.monotonic() < began + 30:
+                time.sleep(0.1)
+            yield Row(
+                f"a worker is {what} under 8 callers",
+                "1",
+                f"{counted(found)}; ready {time.monotonic() - began:.1f} s after the load",
+                "200, or 503 for what it computed; none lost",
+                {*found} <= {OK, BUSY} and found[BUSY] <= MOST_BUSY and target.is_ready(),
+            )

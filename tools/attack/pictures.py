@@ -1,5 +1,6 @@
 """Damaged pictures of every format, and small files that are much work."""
 
+import argparse
 import http.client
 import io
 import random
@@ -8,37 +9,39 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from PIL import Image
 
 from imgserve.contract import PREDICT
-from tools.attack.report import Row
-from tools.attack.target import SAMPLE, Target, ask, require_alive
+from tools.attack.report import Row, counted
+from tools.attack.target import SAMPLE, Target, backend
 from tools.benchmarks.process import LOOPBACK, MB, Failed
 
-DAMAGED, BOMBS = "damaged pictures", "small files that are much work"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
 SIDE = 64
 CALLERS = 4
 NUMBERS = (0, 1, 0xFFFF, 2**31 - 1, 2**32 - 1)
+Size = tuple[int, int]
+SIZE: Size = (7211, 7211)  # 52 megapixels
+FIRST_FAULT = 500  # statuses
 LONGEST_S = 2.0  # of CPU, for one picture
 MOST_MB = 1100  # of a worker: 850 for a picture, the rest for Python, libraries and a small model
 
 
-def run_damaged(target: Target, *, is_quick: bool, seed: int) -> Iterator[Row]:
+def run_damaged(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how damaged pictures of each format were answered."""
-    count = (6_000 if is_quick else 100_000) // len(FORMATS)
-    for kind in FORMATS:
-        with ThreadPoolExecutor(CALLERS) as callers:
+    count = (6_000 if given.quick else 100_000) // len(FORMATS) // CALLERS
+    with backend() as target, ThreadPoolExecutor(CALLERS) as callers:
+        for kind in FORMATS:
             shares = [
-                callers.submit(_send, target.port, kind, count // CALLERS, seed + number)
+                callers.submit(_send, target.port, kind, count, given.seed + number)
                 for number in range(CALLERS)
             ]
             found = sum((share.result() for share in shares), Counter())
-        faults = [status for status in found if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR]
-        outcome = ", ".join(f"{status}: {count}" for status, count in sorted(found.items()))
-        yield Row(DAMAGED, kind, f"{found.total():,}", outcome, "no 5xx", not faults)
-    require_alive(target)
+            is_held = max(found) < FIRST_FAULT
+            yield Row(kind, f"{found.total():,}", counted(found), "no 5xx", is_held)
+        target.require_alive()
 
 
 def _send(port: int, kind: str, count: int, seed: int) -> Counter[int]:
@@ -59,11 +62,11 @@ def _send(port: int, kind: str, count: int, seed: int) -> Counter[int]:
 
 def _encoded(kind: str, mode: str, dice: random.Random) -> bytes:
     picture = Image.effect_noise((SIDE, SIDE), 60).convert("RGB").convert(mode)
-    if kind == "JPEG":
-        picture = picture.convert("RGB")
-    options = {"progressive": dice.random() < 1 / 2} if kind == "JPEG" else {}
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    if kind == "JPEG":
+        picture.convert("RGB").save(file, kind, progressive=dice.random() < 1 / 2)
+    else:
+        picture.save(file, kind)
     return file.getvalue()
 
 
@@ -91,25 +94,21 @@ def _damaged(whole: bytes, dice: random.Random) -> bytes:
     return bytes(data)
 
 
-# --- much work -----------------------------------------------------------------------------------
-
-
-def run_bombs(target: Target) -> Iterator[Row]:
+def run_bombs(_: argparse.Namespace) -> Iterator[Row]:
     """Yield how long one answer took, of the CPU, and how much memory a worker had at most."""
-    for name, make in BOMB_FILES.items():
-        data = make()
-        before = _cpu_s(target)
-        got = ask(target.port, "POST", PREDICT, data)
-        spent_s, peak_mb = _cpu_s(target) - before, _peak_mb(target)
-        yield Row(
-            BOMBS,
-            f"{name}, {len(data) / MB:.2f} MB",
-            "1",
-            f"{got.status} after {spent_s:.2f} s of CPU; {peak_mb:.0f} MB at most so far",
-            f"{LONGEST_S:g} s, {MOST_MB} MB, no 5xx",
-            spent_s <= LONGEST_S and peak_mb <= MOST_MB and got.status < 500,  # noqa: PLR2004
-        )
-    require_alive(target)
+    with backend() as target:
+        for name, make in BOMBS.items():
+            data, before_s = make(), _cpu_s(target)
+            status = target.ask("POST", PREDICT, data).status_code
+            spent_s, peak_mb = _cpu_s(target) - before_s, _peak_mb(target)
+            yield Row(
+                f"{name}, {len(data) / MB:.2f} MB",
+                "1",
+                f"{status} after {spent_s:.2f} s of CPU; {peak_mb:.0f} MB at most so far",
+                f"{LONGEST_S:g} s, {MOST_MB} MB, no 5xx",
+                spent_s <= LONGEST_S and peak_mb <= MOST_MB and status < FIRST_FAULT,
+            )
+        target.require_alive()
 
 
 def _cpu_s(target: Target) -> float:
@@ -118,18 +117,15 @@ def _cpu_s(target: Target) -> float:
 
 def _peak_mb(target: Target) -> float:
     """Return the most memory that one worker has had."""
-    peaks = []
-    for worker in target.workers:
-        with open(f"/proc/{worker.pid}/status", encoding="utf-8") as status:  # noqa: PTH123
-            peaks += [int(line.split()[1]) for line in status if line.startswith("VmHWM")]
-    if not peaks:
+    texts = [Path(f"/proc/{worker.pid}/status").read_text("ascii") for worker in target.workers]
+    if not texts:
         raise Failed("no process that computes was found")
-    return max(peaks) * 1024 / MB
+    return max(int(text.partition("VmHWM:")[2].split()[0]) for text in texts) * 1024 / MB
 
 
-def _jpeg(size: tuple[int, int], **options: object) -> bytes:
+def _saved(kind: str, mode: str = "RGB", size: Size = SIZE, **options: object) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", size, "teal").save(file, "JPEG", **options)
+    Image.new(mode, size).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -141,9 +137,9 @@ def _segment(marker: int, content: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", 2 + len(content)) + content
 
 
-def _scans(side: int, more: int) -> bytes:
+def _scans(more: int) -> bytes:
     """Return a progressive JPEG whose last scan comes again and again."""
-    data = _jpeg((side, side), progressive=True, quality=5)
+    data = _saved("JPEG", progressive=True, quality=5)
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * more + data[-2:]
 
 
@@ -152,41 +148,31 @@ def _chunk(kind: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
-def _png(side: int, *, channels: int = 3, chunks: bytes = b"") -> bytes:
-    """Return a black PNG; of more than 60 megapixels only what says so."""
-    rows = side if side * side < 60e6 else 1  # noqa: PLR2004
-    colour = {3: 2, 4: 6}[channels]
-    head = _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, colour, 0, 0, 0))
-    pixels = zlib.compress(bytes(rows * (1 + channels * side)), 9)
-    return b"\x89PNG\r\n\x1a\n" + head + chunks + _chunk(b"IDAT", pixels) + _chunk(b"IEND")
-
-
-def _saved(kind: str, size: tuple[int, int], mode: str = "RGB", **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size).save(file, kind, **options)
-    return file.getvalue()
-
-
 EXIF = b"Exif\0\0II*\0\x08\0\0\0"
-BOMB_FILES: dict[str, Callable[[], bytes]] = {
-    "JPEG of 52 megapixels": lambda: _jpeg((7211, 7211)),
-    "progressive JPEG of 52 megapixels": lambda: _jpeg((7211, 7211), progressive=True),
-    "JPEG of 52 megapixels, one narrow strip": lambda: _jpeg((65500, 793)),
-    "progressive JPEG with 50 scans of 52 megapixels": lambda: _scans(7211, 40),
-    "progressive JPEG with 25 scans of 52 megapixels": lambda: _scans(7211, 15),
+SMALL_PNG = _saved("PNG", size=(8, 8))
+HEAD = 33  # of its bytes: the signature, and the chunk IHDR
+LARGE_IHDR = _chunk(b"IHDR", struct.pack(">IIBBBBB", 65_000, 65_000, 8, 2, 0, 0, 0))
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "JPEG of 52 megapixels": lambda: _saved("JPEG"),
+    "progressive JPEG of 52 megapixels": lambda: _saved("JPEG", progressive=True),
+    "JPEG of 52 megapixels, one narrow strip": lambda: _saved("JPEG", size=(65_500, 793)),
+    "progressive JPEG with 50 scans of 52 megapixels": lambda: _scans(40),
+    "progressive JPEG with 25 scans of 52 megapixels": lambda: _scans(15),
     "JPEG with 9 MB of EXIF": lambda: _with(_segment(0xE1, EXIF + bytes(65_000)) * 140),
     "JPEG with 300,000 segments": lambda: _with(_segment(0xE1, EXIF) * 300_000),
-    "JPEG that ends before its picture, then 300,000 segments": lambda: (
-        SAMPLE[:2] + b"\xff\xd9" + _segment(0xE1, EXIF) * 300_000 + SAMPLE[2:]
+    "JPEG that ends before its picture, then 300,000 segments": lambda: _with(
+        b"\xff\xd9" + _segment(0xE1, EXIF) * 300_000
     ),
     "JPEG with 9 MB of fill bytes": lambda: _with(b"\xff" * 9_000_000),
-    "PNG of 4 thousand megapixels": lambda: _png(65_000),
-    "PNG of 52 megapixels": lambda: _png(7211),
-    "transparent PNG of 52 megapixels": lambda: _png(7211, channels=4),
-    "PNG with 500,000 empty chunks": lambda: _png(8, chunks=_chunk(b"teXt") * 500_000),
-    "GIF of 52 megapixels": lambda: _saved("GIF", (7211, 7211), "L"),
-    "WebP of 52 megapixels": lambda: _saved("WEBP", (7211, 7211), method=0),
-    "AVIF of 52 megapixels": lambda: _saved("AVIF", (7211, 7211), speed=10),
-    "TIFF of 52 megapixels": lambda: _saved("TIFF", (7211, 7211), compression="tiff_lzw"),
-    "TIFF of 52 megapixels, CCITT": lambda: _saved("TIFF", (7211, 7211), "1", compression="group4"),
+    "PNG of 4 thousand megapixels": lambda: SMALL_PNG[:8] + LARGE_IHDR + SMALL_PNG[HEAD:],
+    "PNG of 52 megapixels": lambda: _saved("PNG", compress_level=9),
+    "transparent PNG of 52 megapixels": lambda: _saved("PNG", "RGBA", compress_level=9),
+    "PNG with 500,000 empty chunks": lambda: (
+        SMALL_PNG[:HEAD] + _chunk(b"teXt") * 500_000 + SMALL_PNG[HEAD:]
+    ),
+    "GIF of 52 megapixels": lambda: _saved("GIF", "L"),
+    "WebP of 52 megapixels": lambda: _saved("WEBP", method=0),
+    "AVIF of 52 megapixels": lambda: _saved("AVIF", speed=10),
+    "TIFF of 52 megapixels": lambda: _saved("TIFF", compression="tiff_lzw"),
+    "TIFF of 52 megapixels, CCITT": lambda: _saved("TIFF", "1", compression="group4"),
 }

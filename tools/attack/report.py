@@ -1,6 +1,7 @@
 """What was tried, how often, and what came of it: ``docs/reliability.md``."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tools.benchmarks.machine import machine
@@ -23,31 +24,30 @@ class Row(NamedTuple):
     """One attack.
 
     Attributes:
-        kind: of attack.
         tried: how often, or how many at once.
     """
 
-    kind: str
     what: str
     tried: str
     outcome: str
     goal: str
     is_held: bool
 
-    @property
-    def line(self) -> str:
-        """Return it in one line."""
+    def __str__(self) -> str:
         verdict = "held" if self.is_held else "NOT HELD"
-        return f"{self.kind}: {self.what} ({self.tried}): {self.outcome}; {self.goal}: {verdict}"
+        return f"{self.what} ({self.tried}): {self.outcome}; {self.goal}: {verdict}"
 
 
-def page(rows: Sequence[Row], *, seed: int, minutes: float, is_quick: bool) -> str:
-    """Return the document."""
-    short = " in this, its short form" if is_quick else ""
+def counted(found: Mapping[int, int] | Mapping[str, int]) -> str:
+    """Return how often each status was answered; what got no answer has none."""
+    return ", ".join(f"{status or 'lost'}: {count}" for status, count in sorted(found.items()))
+
+
+def page(found: Mapping[str, Sequence[Row]], given: argparse.Namespace, *, minutes: float) -> str:
+    """Return the document about the rows of each kind of attack."""
+    short = " in this, its short form" if given.quick else ""
     sections = [INTRODUCTION.format(minutes=max(1, minutes), short=short)]
-    for kind in dict.fromkeys(row.kind for row in rows):
-        own = [(*row[1:5], "yes" if row.is_held else "**no**") for row in rows if row.kind == kind]
-        sections.append(f"## {kind.capitalize()}\n\n{table(TITLES, own)}")
-    here = machine()
-    sections.append(TAKEN.format(cpu=here["cpu"], cores=here["cores"], seed=seed))
-    return "\n".join(sections)
+    for title, rows in found.items():
+        cells = [(*row[:-1], "yes" if row.is_held else "**no**") for row in rows]
+        sections.append(f"## {title}\n\n{table(TITLES, cells)}")
+    return "\n".join([*sections, TAKEN.format(**machine(), seed=given.seed)])

@@ -1,40 +1,32 @@
 """Requests that are none, nearly, or in two ways at once (RFC 9112)."""
 
+import argparse
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT, PROBLEM_TYPE
-from tools.attack.report import Row
-from tools.attack.target import Target, require_alive
+from tools.attack.report import Row, counted
+from tools.attack.target import backend
 from tools.benchmarks.process import LOOPBACK
 
-KIND = "shapes of HTTP"
 ANSWER_S = 15.0
+FAULTS = {500, 502, 504}
+FIRST_ERROR = 400
 
 LINES = (
     *("", "\0", "GET", "GET /hello", "GET  /hello HTTP/1.1", "GET /hello HTTP/9.9"),
     *("GET /hello HTTP/1.1 x", "get /hello HTTP/1.1", "G\x01T /hello HTTP/1.1", "TRACE / HTTP/1.1"),
-    *(
-        "CONNECT x:80 HTTP/1.1",
-        "GET http://[::1/hello HTTP/1.1",
-        "GET * HTTP/1.1",
-        "PRI * HTTP/2.0",
-    ),
+    *("CONNECT x:80 HTTP/1.1", "GET http://[::1/hello HTTP/1.1", "GET * HTTP/1.1"),
+    *("PRI * HTTP/2.0", "GET //elsewhere.example/docs HTTP/1.1"),
     *("GET /hel\xfflo HTTP/1.1", "GET /%00 HTTP/1.1", "GET /%ff HTTP/1.1", "GET /../../x HTTP/1.1"),
-    f"GET /{'x' * 100_000} HTTP/1.1",
-    "GET //elsewhere.example/docs HTTP/1.1",
-    "GET /docs//elsewhere.example HTTP/1.1",
+    *(f"GET /{'x' * 100_000} HTTP/1.1", "GET /docs//elsewhere.example HTTP/1.1"),
 )
 HEADERS = (
     *("", "Host: a\r\nHost: b", "Host : x", " Host: x", "Host: x\r\n y: z", "Host: x\r\nA\0B: c"),
-    *(
-        "Host: x\r\n: no name",
-        "Host: x\r\nno colon",
-        "Host: \xff",
-        f"Host: x\r\nA: {'x' * 200_000}",
-    ),
+    *("Host: x\r\n: no name", "Host: x\r\nno colon", "Host: \xff"),
+    f"Host: x\r\nA: {'x' * 200_000}",
     "Host: x\r\n" + "\r\n".join(f"A{number}: b" for number in range(2000)),
 )
 BODIES = (
@@ -46,30 +38,21 @@ BODIES = (
     *("Upgrade: h2c\r\nConnection: Upgrade", "Content-Encoding: gzip\r\nContent-Length: 3"),
 )
 CHUNKS = (
-    *(
-        "",
-        "3\r\nabc\r\n0\r\n\r\n",
-        "zz\r\n",
-        "-1\r\n",
-        "ffffffffffffffff\r\nabc",
-        "3\r\nabcdef\r\n0\r\n\r\n",
-    ),
-    *("3;ext=\0\r\nabc\r\n0\r\n\r\n", "0\r\nX: y\r\n\r\n", "3\nabc\n0\n\n", "abc"),
+    *("", "3\r\nabc\r\n0\r\n\r\n", "zz\r\n", "-1\r\n", "ffffffffffffffff\r\nabc", "abc"),
+    *("3\r\nabcdef\r\n0\r\n\r\n", "3;ext=\0\r\nabc\r\n0\r\n\r\n", "0\r\nX: y\r\n\r\n"),
+    "3\nabc\n0\n\n",
 )
 
 
-def run(target: Target, *, is_quick: bool) -> Iterator[Row]:
+def run(given: argparse.Namespace) -> Iterator[Row]:
     """Yield what was answered; a server's fault, silence without end or HTML is a failure."""
-    found: Counter[str] = Counter()
-    shapes = [*_shapes()][:: 3 if is_quick else 1]
-    for shape in shapes:
-        found[_answer(target.port, shape)] += 1
-    require_alive(target)
-    wrong = [name for name in found if name.startswith("WRONG")]
-    outcome = ", ".join(f"{name}: {count}" for name, count in sorted(found.items()))
-    yield Row(
-        KIND, "lines, headers, lengths, codings", str(len(shapes)), outcome, "no fault", not wrong
-    )
+    shapes = [*_shapes()][:: 3 if given.quick else 1]
+    with backend() as target:
+        found = Counter(_answer(target.port, shape) for shape in shapes)
+        target.require_alive()
+    is_held = not any(name.startswith("WRONG") for name in found)
+    what = "lines, headers, lengths, codings"
+    yield Row(what, str(len(shapes)), counted(found), "no fault", is_held)
 
 
 def _shapes() -> Iterator[bytes]:
@@ -79,11 +62,9 @@ def _shapes() -> Iterator[bytes]:
     for headers in HEADERS:
         yield f"GET {HELLO} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n".encode("latin-1")
     paths = (PREDICT, MODEL_PREDICT.format(model="x"))
+    usual = "Host: x\r\nContent-Type: image/jpeg\r\nConnection: close"
     for path, body, chunk in product(paths, BODIES, CHUNKS):
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nConnection: close\r\n"
-        )
-        yield f"{head}{body}\r\n\r\n{chunk}".encode("latin-1")
+        yield f"POST {path} HTTP/1.1\r\n{usual}\r\n{body}\r\n\r\n{chunk}".encode("latin-1")
 
 
 def _answer(port: int, shape: bytes) -> str:
@@ -96,12 +77,12 @@ def _answer(port: int, shape: bytes) -> str:
         except TimeoutError:
             return f"WRONG: silence after {shape[:80]!r}"
         except OSError:
-            return "closed"
+            data = b""
     if not data:
         return "closed"
     head = data.partition(b"\r\n\r\n")[0].decode("latin-1")
     status = int(head.split()[1])
-    is_problem = PROBLEM_TYPE in head
-    if status in {500, 502, 504} or (status >= 400 and not is_problem) or "elsewhere" in head:  # noqa: PLR2004
+    is_problem = status < FIRST_ERROR or PROBLEM_TYPE in head
+    if status in FAULTS or not is_problem or "elsewhere" in head:
         return f"WRONG: {status} to {shape[:80]!r}"
     return str(status)

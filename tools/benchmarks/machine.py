@@ -9,11 +9,11 @@ from pathlib import Path
 
 from imgserve.machine import cpu_quota, memory_bytes
 from tools.benchmarks.paths import SCRATCH
+from v3.gateway.system import find_nginx
 
 GIB = 2**30
 OURS = ("flask", "gunicorn", "numpy", "openvino", "pillow", "torch", "torchvision")
 PEERS = ("litserve", "bentoml")
-PROGRAMS = {"wrk": ("wrk", "-v"), "nginx": ("/usr/sbin/nginx", "-v")}
 # What decides how fast an inference is: vectors, then matrix units (AMX).
 VECTORS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16")
 MATRIX_UNITS = ("amx_bf16", "amx_int8")
@@ -50,17 +50,11 @@ def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Return the versions of everything that takes part."""
     found = {"python": platform.python_version(), **{name: version(name) for name in OURS}}
-    found |= {name: _program_version(command) for name, command in PROGRAMS.items()}
+    for name, program in (("wrk", "wrk"), ("nginx", find_nginx(os.environ.get("PATH", "")))):
+        done = subprocess.run((program, "-v"), capture_output=True, text=True, check=False)
+        number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+        found[name] = number[0] if number else "unknown"
     for name in PEERS:
         for info in (SCRATCH / name).glob(f".venv/lib/python*/site-packages/{name}-*.dist-info"):
             found[name] = info.name.removeprefix(f"{name}-").removesuffix(".dist-info")
     return found
-
-
-def _program_version(command: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return "absent"
-    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
-    return found[0] if found else "unknown"

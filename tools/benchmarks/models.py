@@ -6,25 +6,21 @@ module and ``torch_models`` are the only ones here that know how ``imgserve`` lo
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from imgserve.contract import PredictOptions
 from imgserve.errors import CompiledModelInvalid
-from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import catalogue
 from imgserve.models.classifier import Classifier
-from imgserve.models.compiled_model import FP32, INT8, read_info
-from imgserve.models.compiled_model import PRECISIONS as COMPILED_PRECISIONS
-from imgserve.models.transform import crop
-from imgserve.pictures.decode import decode
+from imgserve.models.compiled_model import INT8, read_info
 from imgserve.settings import BackendSettings
 from tools.benchmarks.paths import ROOT, WEIGHTS, sample_photograph
 from tools.benchmarks.process import Failed, say
 
-__all__ = ["AUTO", "BF16", "COMPILED_PRECISIONS", "FP32", "INT8"]
-AUTO, BF16 = "auto", "bf16"
+AUTO = "auto"
 # Their trained weights are Python packages.
 EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 MODEL = EMBEDDED[0]
@@ -33,11 +29,6 @@ HUB = tuple(model for model in catalogue(None) if model not in EMBEDDED)
 COMPILED = WEIGHTS / "compiled"
 COMPILE_S = 900
 LIMIT_PIXELS = 50_000_000
-
-
-def environ(precision: str) -> dict[str, str]:
-    """Return the variables with which a backend of ours serves the benchmark's models."""
-    return {"WEIGHTS_DIR": str(WEIGHTS), "PRECISION": precision, "THREADS": str(cpu_quota())}
 
 
 def is_compiled(model: str, precision: str) -> bool:
@@ -49,9 +40,9 @@ def is_compiled(model: str, precision: str) -> bool:
     return True
 
 
-def available(model: str) -> tuple[str, ...]:
-    """Return how backends can serve a model: as they come, and in int8 where it is compiled."""
-    return tuple(precision for precision in (AUTO, INT8) if is_compiled(model, precision))
+def available(model: str, precisions: Iterable[str] = (AUTO, INT8)) -> list[str]:
+    """Return how a model can be served: as it comes, and in int8 where it is compiled."""
+    return [precision for precision in precisions if is_compiled(model, precision)]
 
 
 def load(model: str, precision: str, threads: int, weights: Path = WEIGHTS) -> Classifier:
@@ -68,18 +59,10 @@ def category(classifier: Classifier, data: bytes) -> str:
     return made.predictions[0].category
 
 
-def inference(classifier: Classifier, data: bytes) -> Callable[[], object]:
-    """Return what infers a picture that is decoded and resized beforehand, once."""
-    crops = crop(decode(data, limit_pixels=LIMIT_PIXELS).picture, classifier.transform)
-    return lambda: classifier.engine(crops)
-
-
 def ensure(models: Iterable[str], precisions: Iterable[str]) -> list[str]:
     """Compile what is not compiled yet; return a sentence for each model that cannot be."""
-    wanted = [(model, precision) for model in models for precision in precisions]
-    return [
-        reason for missing in wanted if not is_compiled(*missing) and (reason := _compile(*missing))
-    ]
+    wanted = [pair for pair in product(models, precisions) if not is_compiled(*pair)]
+    return [reason for pair in wanted if (reason := _compile(*pair))]
 
 
 @cache  # nothing is tried twice in one run

@@ -25,14 +25,9 @@ SMALL, MIDDLE, LARGE = SIZES = (0.3, 1.7, 12.0)
 GRAIN, QUALITY = 6, 90
 
 
-def photographs() -> Path:
-    """Return the folder of photographs (CC0) in scikit-image's wheel."""
-    return Path(str(importlib.resources.files("skimage") / "data"))
-
-
 def sample_photograph(megapixels: float = SMALL) -> Path:
-    """Return a JPEG of about so many megapixels; larger ones are enlarged, on first use."""
-    source = photographs() / "rocket.jpg"
+    """Return a JPEG (CC0) of about so many megapixels; larger ones are enlarged, on first use."""
+    source = Path(str(importlib.resources.files("skimage") / "data" / "rocket.jpg"))
     if megapixels == SMALL:
         return source
     path = PICTURES / f"rocket-{megapixels:g}.jpg"

@@ -5,21 +5,19 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from tools.benchmarks.paths import HERE, SIZES, sample_photograph
 from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port
 from v3.gateway.serve import find_nginx
 
 CONFIGURATION = Template((HERE / "picture_host.conf").read_text(encoding="utf-8"))
-PART_S = 3 * 3600  # longer than any part of the benchmark takes
 
 
-@dataclass(frozen=True)
-class PictureHost:
+class PictureHost(NamedTuple):
     """A running host of pictures."""
 
     pid: int
@@ -40,11 +38,11 @@ def picture_host() -> Iterator[PictureHost]:
             Path(folder, picture.name).symlink_to(picture)
         # As root, nginx would read the pictures as nobody, who may not.
         user = "user root;" if os.geteuid() == 0 else ""
-        where = {"folder": folder, "address": LOOPBACK, "root": folder}
-        config.write_text(CONFIGURATION.substitute(where, user=user, port=port), encoding="utf-8")
+        where = {"folder": folder, "address": LOOPBACK, "port": port, "user": user}
+        config.write_text(CONFIGURATION.substitute(where), encoding="utf-8")
         nginx = find_nginx(os.environ.get("PATH", ""))
         command = (nginx, "-e", "stderr", "-p", folder, "-c", str(config))
-        with Child("picture-host", command, os.environ, limit_s=PART_S) as child:
+        with Child("picture-host", command, os.environ) as child:
             child.wait_until(lambda: _accepts(port))
             yield PictureHost(child.pid, port)
 

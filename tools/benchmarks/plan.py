@@ -1,62 +1,44 @@
 """How much is measured: everything, or what fits into three minutes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from tools.benchmarks.models import COMPILED_PRECISIONS, EMBEDDED, HUB, MODEL
-
-FULL, QUICK = "full", "quick"
+from imgserve.models.compiled_model import PRECISIONS
+from tools.benchmarks.models import EMBEDDED, HUB, MODEL
+from tools.benchmarks.paths import DRAFTS, RESULTS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """How much is measured; by default all."""
 
-    Attributes:
-        name: stands in the results and in the report.
-        rounds: how often everything is measured, interleaved.
-        load_s: seconds of load on a server, by number of clients: those first that are compared
-            with the limit, which is measured before them. The slowest server needs two
-            seconds to answer 32 of them once.
-        large_load_s: likewise with larger pictures, which are asked for by URL only.
-        loop_s: seconds of a bare loop.
-        repeats: inferences of one model alone.
-        precisions: which models are compiled in; whatever is compiled already takes part too.
-        models: whose cold start and latency are measured.
-        servers: names of those that take part; empty for all.
-    """
-
-    name: str
-    rounds: int
-    load_s: Mapping[int, float]
-    large_load_s: Mapping[int, float]
-    loop_s: float
-    repeats: int
-    precisions: tuple[str, ...]
-    models: tuple[str, ...]
-    servers: tuple[str, ...] = ()
+    name: str = "full"  # stands in the results and in the report
+    rounds: int = 3  # of everything, interleaved
+    # Seconds of load on a server, by number of clients: those first that are compared with the
+    # limit, which is measured before them. The slowest server needs two seconds to answer 32 of
+    # them once. Larger pictures are asked for by URL only.
+    load_s: Mapping[int, float] = field(default_factory=lambda: {8: 3, 32: 5, 1: 2})
+    large_load_s: Mapping[int, float] = field(default_factory=lambda: {8: 4, 32: 7})
+    loop_s: float = 3  # of a bare loop
+    repeats: int = 20  # inferences of one model alone
+    precisions: tuple[str, ...] = PRECISIONS  # to compile in; what is compiled already takes part
+    models: tuple[str, ...] = (*EMBEDDED, *HUB)  # whose cold start and latency are measured
+    servers: tuple[str, ...] = ()  # names of those that take part; empty for all
+    photos: Path | None = None  # a folder of labelled photographs
+    out: Path = RESULTS  # a folder of results
 
 
-PLANS = {
-    FULL: Plan(
-        FULL,
-        rounds=3,
-        load_s={8: 3, 32: 5, 1: 2},
-        large_load_s={8: 4, 32: 7},
-        loop_s=3,
-        repeats=20,
-        precisions=COMPILED_PRECISIONS,
-        models=(*EMBEDDED, *HUB),
-    ),
-    QUICK: Plan(
-        QUICK,
-        rounds=1,
-        load_s={8: 2, 32: 2, 1: 1},
-        large_load_s={8: 2, 32: 2},
-        loop_s=1,
-        repeats=5,
-        precisions=COMPILED_PRECISIONS[:1],
-        models=(MODEL,),
-        servers=("v1", "v1_int8", "v2", "v3", "original_eager", "original_ours"),
-    ),
-}
+FULL = Plan()
+QUICK = Plan(
+    "quick",
+    rounds=1,
+    load_s={8: 2, 32: 2, 1: 1},
+    large_load_s={8: 2, 32: 2},
+    loop_s=1,
+    repeats=5,
+    precisions=PRECISIONS[:1],
+    models=(MODEL,),
+    servers=("v1", "v1_int8", "v2", "v3", "original_eager", "original_ours"),
+    out=DRAFTS,
+)

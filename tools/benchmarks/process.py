@@ -6,29 +6,45 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Self
 
 import psutil
 
+from imgserve.errors import ImgserveError
 from tools.benchmarks.paths import LOGS, ROOT
 
 LOOPBACK = "127.0.0.1"
-# No process outlives this, even if the benchmark is killed and can stop nothing.
-LIMIT_S = 3600
+# No process outlives this, even if the benchmark is killed and can stop nothing: longer than any
+# part of it takes.
+LIMIT_S = 3 * 3600
 STOP_S = 6.0
 READY_S = 120.0
 MB = 1e6
-# Reading the memory of a process of 300 MB takes about 5 ms: at this pace 1 % of a core.
-MEMORY_PAUSE_S = 0.5
 
 
 class Failed(Exception):
     """A process ended or stayed silent where it should have answered."""
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """Return what some work returns; where it fails or is interrupted, say so and return a status.
+
+    SIGTERM ends it as Ctrl-C does: everything it started is stopped. A shell's background jobs
+    ignore Ctrl-C unless told otherwise.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return work()
+    except (Failed, ImgserveError) as exc:
+        say(str(exc))
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; everything that was started is stopped")
+        return 130  # as a shell says it: 128 and the signal's number
 
 
 def say(text: str) -> None:
@@ -52,20 +68,14 @@ class Child:
         started_s: when it was started, by ``time.perf_counter``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Iterable[str],
-        environ: Mapping[str, str],
-        limit_s: float = LIMIT_S,
-    ) -> None:
-        """Start it; ``timeout`` ends it after ``limit_s``, whatever happens here."""
+    def __init__(self, name: str, command: Iterable[str], environ: Mapping[str, str]) -> None:
+        """Start it; ``timeout`` ends it after ``LIMIT_S``, whatever happens here."""
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log = LOGS / f"{name}.log"
         with self.log.open("wb") as log:
             self.started_s = time.perf_counter()
             self._process = subprocess.Popen(
-                ("timeout", "--kill-after=5", f"{limit_s:g}", *command),
+                ("timeout", "--kill-after=5", f"{LIMIT_S}", *command),
                 cwd=ROOT,
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
@@ -80,19 +90,16 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         """End the process group; kill what has not ended in time."""
-        self._signal(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            self.has_ended(within_s=STOP_S)
+
+    def has_ended(self, *, within_s: float = 0.0) -> bool:
+        """Return whether it ends before so many seconds have passed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_S)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def is_running(self) -> bool:
-        """Return whether it has not ended."""
-        return self._process.poll() is None
+            self._process.wait(within_s)
+        return self._process.returncode is not None
 
     def wait_until(self, is_ready: Callable[[], bool], *, pause_s: float = 0.05) -> None:
         """Wait until it is ready.
@@ -102,7 +109,7 @@ class Child:
         """
         deadline = time.monotonic() + READY_S
         while not is_ready():
-            if not self.is_running() or time.monotonic() > deadline:
+            if self.has_ended() or time.monotonic() > deadline:
                 lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
                 raise Failed("\n".join([f"{self.log.stem} never became ready:", *lines[-20:]]))
             time.sleep(pause_s)
@@ -121,8 +128,7 @@ def cpu_s(pids: Iterable[int]) -> float:
     total = 0.0
     for process in tree(pids):
         with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
+            total += sum(process.cpu_times()[:4])
     return total
 
 
@@ -133,22 +139,3 @@ def memory_mb(pids: Iterable[int]) -> float:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             total += process.memory_full_info().pss
     return total / MB
-
-
-@contextmanager
-def peak_memory(pids: Iterable[int]) -> Iterator[list[float]]:
-    """Look at the memory of process trees now and then; the list holds what was seen, in MB."""
-    known, seen, is_over = tuple(pids), [0.0], threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(MEMORY_PAUSE_S):
-            seen.append(memory_mb(known))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        is_over.set()
-        thread.join()
-        seen.append(memory_mb(known))

@@ -1,14 +1,14 @@
 """Results on disk: a JSON file for each part, with the machine, the versions and the plan."""
 
-from datetime import UTC, datetime
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
 
-from tools.benchmarks.machine import machine, versions
-from tools.benchmarks.plan import Plan
+Row = dict[str, Any]
+Rows = Generator[Row, None, None]
 
 # What a row of each part has; an entrance is where a server is asked.
 COLUMNS = {
@@ -34,14 +34,8 @@ class Record(msgspec.Struct):
     plan: str
     machine: dict[str, str]
     versions: dict[str, str]
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     remarks: list[str] = []
-
-
-def begun(part: str, plan: Plan) -> Record:
-    """Return a record without rows, of a part that begins now."""
-    taken = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(part, taken, plan.name, machine(), versions())
 
 
 def keep(folder: Path, record: Record) -> Path:
@@ -57,30 +51,20 @@ class Results:
 
     Attributes:
         records: of the parts that have run, by name.
+        invalid: the rows of servers that had a failed answer or none, which are left out.
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = {part: folder / f"{part}.json" for part in COLUMNS}
-        self.records = {
-            part: msgspec.json.decode(path.read_bytes(), type=Record)
-            for part, path in paths.items()
-            if path.exists()
-        }
+        self.records: dict[str, Record] = {}
+        self._rows: dict[str, pd.DataFrame] = {}
+        for part, columns in COLUMNS.items():
+            if (path := folder / f"{part}.json").exists():
+                self.records[part] = msgspec.json.decode(path.read_bytes(), type=Record)
+            rows = self.records[part].rows if part in self.records else []
+            self._rows[part] = pd.DataFrame(rows, columns=columns.split())
+        rows = self._rows["servers"]
+        is_valid = (rows.answers > 0) & (rows.failed == 0)
+        self._rows["servers"], self.invalid = rows[is_valid], rows[~is_valid]
 
     def __getitem__(self, part: str) -> pd.DataFrame:
-        rows = self._rows(part)
-        return rows[_is_valid(rows)] if part == "servers" else rows
-
-    @property
-    def invalid(self) -> pd.DataFrame:
-        """Return the rows of servers that had a failed answer or none."""
-        rows = self._rows("servers")
-        return rows[~_is_valid(rows)]
-
-    def _rows(self, part: str) -> pd.DataFrame:
-        rows = self.records[part].rows if part in self.records else []
-        return pd.DataFrame(rows, columns=COLUMNS[part].split())
-
-
-def _is_valid(rows: pd.DataFrame) -> pd.Series:
-    return (rows.answers > 0) & (rows.failed == 0)
+        return self._rows[part]

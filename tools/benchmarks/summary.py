@@ -1,14 +1,13 @@
 """Medians over rounds with their range, and tables of them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """The median of some rounds, the least and the most; as text e.g. ``3.52 (3.34 to 3.95)``."""
 
     median: float
@@ -16,17 +15,22 @@ class Summary:
     most: float
     rounds: int
 
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Self:
-        """Return the summary of at least one value."""
-        known = pd.Series([*values])
-        return cls(float(known.median()), float(known.min()), float(known.max()), len(known))
-
     def __str__(self) -> str:
         text = three_digits(self.median)
         if self.rounds == 1:
             return text
         return f"{text} ({three_digits(self.least)} to {three_digits(self.most)})"
+
+
+def summary(values: Iterable[float]) -> Summary | None:
+    """Return the summary of the rounds that have a value; None where none has.
+
+    A ratio or difference of two series has one in each round of both, if nothing is divided by 0.
+    """
+    known = pd.Series(values, dtype=float).replace([np.inf, -np.inf], np.nan).dropna()
+    if known.empty:
+        return None
+    return Summary(known.median(), known.min(), known.max(), len(known))
 
 
 def three_digits(value: float) -> str:
@@ -36,28 +40,11 @@ def three_digits(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def where(rows: pd.DataFrame, **wanted: object) -> pd.DataFrame:
-    """Return the rows whose columns have these values."""
-    for column, value in wanted.items():
-        rows = rows[rows[column] == value]
-    return rows
-
-
 def by_round(rows: pd.DataFrame, column: str, **wanted: object) -> pd.Series:
     """Return one column of the rows whose other columns have these values, by round."""
-    return where(rows, **wanted).set_index("round")[column]
-
-
-def ratio(above: pd.Series, below: pd.Series) -> Summary | None:
-    """Return the ratios within each round that both have; None where there is none."""
-    ratios = (above / below[below != 0]).dropna()
-    return None if ratios.empty else Summary.of(ratios)
-
-
-def difference(above: pd.Series, below: pd.Series) -> Summary | None:
-    """Return the differences within each round that both have; None where there is none."""
-    differences = (above - below).dropna()
-    return None if differences.empty else Summary.of(differences)
+    for name, value in wanted.items():
+        rows = rows[rows[name] == value]
+    return rows.set_index("round")[column]
 
 
 def groups(rows: pd.DataFrame, *columns: str) -> Iterable[tuple[Any, pd.DataFrame]]:
@@ -67,18 +54,11 @@ def groups(rows: pd.DataFrame, *columns: str) -> Iterable[tuple[Any, pd.DataFram
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table in Markdown; nothing where there is no row. None becomes an empty cell."""
-    lines = [_line(row) for row in rows]
-    if not lines:
-        return ""
-    return "\n".join([_line(titles), _line(["---"] * len(titles)), *lines, ""])
+    lines = [f"| {' | '.join(map(shown, row))} |" for row in (titles, ["---"] * len(titles), *rows)]
+    return "\n".join([*lines, ""]) if len(lines) > 2 else ""  # noqa: PLR2004  titles and the rule
 
 
-def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    text = three_digits(value) if isinstance(value, float) else str(value)
+def shown(value: object) -> str:
+    """Return a value as a table has it."""
+    text = three_digits(value) if isinstance(value, float) else str("" if value is None else value)
     return text.replace("|", "/")

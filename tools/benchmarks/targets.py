@@ -7,42 +7,36 @@ from itertools import product
 
 import pandas as pd
 
-from tools.benchmarks.loop import TORCH
-from tools.benchmarks.models import AUTO, FP32, MODEL
+from imgserve.models.compiled_model import FP32
+from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.parts.cold import ORIGINAL, OURS
 from tools.benchmarks.parts.inference import OPENVINO
+from tools.benchmarks.parts.limit import TORCH
 from tools.benchmarks.parts.servers import LIMIT
 from tools.benchmarks.paths import HERE, LARGE, SMALL
 from tools.benchmarks.records import Results
 from tools.benchmarks.servers import EAGER, PEERS, WAYS
 from tools.benchmarks.servers import OURS as OUR_ENGINE
-from tools.benchmarks.summary import Summary, by_round, difference, ratio
+from tools.benchmarks.summary import Summary, by_round, summary
 
 V1 = "v1"
 SEVERAL = (8, 32)  # clients
-OTHERS = tuple(peer for peer in PEERS if peer != ORIGINAL)
+OTHERS = [peer for peer in PEERS if peer != ORIGINAL]
 # A target may cover several servers or ways: the summary of each, None where it has not run.
 Covered = Mapping[str, Summary | None]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One row of the table of targets.
+    """One row of the table of targets."""
 
-    Attributes:
-        id: the quantity's name in ``COVERED``, and what it takes.
-        what: the quantity, in words.
-        at_least: on CPUs with matrix units, and without; likewise ``at_most``.
-        unit: of the bound; empty for a ratio.
-        note: what stands in the way while it is not met.
-    """
-
-    id: str
-    what: str
+    id: str  # the quantity's name in COVERED, and what it takes
+    what: str  # the quantity, in words
+    # On CPUs with matrix units, and without.
     at_least: tuple[float, float] | None = None
     at_most: tuple[float, float] | None = None
-    unit: str = ""
-    note: str = ""
+    unit: str = ""  # of the bound; empty for a ratio
+    note: str = ""  # what stands in the way while it is not met
 
     def is_met(self, value: float, kind: int) -> bool:
         """Return whether a result reaches the bound, with (0) or without (1) matrix units."""
@@ -76,12 +70,13 @@ def targets() -> list[Target]:
     return [Target(key, **fields) for key, fields in tables.items()]
 
 
-def server(results: Results, column: str, **wanted: object) -> pd.Series:
-    """Return one figure of a server by round: ``entrance``, ``way`` and ``clients`` say which."""
-    return by_round(results["servers"], column, **{"megapixels": SMALL, **wanted})
+def server(results: Results, column: str, entrance: str, **wanted: object) -> pd.Series:
+    """Return one figure of a server by round: ``way`` and ``clients`` say which."""
+    wanted = {"entrance": entrance, "megapixels": SMALL, **wanted}
+    return by_round(results["servers"], column, **wanted)
 
 
-def starts(results: Results, what: str, model: str) -> pd.Series:
+def starts(results: Results, what: str, model: str = MODEL) -> pd.Series:
     """Return the seconds of one kind of start by round."""
     return by_round(results["cold"], "seconds", what=what, model=model)
 
@@ -95,16 +90,12 @@ def inferences(results: Results, model: str, engine: str, precision: str) -> pd.
 def _rates(
     results: Results, others: Iterable[str], clients: Iterable[int], megapixels: float = SMALL
 ) -> Covered:
-    cases = product(others, WAYS, clients)
-    return {
-        f"{other}, {way}, {count} client{'s' * (count > 1)}": ratio(
-            *(
-                server(results, "rate", entrance=one, way=way, clients=count, megapixels=megapixels)
-                for one in (V1, other)
-            )
-        )
-        for other, way, count in cases
-    }
+    covered = {}
+    for other, way, count in product(others, WAYS, clients):
+        asked = {"way": way, "clients": count, "megapixels": megapixels}
+        ours, theirs = (server(results, "rate", name, **asked) for name in (V1, other))
+        covered[f"{other}, {way}, {count} client{'s' * (count > 1)}"] = summary(ours / theirs)
+    return covered
 
 
 def _as_they_come(*peers: str) -> Callable[..., Covered]:
@@ -117,68 +108,47 @@ def _same_engine(results: Results, *clients: str) -> Covered:
 
 
 def _limit(results: Results, way: str) -> Covered:
-    limit = by_round(results["servers"], "rate", entrance=LIMIT)
-    rates = {
-        count: server(results, "rate", entrance=V1, way=way, clients=count) for count in SEVERAL
-    }
-    return {f"{count} clients": ratio(rate, limit) for count, rate in rates.items()}
+    limit = server(results, "rate", LIMIT)
+    rates = {count: server(results, "rate", V1, way=way, clients=count) for count in SEVERAL}
+    return {f"{count} clients": summary(rate / limit) for count, rate in rates.items()}
 
 
 def _growth(results: Results) -> Covered:
-    asked = {"entrance": V1, "way": "url", "clients": min(SEVERAL)}
-    return {
-        "": ratio(*(server(results, "rate", megapixels=size, **asked) for size in (SMALL, LARGE)))
-    }
-
-
-def _latency(results: Results, model: str) -> Covered:
-    ours = inferences(results, model, OPENVINO, AUTO)
-    return {"": ratio(ours, inferences(results, model, TORCH, FP32))}
+    asked = {"way": "url", "clients": min(SEVERAL)}
+    small = server(results, "rate", V1, **asked)
+    return {"": summary(small / server(results, "rate", V1, megapixels=LARGE, **asked))}
 
 
 def _accuracy(results: Results, precision: str) -> Covered:
     rows = results["accuracy"]
-    points = {
-        way: (100 * own.top1 / own.pictures).set_axis(own.megapixels)
-        for way, own in rows.groupby("way")
-    }
-    if not {precision, TORCH} <= points.keys():
-        return {}
-    less = points[TORCH] - points[precision]
-    return {f"{size:g} megapixels": Summary.of([value]) for size, value in less.items()}
+    points = 100 * (rows.top1 / rows.pictures).set_axis([rows.way, rows.megapixels])
+    less = points.get(TORCH, points[:0]) - points.get(precision, points[:0])
+    return {f"{size:g} megapixels": summary([value]) for size, value in less.items()}
 
 
 def _tail(results: Results) -> Covered:
     found = {}
     for way in WAYS:
-        asked = {"entrance": V1, "way": way, "clients": max(SEVERAL)}
-        p99_ms, rate = (server(results, name, **asked) for name in ("p99_ms", "rate"))
-        found[way] = ratio(p99_ms, 1000 * max(SEVERAL) / rate)
+        asked = {"way": way, "clients": max(SEVERAL)}
+        p99_ms, rate = (server(results, name, V1, **asked) for name in ("p99_ms", "rate"))
+        found[way] = summary(p99_ms * rate / (1000 * max(SEVERAL)))
     return found
 
 
-def _cold(results: Results) -> Covered:
-    return {MODEL: ratio(starts(results, OURS, MODEL), starts(results, ORIGINAL, MODEL))}
-
-
 def _memory(results: Results) -> Covered:
-    rows = results["servers"]
-    peaks = rows[rows.megapixels == SMALL].groupby(["entrance", "round"]).peak_mb.max()
-    theirs = f"{ORIGINAL}_{EAGER}"
-    has_both = {V1, theirs} <= {*peaks.index.get_level_values("entrance")}
-    return {"": ratio(peaks[V1], peaks[theirs])} if has_both else {}
+    ours, theirs = (
+        server(results, "peak_mb", name).groupby("round").max()
+        for name in (V1, f"{ORIGINAL}_{EAGER}")
+    )
+    return {"": summary(ours / theirs)}
 
 
 def _gateway(results: Results) -> Covered:
-    return {
-        way: difference(
-            *(
-                server(results, "p50_ms", entrance=name, way=way, clients=1)
-                for name in ("v3_gateway", "v3_direct")
-            )
-        )
-        for way in WAYS
-    }
+    through, direct = (
+        {way: server(results, "p50_ms", name, way=way, clients=1) for way in WAYS}
+        for name in ("v3_gateway", "v3_direct")
+    )
+    return {way: summary(through[way] - direct[way]) for way in WAYS}
 
 
 COVERED: Mapping[str, Callable[..., Covered]] = {
@@ -187,10 +157,16 @@ COVERED: Mapping[str, Callable[..., Covered]] = {
     "same_engine": _same_engine,
     "limit": _limit,
     "growth": _growth,
-    "latency": _latency,
+    "latency": lambda results, model: {
+        "": summary(
+            inferences(results, model, OPENVINO, AUTO) / inferences(results, model, TORCH, FP32)
+        )
+    },
     "accuracy": _accuracy,
     "tail": _tail,
-    "cold": _cold,
+    "cold": lambda results: {
+        MODEL: summary(starts(results, OURS) / starts(results, ORIGINAL)),
+    },
     "memory": _memory,
     "gateway": _gateway,
 }

@@ -14,6 +14,7 @@ from imgserve.compile.original import Original, of_module
 from imgserve.compile.weights import default_weights, trained, transform_of
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
+from tools.benchmarks.models import EMBEDDED
 from tools.benchmarks.paths import WEIGHTS
 
 # With random weights all classes are about as probable: int8 may well find others.
@@ -21,22 +22,20 @@ ANY_AGREEMENT = 0.0
 
 
 def module(model: str, weights: Path = WEIGHTS) -> nn.Module:
-    """Return torchvision's module, with its packaged weights or with the random ones on disk."""
-    kept = weights / "random" / f"{model}.pth"
-    if not kept.exists():
+    """Return torchvision's module, with its packaged weights or with random ones.
+
+    The latter are the same each time, and read from disk, as a server reads trained ones.
+    """
+    if model in EMBEDDED:
         return trained(model, folder=weights / "checkpoints")
-    made: nn.Module = torchvision.models.get_model(model)
-    made.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True))
-    return made.eval()
-
-
-def make_random_weights(model: str) -> None:
-    """Write random weights of an architecture, the same each time, where there are none."""
-    path = WEIGHTS / "random" / f"{model}.pth"
+    path = weights / "random" / f"{model}.pth"
     if not path.exists():
         torch.manual_seed(0)
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(torchvision.models.get_model(model).state_dict(), path)
+    made: nn.Module = torchvision.models.get_model(model)
+    made.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return made.eval()
 
 
 def load(model: str, threads: int) -> Classifier:
@@ -59,7 +58,6 @@ def main(model: str, precision: str, out: Path) -> None:
     Raises:
         ImgserveError: the compiled model answers otherwise than the original.
     """
-    make_random_weights(model)
     out.mkdir(parents=True, exist_ok=True)
     export.export(model, _original(model), out, precision=precision, least_agreement=ANY_AGREEMENT)
 

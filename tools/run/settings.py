@@ -33,21 +33,16 @@ class RunSettings(Settings):
         """Return whether the version has a backend for each model, and a gateway before them."""
         return self.version == "v3"
 
-    @property
-    def ports(self) -> list[tuple[str, int]]:
-        """Return each port with the variable that sets it."""
-        found = [("BACKEND_PORT", self.backend_port), ("FRONTEND_PORT", self.frontend_port)]
-        if self.has_gateway:
-            more = range(1, len(self.models))
-            found += [(f"BACKEND_PORT + {number}", self.backend_port + number) for number in more]
-            found += [("GATEWAY_PORT", self.gateway_port)]
-        return found
-
 
 def port_complaint(settings: RunSettings) -> str:
     """Return which port cannot be used, and why; nothing where all can."""
+    wanted = {"BACKEND_PORT": settings.backend_port, "FRONTEND_PORT": settings.frontend_port}
+    if settings.has_gateway:
+        for number in range(1, len(settings.models)):
+            wanted[f"BACKEND_PORT + {number}"] = settings.backend_port + number
+        wanted["GATEWAY_PORT"] = settings.gateway_port
     wanted_by: dict[int, str] = {}
-    for variable, port in settings.ports:
+    for variable, port in wanted.items():
         if port in wanted_by:
             return f"{wanted_by[port]} and {variable} are both {port}: choose two"
         if not is_free(port):

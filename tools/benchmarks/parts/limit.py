@@ -1,22 +1,110 @@
 """The limit: what this engine does on all cores without HTTP, and what an inference alone takes.
 
-All arrangements stay loaded and wait while one after the other runs.
+A loop classifies one picture again and again, in a process that stays loaded. All arrangements of
+loops are loaded and wait while one after the other runs.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from itertools import product
+from multiprocessing import get_context, parent_process
 from typing import NamedTuple
 
 from imgserve.machine import cpu_quota
+from imgserve.models.transform import crop
+from imgserve.pictures.decode import decode
 from tools.benchmarks import models
-from tools.benchmarks.loop import ENGINE, WHOLE, Job, Throughput, loop, repeat
 from tools.benchmarks.models import AUTO, MODEL
+from tools.benchmarks.paths import sample_photograph
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import say
-from tools.benchmarks.records import Record, Results, begun
+from tools.benchmarks.process import Failed, memory_mb
+from tools.benchmarks.records import Results, Rows
 
+# All of the work, from the file to the class, or the inference alone.
+WHOLE, ENGINE = "whole", "engine"
+TORCH = "torch"
 WARM_UP_S = 0.3
+
+
+class Throughput(NamedTuple):
+    """What processes did in a while, and their memory at the end (PSS)."""
+
+    pictures: int
+    seconds: float
+    cpu_s: float
+    memory_mb: float
+
+
+@contextmanager
+def loop(model: str, precision: str, threads: int) -> Iterator[ProcessPoolExecutor]:
+    """Run a process with a loaded model; ask it with ``submit(repeat, work, seconds, loops)``.
+
+    Args:
+        model: its id.
+        precision: of the compiled model; ``torch`` for eager torch.
+        threads: of each inference.
+
+    Raises:
+        Failed: the model could not be loaded.
+    """
+    job = (model, precision, threads)
+    with ProcessPoolExecutor(1, get_context("spawn"), _load, job) as process:
+        try:
+            process.submit(repeat, WHOLE, 0).result()
+        except BrokenProcessPool as exc:
+            raise Failed(f"{model}, {precision} could not be loaded") from exc
+        yield process
+
+
+# In the process: the work by its name.
+_steps: dict[str, Callable[[], object]] = {}
+
+
+def _load(model: str, precision: str, threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if precision == TORCH:
+        from tools.benchmarks import torch_models  # only here: it takes seconds
+
+        classifier = torch_models.load(model, threads)
+    else:
+        classifier = models.load(model, precision, threads)
+    picture = sample_photograph()
+    decoded = decode(picture.read_bytes(), limit_pixels=models.LIMIT_PIXELS).picture
+    crops = crop(decoded, classifier.transform)
+    _steps[WHOLE] = lambda: models.category(classifier, picture.read_bytes())
+    _steps[ENGINE] = lambda: classifier.engine(crops)
+
+
+def _end_with_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+    os._exit(1)
+
+
+def repeat(work: str, seconds: float, loops: int = 1) -> Throughput:
+    """Return what this process does in so many seconds, in as many threads as there are loops.
+
+    Each of them does one picture at least.
+    """
+    started, cpu_started = time.perf_counter(), time.process_time()
+
+    def run() -> int:
+        count = 0
+        while not count or time.perf_counter() - started < seconds:
+            _steps[work]()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(loops) as threads:
+        others = [threads.submit(run) for _ in range(loops - 1)]
+        pictures = run() + sum(other.result() for other in others)
+    took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
+    return Throughput(pictures, took_s, cpu_s, memory_mb([os.getpid()]))
 
 
 class Arrangement(NamedTuple):
@@ -35,70 +123,59 @@ class Arrangement(NamedTuple):
     loops: int
 
     def __str__(self) -> str:
-        processes = f"{self.processes} process{'es' * (self.processes > 1)}"
-        streams, threads = _count(self.streams, "stream"), self.threads // self.streams
+        threads = self.threads // self.streams
         return (
-            f"{processes}, {streams} of {_count(threads, 'thread')}, {_count(self.loops, 'loop')}"
+            f"{self.processes} process{'es' * (self.processes > 1)}, "
+            f"{self.streams} stream{'s' * (self.streams > 1)} of "
+            f"{threads} thread{'s' * (threads > 1)}, {self.loops} loop{'s' * (self.loops > 1)}"
         )
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number > 1)}"
-
-
-def arrangements() -> tuple[Arrangement, ...]:
+def arrangements() -> list[Arrangement]:
     """Return the ways that are tried; the first is one loop that has all cores to itself.
 
     Several streams in one process were tried and are slower than several processes: NOTES.md.
     """
     cores = cpu_quota()
     one_process = [Arrangement(1, 1, cores, loops) for loops in (1, cores)]
-    many_processes = [Arrangement(cores, 1, 1, loops) for loops in (1, 2)]
-    return (*one_process, *many_processes)
+    return one_process + [Arrangement(cores, 1, 1, loops) for loops in (1, 2)]
 
 
 @contextmanager
-def loops(arrangement: Arrangement, precision: str = AUTO) -> Iterator[list[ProcessPoolExecutor]]:
-    """Run the processes of an arrangement, loaded."""
-    job = Job(MODEL, precision, arrangement.threads, arrangement.loops)
+def loaded(
+    arrangement: Arrangement, precision: str = AUTO
+) -> Iterator[Callable[[float, str], Throughput]]:
+    """Load an arrangement; yield what runs it for so many seconds of some work, once warm."""
+    job = (MODEL, precision, arrangement.threads)
     with ExitStack() as stack:
-        yield [stack.enter_context(loop(job)) for _ in range(arrangement.processes)]
+        processes = [stack.enter_context(loop(*job)) for _ in range(arrangement.processes)]
+
+        def run(seconds: float, work: str) -> Throughput:
+            for lap_s in (WARM_UP_S, seconds):
+                asked = [one.submit(repeat, work, lap_s, arrangement.loops) for one in processes]
+                done = [one.result() for one in asked]
+            pictures, took_s, cpu_s, mb = zip(*done, strict=True)
+            return Throughput(sum(pictures), max(took_s), sum(cpu_s), sum(mb))
+
+        yield run
 
 
-def run(processes: list[ProcessPoolExecutor], seconds: float, work: str = WHOLE) -> Throughput:
-    """Return what all processes did together, after a short warm-up."""
-    for duration_s in (WARM_UP_S, seconds):
-        asked = [process.submit(repeat, work, duration_s) for process in processes]
-        done = [one.result() for one in asked]
-    return Throughput(
-        pictures=sum(one.pictures for one in done),
-        seconds=max(one.seconds for one in done),
-        cpu_s=sum(one.cpu_s for one in done),
-        memory_mb=sum(one.memory_mb for one in done),
-    )
-
-
-def measure(plan: Plan) -> Record:
-    """Return the rates of all arrangements, interleaved, round by round."""
-    record = begun("limit", plan)
-    record.remarks += models.ensure([MODEL], plan.precisions)
+def measure(plan: Plan, remarks: list[str]) -> Rows:
+    """Yield the rates of all arrangements, interleaved, round by round."""
+    remarks += models.ensure([MODEL], plan.precisions)
     with ExitStack() as stack:
-        loaded = {
-            (arrangement, precision): stack.enter_context(loops(arrangement, precision))
+        runs = {
+            (arrangement, precision): stack.enter_context(loaded(arrangement, precision))
             for arrangement in arrangements()
             for precision in models.available(MODEL)
         }
-        for number in range(plan.rounds):
-            for (arrangement, precision), processes in loaded.items():
-                for work in (WHOLE, ENGINE):
-                    one = run(processes, plan.loop_s, work)
-                    rate = one.pictures / one.seconds
-                    row = {"round": number, "work": work, "precision": precision, "rate": rate}
-                    spent = {"cpu_s_each": one.cpu_s / one.pictures, "memory_mb": one.memory_mb}
-                    record.rows.append({**row, **arrangement._asdict(), **spent})
-                    said = f"{work}, {precision}, {arrangement}: {rate:.1f} a second"
-                    say(f"limit, round {number + 1}: {said}")
-    return record
+        turns = product(range(plan.rounds), runs.items(), (WHOLE, ENGINE))
+        for number, ((arrangement, precision), run), work in turns:
+            done = run(plan.loop_s, work)
+            row = {"round": number, "work": work, "precision": precision}
+            rate, cpu_s_each = done.pictures / done.seconds, done.cpu_s / done.pictures
+            spent = {"rate": rate, "cpu_s_each": cpu_s_each, "memory_mb": done.memory_mb}
+            yield {**row, **arrangement._asdict(), **spent}
 
 
 def best_arrangement(results: Results) -> Arrangement:

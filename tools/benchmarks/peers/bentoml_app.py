@@ -18,10 +18,8 @@ class Classifier:
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def predict_url(self, url: str) -> dict[str, str]:
-        """Say what is on the picture at an address."""
         return {"category": self.classify([fetched(url)])[0]}
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def predict_upload(self, image: Annotated[Path, ContentType("image/*")]) -> dict[str, str]:
-        """Say what is on an uploaded picture."""
         return {"category": self.classify([image.read_bytes()])[0]}

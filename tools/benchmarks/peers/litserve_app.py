@@ -20,11 +20,9 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitS
     """A picture in, the name of its class out."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002  LitServe gives it
-        """Load the model, in the worker."""
         self.classify = classifier()
 
     def decode_request(self, request: Request) -> bytes:
-        """Return the picture's bytes."""
         if "url" in request:
             return fetched(request["url"])
         data: bytes = request["image"].file.read()
@@ -39,16 +37,13 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitS
         return self.classify(data) if isinstance(data, list) else self.classify([data])[0]
 
     def unbatch(self, output: list[str]) -> list[str]:
-        """Return the answers one by one."""
         return output
 
     def encode_response(self, output: str) -> dict[str, str]:
-        """Return an answer."""
         return {"category": output}
 
 
 def main() -> None:
-    """Serve until stopped."""
     is_ours = os.environ["BENCH_ENGINE"] == "ours"
     api = Classifier(
         max_batch_size=1 if is_ours else BATCH, batch_timeout=0 if is_ours else BATCH_WAIT_S

@@ -13,13 +13,11 @@ model = classifier()
 
 @app.get("/hello")
 def hello() -> str:
-    """Say hello."""
     return "Hello!"
 
 
 @app.post("/predict")
 def predict() -> dict[str, str]:
-    """Say what is on a picture."""
     upload = request.files.get("image")
     data = upload.read() if upload else fetched(request.get_json()["url"])
     return {"category": model([data])[0]}
