@@ -157,6 +157,7 @@ ID = f'build_id: "{BUILD}"'
         ("  v2:\n", "  v4:\n", "remove services.v4"),
         ("  gateway:\n", "  door:\n", "remove v3.door"),
         ("    swin_b:\n", "    Swin-B:\n", "correct line"),
+        ("    swin_b:\n", "    SWIN_B:\n", "remove v3.back_ends.SWIN_B"),
         (ID, f'build_ids: "{BUILD}"', "remove services.v1.back_end.build_ids"),
         (ID, f'build_id: "{BUILD}', "deployment/submit_build_backend_v1.sh"),
         (ID, "build_id: {}", "deployment/submit_build_backend_v1.sh"),

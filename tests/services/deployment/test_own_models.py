@@ -1,5 +1,6 @@
 """What a build is sent of a person's own models: what their description names, and nothing else."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def described(project: Project) -> Project:
 def sent(project: Project, function: str, models: str) -> tuple[set[str], str]:
     """Return the files that a build would find, and what was said."""
     script = f"set -euo pipefail; source deployment/lib.sh; {function} {models}"
+    shutil.rmtree(project.root / ".own_models", ignore_errors=True)
     done = subprocess.run(
         ["bash", "-c", script], cwd=project.root, capture_output=True, text=True, check=False
     )
