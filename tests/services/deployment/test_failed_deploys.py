@@ -3,16 +3,19 @@
 What one that succeeds changes, and other reasons to fail, are in the transcripts.
 """
 
-import http.server
 import re
-import shutil
+import shlex
+import subprocess
 import threading
-from typing import ClassVar
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from tests.conventions.deployment import BY_NAME, NAMES
 from tests.services.deployment.project import POLICY, RUN_ACCOUNT, Project
+from tests.services.deployment.scenarios import SCENARIOS, expected
 
 START = ("gcloud", "deploy")
 HELLO, PREDICT, PAGE = "*/hello", "*/predict", "*/_stcore/health"
@@ -21,12 +24,14 @@ ASKED = {"backend": (HELLO, PREDICT), "gateway": ("*/models", HELLO, PREDICT), "
 SMOKE_TESTS = [(name, path) for name in NAMES for path in ASKED[BY_NAME[name].side]]
 SERVES = r"What \S+ serves now is r-00003-ccc\."
 FRONTENDS = f"serviceAccount:{RUN_ACCOUNT}"
+# What curl had in 2017: https://curl.se/docs/manpage.html
+OLD_OPTIONS = {"--silent", "--show-error", "--max-time", "--write-out", "--header", "--form"}
 
 
-def flags(project: Project) -> list[str]:
-    """Return all words of the calls that change a service."""
+def changes(project: Project) -> str:
+    """Return the calls that change a service, one a line."""
     verbs = {"deploy", "update-traffic", "add-iam-policy-binding", "remove-iam-policy-binding"}
-    return [word for call in project.calls() if verbs & set(call) for word in call]
+    return "\n".join(shlex.join(call) for call in project.calls() if verbs & set(call))
 
 
 def fails(project: Project, name: str, **environ: str) -> str:
@@ -34,11 +39,9 @@ def fails(project: Project, name: str, **environ: str) -> str:
     before = (project.root / "deliverables.yaml").read_text()
     result = project.run(f"deploy_{name}.sh", MODELS="swin_b", **environ)
     assert (result.returncode, result.stdout) == (1, "")
-    words = flags(project)
-    assert "--to-" not in " ".join(words)
-    tags = [word.partition("=")[2] for word in words if word.startswith("--tag=")]
-    removed = [word.partition("=")[2] for word in words if word.startswith("--remove-tags=")]
-    assert tags == removed
+    assert not re.search("--to-|allow-unauthenticated|iam-policy", changes(project))
+    tags = re.findall(r"--tag=(\S+)", changes(project))
+    assert tags == re.findall(r"--remove-tags=(\S+)", changes(project))
     assert len(tags) == 1
     assert (project.root / "deliverables.yaml").read_text() == before
     return result.stderr
@@ -63,60 +66,6 @@ def test_revision_that_does_not_start_is_not_tested(name: str, project: Project)
     assert project.calls("curl") == []
 
 
-class Waking(http.server.BaseHTTPRequestHandler):
-    """Answers 503 at first, then as a backend whose model always fails or never does."""
-
-    asked: ClassVar[list[str]] = []
-    fails = False
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.asked.append(self.path)
-        is_bad = len(self.asked) == 1 or (self.fails and self.path == "/predict")
-        self.send_response(503 if is_bad else 200)
-        self.end_headers()
-        self.wfile.write(b"asleep" if is_bad else b'"Hello!", "category":')
-
-    do_POST = do_GET  # noqa: N815  the standard library's name
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.mark.parametrize("fails", [True, False])
-def test_curl_of_2020_tests_a_real_backend(
-    fails: bool, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What newer ones know: https://curl.se/docs/manpage.html."""
-    monkeypatch.setattr(Waking, "asked", [])
-    monkeypatch.setattr(Waking, "fails", fails)
-    newer = 'case "$*" in *--fail-with-body*|*--json*|*--retry-all*|*--variable*) exit 2 ;; esac'
-    (project.bin / "curl").write_text(f'#!/bin/sh\n{newer}\nexec {shutil.which("curl")} "$@"\n')
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Waking) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        project.answer("gcloud", "run", "list", "*status.traffic.tag=*", says=f"r-new\t{url}")
-        result = project.run("deploy_backend_v1.sh")
-        server.shutdown()
-    assert Waking.asked[:3] == ["/hello", "/hello", "/predict"]
-    assert result.returncode == int(fails), result.stderr
-    assert ("asleep\n503" in result.stderr) == fails
-
-
-@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
-def test_deploy_that_is_interrupted_removes_its_tag(name: str, project: Project) -> None:
-    interrupts = f'case "$*" in "run deploy"*) kill -{name} 0; exit 130 ;; esac'
-    gcloud = (project.bin / "gcloud").read_text().replace("\nexec", f"\n{interrupts}\nexec")
-    (project.bin / "gcloud").write_text(gcloud)
-    result = project.run("deploy_backend_v1.sh")
-    assert result.returncode != 0
-    assert [word[:18] for word in flags(project) if "-tag" in word] == ["--remove-tags=try-"]
-    assert re.search(SERVES, result.stderr)
-
-
-# --- who may call --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("callers", ["allUsers", FRONTENDS], ids=["public", "private"])
 @pytest.mark.parametrize("told", ["", "0", "1"])
 @pytest.mark.parametrize("failing", [START, ("curl", PREDICT)], ids=["start", "test"])
@@ -126,8 +75,27 @@ def test_deploy_that_fails_leaves_who_may_call(
     project.answer(*POLICY, says=callers)
     project.answer(*failing, status=1)
     fails(project, "backend_v1", PRIVATE=told)
-    assert "allow-unauthenticated" not in str(flags(project))
-    assert "iam-policy" not in str(flags(project))
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_deploy_that_is_interrupted_removes_its_tag(name: str, project: Project) -> None:
+    interrupts = f'case "$*" in "run deploy"*) kill -{name} 0; exit 130 ;; esac'
+    gcloud = (project.bin / "gcloud").read_text().replace("\nexec", f"\n{interrupts}\nexec")
+    (project.bin / "gcloud").write_text(gcloud)
+    result = project.run("deploy_backend_v1.sh")
+    assert result.returncode != 0
+    assert re.findall(r"--\S*tag\S*=try-", changes(project)) == ["--remove-tags=try-"]
+    assert re.search(SERVES, result.stderr)
+
+
+@pytest.mark.parametrize(("letters", "status"), [(20, 0), (21, 1)])
+def test_name_that_leaves_no_room_for_a_tag_is_refused_before_the_first_deploy(
+    letters: int, status: int, project: Project
+) -> None:
+    done = project.run("deploy_v3_backend.sh", MODELS="p" * letters)
+    assert done.returncode == status, done.stderr
+    assert ("may have 20 characters" in done.stderr) == bool(status)
+    assert bool(changes(project)) == (not status)
 
 
 def test_token_is_on_no_command_line_and_a_person_s_account_names_no_audience(
@@ -136,11 +104,31 @@ def test_token_is_on_no_command_line_and_a_person_s_account_names_no_audience(
     project.answer(*POLICY, says=FRONTENDS)
     project.answer("gcloud", "print-identity-token", "--audiences=*", status=1)
     assert project.run("deploy_backend_v1.sh").returncode == 0
-    given = [each["stdin"].strip() for each in project.record() if each["argv"][0] == "curl"]
+    given = [call.stdin for call in project.record() if call.argv[0] == "curl"]
     assert given == ["Authorization: Bearer the-token"] * 2
     assert "the-token" not in str(project.calls() + project.calls("curl"))
     first, second = [call for call in project.calls() if "print-identity-token" in call]
     assert first == [*second, "--audiences=https://backend-v1.a.run.app"]
+
+
+def test_curl_has_only_options_that_old_ones_know() -> None:
+    lines = re.findall(r"^curl .*", "\n".join(map(expected, SCENARIOS)), re.M)
+    used = {word for line in lines for word in shlex.split(line) if word.startswith("--")}
+    assert used - {"--version"} == OLD_OPTIONS
+
+
+def test_real_curl_says_what_a_server_answers(root: Path) -> None:
+    samples = root / "imgserve" / "samples"
+    handler = partial(SimpleHTTPRequestHandler, directory=samples)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        fetch = 'PAUSE_S=0; source "$0"; fetch "$1/CREDITS.md" && ! fetch "$1/absent"'
+        command = ["bash", "-uc", fetch, root / "deployment" / "lib.sh", url]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        server.shutdown()
+    assert done.stdout == (samples / "CREDITS.md").read_text()
+    assert "\n404\nThere is no such address." in done.stderr
 
 
 # --- rollback ------------------------------------------------------------------------------------
@@ -152,14 +140,14 @@ def test_token_is_on_no_command_line_and_a_person_s_account_names_no_audience(
 def test_older_revision_that_fails_its_smoke_test_gets_no_traffic(
     component: str, project: Project
 ) -> None:
-    last = PAGE if component == "frontend_v1" else PREDICT
-    project.answer("curl", last, says="broken", status=500)
+    project.answer("curl", PAGE if component == "frontend_v1" else PREDICT, status=500)
     result = project.run("rollback.sh", component)
     assert (result.returncode, result.stdout) == (1, "")
     assert "r-00002-bbb failed its smoke test, so r-00003-ccc goes on serving" in result.stderr
-    assert "--to-revisions" not in str(flags(project))
-    tagged, untagged = (word for word in flags(project) if "-tags=" in word)
-    assert untagged == tagged.replace("update", "remove").removesuffix("=r-00002-bbb")
+    tagged, untagged = changes(project).splitlines()
+    tag, there = re.findall(r"--update-tags=(\S+)=(\S+)", tagged)[0]
+    assert there == "r-00002-bbb"
+    assert f"--remove-tags={tag} " in untagged
 
 
 @pytest.mark.parametrize("word", ["", "backend_v9", "v3_backend", "v3_backend_", "backend-v1"])
