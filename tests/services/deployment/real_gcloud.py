@@ -21,62 +21,67 @@ APIS = (
     *("logging", "run", "secretmanager", "serviceusage", "storage"),
 )
 NOT_FOUND = {"error": {"code": 404, "message": "nothing is there", "status": "NOT_FOUND"}}
-ANSWERS: dict[str, Any] = {}  # by the end of the path that is asked for
-SENT: list[dict[str, Any]] = []  # what it was told to keep
 
 
-@pytest.fixture(scope="module")
-def gcloud() -> str:
-    """Return the real gcloud."""
-    path = shutil.which("gcloud")
-    if path is None:
-        pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
-    return path
+class Google(http.server.ThreadingHTTPServer):
+    """A proxy that says of everything that it is not there, but for its answers.
+
+    Attributes:
+        answers: by the end of the path that is asked for.
+        sent: what it was told to keep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder = folder
+        self.answers: dict[str, Any] = {}
+        self.sent: list[dict[str, Any]] = []
+
+    def run(
+        self, line: list[str], stdin: str = "a secret", **environ: str
+    ) -> CompletedProcess[str]:
+        """Return how a command ends whose gcloud asks this proxy."""
+        hosts = {
+            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
+        }
+        proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": str(self.server_port)}
+        proxied = {f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()}
+        return subprocess.run(
+            line,
+            check=False,
+            env={**gcloud_environ(self.folder), **hosts, **proxied, **environ},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Google
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if body.startswith(b"{"):
+            self.server.sent.append(json.loads(body))
+        found = self.server.answers.get(self.path.partition("?")[0].rpartition("/")[2])
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(found or NOT_FOUND).encode())
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  http.server's names
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 @pytest.fixture
-def google() -> Iterator[http.server.ThreadingHTTPServer]:
-    """Return a proxy that says of everything that it is not there, but for ANSWERS; fills SENT."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if body.startswith(b"{"):
-                SENT.append(json.loads(body))
-            path = self.path.partition("?")[0].rpartition("/")[2]
-            found = ANSWERS.get(path)
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(found or NOT_FOUND).encode())
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        SENT.clear()
+def google(tmp_path: Path) -> Iterator[Google]:
+    """Return what the real gcloud asks, and by which it is run."""
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
+    with Google(tmp_path) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
-
-
-def run(
-    line: list[str], port: int, folder: Path, stdin: str = "a secret", **environ: str
-) -> CompletedProcess[str]:
-    """Return how a command ends whose gcloud asks the proxy instead of Google."""
-    hosts = {
-        f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
-    }
-    proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": str(port)}
-    proxied = {f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()}
-    return subprocess.run(
-        line,
-        check=False,
-        env={**gcloud_environ(folder), **hosts, **proxied, **environ},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )

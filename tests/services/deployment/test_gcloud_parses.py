@@ -3,41 +3,37 @@
 It gets as far as asking Google, where a server of this machine's says that nothing is there.
 """
 
-import http.server
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.conventions.documents import section
 from tests.services.deployment.project import PROJECT, RUN_ACCOUNT
-from tests.services.deployment.real_gcloud import ANSWERS, run
-from tests.services.deployment.scenarios import FOLDER
+from tests.services.deployment.real_gcloud import Google
+from tests.services.deployment.scenarios import SCENARIOS, expected
 
 AT_ONCE = 2  # each takes a second of a CPU
 FRONTENDS = f"serviceAccount:{RUN_ACCOUNT}"
-LIST = {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}}
 UNDERSTOOD = "nothing is there|not be found|not found|404|not supported when creating a new service"
 # What these ask, this machine's own files answer; and what says that they got so far.
 OFFLINE = {"gcloud auth list": "", "gcloud auth print-identity-token": "credential"}
 # Flags in gcloud's own language, which it reads when it has something to show.
 EXPRESSION = re.compile(r"--(filter|flatten|format|sort-by)=")
 LISTS_SOMETHING = ("gcloud", "config", "configurations", "list")
+MAKES_SOMETHING = ["gcloud", "config", "configurations", "create", "something"]
 
 
-def command_lines(root: Path) -> Iterator[list[str]]:
-    """Yield the command lines of gcloud that the transcripts show."""
-    for path in sorted(FOLDER.iterdir()):
-        text = path.read_text().replace("\\\n", "").replace("ROOT", str(root))
-        lines = (line for line in text.splitlines() if line.startswith("gcloud "))
-        yield from (shlex.split(line) for line in lines if not line.startswith("gcloud is "))
+def command_lines(root: Path) -> list[list[str]]:
+    """Return the command lines of gcloud that the transcripts show."""
+    text = "".join(map(expected, SCENARIOS)).replace("\\\n", "").replace("ROOT", str(root))
+    return [shlex.split(line) for line in re.findall("^gcloud (?!is ).*", text, re.M)]
 
 
-def kinds(lines: Iterator[list[str]]) -> list[list[str]]:
+def kinds(lines: list[list[str]]) -> list[list[str]]:
     """Return one of each kind: those with the same verb and flags are of one."""
     found: dict[tuple[str, ...], list[str]] = {}
     for line in lines:
@@ -47,7 +43,7 @@ def kinds(lines: Iterator[list[str]]) -> list[list[str]]:
     return list(found.values())
 
 
-def expressions(lines: Iterator[list[str]]) -> list[list[str]]:
+def expressions(lines: list[list[str]]) -> list[list[str]]:
     """Return command lines with the same expressions, of something that this machine can show."""
     found: dict[str, list[str]] = {}
     for line in lines:
@@ -56,32 +52,32 @@ def expressions(lines: Iterator[list[str]]) -> list[list[str]]:
     return [[*LISTS_SOMETHING, *words] for words in found.values() if words]
 
 
-def complaint(gcloud: str, port: int, folder: Path, line: list[str]) -> str:
-    """Return what the real gcloud does not understand of a command line, if anything."""
-    ended = run([gcloud, *line[1:]], port, folder)
-    said = OFFLINE.get(" ".join(line[:3]), UNDERSTOOD)
-    if ended.returncode == 0 or re.search(said, ended.stderr):
-        return ""
-    return f"{shlex.join(line)}\n{ended.stderr}"
-
-
-def complaints(
-    gcloud: str, google: http.server.ThreadingHTTPServer, folder: Path, lines: list[list[str]]
-) -> list[str]:
+def complaints(google: Google, lines: Iterable[list[str]]) -> list[str]:
     """Return what the real gcloud does not understand of command lines, a few at a time."""
-    made = ["gcloud", "config", "configurations", "create", "something"]
-    assert complaint(gcloud, google.server_port, folder, made) == ""
+    assert google.run(MAKES_SOMETHING).returncode == 0
+
+    def complaint(line: list[str]) -> str:
+        ended = google.run(line)
+        said = OFFLINE.get(" ".join(line[:3]), UNDERSTOOD)
+        is_well = ended.returncode == 0 or re.search(said, ended.stderr)
+        return "" if is_well else f"{shlex.join(line)}\n{ended.stderr}"
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(partial(complaint, gcloud, google.server_port, folder), lines)
-        return [each for each in found if each]
+        return [said for said in pool.map(complaint, lines) if said]
 
 
-def test_gcloud_understands_every_kind_of_command_line(
-    gcloud: str, google: http.server.ThreadingHTTPServer, root: Path, tmp_path: Path
-) -> None:
+def test_gcloud_understands_every_kind_of_command_line(google: Google, root: Path) -> None:
     lines = [*kinds(command_lines(root)), *expressions(command_lines(root))]
     assert len(lines) > 40
-    assert "\n".join(complaints(gcloud, google, tmp_path, lines)) == ""
+    assert "\n".join(complaints(google, lines)) == ""
+
+
+def test_gcloud_does_not_understand_what_is_wrong(google: Google) -> None:
+    """Else the test above could not fail."""
+    flag = ["gcloud", "run", "services", "list", "--project=p", "--regoin=europe-west1"]
+    value = [*("gcloud", "run", "deploy", "s", "--image=i", "--project=p"), "--max-instances=x"]
+    expression = [*LISTS_SOMETHING, "--filter=a = ("]
+    assert len(complaints(google, [flag, value, expression])) == 3
 
 
 # In the place of gcloud: says on standard error what the real one does not understand.
@@ -96,30 +92,15 @@ gcloud() {
 
 
 @pytest.mark.parametrize("heading", ["As documents", "From a repository"])
-def test_gcloud_understands_what_a_section_shows(
-    heading: str, gcloud: str, google: http.server.ThreadingHTTPServer, root: Path, tmp_path: Path
-) -> None:
+def test_gcloud_understands_what_a_section_shows(heading: str, google: Google, root: Path) -> None:
     commands = section(root, heading, "docs/deploying.md").commands
     script = "\n".join([f"cd '{root}'", IN_BETWEEN, *commands, "gcloud run services lits"])
-    told = {"UNDERSTOOD": UNDERSTOOD, "CLOUDSDK_CORE_PROJECT": PROJECT}
-    ended = run(["bash", "-uc", script], google.server_port, tmp_path, **told)
+    ended = google.run(
+        ["bash", "-uc", script], UNDERSTOOD=UNDERSTOOD, CLOUDSDK_CORE_PROJECT=PROJECT
+    )
     assert re.findall(r"ERROR: .*", ended.stderr) == [
         "ERROR: (gcloud.run.services) Invalid choice: 'lits'."
     ], ended.stderr
-
-
-WRONG = {
-    "flag": ["gcloud", "run", "services", "list", "--project=p", "--regoin=europe-west1"],
-    "value": [*("gcloud", "run", "deploy", "s", "--image=i", "--project=p"), "--max-instances=x"],
-    "expression": [*LISTS_SOMETHING, "--filter=a = ("],
-}
-
-
-def test_gcloud_does_not_understand_what_is_wrong(
-    gcloud: str, google: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
-    """Else the test above could not fail."""
-    assert len(complaints(gcloud, google, tmp_path, list(WRONG.values()))) == len(WRONG)
 
 
 @pytest.mark.parametrize(
@@ -133,27 +114,17 @@ def test_gcloud_does_not_understand_what_is_wrong(
     ],
 )
 def test_who_may_call_is_read_from_what_cloud_run_says(
-    annotations: dict[str, str],
-    members: list[str],
-    callers: str,
-    google: http.server.ThreadingHTTPServer,
-    gcloud: str,
-    root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    annotations: dict[str, str], members: list[str], callers: str, google: Google, root: Path
 ) -> None:
-    service = {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Service",
-        "metadata": {"name": "backend-v1", "namespace": PROJECT, "annotations": annotations},
+    metadata = {"name": "backend-v1", "namespace": PROJECT, "annotations": annotations}
+    kind = {"apiVersion": "serving.knative.dev/v1", "metadata": {}}
+    service = {**kind, "kind": "Service", "metadata": metadata}
+    invokers = {"role": "roles/run.invoker", "members": members}
+    viewers = {"role": "roles/run.viewer", "members": ["allUsers"]}
+    google.answers = {
+        "services": {**kind, "kind": "ServiceList", "items": [service]},
+        "backend-v1:getIamPolicy": {"bindings": [invokers, viewers], "etag": "BwY="},
     }
-    bindings = [
-        {"role": "roles/run.invoker", "members": members},
-        {"role": "roles/run.viewer", "members": ["allUsers"]},
-    ]
-    monkeypatch.setitem(ANSWERS, "services", {**LIST, "items": [service]})
-    monkeypatch.setitem(ANSWERS, "backend-v1:getIamPolicy", {"bindings": bindings, "etag": "BwY="})
     bash = ["bash", "-euc", 'source "$0"; settle; callers_of backend-v1']
-    command = [*bash, str(root / "deployment" / "lib.sh")]
-    ended = run(command, google.server_port, tmp_path, PROJECT_ID=PROJECT)
+    ended = google.run([*bash, str(root / "deployment" / "lib.sh")], PROJECT_ID=PROJECT)
     assert (ended.returncode, ended.stdout) == (0, callers), ended.stderr

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,11 @@ import pytest
 
 from tests.conventions.deployment import NAMES, read
 from tests.services.deployment.project import IMAGES, PROJECT, REGION, Project
-from tests.services.deployment.real_gcloud import SENT, run
+from tests.services.deployment.real_gcloud import Google
 
 SCRIPTS_ONLY = ("--no-traffic", "--tag=")  # of a revision that is tested before it serves
 PRIVATE = "--no-allow-unauthenticated"  # else gcloud first asks who may change that
-REPLACE = [
-    "gcloud",
-    "run",
-    "services",
-    "replace",
-    "-",
-    f"--project={PROJECT}",
-    f"--region={REGION}",
-]
+REPLACE = f"gcloud run services replace - --project={PROJECT} --region={REGION}".split()
 OF_GCLOUD = ("/client-name", "/client-version", "/nonce")
 # What envsubst fills in, and what the scripts find out by themselves, from their stand-ins.
 FILLED_IN = {
@@ -57,39 +48,30 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(tree).lower()  # 'True' and 'true' are the same
 
 
-def asked_of_google(
-    line: list[str], google: ThreadingHTTPServer, folder: Path, stdin: str = ""
-) -> set[tuple[str, str]]:
+def asked_of_google(line: list[str], google: Google, stdin: str = "") -> set[tuple[str, str]]:
     """Return what the real gcloud asks Cloud Run to keep, without what is gcloud's own."""
-    ended = run(line, google.server_port, folder, stdin=stdin)
-    services = [sent for sent in SENT if sent.get("kind") == "Service"]
+    google.sent.clear()
+    ended = google.run(line, stdin)
+    services = [sent for sent in google.sent if sent.get("kind") == "Service"]
     assert len(services) == 1, ended.stderr
-    SENT.clear()
     return {leaf for leaf in leaves(services[0]) if not leaf[0].endswith(OF_GCLOUD)}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_service_is_the_one_that_the_script_deploys(
-    name: str,
-    project: Project,
-    root: Path,
-    google: ThreadingHTTPServer,
-    gcloud: str,
-    tmp_path: Path,
+    name: str, project: Project, root: Path, google: Google
 ) -> None:
     models = {"MODELS": "swin_b"} if name.startswith("v3") else {}
     assert project.run(f"deploy_{name}.sh", **models).returncode == 0
     (line,) = [call for call in project.calls() if call[1:3] == ["run", "deploy"]]
     line = [word for word in line if not word.startswith(SCRIPTS_ONLY)]
-    deployed = asked_of_google([*line, PRIVATE], google, tmp_path)
-    replaced = asked_of_google(REPLACE, google, tmp_path, filled_in(root, name))
+    deployed = asked_of_google([*line, PRIVATE], google)
+    replaced = asked_of_google(REPLACE, google, filled_in(root, name))
     assert (replaced - deployed, deployed - replaced) == (set(), set())
 
 
-def test_gcloud_refuses_a_field_that_cloud_run_does_not_have(
-    root: Path, google: ThreadingHTTPServer, gcloud: str, tmp_path: Path
-) -> None:
+def test_gcloud_refuses_a_field_that_cloud_run_does_not_have(root: Path, google: Google) -> None:
     wrong = filled_in(root, "backend_v1").replace("containerConcurrency", "concurrency")
-    ended = run(REPLACE, google.server_port, tmp_path, stdin=wrong)
+    ended = google.run(REPLACE, wrong)
     assert "Service.spec.template.spec.concurrency" in ended.stderr
-    assert SENT == []
+    assert google.sent == []
