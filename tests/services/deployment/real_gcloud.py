@@ -1,10 +1,8 @@
 """The real gcloud, which asks a server of this machine instead of Google."""
 
-import http.server
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import Quiet, served
 from tests.services.deployment.project import gcloud_environ
 
 TIMEOUT_S = 120
@@ -23,17 +22,18 @@ APIS = (
 NOT_FOUND = {"error": {"code": 404, "message": "nothing is there", "status": "NOT_FOUND"}}
 
 
-class Google(http.server.ThreadingHTTPServer):
+class Google:
     """A proxy that says of everything that it is not there, but for its answers.
 
     Attributes:
+        port: where it listens.
         answers: by the end of the path that is asked for.
         sent: what it was told to keep.
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
+        self.port = ""
         self.answers: dict[str, Any] = {}
         self.sent: list[dict[str, Any]] = []
 
@@ -44,7 +44,7 @@ class Google(http.server.ThreadingHTTPServer):
         hosts = {
             f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
         }
-        proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": str(self.server_port)}
+        proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": self.port}
         proxied = {f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()}
         return subprocess.run(
             line,
@@ -57,31 +57,24 @@ class Google(http.server.ThreadingHTTPServer):
         )
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Google
-
-    def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if body.startswith(b"{"):
-            self.server.sent.append(json.loads(body))
-        found = self.server.answers.get(self.path.partition("?")[0].rpartition("/")[2])
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(found or NOT_FOUND).encode())
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  http.server's names
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def google(tmp_path: Path) -> Iterator[Google]:
     """Return what the real gcloud asks, and by which it is run."""
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
-    with Google(tmp_path) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server
-        server.shutdown()
+    google = Google(tmp_path)
+
+    class Handler(Quiet):
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if body.startswith(b"{"):
+                google.sent.append(json.loads(body))
+            found = google.answers.get(self.path.partition("?")[0].rpartition("/")[2])
+            answer = json.dumps(found or NOT_FOUND).encode()
+            self.answer(200 if found else 404, answer, Content_Type="application/json")
+
+        do_PUT = do_PATCH = do_DELETE = Quiet.do_GET  # noqa: N815  http.server's names
+
+    with served(Handler) as address:
+        google.port = address.rpartition(":")[2]
+        yield google

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conventions.deployment import BY_NAME
 from tests.services.deployment.project import gcloud_environ
+from tests.services.repository_copy import copy_repository
 
 FOLDERS = {
     *(".streamlit", "imgserve", "requirements", "v3"),
@@ -34,9 +35,7 @@ def tempting(
 ) -> Path:
     """Return a copy of the repository in which there is more than belongs into an image."""
     folder = tmp_path_factory.mktemp("tempting") / "my code"
-    for path in repository_files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / path, folder / path)
+    copy_repository(root, repository_files, folder)
     for name in TEMPTATIONS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("tempting")

@@ -6,14 +6,13 @@ What one that succeeds changes, and other reasons to fail, are in the transcript
 import re
 import shlex
 import subprocess
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.conventions.deployment import BY_NAME, NAMES
+from tests.servers import Files, served
 from tests.services.deployment.project import POLICY, RUN_ACCOUNT, Project
 from tests.services.deployment.scenarios import SCENARIOS, expected
 
@@ -119,14 +118,10 @@ def test_curl_has_only_options_that_old_ones_know() -> None:
 
 def test_real_curl_says_what_a_server_answers(root: Path) -> None:
     samples = root / "imgserve" / "samples"
-    handler = partial(SimpleHTTPRequestHandler, directory=samples)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        fetch = 'PAUSE_S=0; source "$0"; fetch "$1/CREDITS.md" && ! fetch "$1/absent"'
+    fetch = 'PAUSE_S=0; source "$0"; fetch "$1/CREDITS.md" && ! fetch "$1/absent"'
+    with served(partial(Files, directory=samples)) as url:
         command = ["bash", "-uc", fetch, root / "deployment" / "lib.sh", url]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        server.shutdown()
     assert done.stdout == (samples / "CREDITS.md").read_text()
     assert "\n404\nThere is no such address." in done.stderr
 
