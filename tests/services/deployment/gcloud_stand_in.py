@@ -1,10 +1,10 @@
 """Stands in for gcloud and curl: writes down how it was called, and answers by a table of rules.
 
 ``python gcloud_stand_in.py gcloud FOLDER ARGUMENT...`` reads FOLDER/rules.json, where the first
-rule whose patterns all match an argument answers; if it has a number, that call of gcloud alone. Of
-several answers (and statuses) each call gets the next, and the last one stays. `{name}` in an
-answer is the service that the call asks for. Calls go to FOLDER/calls.jsonl. curl's status is that
-of HTTP. Who may call a service is as the rule says and then as the calls before have changed it.
+rule whose patterns all match an argument answers; if it has a number, that call of gcloud alone.
+Where there are several answers or statuses each call gets the next, and the last one stays.
+`{name}` in an answer is the service that the call asks for. Calls go to FOLDER/calls.jsonl. curl's
+status is that of HTTP. Who may call a service is as the rule says, and then as calls change it.
 """
 
 import fnmatch
@@ -37,11 +37,16 @@ def main(tool: str, folder: Path, argv: list[str]) -> int:
     number, rule = next(
         (number, rule)
         for number, rule in enumerate(json.loads((folder / "rules.json").read_text()))
-        if rule["call"] in {None, made}
+        if rule.get("call", made) == made
         and all(fnmatch.filter([tool, *argv], pattern) for pattern in rule["when"])
     )
     earlier = sum(call["rule"] == number for call in before)
-    says, status = (rule[of][min(earlier, len(rule[of]) - 1)] for of in ("says", "status"))
+
+    def answer(key: str, usual: Any) -> Any:
+        value = rule.get(key, usual)
+        return value[min(earlier, len(value) - 1)] if isinstance(value, list) else value
+
+    says, status = answer("says", ""), answer("status", 0)
     if "get-iam-policy" in argv:
         says = members(says, argv[3], before)
     elif tool == "curl":
@@ -52,7 +57,7 @@ def main(tool: str, folder: Path, argv: list[str]) -> int:
         log.write(json.dumps(call) + "\n")
     asked = re.search(r"metadata\.name=([\w-]+)", " ".join(argv))
     sys.stdout.write(says.replace("{name}", asked[1] if asked else ""))
-    sys.stderr.write(rule["complains"])
+    sys.stderr.write(answer("complains", ""))
     return int(status)
 
 

@@ -131,27 +131,15 @@ class Project:
             self.answer(*when, says=says)
         (self.folder / "calls.jsonl").write_text("")
 
-    def answer(
-        self,
-        *when: str,
-        says: str | list[str] = "",
-        status: int | list[int] = 0,
-        complains: str = "",
-        call: int | None = None,
-    ) -> None:
+    def answer(self, *when: str, **answer: Any) -> None:
         """Answer calls that have all these arguments; what is said last counts first.
 
         Args:
             when: patterns of arguments.
-            says: what is printed, or what by one call after another.
-            status: the exit status, or those of one call after another; of curl, that of HTTP.
-            complains: what is said on standard error.
-            call: the number of the one call of gcloud that is answered so, the first being 0.
+            answer: what one call says (`says`, `complains`) and its `status`, or lists of these for
+                one call after another; with `call`, of the call of gcloud that has this number.
         """
-        says = [says] if isinstance(says, str) else says
-        status = [status] if isinstance(status, int) else status
-        rule = {"when": when, "says": says, "status": status, "complains": complains, "call": call}
-        self._rules.insert(0, rule)
+        self._rules.insert(0, {"when": when, **answer})
 
     def run(self, script: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a script of deployment/ to its end, as `execute` does."""
@@ -191,8 +179,7 @@ class Project:
 
     def record(self) -> list[Call]:
         """Return all calls, with ROOT where the copy's path stood."""
-        lines = (self.folder / "calls.jsonl").read_text().splitlines()
-        calls = map(json.loads, lines)
+        calls = map(json.loads, (self.folder / "calls.jsonl").read_text().splitlines())
         return [Call([self._short(word) for word in call["argv"]], call["stdin"]) for call in calls]
 
     def calls(self, tool: str = "gcloud") -> list[list[str]]:

@@ -30,7 +30,7 @@ from tests.services.deployment.project import (
 FOLDER = Path(__file__).with_name("transcripts")
 SCENARIOS = sorted(path.stem for path in FOLDER.iterdir())
 MANY_WORDS = 11
-# What calls answer: a status without words, or words, or what Project.answer takes.
+# What calls answer: a status without words, or words, or all that Project.answer takes.
 Answers = dict[tuple[str, ...], int | str | dict[str, Any]]
 
 FIRST: Answers = {NO_SERVICE_YET: 0}
@@ -55,6 +55,7 @@ CONFLICT = "ERROR: (gcloud) ABORTED: Conflict for resource 'backend-v1'\n"
 NEVER = "try-00000010000"  # the tag of a deploy that was cut off long ago
 URL = ("gcloud", "services", "list", "--format=value(status.url)")
 SERVING = ("gcloud", "services", "list", "*status.traffic.percent>0")
+TOKEN_OF_AN_ACCOUNT = ("gcloud", "print-identity-token", "--audiences=*")
 SWITCHES = ("gcloud", "services", "list", "--format=value(metadata.annotations*")
 # A build's steps as they are asked for again and again; what is new is said once.
 STATES = [
@@ -110,15 +111,20 @@ ANSWERS: dict[str, Answers] = {
     "deploy_backend_v1_whose_tag_is_taken_away": {AT_TAG: 0},
     "deploy_backend_v1_whose_tag_stays": {START: 1, MOVE: 1},
     "deploy_backend_v2_becomes_public": IS_PRIVATE,
+    "deploy_backend_v2_by_a_person": {**IS_PRIVATE, TOKEN_OF_AN_ACCOUNT: 1},
     "deploy_backend_v2_private_again": IS_PRIVATE,
     "deploy_backend_v2_private_from_a_repository": IS_PRIVATE,
     "deploy_backend_v2_stays_private": IS_PRIVATE,
+    "deploy_backend_v2_whose_test_is_refused": {
+        ("curl", "*/predict"): {"says": '{"detail": "the queue is full"}', "status": 503}
+    },
     "deploy_frontend_v1_behind_iap_by_hand": {page(SWITCHES): "\ttrue\n", page(POLICY): ""},
     "deploy_frontend_v1_closed_by_hand": {page(SWITCHES): "", page(POLICY): ""},
     "deploy_frontend_v1_first": FIRST,
     "deploy_frontend_v1_first_forbidden": {**FIRST, page(POLICY): ""},
     "deploy_frontend_v1_opened_by_hand": {page(SWITCHES): "true\t\n", page(POLICY): ""},
     "deploy_frontend_v1_that_may_not_call": IS_FORBIDDEN,
+    "deploy_frontend_v1_whose_page_is_another": {("curl", "*/_stcore/health"): "Welcome"},
     "deploy_frontend_v1_without_its_backend": {URL: 0},
     "deploy_frontend_v2_of_private_backend": IS_PRIVATE,
     "deploy_v3_backend_whose_second_fails": {("curl", "*v3-backend-vgg16*"): 500},
@@ -131,6 +137,7 @@ ANSWERS: dict[str, Answers] = {
     "rollback_of_a_private_backend": IS_PRIVATE,
     "rollback_of_nothing": {SERVING: 0},
     "rollback_of_the_oldest": {SERVING: "r-00001-aaa\n"},
+    "rollback_to_one_that_fails_its_test": {("curl", "*/predict"): 500},
     "setup": NOTHING_THERE,
     "setup_by_somebody_who_may_not": {GRANT: failing(FORBIDDEN)},
     "setup_of_a_project_by_its_name": {
@@ -168,15 +175,12 @@ def expected(name: str) -> str:
 
 
 def run(
-    name: str, project: Project, fail_at: int | None = None, **environ: str
+    name: str, project: Project, more: Answers | None = None, **environ: str
 ) -> CompletedProcess[str]:
-    """Return how a scenario ends, from a new record on, where one call of gcloud may fail."""
-    project.forget()
-    for when, answer in ANSWERS.get(name, {}).items():
+    """Return how a scenario ends, where calls may answer otherwise still."""
+    for when, answer in {**ANSWERS.get(name, {}), **(more or {})}.items():
         short = {"says": answer} if isinstance(answer, str) else {"status": answer}
         project.answer(*when, **(answer if isinstance(answer, dict) else short))
-    if fail_at is not None:
-        project.answer("gcloud", **failing("ERROR: (gcloud) as it was told\n"), call=fail_at)
     _, *command = shlex.split(expected(name).partition("\n")[0])
     while "=" in command[0]:
         setting, _, value = command.pop(0).partition("=")

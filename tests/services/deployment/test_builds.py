@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conventions.deployment import NAMES
 from tests.services.deployment.project import Project, git
 
 
@@ -28,14 +27,6 @@ def test_v3_has_the_models_of_the_gateway_s_list_unless_told(
     assert len(made) == len(listed)
     for call, model in zip(made, listed, strict=True):
         assert re.search(rf"/v3_backend_{model}[:|]", call)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_precision_goes_into_the_images_of_backends_alone(name: str, project: Project) -> None:
-    project.run(f"submit_build_{name}.sh", PRECISION="int8", MODELS="swin_b", MODEL_NAME="swin_b")
-    told = {"_MODELS": "swin_b", "_PRECISION": "int8"} if "backend" in name else {}
-    found = substitutions(project)
-    assert {key: found[key] for key in ("_MODELS", "_PRECISION") if key in found} == told
 
 
 def test_changed_code_is_marked_in_the_revision(project: Project) -> None:
@@ -83,27 +74,22 @@ def test_build_that_does_not_end_well_is_not_waited_for(status: str, project: Pr
 
 DESCRIPTION = """\
 [pets]
-title = "Pets"
 weights = "trained/pets.pt"  # of last week
 labels = 'pets.txt'
 samples = "some pets"
 
 [far]
-title = "Far"
 weights = "gs://bucket/far.pt"
 labels = ["a", "b"]
 
 [graph]
-title = "Graph"
 openvino = "graph.xml"
 labels = "pets.txt"
 
 [outside]
-title = "Outside"
 weights = "../secret.pt"
 
 [absent]
-title = "Absent"
 onnx = "absent.onnx"
 """
 

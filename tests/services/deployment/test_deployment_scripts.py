@@ -5,11 +5,14 @@ import json
 import os
 import re
 import shutil
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.conventions.deployment import BY_NAME, NAMES
+from tests.servers import Files, served
 from tests.services.deployment.project import PROJECT, Project
 
 # A component's script is three lines, as another test says: one of each verb stands for all.
@@ -102,6 +105,28 @@ def test_script_may_be_called_from_anywhere(script: str, folder: str, project: P
             (config,) = [word[9:] for word in call if word.startswith("--config=")]
             assert (cwd / call[3]).resolve() == project.root
             assert (cwd / config).resolve().parent == project.root / "deployment"
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_deploy_that_is_interrupted_removes_its_tag(name: str, project: Project) -> None:
+    interrupts = f'case "$*" in "run deploy"*) kill -{name} 0; exit 130 ;; esac'
+    gcloud = (project.bin / "gcloud").read_text().replace("\nexec", f"\n{interrupts}\nexec")
+    (project.bin / "gcloud").write_text(gcloud)
+    result = project.run("deploy_backend_v1.sh")
+    assert result.returncode != 0
+    untag = [call for call in project.calls() if "update-traffic" in call]
+    assert [word for call in untag for word in call if "tag" in word] == ["--remove-tags=try-TAG"]
+    assert "What backend-v1 serves now is r-00003-ccc." in result.stderr
+
+
+def test_real_curl_says_what_a_server_answers(root: Path) -> None:
+    samples = root / "imgserve" / "samples"
+    fetch = 'PAUSE_S=0; source "$0"; fetch "$1/CREDITS.md" && ! fetch "$1/absent"'
+    with served(partial(Files, directory=samples)) as url:
+        command = ["bash", "-uc", fetch, root / "deployment" / "lib.sh", url]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == (samples / "CREDITS.md").read_text()
+    assert "\n404\nThere is no such address." in done.stderr
 
 
 # --- setup.sh and teardown.sh ---------------------------------------------------------------------
