@@ -111,9 +111,6 @@ expect() {
   fi
 }
 
-# Whether an API is enabled: what is enabled is asked once.
-enabled() { grep -qxF "$1" <<<"$apis"; }
-
 say "Project $PROJECT_ID, region $REGION:"
 expect "gcloud $gcloud_since and curl $curl_since, or newer" "update them" check_versions
 account=$(gcloud auth list --filter=status:ACTIVE --format='value(account)' 2>/dev/null) || account=''
@@ -130,7 +127,7 @@ apis=$(gcloud services list \
   --format='value(config.name)' 2>/dev/null) || apis=''
 for api in artifactregistry cloudbuild iam logging run secretmanager storage; do
   expect "the API $api.googleapis.com" "deployment/setup.sh enables it" \
-    enabled "$api.googleapis.com"
+    grep -qxF "$api.googleapis.com" <<<"$apis"
 done
 expect "the repository $REPO_NAME" "$setup" has repository "$REPO_NAME"
 expect "the bucket $source_bucket" "$setup" has bucket "$source_bucket"

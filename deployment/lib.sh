@@ -369,15 +369,6 @@ service_field() {
     --format="value($2)"
 }
 
-# Prints where a service answers; stops where it is not deployed yet.
-#   service_url SERVICE SCRIPT_THAT_DEPLOYS_IT
-service_url() {
-  local url
-  url=$(service_field "$1" status.url) || return
-  [[ -n $url ]] || die "$1 is not deployed yet: run deployment/$2 first"
-  printf '%s' "$url"
-}
-
 # Prints who may call a service, as Cloud Run has it: `everyone`, `frontends` (the account that they
 # run as), `iap` (people whom Identity-Aware Proxy lets in) or `others`.
 callers_of() {
@@ -398,36 +389,39 @@ callers_of() {
   esac
 }
 
-# Prints the settings that tell a frontend where its backend is, and how to call it: with an `id-token`
-# or `none`; stops where it may not.
-backend_settings() {
-  local url=${API_GATEWAY:-} auth=none service callers
-  if [[ $backend_setting != API_GATEWAY || -z $url ]]; then
-    service=$(service_name "$backend")
-    url=$(service_url "$service" "deploy_$backend.sh") || return
-    callers=$(callers_of "$service") || return
-    case $callers in
-      everyone) ;;
-      frontends) auth="id-token" ;;
-      *) die "$service lets neither everyone nor $run_account call it: run PRIVATE=1 deployment/deploy_$backend.sh first" ;;
-    esac
-  fi
-  printf '%s' "$backend_setting=$url,SERVING_AUTH=$auth"
+# Sets $url to where a service answers and $callers to who may call it; stops where it is not deployed.
+#   find_service NAME COMPONENT
+find_service() {
+  service=$(service_name "$1")
+  url=$(service_field "$service" status.url)
+  [[ -n $url ]] || die "$service is not deployed yet: run deployment/deploy_$2.sh first"
+  callers=$(callers_of "$service")
 }
 
-# Prints where the backends are that the gateway leads to: MODEL=URL,MODEL=URL
-v3_backends() {
-  local models name url callers found=''
-  models=$(v3_models) || return
+# Sets $settings to those that tell a frontend where its backend is, and how to call it; stops where it
+# may not.
+find_backend() {
+  local url=${API_GATEWAY:-} callers=everyone service auth=none
+  [[ $backend_setting == API_GATEWAY && -n $url ]] || find_service "$backend" "$backend"
+  case $callers in
+    everyone) ;;
+    frontends) auth="id-token" ;;
+    *) die "$service lets neither everyone nor $run_account call it: run PRIVATE=1 deployment/deploy_$backend.sh first" ;;
+  esac
+  export settings=$backend_setting=$url,SERVING_AUTH=$auth
+}
+
+# Sets $backends to where those are that the gateway leads to: MODEL=URL,MODEL=URL
+find_v3_backends() {
+  local models model service url callers
+  models=$(v3_models)
+  backends=''
   for model in $models; do
-    name=$(service_name "v3_backend_$model")
-    url=$(service_url "$name" deploy_v3_backend.sh) || return
-    callers=$(callers_of "$name") || return
-    [[ $callers == everyone ]] || die "$name asks for ID tokens, which this gateway (nginx) cannot make." \
+    find_service "v3_backend_$model" v3_backend
+    [[ $callers == everyone ]] || die "$service asks for ID tokens, which this gateway (nginx) cannot make." \
       "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see docs/deploying.md."
-    found+=${found:+,}$model=$url
+    backends+=${backends:+,}$model=$url
   done
-  printf '%s' "$found"
 }
 
 # Makes a service private or public where PRIVATE says so, and says who may call it then, which an
