@@ -2,9 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import NamedTuple
 
 SIDES = ("backend", "frontend", "gateway")
 
@@ -44,7 +42,3 @@ NAMES = sorted(BY_NAME)
 
 def read(root: Path, name: str) -> str:
     return (root / "deployment" / name).read_text(encoding="utf-8")
-
-
-def build_file(root: Path, name: str) -> dict[str, Any]:
-    return yaml.safe_load(read(root, f"cloudbuild_{name}.yaml"))  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from imgserve.models.catalogue import catalogue
-from tests.conventions.deployment import BY_NAME, NAMES, build_file, read
+from tests.conventions.deployment import BY_NAME, NAMES, read
 
 # Of those that Cloud Build fills in itself; the others it has are not used here.
 # https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
@@ -97,7 +97,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def build(root: Path, name: str) -> dict[str, Any]:
-    return build_file(root, name)
+    return yaml.safe_load(read(root, f"cloudbuild_{name}.yaml"))  # type: ignore[no-any-return]
 
 
 def arguments(build: dict[str, Any]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ OWN_MODEL_TEST = "tests/services/test_own_model.py"
 DEPLOYMENT = "tests/services/deployment"
 CI = ".ci/run"  # what CI itself runs, word by word
 ACCOUNT = "Google account"
-GCLOUD_TEST = f"{DEPLOYMENT}/test_gcloud_parses.py::test_gcloud_understands_what_a_section_shows"
+GCLOUD_TEST = f"{DEPLOYMENT}/test_real_gcloud.py::test_gcloud_understands_what_a_section_shows"
 # Section of commands that need something, to the test that runs them as far as they go without.
 SECTIONS = {
     "As documents": (ACCOUNT, GCLOUD_TEST),

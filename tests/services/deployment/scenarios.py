@@ -57,6 +57,8 @@ URL = ("gcloud", "services", "list", "--format=value(status.url)")
 SERVING = ("gcloud", "services", "list", "*status.traffic.percent>0")
 TOKEN_OF_AN_ACCOUNT = ("gcloud", "print-identity-token", "--audiences=*")
 SWITCHES = ("gcloud", "services", "list", "--format=value(metadata.annotations*")
+PAGE_SWITCHES = (*SWITCHES, "--filter=metadata.name=frontend-v1")
+PAGE_POLICY = (*POLICY, "frontend-v1")
 # A build's steps as they are asked for again and again; what is new is said once.
 STATES = [
     "QUEUED\t\tpull\nQUEUED\t\tbuild the app\n",
@@ -71,11 +73,6 @@ FAILED_BUILD = "FAILURE\tFAILURE\tbuild\n"
 def failing(complains: str, *status: int) -> dict[str, Any]:
     """Return the answer of calls that fail, or do so at first."""
     return {"status": [*status] or 1, "complains": complains}
-
-
-def page(when: tuple[str, ...]) -> tuple[str, ...]:
-    """Return which calls ask the same of frontend_v1."""
-    return (*when, "frontend-v1" if when is POLICY else "--filter=metadata.name=frontend-v1")
 
 
 # By scenario; where a project has everything, and all goes well, it has no entry.
@@ -118,11 +115,11 @@ ANSWERS: dict[str, Answers] = {
     "deploy_backend_v2_whose_test_is_refused": {
         ("curl", "*/predict"): {"says": '{"detail": "the queue is full"}', "status": 503}
     },
-    "deploy_frontend_v1_behind_iap_by_hand": {page(SWITCHES): "\ttrue\n", page(POLICY): ""},
-    "deploy_frontend_v1_closed_by_hand": {page(SWITCHES): "", page(POLICY): ""},
+    "deploy_frontend_v1_behind_iap_by_hand": {PAGE_SWITCHES: "\ttrue\n", PAGE_POLICY: ""},
+    "deploy_frontend_v1_closed_by_hand": {PAGE_SWITCHES: "", PAGE_POLICY: ""},
     "deploy_frontend_v1_first": FIRST,
-    "deploy_frontend_v1_first_forbidden": {**FIRST, page(POLICY): ""},
-    "deploy_frontend_v1_opened_by_hand": {page(SWITCHES): "true\t\n", page(POLICY): ""},
+    "deploy_frontend_v1_first_forbidden": {**FIRST, PAGE_POLICY: ""},
+    "deploy_frontend_v1_opened_by_hand": {PAGE_SWITCHES: "true\t\n", PAGE_POLICY: ""},
     "deploy_frontend_v1_that_may_not_call": IS_FORBIDDEN,
     "deploy_frontend_v1_whose_page_is_another": {("curl", "*/_stcore/health"): "Welcome"},
     "deploy_frontend_v1_without_its_backend": {URL: 0},

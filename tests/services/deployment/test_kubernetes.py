@@ -16,7 +16,7 @@ import yaml
 
 from tests.conventions.documents import section
 from tests.services.conftest import GUNICORN, Service, free_port
-from tests.services.deployment.test_service_yaml import filled_in
+from tests.services.deployment.test_real_gcloud import filled_in
 from tests.unit import pictures
 
 VERSION = "1.37"
