@@ -89,8 +89,7 @@ def gcloud_environ(folder: Path) -> dict[str, str]:
 
 def copy_repository(root: Path, folder: Path) -> None:
     """Copy and commit what the scripts read."""
-    unread = shutil.ignore_patterns("rehearsal", "__pycache__")
-    shutil.copytree(root / "deployment", folder / "deployment", ignore=unread)
+    shutil.copytree(root / "deployment", folder / "deployment")
     for name in ("deliverables.yaml", "v3/gateway/backends.toml", "imgserve/samples/cat.jpg"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / name)
