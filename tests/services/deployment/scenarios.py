@@ -44,6 +44,7 @@ SUBMIT = ("gcloud", "submit")
 BUILD, LOG = ("gcloud", "builds", "describe"), ("gcloud", "builds", "log")
 HELLO, GRANT = ("curl", "*/hello"), ("gcloud", "projects", "add-iam-policy-binding")
 MOVE = ("gcloud", "update-traffic")
+PROJECT_OF_GCLOUD = ("gcloud", "config", "get-value")
 LIST = ("gcloud", "run", "list", "--filter=spec.template*")
 TAGS = ("gcloud", "services", "list", "--format=value(spec.traffic[].tag)")
 AT_TAG = ("gcloud", "services", "list", "*status.traffic.tag=*")
@@ -105,6 +106,7 @@ ANSWERS: dict[str, Answers] = {
         START: failing(f"Deploying\n{CONFLICT}", 1, 0),
         MOVE: failing(f"{CONFLICT}{UNREADY}", 1, 1, 0),
     },
+    "deploy_backend_v1_without_a_project": {PROJECT_OF_GCLOUD: ""},
     "deploy_backend_v1_whose_tag_is_taken_away": {AT_TAG: 0},
     "deploy_backend_v1_whose_tag_stays": {START: 1, MOVE: 1},
     "deploy_backend_v2_becomes_public": IS_PRIVATE,
@@ -134,6 +136,7 @@ ANSWERS: dict[str, Answers] = {
     "rollback_of_a_private_backend": IS_PRIVATE,
     "rollback_of_nothing": {SERVING: 0},
     "rollback_of_the_oldest": {SERVING: "r-00001-aaa\n"},
+    "rollback_without_a_project": {PROJECT_OF_GCLOUD: ""},
     "rollback_to_one_that_fails_its_test": {("curl", "*/predict"): 500},
     "setup": NOTHING_THERE,
     "setup_by_somebody_who_may_not": {GRANT: failing(FORBIDDEN)},

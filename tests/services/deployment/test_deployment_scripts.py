@@ -67,22 +67,6 @@ def test_h_names_the_component_and_the_variables_that_it_reads(name: str, projec
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("gclouds_own", ["project-of-gcloud", ""])
-def test_project_is_gcloud_s_own_unless_told_and_where_there_is_none_the_variable_is_named(
-    gclouds_own: str, command: str, project: Project
-) -> None:
-    project.answer("gcloud", "config", "get-value", says=gclouds_own, complains="(unset)\n")
-    result = project.run(*command.split(), PROJECT_ID=None, MODELS="swin_b", stdin="no\n")
-    asked, *calls = project.calls()
-    assert asked == ["gcloud", "config", "get-value", "project"]
-    assert ("project-of-gcloud" in str(calls)) == bool(calls) == bool(gclouds_own)
-    assert PROJECT not in str(calls)
-    script, *_ = command.split()
-    told = f"set PROJECT_ID, for example: PROJECT_ID=... deployment/{script}" in result.stderr
-    assert told == (not gclouds_own)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
 def test_missing_gcloud_says_so(command: str, project: Project, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
