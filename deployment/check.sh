@@ -12,9 +12,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # --- deliverables.yaml -----------------------------------------------------------------------
 
-# What scripts write where, as deliverables.schema.json has it.
-part='(services\.v[12]\.(back|front)_end|v3\.(gateway|front_end|back_ends\.[a-z0-9_]+))'
-entry="^$part\\.(build_id|service_url)\$"
+tab=$'\t'
+# What the scripts write, as deliverables.schema.json has it.
 uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 address='^(https://[^/[:space:]]+|http://127\.0\.0\.1:[0-9]+)(/[^[:space:]]*)?$'
 
@@ -33,14 +32,33 @@ entries() {
   done
 }
 
-# Sets $stands to how an entry stands, and $why to what is wrong with it: judge WORD PLACE VALUE
+# Prints the script that writes an entry; nothing where none does.
+writer() {
+  local name verb owner=${1%.*}
+  case ${1##*.} in
+    build_id) verb=submit_build ;;
+    service_url) verb=deploy ;;
+    *) return ;;
+  esac
+  for name in $components; do
+    describe "$name"
+    [[ $name != v3_backend || $owner == *[A-Z]* ]] || deliverable+=.${owner##*.} # one for each model
+    [[ $owner != "$deliverable" ]] || printf 'deployment/%s_%s.sh' "$verb" "$name"
+  done
+}
+
+# Sets $stands to how an entry stands, $why to what is wrong with it, and $remedy to what to do about
+# it: judge WORD PLACE VALUE
 judge() {
   stands=malformed
   why=''
+  remedy=$(writer "$2")
   if [[ $1 == line ]]; then
     why="line $2 is no \`key:\` and no \`key: \"value\"\` in its place"
-  elif ! [[ $2 =~ $entry ]]; then
+    remedy="correct line $2 of deliverables.yaml"
+  elif [[ -z $remedy ]]; then
     why='no script writes such an entry; deployment/deliverables.schema.json has those there are'
+    remedy="remove $2 from deliverables.yaml"
   elif [[ -z $3 ]]; then
     stands=empty
   elif [[ $2 == *.build_id && ! $3 =~ $uuid ]]; then
@@ -52,46 +70,23 @@ judge() {
   fi
 }
 
-# Prints what to do about an entry: the script that writes it, or else where to correct it.
-remedy() {
-  local name verb=deploy
-  if [[ $1 == line ]]; then
-    printf 'correct line %s of deliverables.yaml' "$2"
-  elif ! [[ $2 =~ $entry ]]; then
-    printf 'remove %s from deliverables.yaml' "$2"
-  else
-    [[ $2 != *.build_id ]] || verb=submit_build
-    for name in $components; do
-      describe "$name"
-      [[ $2 != "$deliverable".* ]] || printf 'deployment/%s_%s.sh' "$verb" "$name"
-    done
-  fi
-}
-
 check_deliverables() {
   local every word place value empty=0 malformed=0 next='' later=''
   every=$(entries)
   while IFS=$tab read -r word place value; do
     judge "$word" "$place" "$value"
     printf '%-10s %s%s\n' "$stands" "$place${value:+: $value}" "${why:+ ($why)}"
-    case $stands in
-      empty)
-        if [[ $place == v3.* ]]; then
-          [[ -n $later ]] || later=$(remedy "$word" "$place")
-          continue
-        fi
-        empty=$((empty + 1))
-        ;;
-      malformed) malformed=$((malformed + 1)) ;;
-      *) continue ;;
+    case $stands$place in
+      filled*) ;;
+      emptyv3.*) later=${later:-$remedy} ;;
+      empty*) empty=$((empty + 1)) next=${next:-$remedy} ;;
+      malformed*) malformed=$((malformed + 1)) next=${next:-$remedy} ;;
     esac
-    [[ -n $next ]] || next=$(remedy "$word" "$place")
   done <<<"$every"
   [[ -z $next ]] || die "$empty empty, $malformed malformed; next: $next"
   say "Every entry of v1 and v2 is filled.${later:+ v3 is not: $later is next there.}"
 }
 
-tab=$'\t'
 if (($# == 1)) && [[ $1 == --deliverables ]]; then
   check_deliverables
   exit
@@ -116,27 +111,14 @@ expect() {
   fi
 }
 
-signed_in() {
-  local account
-  account=$(gcloud auth list --filter=status:ACTIVE --format='value(account)')
-  [[ -n $account ]]
-}
-
-billed() {
-  local enabled
-  enabled=$(gcloud billing projects describe "$PROJECT_ID" --format='value(billingEnabled)')
-  [[ $enabled == True ]]
-}
-
-# Whether an API is enabled: what is enabled is asked once.
-enabled() { grep -qxF "$1" <<<"$apis"; }
-
 say "Project $PROJECT_ID, region $REGION:"
 expect "gcloud $gcloud_since and curl $curl_since, or newer" "update them" check_versions
-expect "an account that is signed in" "gcloud auth login" signed_in
+account=$(gcloud auth list --filter=status:ACTIVE --format='value(account)' 2>/dev/null) || account=''
+expect "an account that is signed in" "gcloud auth login" test -n "$account"
 expect "the project" "gcloud projects create $PROJECT_ID, or set another PROJECT_ID" \
   gcloud projects describe "$PROJECT_ID"
-expect "billing" "link a billing account to the project in the console, under Billing" billed
+billed=$(gcloud billing projects describe "$PROJECT_ID" --format='value(billingEnabled)' 2>/dev/null) || billed=''
+expect "billing" "link a billing account to the project in the console, under Billing" test "$billed" = True
 
 setup="deployment/setup.sh makes it"
 apis=$(gcloud services list \
@@ -145,10 +127,10 @@ apis=$(gcloud services list \
   --format='value(config.name)' 2>/dev/null) || apis=''
 for api in artifactregistry cloudbuild iam logging run secretmanager storage; do
   expect "the API $api.googleapis.com" "deployment/setup.sh enables it" \
-    enabled "$api.googleapis.com"
+    grep -qxF "$api.googleapis.com" <<<"$apis"
 done
-expect "the repository $REPO_NAME" "$setup" has repository
-expect "the bucket $source_bucket" "$setup" has source_bucket
+expect "the repository $REPO_NAME" "$setup" has repository "$REPO_NAME"
+expect "the bucket $source_bucket" "$setup" has bucket "$source_bucket"
 for account in "$build_account" "$run_account" "$backend_account"; do
   expect "the account $account" "$setup" has account "$account"
 done

@@ -29,10 +29,10 @@ case $component in
     models=$(v3_models)
     settings="^|^$settings|MODELS=${models//$'\n'/,}" ;;
   v3_gateway)
-    backends=$(v3_backends)
+    find_v3_backends
     settings="^|^$settings|BACKENDS=$backends" ;;
   *frontend*)
-    settings=$(backend_settings)
+    find_backend
     [[ -z ${PAGE_TITLE:-} ]] ||
       settings="^|^${settings/,SERVING_AUTH/|SERVING_AUTH}|PAGE_TITLE=$PAGE_TITLE" ;;
 esac

@@ -13,22 +13,28 @@ source "$(dirname "${BASH_SOURCE[0]}")/components.sh"
 deployment=$(dirname "${BASH_SOURCE[0]}")
 root=$deployment/..
 own_models=$root/.own_models # what a build is sent beside the repository's files
-own_title='[own]'            # stands for a description that names no file
 script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
 gcloud_since=528      # has `run deploy --min`
 curl_since=7.55       # has `--header @-`
 component='' # what is described (components.sh)
 template=''  # whose comment says how its scripts are used
-reads='*'    # which of the variables in that comment a script reads
+reads=''     # the name of the variable that says which of those in that comment a script reads
 
-# --- talking ---------------------------------------------------------------------------------
+# --- beginning -------------------------------------------------------------------------------
 
 say() { printf '%s\n' "$*" >&2; }
 
 die() {
   say "$script: $*"
   exit 1
+}
+
+# Stops, saying what a script takes and how it is used.
+refuse() {
+  say "$script takes $1."
+  usage >&2
+  exit 2
 }
 
 # Prints the comment at the top of a file, without its first line.
@@ -38,49 +44,44 @@ top_comment() {
 
 # Prints how a script is used: where a component is chosen, without what only others read.
 usage() {
-  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v reads=" $reads " '
-    !/^     / { skip = /^  [A-Z_]+  / && reads != " * " && !index(reads, " " $1 " ") }
+  local shown='*'
+  [[ -z $component || -z $reads ]] || shown=${!reads}
+  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v shown=" $shown " '
+    !/^     / { skip = /^  [A-Z_]+  / && shown != " * " && !index(shown, " " $1 " ") }
     { gsub(/COMPONENT/, component) }
     !skip && !(blank && /^$/) { print; blank = /^$/ }'
   printf '\n'
   top_comment "$deployment/lib.sh" | awk '/^All scripts here read/ { on = 1 } on'
 }
 
-# --- beginning -------------------------------------------------------------------------------
-
 # Answers -h, refuses other words, and settles the variables that every script reads.
 begin() {
-  case ${1:-} in
-    '') ;;
-    -h | --help) usage && exit 0 ;;
-    *) refuse "no '$1'" ;;
-  esac
+  answer_help "$@"
+  (($# == 0)) || refuse "no '$1'"
   settle
 }
 
 # Does the same for a template, which takes a component first.
-#   begin_component TEMPLATE WHICH_READS COMPONENT [-h]
+#   begin_component TEMPLATE READS COMPONENT [-h]
 begin_component() {
-  template=$1
-  choose_component "${3:-}"
-  reads=${!2}
-  shift 3
+  template=$1 reads=$2
+  shift 2
+  choose_component "$@"
+  shift
   begin "$@"
 }
 
-# Describes a component, or answers -h, or stops: choose_component COMPONENT
+# Describes a component, or answers -h, or stops: choose_component COMPONENT [WORD...]
 choose_component() {
-  case $1 in
-    -h | --help) usage && exit 0 ;;
-  esac
-  describe "$1" || refuse "a component, not '$1'"
+  describe "${1:-}" || true
+  answer_help "$@"
+  [[ -n $component ]] || refuse "a component, not '${1:-}'"
 }
 
-# Stops, saying what a script takes and how it is used.
-refuse() {
-  say "$script takes $1."
-  usage >&2
-  exit 2
+answer_help() {
+  case " $* " in
+    *' -h '* | *' --help '*) usage && exit 0 ;;
+  esac
 }
 
 settle() {
@@ -142,7 +143,7 @@ service_name() { printf '%s' "${1//_/-}"; }
 # Prints the models of v3, one a line, the default first: $MODELS, or those of the gateway's list.
 v3_models() {
   if [[ -n ${MODELS:-} ]]; then
-    printf '%s\n' "${MODELS//,/$'\n'}"
+    tr -s ', ' '\n' <<<"$MODELS"
   else
     sed -nE 's/^([a-z0-9_]+) = ".*"$/\1/p' "$root/v3/gateway/backends.toml"
   fi
@@ -151,24 +152,11 @@ v3_models() {
 # Prints the names of a component's images and services, one a line: its own, or for v3_backend one
 # for each model.
 names_of() {
-  local model models
-  [[ $1 == v3_backend ]] || { printf '%s\n' "$1" && return; }
-  models=$(v3_models) || return
-  for model in $models; do
-    printf 'v3_backend_%s\n' "$model"
-  done
-}
-
-# Prints the commit that is being built, marked where files differ from it.
-revision() {
-  git -C "$root" describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || printf unknown
-}
-
-# Prints where the code comes from, without any password in the address.
-source_url() {
-  local url
-  url=$(git -C "$root" remote get-url origin 2>/dev/null) || url=unknown
-  printf '%s' "$url" | sed -E 's#^([a-z+]+://)[^/]*@#\1#'
+  if [[ $1 == v3_backend ]]; then
+    v3_models | sed -n 's/./v3_backend_&/p'
+  else
+    printf '%s\n' "$1"
+  fi
 }
 
 # --- what setup.sh makes ---------------------------------------------------------------------
@@ -185,24 +173,24 @@ secret_version() {
   printf '%s' "${name##*/}"
 }
 
-# Whether a thing is there: has repository, has source_bucket, has account EMAIL, has secret NAME.
+# Whether a thing is there: has repository|bucket|account|secret NAME
 # Stops where that cannot be found out.
 has() {
   local said attempt=0
   until said=$(describe_made "$@" 2>&1 >/dev/null); do
     [[ $said != *NOT_FOUND* && $said != *'not found'* ]] || return 1
-    again "$((attempt += 1))" "$said" || die "could not find out whether the $1 ${2:-of images or code} is there"
+    again "$((attempt += 1))" "$said" || die "could not find out whether the $1 $2 is there"
   done
 }
 
 describe_made() {
   case $1 in
     repository)
-      gcloud artifacts repositories describe "$REPO_NAME" \
+      gcloud artifacts repositories describe "$2" \
         --project="$PROJECT_ID" \
         --location="$REGION" ;;
-    source_bucket)
-      gcloud storage buckets describe "$source_bucket" \
+    bucket)
+      gcloud storage buckets describe "$2" \
         --project="$PROJECT_ID" ;;
     account)
       gcloud iam service-accounts describe "$2" \
@@ -266,11 +254,9 @@ record() {
 send_own_models() {
   local file folder model path paths own=''
   file=$(models_file)
-  [[ -n $file ]] || return 0
   folder=$(dirname "$file")
   for model in ${1//,/ }; do
-    paths=$(own_files "$file" "$model" 'module|weights|labels|onnx|openvino')
-    [[ -n $paths ]] || continue
+    paths=$(own_files "$file" "$model" 'module|weights|labels|onnx|openvino') || continue
     own+=" $model"
     while IFS= read -r path; do
       [[ $path != /* && /$path/ != */../* ]] ||
@@ -278,7 +264,7 @@ send_own_models() {
       [[ -e $folder/$path ]] || die "$file names $path for $model, which is not there"
       mkdir -p "$own_models/$(dirname "$path")"
       cp -R "$folder/$path" "$own_models/$path"
-    done < <(grep -vxF "$own_title" <<<"$paths" || true)
+    done < <(grep . <<<"$paths")
   done
   [[ -n $own ]] || return 0
   mkdir -p "$own_models"
@@ -291,8 +277,8 @@ send_own_models() {
 send_own_samples() {
   local file path
   file=$(models_file)
-  [[ -n $file ]] || return 0
-  path=$(own_files "$file" "${1%%,*}" samples | grep -vxF "$own_title") || return 0
+  path=$(own_files "$file" "${1%%,*}" samples) || return 0
+  [[ -n $path ]] || return 0
   mkdir "$own_models"
   cp -R "$(dirname "$file")/$path" "$own_models/own_samples"
   say "Sending the samples of ${1%%,*}"
@@ -302,29 +288,28 @@ send_own_samples() {
 own_buckets() {
   local file
   file=$(models_file)
-  [[ -z $file ]] || grep -oE 'gs://[a-z0-9._-]+' "$file" | sort -u || true
+  grep -oE 'gs://[a-z0-9._-]+' "$file" | sort -u || true
 }
 
-# Prints which file describes models of one's own, if any, and clears what was sent before.
+# Prints which file describes models of one's own: an empty one, where there is none.
 models_file() {
   local file=${MODELS_FILE:-$root/models.toml}
-  remove_own_models
   [[ -f $file || -z ${MODELS_FILE:-} ]] || die "MODELS_FILE=$MODELS_FILE is not there"
-  [[ ! -f $file ]] || printf '%s' "$file"
+  [[ -f $file ]] || file=/dev/null
+  printf '%s' "$file"
 }
 
-remove_own_models() { rm -rf "$own_models"; }
-
-# Prints $own_title and the local files that a description names for a model under keys; nothing where
-# it does not describe it. It reads lines of KEY = "VALUE", as in docs/own-model.md.
+# Prints the local files that a description names for a model under keys; fails where it does not
+# describe it. It reads lines of KEY = "VALUE", as in docs/own-model.md.
 #   own_files FILE MODEL KEY|KEY
 own_files() {
-  awk -v model="$2" -v title="$own_title" -v keys="$3" '
-    /^[ \t]*\[/ { on = ($0 ~ "^[ \t]*\\[[ \t]*" model "[ \t]*\\]"); if (on) print title }
+  awk -v model="$2" -v keys="$3" '
+    /^[ \t]*\[/ { on = ($0 ~ "^[ \t]*\\[[ \t]*" model "[ \t]*\\]"); described = described || on }
     on && $0 ~ "^[ \t]*(" keys ")[ \t]*=[ \t]*[\"\047]" {
       sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, "")
       if (!/:\/\//) { print; if (sub(/\.xml$/, ".bin")) print }
-    }' "$1"
+    }
+    END { exit !described }' "$1"
 }
 
 # --- building --------------------------------------------------------------------------------
@@ -358,40 +343,30 @@ wait_for_build() {
     before=$steps
     case $status in
       SUCCESS) return ;;
-      FAILURE | INTERNAL_ERROR | TIMEOUT | CANCELLED | EXPIRED) build_failed "$id" "$status" ;;
+      FAILURE | INTERNAL_ERROR | TIMEOUT | CANCELLED | EXPIRED) break ;;
     esac
     sleep "$pause_s"
   done
-}
-
-build_failed() {
   say "The end of its log:"
-  gcloud builds log "$1" \
+  gcloud builds log "$id" \
     --project="$PROJECT_ID" \
     --region="$BUILD_REGION" 2>/dev/null | tail -n 40 >&2 || true
-  die "build $1 ended with $2; all of its log: gcloud builds log $1 --region=$BUILD_REGION --project=$PROJECT_ID"
+  die "build $id ended with $status; all of its log: gcloud builds log $id --region=$BUILD_REGION --project=$PROJECT_ID"
 }
 
 # --- deploying -------------------------------------------------------------------------------
 
-# Prints a field of a service; nothing where there is no such service (of which gcloud would warn).
-#   service_field SERVICE FORMAT
+# Prints a field of a service, or of those parts of its traffic that fit a filter; nothing where there
+# is no such service (of which gcloud would warn).
+#   service_field SERVICE FORMAT [TRAFFIC_FILTER]
 service_field() {
   gcloud run services list \
     --project="$PROJECT_ID" \
     --region="$REGION" \
-    --filter="metadata.name=$1" \
+    ${3:+--flatten='status.traffic[]'} \
+    --filter="metadata.name=$1${3:+ AND status.traffic.$3}" \
     --verbosity=error \
     --format="value($2)"
-}
-
-# Prints where a service answers; stops where it is not deployed yet.
-#   service_url SERVICE SCRIPT_THAT_DEPLOYS_IT
-service_url() {
-  local url
-  url=$(service_field "$1" status.url) || return
-  [[ -n $url ]] || die "$1 is not deployed yet: run deployment/$2 first"
-  printf '%s' "$url"
 }
 
 # Prints who may call a service, as Cloud Run has it: `everyone`, `frontends` (the account that they
@@ -414,42 +389,39 @@ callers_of() {
   esac
 }
 
-# Prints how a frontend calls a service: with an `id-token` or `none`; stops where it may not.
-#   serving_auth SERVICE SCRIPT_THAT_DEPLOYS_IT
-serving_auth() {
-  local callers
-  callers=$(callers_of "$1") || return
+# Sets $url to where a service answers and $callers to who may call it; stops where it is not deployed.
+#   find_service NAME COMPONENT
+find_service() {
+  service=$(service_name "$1")
+  url=$(service_field "$service" status.url)
+  [[ -n $url ]] || die "$service is not deployed yet: run deployment/deploy_$2.sh first"
+  callers=$(callers_of "$service")
+}
+
+# Sets $settings to those that tell a frontend where its backend is, and how to call it; stops where it
+# may not.
+find_backend() {
+  local url=${API_GATEWAY:-} callers=everyone service auth=none
+  [[ $backend_setting == API_GATEWAY && -n $url ]] || find_service "$backend" "$backend"
   case $callers in
-    everyone) printf none ;;
-    frontends) printf id-token ;;
-    *) die "$1 lets neither everyone nor $run_account call it: run PRIVATE=1 deployment/$2 first" ;;
+    everyone) ;;
+    frontends) auth="id-token" ;;
+    *) die "$service lets neither everyone nor $run_account call it: run PRIVATE=1 deployment/deploy_$backend.sh first" ;;
   esac
+  export settings=$backend_setting=$url,SERVING_AUTH=$auth
 }
 
-# Prints the settings that tell a frontend where its backend is, and how to call it.
-backend_settings() {
-  local url=${API_GATEWAY:-} auth=none name
-  if [[ $backend_setting != API_GATEWAY || -z $url ]]; then
-    name=$(service_name "$backend")
-    url=$(service_url "$name" "deploy_$backend.sh") || return
-    auth=$(serving_auth "$name" "deploy_$backend.sh") || return
-  fi
-  printf '%s' "$backend_setting=$url,SERVING_AUTH=$auth"
-}
-
-# Prints where the backends are that the gateway leads to: MODEL=URL,MODEL=URL
-v3_backends() {
-  local models name url callers found=''
-  models=$(v3_models) || return
+# Sets $backends to where those are that the gateway leads to: MODEL=URL,MODEL=URL
+find_v3_backends() {
+  local models model service url callers
+  models=$(v3_models)
+  backends=''
   for model in $models; do
-    name=$(service_name "v3_backend_$model")
-    url=$(service_url "$name" deploy_v3_backend.sh) || return
-    callers=$(callers_of "$name") || return
-    [[ $callers == everyone ]] || die "$name asks for ID tokens, which this gateway (nginx) cannot make." \
+    find_service "v3_backend_$model" v3_backend
+    [[ $callers == everyone ]] || die "$service asks for ID tokens, which this gateway (nginx) cannot make." \
       "Deploy the backends with PRIVATE=0, or use Google's API Gateway: see docs/deploying.md."
-    found+=${found:+,}$model=$url
+    backends+=${backends:+,}$model=$url
   done
-  printf '%s' "$found"
 }
 
 # Makes a service private or public where PRIVATE says so, and says who may call it then, which an
@@ -542,21 +514,10 @@ remove_tags() {
   [[ -z $old ]] || update_traffic "$1" --remove-tags="$old"
 }
 
-# Prints a field of those parts of a service's traffic that fit: traffic_field SERVICE FILTER FIELD
-traffic_field() {
-  gcloud run services list \
-    --project="$PROJECT_ID" \
-    --region="$REGION" \
-    --flatten='status.traffic[]' \
-    --filter="metadata.name=$1 AND status.traffic.$2" \
-    --verbosity=error \
-    --format="value(status.traffic.$3)"
-}
-
 # Prints the revision that has a service's traffic.
 serving_revision() {
   local serving
-  serving=$(traffic_field "$1" 'percent>0' revisionName) || return
+  serving=$(service_field "$1" status.traffic.revisionName 'percent>0') || return
   printf '%s' "${serving%%$'\n'*}"
 }
 
@@ -564,7 +525,7 @@ serving_revision() {
 # revision has no tag, and answers as the service itself.
 find_candidate() {
   if [[ -n $tag ]]; then
-    url=$(traffic_field "$1" "tag=$tag" revisionName,status.traffic.url)
+    url=$(service_field "$1" status.traffic.revisionName,status.traffic.url "tag=$tag")
     export candidate=${url%%$'\t'*}
     url=${url#*$'\t'}
   else
@@ -586,7 +547,7 @@ update_traffic() {
 untag() {
   local left=unknown
   update_traffic "$1" --remove-tags="$2" && return 0
-  left=$(traffic_field "$1" "tag=$2" url) || true
+  left=$(service_field "$1" status.traffic.url "tag=$2") || true
   [[ -z $left ]] || say "The tag $2 of $1 may still be there: $left"
 }
 
@@ -638,39 +599,33 @@ authorize() {
   authorization="Authorization: Bearer $token"
 }
 
-# Whether a backend greets and classifies a real picture: smoke_test_backend URL PREDICT_PATH
-smoke_test_backend() {
-  local answer
-  say "Smoke test of $1 ..."
-  answer=$(fetch "$1/hello") || return 1
-  [[ $answer == *Hello!* ]] || { say "/hello answered: $answer" && return 1; }
-  answer=$(fetch --form "image=@$root/imgserve/samples/cat.jpg" "$1$2") || return 1
-  [[ $answer == *'"category":'* ]] || { say "$2 answered: $answer" && return 1; }
-  say "  $answer"
-}
-
-# Whether a gateway leads to its first model: smoke_test_gateway URL
-smoke_test_gateway() {
-  local models model
-  models=$(fetch "$1/models") || return 1
-  [[ $models == '["'* ]] || { say "/models answered: $models" && return 1; }
-  model=${models#*\"}
-  smoke_test_backend "$1" "/model/${model%%\"*}/predict"
-}
-
-# Whether the revision of a component that answers at an address does its work: smoke_test URL
+# Whether the revision of a component that answers at an address does its work: a backend greets and
+# classifies a real picture, a gateway leads to its first model, a frontend's page is served.
+#   smoke_test URL
 smoke_test() {
-  case $side in
-    backend) smoke_test_backend "$1" "${model:+/model/$model}/predict" ;;
-    gateway) smoke_test_gateway "$1" ;;
-    frontend) [[ $callers == iap ]] || smoke_test_page "$1" ;;
-  esac
+  local answer predict=${model:+/model/$model}/predict
+  [[ $side$callers != frontendiap ]] || return 0
+  if [[ $side == gateway ]]; then
+    answer=$(expect_answer "$1" /models '^\["') || return
+    answer=${answer#*\"}
+    predict=/model/${answer%%\"*}/predict
+  fi
+  say "Smoke test of $1 ..."
+  if [[ $side == frontend ]]; then
+    expect_answer "$1" /_stcore/health '^ok$' >/dev/null || return
+  else
+    expect_answer "$1" /hello Hello! >/dev/null || return
+    answer=$(expect_answer "$1" "$predict" '"category":' --form "image=@$root/imgserve/samples/cat.jpg") || return
+    say "  $answer"
+  fi
 }
 
-# Whether a frontend's page is served: smoke_test_page URL
-smoke_test_page() {
-  local answer
-  say "Smoke test of $1 ..."
-  answer=$(fetch "$1/_stcore/health") || return 1
-  [[ $answer == ok ]] || { say "/_stcore/health answered: $answer" && return 1; }
+# Prints what a path answers; fails where that does not fit a pattern.
+#   expect_answer URL PATH PATTERN [CURL_OPTION...]
+expect_answer() {
+  local answer url=$1 path=$2 pattern=$3
+  shift 3
+  answer=$(fetch "$@" "$url$path") || return
+  [[ $answer =~ $pattern ]] || { say "$path answered: $answer" && return 1; }
+  printf '%s' "$answer"
 }

@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 name=${1:-}
 [[ $name != v3_backend ]] || refuse "a component, not '$name'" # it is a service for each model
-choose_component "$name"
+choose_component "$@"
 (($# <= 2)) || die "takes a component and a revision, and no more"
 settle
 

@@ -31,15 +31,15 @@ gcloud services enable \
   ${SCAN:+containerscanning.googleapis.com} \
   --project="$PROJECT_ID"
 
-if has repository; then
-  say "The repository $REPO_NAME is there."
-else
+# Whether a thing is there, which is said.
+is_there() { has "$@" && say "The $1 $2 is there."; }
+
+is_there repository "$REPO_NAME" ||
   patiently gcloud artifacts repositories create "$REPO_NAME" \
     --project="$PROJECT_ID" \
     --location="$REGION" \
     --repository-format=docker \
     --description="Images of imgserve"
-fi
 gcloud artifacts repositories set-cleanup-policies "$REPO_NAME" \
   --project="$PROJECT_ID" \
   --location="$REGION" \
@@ -47,25 +47,19 @@ gcloud artifacts repositories set-cleanup-policies "$REPO_NAME" \
   --no-dry-run \
   --format=none
 
-if has source_bucket; then
-  say "The bucket $source_bucket is there."
-else
+is_there bucket "$source_bucket" ||
   patiently gcloud storage buckets create "$source_bucket" \
     --project="$PROJECT_ID" \
     --location="$REGION" \
     --uniform-bucket-level-access \
     --public-access-prevention \
     --lifecycle-file="$deployment/source_lifecycle.json"
-fi
 
 for account in "$build_account" "$run_account" "$backend_account"; do
-  if has account "$account"; then
-    say "The account $account is there."
-  else
+  is_there account "$account" ||
     patiently gcloud iam service-accounts create "${account%%@*}" \
       --project="$PROJECT_ID" \
       --display-name="${account%%@*}"
-  fi
 done
 
 create_secret() {
@@ -76,11 +70,7 @@ create_secret() {
 }
 
 for secret in $secrets; do
-  if has secret "$secret"; then
-    say "The secret $secret is there."
-  else
-    patiently create_secret "$secret"
-  fi
+  is_there secret "$secret" || patiently create_secret "$secret"
 done
 
 say "Giving the accounts what they need ..."

@@ -20,15 +20,18 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin_component "${BASH_SOURCE[0]}" build_reads "$@"
 
 base=$(image_uri "${side}_base")
-source=$(source_url)
-revision=$(revision)
+# Where the code comes from, without any password in the address.
+source=$(git -C "$root" remote get-url origin 2>/dev/null | sed -E 's#^([a-z+]+://)[^/]*@#\1#') || source=unknown
+# The commit that is built, marked where files differ from it.
+revision=$(git -C "$root" describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null) || revision=unknown
 names=$(names_of "$component${model:+_$model}")
-trap remove_own_models EXIT
+trap 'rm -rf "$own_models"' EXIT
 for name in $names; do
   describe "$name"
   [[ -z $model ]] || say "$model:"
   app=$(image_uri "$name")
   models='' precision=''
+  rm -rf "$own_models"
   if [[ $side == backend ]]; then
     models=${model:-${!models_setting:-}}
     precision=${PRECISION:-}

@@ -45,7 +45,7 @@ for service in $services; do
     --region="$REGION" \
     --quiet
 done
-if has repository; then
+if has repository "$REPO_NAME"; then
   gcloud artifacts repositories delete "$REPO_NAME" \
     --project="$PROJECT_ID" \
     --location="$REGION" \
@@ -55,7 +55,7 @@ if [[ -n $elsewhere ]]; then
   say "Deleted. $left"
   exit
 fi
-if has source_bucket; then
+if has bucket "$source_bucket"; then
   gcloud storage rm "$source_bucket" \
     --project="$PROJECT_ID" \
     --recursive

@@ -12,9 +12,7 @@ case ${1:-} in
 esac
 unset FETCH_CONTACT
 
-values='component side folder port compiled_models models_setting service image max_instances
-  session_affinity runs_as concurrency timeout cpu memory probe more_settings more_name more_value
-  project_setting v3_setting backend backend_setting secret_setting secret'
+values=$(grep -ohE '<[a-z0-9_]+>' "$deployment"/*_template.yaml | tr -d '<>' | sort -u)
 for name in $components; do
   describe "$name"
   image=$name service=$(service_name "$name")

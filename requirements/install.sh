@@ -47,29 +47,19 @@ pip_trying() {
   .venv/bin/python -m pip install "$@" >&2 2>"$log"
 }
 
-# Whether the versions of torch.txt are installed, in whatever build.
-has_torch() {
-  .venv/bin/python - requirements/torch.txt <<'EOF' 2>/dev/null
-import importlib.metadata as metadata, sys
-pins = [line.strip().split("==") for line in open(sys.argv[1]) if "==" in line]
-sys.exit(any(metadata.version(name).partition("+")[0] != pin for name, pin in pins))
-EOF
-}
-
-torch_imports() {
-  .venv/bin/python -W ignore -c 'import torch' 2>>"$log"
-}
-
 install_torch() {
-  local pins=(-r requirements/torch.txt)
+  local pins=(--no-deps -r requirements/torch.txt)
+  if pip_trying --quiet --no-index "${pins[@]}"; then
+    return # they are installed, in whatever build
+  fi
   say "torch and torchvision: the build without CUDA (about 200 MB) ..."
-  pip_trying --no-deps --retries 0 --timeout 10 --index-url "$torch_cpu_index" "${pins[@]}" || {
+  pip_trying --retries 0 --timeout 10 --index-url "$torch_cpu_index" "${pins[@]}" || {
     say "  not to be had from PyTorch; from the usual index ..."
-    pip_trying --no-deps "${pins[@]}" || true
+    pip_trying "${pins[@]}" || true
   }
-  torch_imports || {
+  .venv/bin/python -W ignore -c 'import torch' 2>>"$log" || {
     say "  that build needs CUDA's libraries; with them (some GB) ..."
-    pip_counting "${pins[@]}"
+    pip_counting -r requirements/torch.txt
   }
 }
 
@@ -82,5 +72,5 @@ say "Installing $* ..."
 # A lock names everything, so pip need not look further (--no-deps).
 pip_counting --no-deps --require-hashes "${files[@]}"
 case " $* " in
-  *" compile "*) has_torch || install_torch ;;
+  *" compile "*) install_torch ;;
 esac

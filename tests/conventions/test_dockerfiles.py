@@ -54,10 +54,15 @@ def test_packages_are_copied_whole(app: list[tuple[str, str]]) -> None:
 # --- habits, as hadolint has them ----------------------------------------------------------------
 
 
-def test_copies_with_copy_and_probes_by_cloud_run(every: list[tuple[str, str]]) -> None:
-    words = {word for word, _ in every}
+def test_image_copies_holds_no_secret_and_has_python_s_packages_by_locks(
+    every: list[tuple[str, str]],
+) -> None:
     known = {"ARG", "FROM", "RUN", "WORKDIR", "ENV", "COPY", "EXPOSE", "USER", "CMD", "LABEL"}
-    assert words <= known  # so neither ADD, HEALTHCHECK, MAINTAINER nor SHELL
+    assert {word for word, _ in every} <= known  # so neither ADD, HEALTHCHECK, MAINTAINER nor SHELL
+    # What these hold stays readable in the image's history.
+    named = [text for word, text in every if word in {"ARG", "ENV"}]
+    assert not [text for text in named if re.search(r"(?i)secret|token|password|_key", text)]
+    assert not [text for word, text in every if word == "RUN" and "pip install" in text]
 
 
 def test_app_runs_in_exec_form_as_another_user_than_root(app: list[tuple[str, str]]) -> None:
@@ -92,13 +97,3 @@ def test_packages_of_the_system_bring_nothing_along(every: list[tuple[str, str]]
         if "apt-get" in text:
             assert "apt-get update" in text
             assert text.endswith("rm -rf /var/lib/apt/lists/*")
-
-
-def test_python_s_packages_come_by_locks(every: list[tuple[str, str]]) -> None:
-    assert not [text for word, text in every if word == "RUN" and "pip install" in text]
-
-
-def test_no_argument_or_variable_holds_a_secret(every: list[tuple[str, str]]) -> None:
-    """They stay readable in the image's history."""
-    named = [text for word, text in every if word in {"ARG", "ENV"}]
-    assert not [text for text in named if re.search(r"(?i)secret|token|password|_key", text)]

@@ -17,7 +17,7 @@ PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 SHELL = ("deployment/*.sh", "requirements/*.sh")
 TARGET = re.compile(r"make ([a-z-]+)")
-FILE = re.compile(r"[\w./*-]+(\.(sh|py|ya?ml|toml|json|md|awk)|/)")
+FILE = re.compile(r"[\w./*-]+(\.(sh|py|ya?ml|toml|json|md|awk)|/)|(tests|deployment)/[\w./*-]+")
 LEAST_WORDS = 3  # of a quoted message, so that it says which one is meant
 
 
@@ -58,35 +58,22 @@ def test_picture_of_the_readme_is_a_png_of_sensible_size(root: Path) -> None:
 # --- what sentences name ---------------------------------------------------------------------
 
 
-def inline(root: Path, document: str) -> list[str]:
-    """Return what stands as code within a document's sentences."""
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_targets_of_make_and_parts_of_the_benchmark_that_sentences_name_are_there(
+    document: str, root: Path, repository_files: list[Path]
+) -> None:
     text = (root / document).read_text(encoding="utf-8")
     prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"`([^`\n]+)`", prose)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_make_s_targets_in_sentences_are_there(document: str, root: Path) -> None:
+    named = re.findall(r"`([^`\n]+)`", prose)
     makefile = (root / "Makefile").read_text()
-    named = {match[1] for code in inline(root, document) if (match := TARGET.match(code))}
-    assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_parts_of_the_benchmark_are_there(document: str, root: Path) -> None:
-    text = (root / document).read_text(encoding="utf-8")
-    named = {part for parts in re.findall(r'PARTS="?([a-z ]+)', text) for part in parts.split()}
-    assert named <= set(PARTS)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_files_named_are_there(document: str, root: Path, repository_files: list[Path]) -> None:
-    named = [code for code in inline(root, document) if FILE.fullmatch(code)]
-    patterns = {re.sub(r"COMPONENT|NAME", "*", name).rstrip("/") for name in named}
+    targets = {match[1] for code in named if (match := TARGET.match(code))}
+    assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
+    files = {re.sub(r"COMPONENT|NAME", "*", code) for code in named if FILE.fullmatch(code)}
     there = {place for path in repository_files for place in (path, *path.parents)}
-    patterns -= {"models.toml"}  # a person's own
-    absent = {name for name in patterns if not any(path.match(name) for path in there)}
-    assert absent == set()
+    patterns = {name.rstrip("/") for name in files} - {"models.toml"}  # a person's own
+    assert [name for name in patterns if not any(path.match(name) for path in there)] == []
+    parts = {part for words in re.findall(r'PARTS="?([a-z ]+)', text) for part in words.split()}
+    assert parts <= set(PARTS)
 
 
 # --- messages --------------------------------------------------------------------------------

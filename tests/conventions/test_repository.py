@@ -16,13 +16,8 @@ FORBIDDEN = {
     ),
 }
 THIS_FILE = "tests/conventions/test_repository.py"  # it names all of them
-# (file, what it holds) to the reason it may.
-EXCEPTIONS = {
-    (
-        "requirements/install.sh",
-        "a registry's host",
-    ): "PyTorch's builds without CUDA are on its own index only",
-}
+# What is held, to the files that may: PyTorch's builds without CUDA are on its own index only.
+ALLOWED = {"a registry's host": {"requirements/install.sh"}}
 
 
 def findings(text: str, pattern: str) -> list[str]:
@@ -43,17 +38,9 @@ def texts(root: Path, repository_files: list[Path]) -> dict[str, str]:
 
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_file_holds(what: str, texts: dict[str, str]) -> None:
-    found = {
-        name: lines
-        for name, text in texts.items()
-        if (name, what) not in EXCEPTIONS and (lines := findings(text, FORBIDDEN[what]))
-    }
-    assert found == {}
-
-
-@pytest.mark.parametrize(("name", "what"), EXCEPTIONS)
-def test_exceptions_are_still_needed(name: str, what: str, texts: dict[str, str]) -> None:
-    assert findings(texts[name], FORBIDDEN[what])
+    found = {name: findings(text, FORBIDDEN[what]) for name, text in texts.items()}
+    holding = {name: lines for name, lines in found.items() if lines}
+    assert holding.keys() == ALLOWED.get(what, set()), holding
 
 
 @pytest.mark.parametrize(

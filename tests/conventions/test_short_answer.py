@@ -26,11 +26,3 @@ def test_every_question_has_a_short_answer_first_and_its_sources_last(
         prose = re.sub(r"^\|.*$", "", said, flags=re.MULTILINE)
         assert len(prose.split()) <= MOST_WORDS
         assert said.count("\n|") <= MOST_ROWS
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_every_file_that_an_answer_names_is_there(file: str, root: Path) -> None:
-    text = (root / file).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:tests|imgserve|deployment|backend_v1|v3)/[\w./]+)`", text)
-    assert named
-    assert [path for path in named if not (root / path).exists()] == []

@@ -9,10 +9,6 @@ from tests.conventions.source import Module, modules
 MODULE_LINES = 300
 FUNCTION_LINES = 25
 
-# Name to the reason it may be longer.
-LONG_MODULES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
-
 
 def functions(module: Module) -> Iterator[tuple[str, int]]:
     """Yield each function's name and the lines of its body, docstring aside."""
@@ -24,18 +20,10 @@ def functions(module: Module) -> Iterator[tuple[str, int]]:
 
 
 def test_modules_are_short(root: Path) -> None:
-    long = {found.name: found.lines for found in modules(root) if found.lines > MODULE_LINES}
-    assert {name: lines for name, lines in long.items() if name not in LONG_MODULES} == {}
+    sizes = {module.name: module.lines for module in modules(root)}
+    assert {name: lines for name, lines in sizes.items() if lines > MODULE_LINES} == {}
 
 
 def test_functions_are_short(root: Path) -> None:
     sizes = {name: lines for module in modules(root) for name, lines in functions(module)}
-    long = {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES}
-    assert {name: lines for name, lines in long.items() if name not in LONG_FUNCTIONS} == {}
-
-
-def test_exceptions_are_still_needed(root: Path) -> None:
-    sizes = {name: lines for module in modules(root) for name, lines in functions(module)}
-    assert [name for name in LONG_FUNCTIONS if sizes.get(name, 0) <= FUNCTION_LINES] == []
-    lines = {module.name: module.lines for module in modules(root)}
-    assert [name for name in LONG_MODULES if lines.get(name, 0) <= MODULE_LINES] == []
+    assert {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES} == {}

@@ -36,12 +36,12 @@ def backend_v2(start_backend: Callable[..., Backend]) -> Backend:
     return start_backend("backend_v2.app:app", MODELS=",".join(MODELS))
 
 
-def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Return how a command ended that is run where a reader runs it."""
     return subprocess.run(
         words,
-        cwd=ROOT,
-        env={**CLEAN, **environ},
+        cwd=cwd,
+        env=CLEAN,
         check=False,
         capture_output=True,
         text=True,
@@ -152,30 +152,13 @@ def test_make_format_rewrites_what_make_lint_checks() -> None:
     assert "ruff format --check ." in run(*MAKE, "--dry-run", "lint").stdout
 
 
-@pytest.fixture(scope="module")
-def copy(
-    root: Path, repository_files: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Return a copy of the repository, with this one's environment."""
-    folder = tmp_path_factory.mktemp("copy")
-    copy_repository(root, repository_files, folder)
-    (folder / ".venv").symlink_to(sys.prefix)
-    return folder
-
-
-def test_what_make_writes_is_already_written(
-    copy: Path, root: Path, repository_files: list[Path]
-) -> None:
-    done = subprocess.run(
-        [*MAKE, "readme"], cwd=copy, check=False, capture_output=True, text=True, timeout=LIMIT_S
-    )
+def test_what_make_writes_is_already_written(repository_files: list[Path], tmp_path: Path) -> None:
+    copy_repository(ROOT, repository_files, tmp_path)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    done = run(*MAKE, "readme", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    changed = [
-        str(path)
-        for path in repository_files
-        if (copy / path).read_bytes() != (root / path).read_bytes()
-    ]
-    assert changed == []
+    both = [(ROOT / path, tmp_path / path) for path in repository_files]
+    assert [here for here, copy in both if here.read_bytes() != copy.read_bytes()] == []
 
 
 def test_pre_commit_takes_its_file() -> None:

@@ -15,7 +15,7 @@ from tools.benchmarks.records import COLUMNS, Record, Results, keep
 from tools.benchmarks.report import page
 from tools.benchmarks.summary import Summary, summary, three_digits
 from tools.benchmarks.targets import targets
-from v3.gateway.system import NginxMissing
+from v3.gateway.serve import NginxMissing
 
 
 def record(folder: Path, part: str, *rows: tuple[object, ...]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgserve.machine import cpu_quota, memory_bytes
 from tools.benchmarks.paths import SCRATCH
-from v3.gateway.system import find_nginx
+from v3.gateway.serve import find_nginx
 
 GIB = 2**30
 OURS = ("flask", "gunicorn", "numpy", "openvino", "pillow", "torch", "torchvision")

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.services.deployment.project import Project, copy_repository
-from tests.services.deployment.real_gcloud import gcloud, google  # noqa: F401  fixtures
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.services.deployment import gcloud_stand_in
 
@@ -51,6 +51,7 @@ ANSWERS: dict[tuple[str, ...], str] = {
     ("curl", "*/predict"): '{"category": "tabby"}\n',
     ("curl", "*/models"): '["efficientnet_lite0","swin_b"]\n',
     ("curl", "*/_stcore/health"): "ok",
+    (): "",
 }
 
 NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "LC_ALL": "C"}
@@ -88,8 +89,7 @@ def gcloud_environ(folder: Path) -> dict[str, str]:
 
 def copy_repository(root: Path, folder: Path) -> None:
     """Copy and commit what the scripts read."""
-    unread = shutil.ignore_patterns("rehearsal", "__pycache__")
-    shutil.copytree(root / "deployment", folder / "deployment", ignore=unread)
+    shutil.copytree(root / "deployment", folder / "deployment")
     for name in ("deliverables.yaml", "v3/gateway/backends.toml", "imgserve/samples/cat.jpg"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / name)
@@ -98,6 +98,13 @@ def copy_repository(root: Path, folder: Path) -> None:
     git(folder, "add", "--all")
     person = ("-c", "user.name=me", "-c", "user.email=me@example.com")
     git(folder, *person, "commit", "--quiet", "--message=All of it")
+
+
+class Call(NamedTuple):
+    """A call of gcloud or curl, and what it was given on standard input."""
+
+    argv: list[str]
+    stdin: str
 
 
 class Project:
@@ -112,64 +119,43 @@ class Project:
         self.bin.mkdir()
         self.forget()
         for tool in ("gcloud", "curl"):
-            self._stand_in(tool)
+            program = [sys.executable, "-I", "-S", gcloud_stand_in.__file__, tool, str(self.folder)]
+            (self.bin / tool).write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
+            (self.bin / tool).chmod(0o755)
 
     def forget(self) -> None:
-        """Begin a new record, with the usual answers and no call that fails."""
+        """Begin a new record, with the usual answers."""
         self._rules: list[dict[str, Any]] = []
+        for when, says in reversed(ANSWERS.items()):
+            self.answer(*when, says=says)
         (self.folder / "calls.jsonl").write_text("")
-        (self.folder / "fails.txt").write_text("")
 
-    def git(self, *words: str) -> str:
-        """Return what a git command in the copy answers."""
-        return git(self.root, *words)
-
-    def _stand_in(self, tool: str) -> None:
-        program = [sys.executable, "-I", "-S", gcloud_stand_in.__file__, tool, str(self.folder)]
-        (self.bin / tool).write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
-        (self.bin / tool).chmod(0o755)
-
-    def answer(
-        self,
-        *when: str,
-        says: str | list[str] = "",
-        status: int | list[int] = 0,
-        complains: str = "",
-    ) -> None:
-        """Answer calls that have all these arguments; what is said last counts first."""
-        says = [says] if isinstance(says, str) else says
-        status = [status] if isinstance(status, int) else status
-        rule = {"when": when, "says": says, "status": status, "complains": complains}
-        self._rules.insert(0, rule)
-
-    def fail_at(self, number: int) -> None:
-        """Make one call of gcloud fail, the first being 0."""
-        (self.folder / "fails.txt").write_text(str(number))
-
-    def run(
-        self,
-        script: str,
-        *words: str,
-        stdin: str | None = "",
-        cwd: Path | None = None,
-        called: str = "",
-        **environ: str | None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a script to its end.
+    def answer(self, *when: str, **answer: Any) -> None:
+        """Answer calls that have all these arguments; what is said last counts first.
 
         Args:
-            script: its name in deployment/.
-            words: its arguments.
-            stdin: what is typed; None closes it.
+            when: patterns of arguments.
+            answer: what one call says (`says`, `complains`) and its `status`, or lists of these for
+                one call after another; with `call`, of the call of gcloud that has this number.
+        """
+        self._rules.insert(0, {"when": when, **answer})
+
+    def run(self, script: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a script of deployment/ to its end, as `execute` does."""
+        return self.execute(str(self.root / "deployment" / script), *words, **options)
+
+    def execute(
+        self, *command: str, stdin: str = "", cwd: Path | None = None, **environ: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with the stand-ins.
+
+        Args:
+            command: its words.
+            stdin: what is typed.
             cwd: where it is called from, by default from elsewhere.
-            called: how, if not by its full path.
             environ: further variables; None removes one.
         """
-        usual = [
-            {"when": when, "says": [says], "status": [0], "complains": ""}
-            for when, says in ANSWERS.items()
-        ]
-        (self.folder / "rules.json").write_text(json.dumps(self._rules + usual))
+        (self.folder / "rules.json").write_text(json.dumps(self._rules))
         variables = {
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
             "PROJECT_ID": PROJECT,
@@ -178,9 +164,6 @@ class Project:
             **NOBODY,
             **environ,
         }
-        command = [called or str(self.root / "deployment" / script), *words]
-        if stdin is None:
-            command = ["bash", "-c", 'exec "$@" <&-', "bash", *command]
         return subprocess.run(
             command,
             check=False,
@@ -193,23 +176,14 @@ class Project:
             start_new_session=True,  # a signal to its group is for it alone
         )
 
+    def record(self) -> list[Call]:
+        """Return all calls, with ROOT where the copy's path stood."""
+        calls = map(json.loads, (self.folder / "calls.jsonl").read_text().splitlines())
+        return [Call([self._short(word) for word in call["argv"]], call["stdin"]) for call in calls]
+
     def calls(self, tool: str = "gcloud") -> list[list[str]]:
-        """Return each call's arguments, with ROOT where the copy's path stood."""
-        return [
-            [self._short(word) for word in each["argv"]]
-            for each in self.record()
-            if each["argv"][0] == tool
-        ]
-
-    def everything(self) -> list[tuple[list[str], str]]:
-        """Return the arguments and the standard input of each call, of gcloud and of curl."""
-        record = self.record()
-        return [([*map(self._short, each["argv"])], each["stdin"].strip()) for each in record]
-
-    def record(self) -> list[dict[str, Any]]:
-        """Return all that was written down of the calls."""
-        lines = (self.folder / "calls.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        """Return the arguments of each call of a tool."""
+        return [call.argv for call in self.record() if call.argv[0] == tool]
 
     def _short(self, word: str) -> str:
         word = word.replace(f"{self.root}/deployment/..", "ROOT").replace(str(self.root), "ROOT")

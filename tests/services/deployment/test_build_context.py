@@ -9,6 +9,7 @@ import pytest
 
 from tests.conventions.deployment import BY_NAME
 from tests.services.deployment.project import gcloud_environ
+from tests.services.repository_copy import copy_repository
 
 FOLDERS = {
     *(".streamlit", "imgserve", "requirements", "v3"),
@@ -34,9 +35,7 @@ def tempting(
 ) -> Path:
     """Return a copy of the repository in which there is more than belongs into an image."""
     folder = tmp_path_factory.mktemp("tempting") / "my code"
-    for path in repository_files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / path, folder / path)
+    copy_repository(root, repository_files, folder)
     for name in TEMPTATIONS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("tempting")
@@ -57,55 +56,40 @@ def wanted(repository_files: list[Path]) -> set[str]:
     } - FOR_READERS
 
 
-def as_expression(pattern: str) -> str:
-    """Return a regular expression for a pattern of .dockerignore, the kinds that are used here."""
-    assert not re.search(r"[\[\]?\\]", pattern), "not known to this test"
-    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
-    return re.sub(r"\*\*/|\*\*|\*|[^*]+", lambda m: parts.get(m[0], re.escape(m[0])), pattern)
-
-
-def sent_to_docker(folder: Path) -> set[str]:
-    """Return what Docker reads of a folder: the last pattern decides that fits it or a parent.
-
-    https://docs.docker.com/build/concepts/context/#dockerignore-files
-    """
-    lines = (folder / ".dockerignore").read_text().splitlines()
-    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    rules = [(line.startswith("!"), as_expression(line.lstrip("!"))) for line in patterns]
-    sent = set()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        names = [name.as_posix(), *(each.as_posix() for each in name.parents)]
-        fits = [kept for kept, rule in rules if any(re.fullmatch(rule, each) for each in names)]
-        if path.is_file() and (not fits or fits[-1]):
-            sent.add(name.as_posix())
-    return sent
-
-
-def sent_to_cloud_build(folder: Path, home: Path) -> set[str]:
-    """Return what the real gcloud would upload."""
-    gcloud = shutil.which("gcloud")
-    if gcloud is None:
+def test_cloud_build_is_sent_what_images_are_made_of(
+    tempting: Path, wanted: set[str], tmp_path: Path
+) -> None:
+    if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
     listed = subprocess.run(
-        [gcloud, "meta", "list-files-for-upload", folder],
+        ["gcloud", "meta", "list-files-for-upload", tempting],
         check=True,
-        env=gcloud_environ(home),
+        env=gcloud_environ(tmp_path),
         capture_output=True,
         text=True,
         timeout=120,
     ).stdout
-    return set(listed.splitlines())
+    assert set(listed.splitlines()) == wanted | {".dockerignore"}
 
 
-def test_cloud_build_is_sent_what_images_are_made_of(
-    tempting: Path, wanted: set[str], tmp_path: Path
-) -> None:
-    assert sent_to_cloud_build(tempting, tmp_path) == wanted | {".dockerignore"}
+def patterns(root: Path, name: str) -> list[str]:
+    lines = (root / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_docker_is_sent_what_images_are_made_of(tempting: Path, wanted: set[str]) -> None:
-    assert sent_to_docker(tempting) == wanted
+def test_docker_is_sent_the_same(root: Path) -> None:
+    """Patterns of .gcloudignore fit in every folder unless they begin with a slash, as git's do.
+
+    https://docs.docker.com/build/concepts/context/#dockerignore-files
+    """
+    docker = [
+        line[3:] if line.startswith("**/") else re.sub("^!?", r"\g<0>/", line)
+        for line in patterns(root, ".dockerignore")
+    ]
+    gcloud = [line.rstrip("/") for line in patterns(root, ".gcloudignore")]
+    # git looks into no folder that is left out.
+    own = ["!/.dockerignore", "!/deployment", "/deployment/*"]
+    assert sorted(docker + own) == sorted(gcloud)
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,12 @@ import yaml
 
 from tests.conventions.documents import section
 from tests.services.conftest import GUNICORN, Service, free_port
-from tests.services.deployment.test_service_yaml import filled_in
+from tests.services.deployment.test_real_gcloud import filled_in
 from tests.unit import pictures
 
 VERSION = "1.37"
 FOLDER = "deployment/kubernetes"
+MAX_SCALE = "autoscaling.knative.dev/maxScale"
 # Nothing may be written but to memory and, where there is an emptyDir, to that; nobody is root.
 ALLOWED = """
 mount --make-rprivate /
@@ -44,26 +44,20 @@ def built(root: Path, version: str) -> list[Json]:
 
 
 @pytest.fixture(params=["v1", "v2"])
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def documents(request: pytest.FixtureRequest, root: Path) -> list[Json]:
+    return built(root, request.param)
 
 
-@pytest.fixture
-def documents(root: Path, version: str) -> list[Json]:
-    return built(root, version)
-
-
-def pods(documents: list[Json]) -> Iterator[tuple[str, Json]]:
-    """Yield each Deployment's name and its pod."""
+def containers(documents: list[Json]) -> dict[str, tuple[Json, Json]]:
+    """Return each Deployment's pod and its one container, by name."""
+    found = {}
     for document in documents:
         if document["kind"] == "Deployment":
-            yield document["metadata"]["name"], document["spec"]["template"]["spec"]
-
-
-def container(pod: Json) -> Json:
-    """Return a pod's one container."""
-    (only,) = pod["containers"]
-    return dict(only)
+            pod = document["spec"]["template"]["spec"]
+            (only,) = pod["containers"]
+            found[document["metadata"]["name"]] = (pod, only)
+    assert set(found) == {"backend", "frontend"}
+    return found
 
 
 def test_documents_fit_the_schemas_of_kubernetes(documents: list[Json]) -> None:
@@ -81,92 +75,69 @@ def test_schemas_refuse_what_is_wrong(root: Path, wrong: Json) -> None:
         kubernetes_validate.validate(deployment, VERSION, strict=True)
 
 
-def test_containers_are_as_on_cloud_run(documents: list[Json], version: str, root: Path) -> None:
+def test_containers_are_as_on_cloud_run(documents: list[Json], root: Path) -> None:
     scaled = {
-        one["spec"]["scaleTargetRef"]["name"]: one["spec"]["maxReplicas"]
+        one["spec"]["scaleTargetRef"]["name"]: str(one["spec"]["maxReplicas"])
         for one in documents
         if one["kind"] == "HorizontalPodAutoscaler"
     }
-    for side, pod in pods(documents):
-        here = container(pod)
-        assert here["image"] == f"{side}_{version}"
+    for side, (_, here) in containers(documents).items():
+        assert here["image"] in {f"{side}_v1", f"{side}_v2"}
         template = yaml.safe_load(filled_in(root, here["image"]))["spec"]["template"]
         (there,) = template["spec"]["containers"]
         assert here["resources"]["limits"] == there["resources"]["limits"]
         assert here["ports"][0]["containerPort"] == there["ports"][0]["containerPort"]
         assert here["startupProbe"]["httpGet"]["path"] == there["startupProbe"]["httpGet"]["path"]
-        assert (
-            str(scaled[side])
-            == template["metadata"]["annotations"]["autoscaling.knative.dev/maxScale"]
-        )
+        assert scaled[side] == template["metadata"]["annotations"][MAX_SCALE]
         names = {entry["name"] for entry in there["env"]} - {"GOOGLE_CLOUD_PROJECT", "SERVING_AUTH"}
         assert {entry["name"] for entry in here.get("env", [])} == names
 
 
-def test_pods_are_restricted(documents: list[Json]) -> None:
+def test_pods_are_restricted(documents: list[Json], root: Path) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards, and a little more."""
-    found = dict(pods(documents))
-    assert set(found) == {"backend", "frontend"}
-    for pod in found.values():
+    for side, (pod, container) in containers(documents).items():
         assert pod["automountServiceAccountToken"] is False
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert container(pod)["securityContext"] == {
+        user = pod["securityContext"]["runAsUser"]
+        assert f"--uid {user} " in (root / f"deployment/Dockerfile.{side}_base").read_text()
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
 
 
-def test_user_is_the_one_of_the_images(documents: list[Json], root: Path) -> None:
-    for side, pod in pods(documents):
-        user = pod["securityContext"]["runAsUser"]
-        assert f"--uid {user} " in (root / f"deployment/Dockerfile.{side}_base").read_text()
-
-
-def passes(service: Service, probe: Json) -> bool:
-    """Return whether a probe succeeds in time."""
-    for _ in range(probe.get("failureThreshold", 3)):
-        if service.process.poll() is not None:
-            break
-        try:
-            limit_s = probe.get("timeoutSeconds", 1)
-            if requests.get(service.url + probe["httpGet"]["path"], timeout=limit_s).ok:
-                return True
-        except requests.RequestException:
-            pass
-        time.sleep(probe.get("periodSeconds", 10))
-    return False
-
-
 @contextmanager
-def started(root: Path, pod: Json, *command: str, **environ: str) -> Iterator[Service]:
+def started(root: Path, container: Json, *command: str, **environ: str) -> Iterator[Service]:
     """Run a pod's container as a process of this machine that passes its probes."""
     if os.geteuid() != 0:
         pytest.skip("mounts are made by root only")
-    only = container(pod)
-    if only.get("volumeMounts"):
+    if container.get("volumeMounts"):
         environ["TMPDIR"] = "/mnt"  # what is in /tmp here, tests need
     allowed = ("unshare", "--mount", "sh", "-euc", ALLOWED, "sh", *command)
     service = Service(allowed, root, free_port(), environ)
     try:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            assert passes(service, only[probe]), service.log
+            service.wait_until(container[probe]["httpGet"]["path"])
         yield service
     finally:
         service.stop()
 
 
 def test_services_start_and_work_with_a_read_only_root(root: Path, weights_dir: Path) -> None:
-    found = dict(pods(built(root, "v1")))
+    (_, backend_container), (_, page_container) = containers(built(root, "v1")).values()
     settings = {"MODEL_NAME": "efficientnet_lite0", "WEIGHTS_DIR": str(weights_dir)}
     backend_command = (*GUNICORN, "backend_v1.app:app")
     page_command = (sys.executable, "-m", "imgserve.frontend", "frontend_v1/app.py")
-    with started(root, found["backend"], *backend_command, **settings) as backend:
+    with started(root, backend_container, *backend_command, **settings) as backend:
         files = {"image": pictures.path("coffee.png").read_bytes()}
         answer = requests.post(f"{backend.url}/predict", files=files, timeout=30)
         assert "category" in answer.json()
-        with started(root, found["frontend"], *page_command, SERVING_URL=backend.url) as page:
+        with started(root, page_container, *page_command, SERVING_URL=backend.url) as page:
             assert "Animal Classification" in requests.get(page.url, timeout=30).text
 
 
@@ -182,7 +153,5 @@ def test_the_documented_command_names_the_registry(root: Path) -> None:
     text = subprocess.run(
         ["bash", "-c", made], check=True, cwd=root, env=told, capture_output=True, text=True
     ).stdout
-    images = [container(pod)["image"] for _, pod in pods(list(yaml.safe_load_all(text)))]
-    assert images == [
-        f"registry.example/imgserve/{side}_v1:build-1" for side in ("backend", "frontend")
-    ]
+    for side, (_, container) in containers(list(yaml.safe_load_all(text))).items():
+        assert container["image"] == f"registry.example/imgserve/{side}_v1:build-1"

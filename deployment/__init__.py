@@ -1,1 +1,0 @@
-"""Scripts that build, deploy and rehearse the services."""

@@ -1,0 +1,277 @@
+"""The real gcloud, which asks a server of this machine instead of Google, understands all of it."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from tests.conventions.deployment import NAMES, read
+from tests.conventions.documents import section
+from tests.servers import Quiet, served
+from tests.services.deployment.project import (
+    IMAGES,
+    PROJECT,
+    REGION,
+    RUN_ACCOUNT,
+    Project,
+    gcloud_environ,
+)
+from tests.services.deployment.scenarios import SCENARIOS, expected
+
+TIMEOUT_S = 120
+# Names of gcloud's settings, https://cloud.google.com/sdk/gcloud/reference/topic/configurations
+APIS = (
+    *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "iam"),
+    *("logging", "run", "secretmanager", "serviceusage", "storage"),
+)
+NOT_FOUND = {"error": {"code": 404, "message": "nothing is there", "status": "NOT_FOUND"}}
+
+
+class Google:
+    """A proxy that says of everything that it is not there, but for its answers.
+
+    Attributes:
+        port: where it listens.
+        answers: by the end of the path that is asked for.
+        sent: what it was told to keep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = ""
+        self.answers: dict[str, Any] = {}
+        self.sent: list[dict[str, Any]] = []
+
+    def run(
+        self, line: list[str], stdin: str = "a secret", **environ: str
+    ) -> CompletedProcess[str]:
+        """Return how a command ends whose gcloud asks this proxy."""
+        hosts = {
+            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
+        }
+        proxy = {"TYPE": "http", "ADDRESS": "127.0.0.1", "PORT": self.port}
+        proxied = {f"CLOUDSDK_PROXY_{name}": value for name, value in proxy.items()}
+        return subprocess.run(
+            line,
+            check=False,
+            env={**gcloud_environ(self.folder), **hosts, **proxied, **environ},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+
+
+@pytest.fixture
+def google(tmp_path: Path) -> Iterator[Google]:
+    """Return what the real gcloud asks, and by which it is run."""
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
+    google = Google(tmp_path)
+
+    class Handler(Quiet):
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if body.startswith(b"{"):
+                google.sent.append(json.loads(body))
+            found = google.answers.get(self.path.partition("?")[0].rpartition("/")[2])
+            answer = json.dumps(found or NOT_FOUND).encode()
+            self.answer(200 if found else 404, answer, Content_Type="application/json")
+
+        do_PUT = do_PATCH = do_DELETE = Quiet.do_GET  # noqa: N815  http.server's names
+
+    with served(Handler) as address:
+        google.port = address.rpartition(":")[2]
+        yield google
+
+
+# --- command lines -------------------------------------------------------------------------------
+
+AT_ONCE = 2  # each takes a second of a CPU
+FRONTENDS = f"serviceAccount:{RUN_ACCOUNT}"
+UNDERSTOOD = "nothing is there|not be found|not found|404|not supported when creating a new service"
+# What these ask, this machine's own files answer; and what says that they got so far.
+OFFLINE = {"gcloud auth list": "", "gcloud auth print-identity-token": "credential"}
+# Flags in gcloud's own language, which it reads when it has something to show.
+EXPRESSION = re.compile(r"--(filter|flatten|format|sort-by)=")
+LISTS_SOMETHING = ("gcloud", "config", "configurations", "list")
+MAKES_SOMETHING = ["gcloud", "config", "configurations", "create", "something"]
+
+
+def command_lines(root: Path) -> list[list[str]]:
+    """Return the command lines of gcloud that the transcripts show."""
+    text = "".join(map(expected, SCENARIOS)).replace("\\\n", "").replace("ROOT", str(root))
+    return [shlex.split(line) for line in re.findall("^gcloud (?!is ).*", text, re.M)]
+
+
+def kinds(lines: list[list[str]]) -> list[list[str]]:
+    """Return one of each kind: those with the same verb and flags are of one."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for line in lines:
+        verb = line[:3] if "deploy" in line[2:3] else line[:4]
+        flags = (word.split("=")[0] for word in line if word.startswith("--"))
+        found.setdefault((*verb, *flags), line)
+    return list(found.values())
+
+
+def expressions(lines: list[list[str]]) -> list[list[str]]:
+    """Return command lines with the same expressions, of something that this machine can show."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        words = [word for word in line if EXPRESSION.match(word)]
+        found.setdefault(re.sub(r"[a-z0-9]+(-[a-z0-9]+)+", "NAME", " ".join(words)), words)
+    return [[*LISTS_SOMETHING, *words] for words in found.values() if words]
+
+
+def complaints(google: Google, lines: Iterable[list[str]]) -> list[str]:
+    """Return what the real gcloud does not understand of command lines, a few at a time."""
+    assert google.run(MAKES_SOMETHING).returncode == 0
+
+    def complaint(line: list[str]) -> str:
+        ended = google.run(line)
+        said = OFFLINE.get(" ".join(line[:3]), UNDERSTOOD)
+        is_well = ended.returncode == 0 or re.search(said, ended.stderr)
+        return "" if is_well else f"{shlex.join(line)}\n{ended.stderr}"
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [said for said in pool.map(complaint, lines) if said]
+
+
+def test_gcloud_understands_every_kind_of_command_line(google: Google, root: Path) -> None:
+    lines = [*kinds(command_lines(root)), *expressions(command_lines(root))]
+    assert len(lines) > 40
+    assert "\n".join(complaints(google, lines)) == ""
+
+
+def test_gcloud_does_not_understand_what_is_wrong(google: Google) -> None:
+    """Else the test above could not fail."""
+    flag = ["gcloud", "run", "services", "list", "--project=p", "--regoin=europe-west1"]
+    value = [*("gcloud", "run", "deploy", "s", "--image=i", "--project=p"), "--max-instances=x"]
+    expression = [*LISTS_SOMETHING, "--filter=a = ("]
+    assert len(complaints(google, [flag, value, expression])) == 3
+
+
+# In the place of gcloud: says on standard error what the real one does not understand.
+IN_BETWEEN = r"""
+gcloud() {
+  local said
+  said=$(command gcloud "$@" 2>&1 >/dev/null) ||
+    grep -qE "$UNDERSTOOD" <<<"$said" || echo "$said" >&2
+  printf my-value
+}
+"""
+
+
+@pytest.mark.parametrize("heading", ["As documents", "From a repository"])
+def test_gcloud_understands_what_a_section_shows(heading: str, google: Google, root: Path) -> None:
+    commands = section(root, heading, "docs/deploying.md").commands
+    script = "\n".join([f"cd '{root}'", IN_BETWEEN, *commands, "gcloud run services lits"])
+    ended = google.run(
+        ["bash", "-uc", script], UNDERSTOOD=UNDERSTOOD, CLOUDSDK_CORE_PROJECT=PROJECT
+    )
+    assert re.findall(r"ERROR: .*", ended.stderr) == [
+        "ERROR: (gcloud.run.services) Invalid choice: 'lits'."
+    ], ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("annotations", "members", "callers"),
+    [
+        ({}, ["allUsers", FRONTENDS], "everyone"),
+        ({}, [FRONTENDS], "frontends"),
+        ({}, ["user:me@example.com"], "others"),
+        ({"run.googleapis.com/invoker-iam-disabled": "true"}, [FRONTENDS], "everyone"),
+        ({"run.googleapis.com/iap-enabled": "true"}, ["allUsers"], "iap"),
+    ],
+)
+def test_who_may_call_is_read_from_what_cloud_run_says(
+    annotations: dict[str, str], members: list[str], callers: str, google: Google, root: Path
+) -> None:
+    metadata = {"name": "backend-v1", "namespace": PROJECT, "annotations": annotations}
+    kind = {"apiVersion": "serving.knative.dev/v1", "metadata": {}}
+    service = {**kind, "kind": "Service", "metadata": metadata}
+    invokers = {"role": "roles/run.invoker", "members": members}
+    viewers = {"role": "roles/run.viewer", "members": ["allUsers"]}
+    google.answers = {
+        "services": {**kind, "kind": "ServiceList", "items": [service]},
+        "backend-v1:getIamPolicy": {"bindings": [invokers, viewers], "etag": "BwY="},
+    }
+    bash = ["bash", "-euc", 'source "$0"; settle; callers_of backend-v1']
+    ended = google.run([*bash, str(root / "deployment" / "lib.sh")], PROJECT_ID=PROJECT)
+    assert (ended.returncode, ended.stdout) == (0, callers), ended.stderr
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+SCRIPTS_ONLY = ("--no-traffic", "--tag=")  # of a revision that is tested before it serves
+PRIVATE = "--no-allow-unauthenticated"  # else gcloud first asks who may change that
+REPLACE = f"gcloud run services replace - --project={PROJECT} --region={REGION}".split()
+OF_GCLOUD = ("/client-name", "/client-version", "/nonce")
+# What envsubst fills in, and what the scripts find out by themselves, from their stand-ins.
+FILLED_IN = {
+    "PROJECT_ID": PROJECT,
+    "IMAGES": IMAGES,
+    "TAG": "latest",
+    "SECRET_VERSION": "3",
+    "SERVING_AUTH": "none",
+    "MODELS": "swin_b",
+    "MODEL": "swin_b",
+    "SERVICE": "v3-backend-swin-b",
+    "BACKENDS": "swin_b=https://v3-backend-swin-b.a.run.app",
+    "API_GATEWAY": "https://v3-gateway.a.run.app",
+}
+
+
+def filled_in(root: Path, name: str) -> str:
+    """Return a component's file as envsubst fills it in."""
+    serving_url = f"https://{name.replace('frontend_', 'backend-')}.a.run.app"
+    values = {**FILLED_IN, "SERVING_URL": serving_url}
+    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], read(root, f"service_{name}.yaml"))
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a document says: paths with their values; what is empty says nothing."""
+    if isinstance(tree, list):
+        tree = {entry.get("name") or number: entry for number, entry in enumerate(tree)}
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from leaves(value, f"{path} {key}")
+    elif tree != "":
+        yield path, str(tree).lower()  # 'True' and 'true' are the same
+
+
+def asked_of_google(line: list[str], google: Google, stdin: str = "") -> set[tuple[str, str]]:
+    """Return what the real gcloud asks Cloud Run to keep, without what is gcloud's own."""
+    google.sent.clear()
+    ended = google.run(line, stdin)
+    services = [sent for sent in google.sent if sent.get("kind") == "Service"]
+    assert len(services) == 1, ended.stderr
+    return {leaf for leaf in leaves(services[0]) if not leaf[0].endswith(OF_GCLOUD)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_service_is_the_one_that_the_script_deploys(
+    name: str, project: Project, root: Path, google: Google
+) -> None:
+    models = {"MODELS": "swin_b"} if name.startswith("v3") else {}
+    assert project.run(f"deploy_{name}.sh", **models).returncode == 0
+    (line,) = [call for call in project.calls() if call[1:3] == ["run", "deploy"]]
+    line = [word for word in line if not word.startswith(SCRIPTS_ONLY)]
+    deployed = asked_of_google([*line, PRIVATE], google)
+    replaced = asked_of_google(REPLACE, google, filled_in(root, name))
+    assert (replaced - deployed, deployed - replaced) == (set(), set())
+
+
+def test_gcloud_refuses_a_field_that_cloud_run_does_not_have(root: Path, google: Google) -> None:
+    wrong = filled_in(root, "backend_v1").replace("containerConcurrency", "concurrency")
+    ended = google.run(REPLACE, wrong)
+    assert "Service.spec.template.spec.concurrency" in ended.stderr
+    assert google.sent == []
