@@ -10,25 +10,20 @@ import random
 import string
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
-from uuid import uuid4
 
-from flask import Blueprint, Response, request
+from flask import Response, abort, request
 
-from tools.rehearsal.front_door import Addresses
+from tools.rehearsal import web
+from tools.rehearsal.front_door import entry_status
 from tools.rehearsal.host import LOOPBACK, free_ports
 from tools.rehearsal.instance import Instance, InstanceFailed, Launcher, container_of
-from tools.rehearsal.store import Json, Store
-from tools.rehearsal.tokens import entry_status
-from tools.rehearsal.web import ApiError, add_documents, add_policy, body, now, part
+from tools.rehearsal.web import Json, Store, api, now, part
 
-api = Blueprint("run", __name__)
-entry = Blueprint("entry", __name__)
-
-API = "serving.knative.dev/v1"
-NAMESPACE = f"/apis/{API}/namespaces/<_project>"
-SERVICE = "/v1/projects/<_project>/locations/<_region>/services/<name>"
+NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
+SERVICE = f"{web.PROJECT}/locations/<_region>/services/<name>"
 SERVICE_LABEL = "serving.knative.dev/service"
 LOCATION = "cloud.googleapis.com/location"
 NONCE = "client.knative.dev/nonce"
@@ -39,56 +34,31 @@ LINGER_S = 0.5  # a request that was let in just before still finds its containe
 class CloudRun:
     """Services and their revisions' containers."""
 
-    def __init__(self, store: Store, addresses: Addresses, launch: Launcher) -> None:
-        self._store, self._addresses, self._launch = store, addresses, launch
+    def __init__(self, store: Store, ports: Sequence[int], launch: Launcher) -> None:
+        self._store, self._launch = store, launch
+        self._ports = list(ports)  # where nginx listens
+        self._addresses: dict[tuple[str, str], int] = {}  # those of services and of their tags
         self._instances: dict[str, Instance] = {}  # by revision
         self._stopping = ThreadPoolExecutor()
-        self._changed = threading.Condition()
-        self._starting: set[str] = set()  # revisions; others may deploy meanwhile
+        self._changing = defaultdict[str, threading.Lock](threading.Lock)  # by service
 
     def apply(self, wanted: Json) -> Json:
         """Make a service as it shall be, as far as that works, and return how it stands.
 
-        A service whose change has failed goes on serving what it served before. ApiError 409 where
-        it was changed after the caller had read it.
+        A service whose change has failed goes on serving what it served before. 409 where it was
+        changed after the caller had read it.
         """
-        with self._changed:
-            service, revision = self._change(wanted)
-        failure = self._start(revision) if revision else ""
-        with self._changed:
-            if revision:
-                self._starting.remove(revision["metadata"]["name"])
-                self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._starting & self._named(service))
-            service = self._current(service)
-            self._settle(service, revision, failure)
-            self._store.put("services", service["metadata"]["name"], service)
+        name = wanted["metadata"]["name"]
+        with self._changing[name]:
+            before, revision = self._store.get("services", name), None
+            service = _successor(wanted, before, self._url(name))
+            if before is None or _asks_for_revision(service, before):
+                revision = _new_revision(service)
+                service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
+            self._store.put("services", name, service)  # what others see meanwhile
+            self._settle(service, revision, self._start(revision) if revision else "")
+            self._store.put("services", name, service)
             return service
-
-    def _current(self, service: Json) -> Json:
-        """Return a service as it stands, which others may have changed."""
-        return self._store.get("services", service["metadata"]["name"]) or service
-
-    def _named(self, service: Json) -> set[str]:
-        return {target.get("revisionName") for target in self._current(service)["spec"]["traffic"]}
-
-    def _change(self, wanted: Json) -> tuple[Json, Json | None]:
-        """Keep what is wanted of a service; return it, and the revision to start if it has one."""
-        name, revision = wanted["metadata"]["name"], None
-        before = self._store.get("services", name)
-        version = wanted["metadata"].get("resourceVersion")
-        if before and version and version != before["metadata"]["resourceVersion"]:
-            raise ApiError(409, f"Conflict for resource '{name}': it is not version {version}.")
-        service = _successor(wanted, before)
-        url = self._addresses.url(name)
-        service["status"] |= {"url": url, "address": {"url": url}}
-        if before is None or _asks_for_revision(wanted, before):
-            revision = _new_revision(service)
-            service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
-            self._starting.add(revision["metadata"]["name"])
-        service["status"]["conditions"] = _conditions(None)
-        self._store.put("services", name, service)
-        return service, revision
 
     def _settle(self, service: Json, revision: Json | None, failure: str) -> None:
         """Send traffic where it shall go, as far as that works, and say how the service stands."""
@@ -116,14 +86,26 @@ class CloudRun:
         self._retire(set(self._instances))
         self._stopping.shutdown()
 
-    def port(self, service: str, tag: str) -> int | None:
-        """Return where the container listens that answers for a service or one of its tags."""
+    def _url(self, service: str, tag: str = "") -> str:
+        """Return the address of a service or of one of its tags, which stays the same."""
+        if (service, tag) not in self._addresses:
+            self._addresses[service, tag] = self._ports.pop()
+        return f"http://{LOOPBACK}:{self._addresses[service, tag]}"
+
+    def owner(self, port: int) -> tuple[str, str]:
+        """Return the service and the tag whose address has this port; empty ones for nobody's."""
+        owners = {known: owner for owner, known in self._addresses.copy().items()}
+        return owners.get(port, ("", ""))
+
+    def container_port(self, service: str, tag: str) -> int:
+        """Return where the container listens that answers for a service or one of its tags; or 0,
+        where nobody listens."""
         document = self._store.get("services", service) or {"status": {"traffic": []}}
         for target in document["status"]["traffic"]:
             if target.get("tag") == tag if tag else target.get("percent"):
                 instance = self._instances.get(target["revisionName"])
-                return instance.port if instance else None
-        return None
+                return instance.port if instance else 0
+        return 0
 
     def _start(self, revision: Json) -> str:
         """Start a revision's container; return why that failed, if it did."""
@@ -147,7 +129,7 @@ class CloudRun:
         for target in service["spec"]["traffic"]:
             resolved = {**target, "revisionName": target.get("revisionName") or latest}
             if tag := target.get("tag"):
-                resolved["url"] = self._addresses.url(name, tag)
+                resolved["url"] = self._url(name, tag)
             targets.append(resolved)
         return targets
 
@@ -181,36 +163,21 @@ def _stop_later(instance: Instance) -> None:
 # --- documents -----------------------------------------------------------------------------------
 
 
-def _checked(wanted: Json, store: Store, region: str) -> Json:
-    """Return what a caller wants of a service, with its place.
+def _successor(service: Json, before: Json | None, url: str) -> Json:
+    """Return a service's next document, which still says of its traffic what it said before.
 
-    ApiError 403 for an account that is not there, 501 for what the rehearsal lacks.
+    HTTP error 409 where another one came in between.
     """
-    wanted.setdefault("metadata", {}).setdefault("labels", {})[LOCATION] = region
-    spec = wanted["spec"]["template"]["spec"]
-    email = spec.get("serviceAccountName", "")
-    if store.get("accounts", email) is None:
-        message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
-        raise ApiError(403, f"{message}(or it may not exist).")
-    traffic = wanted["spec"].setdefault("traffic", [])
-    traffic[:] = traffic or [{"latestRevision": True, "percent": 100}]
-    if [target["percent"] for target in traffic if target.get("percent")] != [100]:
-        raise ApiError(501, "The rehearsal sends all of a service's traffic to one revision.")
-    return wanted
-
-
-def _successor(wanted: Json, before: Json | None) -> Json:
-    """Return a service's next document, which still says of its traffic what it said before."""
-    service = deepcopy(wanted)
-    fresh = {"generation": 0, "uid": str(uuid4()), "creationTimestamp": now()}
-    known = before["metadata"] if before else fresh
-    service["metadata"] |= {name: known[name] for name in fresh}
-    service["metadata"]["generation"] += 1
-    service["metadata"]["resourceVersion"] = str(service["metadata"]["generation"])
-    service |= {"apiVersion": API, "kind": "Service"}
-    service["status"] = deepcopy(before["status"]) if before else {"traffic": []}
-    service["status"]["observedGeneration"] = service["metadata"]["generation"]
-    return service
+    metadata, version = service["metadata"], service["metadata"].get("resourceVersion")
+    known: Json = before["metadata"] if before else {"generation": 0, "creationTimestamp": now()}
+    if before and version and version != known["resourceVersion"]:
+        abort(409, f"Conflict for resource '{metadata['name']}': it is not version {version}.")
+    number = known["generation"] + 1
+    metadata |= {"generation": number, "resourceVersion": str(number)}
+    metadata["creationTimestamp"] = known["creationTimestamp"]
+    status = before["status"] if before else {"traffic": []}
+    status |= {"url": url, "observedGeneration": number, "conditions": _conditions(None)}
+    return {**service, "status": status}
 
 
 def _asks_for_revision(wanted: Json, before: Json) -> bool:
@@ -232,16 +199,12 @@ def _new_revision(service: Json) -> Json:
     metadata, asked = service["metadata"], service["spec"]["template"].get("metadata", {})
     suffix = "".join(random.choices(string.ascii_lowercase, k=3))  # noqa: S311  not a secret
     name = asked.pop("name", None) or f"{metadata['name']}-{metadata['generation']:05}-{suffix}"
-    template = deepcopy(service["spec"]["template"])
-    labels = template.get("metadata", {}).get("labels") or {}
     own = {SERVICE_LABEL: metadata["name"], LOCATION: metadata["labels"][LOCATION]}
-    about = {"name": name, "namespace": metadata["namespace"], "creationTimestamp": now()}
+    labels = {**(asked.get("labels") or {}), **own}
     return {
-        "apiVersion": API,
-        "kind": "Revision",
-        "metadata": {**about, "generation": 1, "labels": {**labels, **own}},
-        "spec": template["spec"],
-        "status": {"observedGeneration": 1},
+        "metadata": {"name": name, "creationTimestamp": now(), "labels": labels},
+        "spec": service["spec"]["template"]["spec"],
+        "status": {},
     }
 
 
@@ -256,34 +219,41 @@ def _conditions(failure: str | None) -> list[Json]:
 
 # --- requests ------------------------------------------------------------------------------------
 
-add_documents(
-    api,
-    f"{NAMESPACE}/services/<name>",
-    "services",
-    "items",
-    after_delete=lambda name: part(CloudRun).end(name),
+web.add_documents(
+    f"{NAMESPACE}/services", "services", "items", after_delete=lambda name: part(CloudRun).end(name)
 )
-add_documents(api, f"{NAMESPACE}/revisions/<name>", "revisions", "items")
-add_policy(api, SERVICE, "services")
+web.add_documents(f"{NAMESPACE}/revisions", "revisions", "items")
+web.add_policy("services", f"{SERVICE}:getIamPolicy", f"{SERVICE}:setIamPolicy")
 
 
-@api.get("/v1/projects/<_project>/locations/-/services")
+@api.get(f"{web.PROJECT}/locations/-/services")
 def list_all_services(_project: str) -> Json:
-    return {"items": part(Store).all("services")}
+    return {"items": web.store.all("services")}
 
 
 @api.post(f"{NAMESPACE}/services")
 @api.put(f"{NAMESPACE}/services/<_name>")
 def apply_service(**_: str) -> Json:
+    """Make or change a service; HTTP error 403 for an account that is not there."""
+    wanted = web.body()
+    email = wanted["spec"]["template"]["spec"].get("serviceAccountName", "")
+    if web.store.get("accounts", email) is None:
+        message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
+        abort(403, f"{message}(or it may not exist).")
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
-    return part(CloudRun).apply(_checked(body(), part(Store), region))
+    wanted["metadata"].setdefault("labels", {})[LOCATION] = region
+    traffic = wanted["spec"].get("traffic") or [{"latestRevision": True, "percent": 100}]
+    wanted["spec"]["traffic"] = traffic
+    return part(CloudRun).apply(wanted)
 
 
-@entry.get("/<int:port>")
+@api.get("/entry/<int:port>")
 def enter(port: int) -> Response:
     """Tell the front door whether a caller may come in at a port, and who answers there."""
-    service, tag = part(Addresses).owner(port)
+    service, tag = part(CloudRun).owner(port)
     authorization = request.headers.get("Authorization", "")
-    status = entry_status(part(Store), service, authorization)
-    container = part(CloudRun).port(service, tag) or 0  # nobody listens at port 0: nginx says 502
+    status = entry_status(web.store, service, authorization)
+    container = part(CloudRun).container_port(
+        service, tag
+    )  # at port 0 nobody listens: nginx says 502
     return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container}"})

@@ -5,22 +5,22 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.rehearsal.host import LOOPBACK, HostFailed, find, free_ports, listens, running
-from tools.rehearsal.instance import Instance, InstanceFailed, container_of, limits_of
+from tools.rehearsal.front_door import metadata_host
+from tools.rehearsal.host import LOOPBACK, HostFailed, find, free_ports, listens, running, say
+from tools.rehearsal.instance import Instance, InstanceFailed, container_of
 from tools.rehearsal.resources import secret_value
-from tools.rehearsal.store import Json, Store
-from tools.rehearsal.tokens import metadata_host
+from tools.rehearsal.web import Json, Store
 
 LIMIT_S = 60
 LONG_S = 1800  # a pull over a slow line
-GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 IMAGE = "python:3.11-slim-bookworm"
 SCRIPT = Path(__file__).with_name("base_image.sh")
+CACHE = Path.home() / ".cache" / "imgserve" / "rehearsal"  # kept for the next rehearsal
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # of Debian
 # What this machine trusts, and where its pip looks.
 DOCKERFILE = f"""\
@@ -29,7 +29,7 @@ COPY certificates {CERTIFICATES}
 COPY pip.conf /etc/pip.conf
 CMD ["python3"]
 """
-CARRIED = ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "TRUSTED_HOST")
+CARRIED = ("index_url", "extra_index_url", "find_links", "trusted_host")
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ def _command(folder: Path) -> list[str]:
 
 
 @contextmanager
-def python_image(
-    docker: Docker, folder: Path, cache: Path, say: Callable[[str], None]
-) -> Iterator[None]:
+def python_image(docker: Docker, folder: Path) -> Iterator[None]:
     """Have the image until the end of the block.
 
     HostFailed where it cannot be pulled, and there can be no stand-in.
@@ -133,7 +131,7 @@ def python_image(
         yield
         return
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
-    docker.run("import", str(_debian(cache)), "debian-with-python", limit_s=LONG_S)
+    docker.run("import", str(_debian()), "debian-with-python", limit_s=LONG_S)
     trusted = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
     with pip_configuration(folder / "find-links.log") as configuration:
         context = folder / "base_image"
@@ -145,16 +143,16 @@ def python_image(
         yield
 
 
-def _debian(cache: Path) -> Path:
+def _debian() -> Path:
     """Return a tar archive of a Debian with Python; it is made once for all rehearsals."""
-    archive = cache / "python-bookworm.tar"
+    archive = CACHE / "python-bookworm.tar"
     if archive.exists():
         return archive
     if not find("debootstrap"):
         raise HostFailed(
             f"{IMAGE} cannot be pulled. Install debootstrap to make a stand-in for it."
         )
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
     done = subprocess.run([SCRIPT, archive], capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
@@ -167,18 +165,14 @@ def pip_configuration(log: Path) -> Iterator[str]:
 
     Folders of packages are served until the end of the block.
     """
-    settings = {name: os.environ.get(f"PIP_{name}", "").split() for name in CARRIED}
+    settings = {name: os.environ.get(f"PIP_{name.upper()}", "").split() for name in CARRIED}
     with ExitStack() as stack:
-        folders = [Path(place) for place in settings["FIND_LINKS"]]
-        settings["FIND_LINKS"] = [
-            stack.enter_context(_served(folder, log)) for folder in folders if folder.is_dir()
-        ]
-        options = {
-            name.lower().replace("_", "-"): " ".join(words)
-            for name, words in {**settings, "CERT": [CERTIFICATES]}.items()
-            if words
-        }
-        yield "\n".join(["[global]", *(f"{name} = {text}" for name, text in options.items()), ""])
+        folders = [Path(place) for place in settings["find_links"]]
+        served = [stack.enter_context(_served(path, log)) for path in folders if path.is_dir()]
+        settings |= {"find_links": served, "cert": [CERTIFICATES]}
+        named = {name.replace("_", "-"): " ".join(words) for name, words in settings.items()}
+        lines = [f"{name} = {text}" for name, text in named.items() if text]
+        yield "\n".join(["[global]", *lines, ""])
 
 
 @contextmanager
@@ -216,7 +210,6 @@ class ContainerLauncher:
             {**self._docker.environ, **environ},
             self._logs / f"{name}.log",
             port,
-            ["docker", "stop", f"--time={GRACE_S}", name],
         )
 
     def _image(self, revision: Json) -> str:
@@ -242,10 +235,23 @@ class ContainerLauncher:
                 if value is None:
                     raise InstanceFailed(f"There is no secret {secret} that {email} may read.")
             given[variable["name"]] = value
-        service = about["labels"]["serving.knative.dev/service"]
-        contract = {"PORT": str(port), "K_SERVICE": service, "K_REVISION": about["name"]}
-        # What Cloud Run does not set: on a shared network, nobody outside is to reach it, and
-        # the metadata server cannot have the address that Google's has.
-        loopback = {"HOST": "127.0.0.1", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
-        own = {"GCE_METADATA_HOST": metadata, "GCE_METADATA_IP": metadata}
-        return {**given, **contract, **loopback, **own}
+        return {
+            **given,
+            "PORT": str(port),
+            "K_SERVICE": about["labels"]["serving.knative.dev/service"],
+            "K_REVISION": about["name"],
+            # What Cloud Run does not set: on a shared network, nobody outside is to reach it, and
+            # the metadata server cannot have the address that Google's has.
+            "HOST": LOOPBACK,
+            "STREAMLIT_SERVER_ADDRESS": LOOPBACK,
+            "GCE_METADATA_HOST": metadata,
+            "GCE_METADATA_IP": metadata,
+        }
+
+
+def limits_of(container: Json) -> list[str]:
+    """Return docker's options for a container's memory and CPUs."""
+    limits = container["resources"]["limits"]
+    memory = limits["memory"].removesuffix("i").lower()  # docker's g and m are binary as they are
+    cpus = min(float(limits["cpu"]), os.cpu_count() or 1)  # docker refuses more than there are
+    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={cpus:g}"]

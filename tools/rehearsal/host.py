@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,12 @@ class HostFailed(Exception):
     """Something that the rehearsal stands on is missing or does not work."""
 
 
+def say(text: str) -> None:
+    """Show a text to the person who waits."""
+    sys.stderr.write(f"{text}\n")  # in one piece: several threads write
+    sys.stderr.flush()
+
+
 def find(*names: str) -> str | None:
     """Return where the first of these programs is that is installed."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
@@ -48,11 +55,6 @@ def missing() -> list[str]:
     """Return a sentence for each program that is not installed."""
     lacking = {names[0]: source for names, source in NEEDS.items() if not find(*names)}
     return [f"{name} is missing: {source}" for name, source in lacking.items()]
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -80,7 +82,8 @@ def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Ite
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
-            _kill_group(process)  # and all that it started
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # and all that it started
             process.wait()
 
 

@@ -4,7 +4,7 @@ Cloud Run starts as many as the requests need, none when there are none. Here ea
 traffic or a tag has exactly one.
 """
 
-import os
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,10 @@ from pathlib import Path
 import requests
 
 from tools.rehearsal.host import LOOPBACK
-from tools.rehearsal.store import Json
+from tools.rehearsal.web import Json
 
 LAST_LINES = 10
+GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 
 
 class InstanceFailed(Exception):
@@ -23,22 +24,14 @@ class InstanceFailed(Exception):
 
 
 class Instance:
-    """A container as the process that runs it in the foreground, with its output in a log.
-
-    The command ``stop`` ends it; without one, SIGTERM does.
-    """
+    """A container as the process that runs it in the foreground, with its output in a log."""
 
     def __init__(
-        self,
-        command: Sequence[str],
-        environ: Mapping[str, str],
-        log: Path,
-        port: int,
-        stop: Sequence[str] = (),
+        self, command: Sequence[str], environ: Mapping[str, str], log: Path, port: int
     ) -> None:
         self.port = port
         self.ready_after_s = 0.0  # as its startup probe saw it
-        self._log, self._environ, self._stop = log, environ, stop
+        self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -60,10 +53,10 @@ class Instance:
         https://cloud.google.com/run/docs/configuring/healthchecks
         """
         path = probe["httpGet"]["path"]
-        period_s = probe.get("periodSeconds", 10)
+        url, period_s = f"http://{LOOPBACK}:{self.port}{path}", probe["periodSeconds"]
         began = time.monotonic()
-        end = began + probe.get("failureThreshold", 3) * period_s
-        while answer := _ask(self.port, path, probe.get("timeoutSeconds", 1)):
+        end = began + probe["failureThreshold"] * period_s
+        while answer := _ask(url, probe["timeoutSeconds"]):
             if not self.runs:
                 raise InstanceFailed(f"The container did not start. {self._how_it_ended()}")
             if time.monotonic() > end:
@@ -80,21 +73,20 @@ class Instance:
 
     def stop(self) -> None:
         """End it; return once it has ended."""
-        if self._stop:
-            subprocess.run(self._stop, env=self._environ, check=False, capture_output=True)
-        else:
-            self._process.terminate()
+        self._process.terminate()  # docker passes it on
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_S)
+        self._process.kill()  # a container that stays all the same is found by whoever looks
         self._process.wait()
 
 
 Launcher = Callable[[Json, int], Instance]  # a revision, and the port to listen on
 
 
-def _ask(port: int, path: str, timeout_s: float) -> str:
+def _ask(url: str, timeout_s: float) -> str:
     """Return what is wrong with the answer to a probe, nothing where all is well."""
-    url, headers = f"http://{LOOPBACK}:{port}{path}", {"User-Agent": "GoogleHC/1.0"}
     try:
-        answer = requests.get(url, headers=headers, timeout=timeout_s, allow_redirects=False)
+        answer = requests.get(url, timeout=timeout_s)
     except requests.RequestException as exc:
         return f"{type(exc).__name__}: {exc}"
     return "" if answer.ok else f"status {answer.status_code}"
@@ -104,11 +96,3 @@ def container_of(revision: Json) -> Json:
     """Return the one container of a revision's spec."""
     container: Json = revision["spec"]["containers"][0]
     return container
-
-
-def limits_of(container: Json) -> list[str]:
-    """Return docker's options for a container's memory and CPUs."""
-    limits = container["resources"]["limits"]
-    memory = limits["memory"].removesuffix("i").lower()  # docker's g and m are binary as they are
-    cpus = min(float(limits["cpu"]), os.cpu_count() or 1)  # docker refuses more than there are
-    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={cpus:g}"]
