@@ -1,6 +1,5 @@
 """The stand-ins for Google's APIs, asked as gcloud asks them; containers are processes here."""
 
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -154,27 +153,6 @@ def test_whom_a_service_keeps_out_is_answered_even_with_a_large_body(
     google.store.set_policy("services/hello", {})
     assert requests.post(url, bytes(1_000_000), timeout=30).status_code == 403
     google.store.set_policy("services/hello", {"bindings": [EVERYONE]})
-
-
-def test_an_upgraded_connection_passes_bytes_both_ways(url: str, google: RehearsedCloud) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        google.instances[0].port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as caller:
-            caller.sendall(
-                b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n"
-            )
-            container, _ = server.accept()
-            with container:
-                arrived = container.recv(9999)
-                assert b"Upgrade: w\r\n" in arrived
-                assert b"Connection: upgrade\r\n" in arrived
-                container.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: w\r\n\r\n")
-                assert b" 101 " in caller.recv(9999)
-                for text in (b"one", b"two"):
-                    container.sendall(text)
-                    assert caller.recv(9) == text
-                    caller.sendall(text)
-                    assert container.recv(9) == text
 
 
 def test_a_token_of_somebody_invited_opens_its_own_service_alone(store: Store) -> None:

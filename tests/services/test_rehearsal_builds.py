@@ -36,7 +36,7 @@ def builder(tmp_path: Path, store: Store) -> Builder:
     docker.chmod(0o755)
     path = f"{docker.parent}:{os.environ['PATH']}"
     environ = {"PATH": path, "SECRET_OF_THE_USER": "x", "DOCKER_HOST": "unix:///a/socket"}
-    return Builder(tmp_path / "builds", store, environ, "a-registry", ["--cache-from=b"])
+    return Builder(tmp_path / "builds", store, environ, "a-registry", ["b"])
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The steps of a rehearsal and what is said of them."""
 
 import io
+import json
 import os
 import threading
 import time
@@ -26,8 +27,7 @@ CODE, CHANGED = (Layer(digest, 400_000, "COPY imgserve") for digest in ("sha256:
 
 
 def build(base: list[Layer], *own: Layer) -> Build:
-    layers = by_purpose(base, [*base, *own])
-    return Build("id-1", "backend_v1", 100.0, {"build": 90.0}, layers)
+    return Build("id-1", "backend_v1", 100.0, {"build": 90.0}, by_purpose(base, [*base, *own]), {})
 
 
 BUILD = build(BASE, COPY, MODEL, CODE)
@@ -130,12 +130,13 @@ def test_layers_made_anew_or_not_at_all_fail_the_comparison(
         compare(stage, BUILD, second)
 
 
-def test_the_document_has_each_build_with_its_steps_and_sizes() -> None:
-    found = document([Step("start", Path("log"), 2.55, ["ready"])], [BUILD])
-    assert found["steps"] == [{"name": "start", "seconds": 2.5, "notes": ["ready"]}]
+def test_the_document_has_each_step_and_build() -> None:
+    found = json.loads(document([Step("start", Path("a.log"), 2.5, ["ready"])], [BUILD]))
+    start = {"name": "start", "log": "a.log", "seconds": 2.5, "notes": ["ready"]}
+    assert found["steps"] == [start]
     (about,) = found["builds"]
     assert (about["image"], about["steps"]) == ("backend_v1", {"build": 90.0})
-    assert about["megabytes"] == {"base": 120.0, "models": 17.0, "code": 0.5}
+    assert [layer["size_bytes"] for layer in about["layers"]["models"]] == [17_000_000]
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
@@ -185,5 +186,6 @@ def test_deliverables_that_lack_an_address_or_have_another_fail_their_step(stage
     found = "services: {v1: {back_end: {build_id: id-1, service_url: %s}, front_end: {url: ''}}}"
     for url, is_right in (("http://a", True), ("''", False), ("http://b", False)):
         (stage.source / "deliverables.yaml").write_text(found % url)
-        with nullcontext() if is_right else pytest.raises(StepFailed, match="it has"):
+        raised = nullcontext() if is_right else pytest.raises(StepFailed, match="it has")
+        with raised, stage.step("read"):
             read_deliverables(stage, "v1")

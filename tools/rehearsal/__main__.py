@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from imgserve.machine import cpu_quota
 from tools.rehearsal.host import LOOPBACK, HostFailed, copy_source, missing, say
@@ -122,28 +121,23 @@ def _play(folder: Path, own: Rehearsal, progress: Progress, options: argparse.Na
     play(stages, at_once=1 if options.json else len(stages))
     builds = [build for stage in stages.values() for build in stage.builds]
     if options.json:
-        found = document(progress.steps, builds)
-        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        options.json.write_text(document(progress.steps, builds), "utf-8")
     say(f"PASS: {len(progress.steps)} steps and {len(builds)} builds")
     return 0
 
 
-def document(steps: Sequence[Step], builds: Sequence[Build]) -> dict[str, Any]:
-    """Return what a rehearsal that has passed found, for JSON."""
+def document(steps: Sequence[Step], builds: Sequence[Build]) -> str:
+    """Return what a rehearsal that has passed found, as JSON."""
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return {
+    found = {
         "passed": True,
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpu": cpu[1] if cpu else platform.machine(), "cores": str(cpu_quota())},
-        "steps": [
-            {"name": step.name, "seconds": round(step.seconds, 1), "notes": step.notes}
-            for step in steps
-        ],
-        "builds": [
-            {name: getattr(build, name) for name in ("image", "seconds", "steps", "megabytes")}
-            for build in builds
-        ],
+        "steps": steps,
+        "builds": builds,
     }
+    text = json.dumps(found, indent=1, default=lambda one: getattr(one, "__dict__", str(one)))
+    return f"{text}\n"
 
 
 def shell(stage: Stage) -> int:

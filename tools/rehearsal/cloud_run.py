@@ -11,7 +11,6 @@ import string
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from flask import Response, abort, request
@@ -26,18 +25,18 @@ NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
 SERVICE = f"{web.PROJECT}/locations/<_region>/services/<name>"
 SERVICE_LABEL = "serving.knative.dev/service"
 LOCATION = "cloud.googleapis.com/location"
-NONCE = "client.knative.dev/nonce"
 CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
+TO_LATEST = [{"latestRevision": True, "percent": 100}]
 LINGER_S = 0.5  # a request that was let in just before still finds its container
 
 
 class CloudRun:
     """Services and their revisions' containers."""
 
-    def __init__(self, store: Store, ports: Sequence[int], launch: Launcher) -> None:
+    def __init__(self, store: Store, ports: list[int], launch: Launcher) -> None:
         self._store, self._launch = store, launch
-        self._ports = list(ports)  # where nginx listens
-        self._addresses: dict[tuple[str, str], int] = {}  # those of services and of their tags
+        self._ports = ports  # where nginx listens, for services and tags to come
+        self._owners: dict[int, tuple[str, str]] = {}  # of the ports that have a service and a tag
         self._instances: dict[str, Instance] = {}  # by revision
         self._stopping = ThreadPoolExecutor()
         self._changing = defaultdict[str, threading.Lock](threading.Lock)  # by service
@@ -52,7 +51,8 @@ class CloudRun:
         with self._changing[name]:
             before, revision = self._store.get("services", name), None
             service = _successor(wanted, before, self._url(name))
-            if before is None or _asks_for_revision(service, before):
+            # gcloud writes into the template of each deploy what is in no other: a nonce.
+            if before is None or service["spec"]["template"] != before["spec"]["template"]:
                 revision = _new_revision(service)
                 service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
             self._store.put("services", name, service)  # what others see meanwhile
@@ -70,8 +70,7 @@ class CloudRun:
         if not failure:
             status["traffic"] = traffic
         status["conditions"] = _conditions(failure)
-        targets = [*traffic, *status["traffic"]]
-        named = {target["revisionName"] for target in targets}
+        named = {target["revisionName"] for target in [*traffic, *status["traffic"]]}
         self._retire(self._revisions(service["metadata"]["name"]) - named)
 
     def end(self, name: str) -> None:
@@ -88,32 +87,28 @@ class CloudRun:
 
     def _url(self, service: str, tag: str = "") -> str:
         """Return the address of a service or of one of its tags, which stays the same."""
-        if (service, tag) not in self._addresses:
-            self._addresses[service, tag] = self._ports.pop()
-        return f"http://{LOOPBACK}:{self._addresses[service, tag]}"
+        known = {owner: port for port, owner in self._owners.copy().items()}
+        port = known.get((service, tag)) or self._ports.pop()
+        self._owners[port] = service, tag
+        return f"http://{LOOPBACK}:{port}"
 
-    def owner(self, port: int) -> tuple[str, str]:
-        """Return the service and the tag whose address has this port; empty ones for nobody's."""
-        owners = {known: owner for owner, known in self._addresses.copy().items()}
-        return owners.get(port, ("", ""))
-
-    def container_port(self, service: str, tag: str) -> int:
-        """Return where the container listens that answers for a service or one of its tags; or 0,
-        where nobody listens."""
+    def behind(self, port: int) -> tuple[str, int]:
+        """Return the service whose address has this port, and where its container listens, or 0."""
+        service, tag = self._owners.get(port, ("", ""))
         document = self._store.get("services", service) or {"status": {"traffic": []}}
         for target in document["status"]["traffic"]:
             if target.get("tag") == tag if tag else target.get("percent"):
                 instance = self._instances.get(target["revisionName"])
-                return instance.port if instance else 0
-        return 0
+                return service, instance.port if instance else 0
+        return service, 0
 
     def _start(self, revision: Json) -> str:
         """Start a revision's container; return why that failed, if it did."""
         name, failure = revision["metadata"]["name"], ""
         try:
             self._instances[name] = self._launch(revision, free_ports(1)[0])
-            self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
-            revision["status"]["readyAfterSeconds"] = self._instances[name].ready_after_s
+            ready_s = self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
+            revision["status"]["readyAfterSeconds"] = ready_s
         except InstanceFailed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})
@@ -180,16 +175,6 @@ def _successor(service: Json, before: Json | None, url: str) -> Json:
     return {**service, "status": status}
 
 
-def _asks_for_revision(wanted: Json, before: Json) -> bool:
-    """Return whether a new revision is wanted: gcloud gives it a name, or a nonce of its own, or
-    it is another one."""
-    templates = [one["spec"]["template"] for one in (wanted, before)]
-    new, old = (template.get("metadata", {}) for template in templates)
-    nonce, last = ((one.get("labels") or {}).get(NONCE) for one in (new, old))
-    is_other = templates[0]["spec"] != templates[1]["spec"]
-    return bool(new.get("name") or (nonce and nonce != last) or is_other)
-
-
 def _new_revision(service: Json) -> Json:
     """Return a revision of a service's template, named as asked or as Cloud Run names them.
 
@@ -199,13 +184,9 @@ def _new_revision(service: Json) -> Json:
     metadata, asked = service["metadata"], service["spec"]["template"].get("metadata", {})
     suffix = "".join(random.choices(string.ascii_lowercase, k=3))  # noqa: S311  not a secret
     name = asked.pop("name", None) or f"{metadata['name']}-{metadata['generation']:05}-{suffix}"
-    own = {SERVICE_LABEL: metadata["name"], LOCATION: metadata["labels"][LOCATION]}
-    labels = {**(asked.get("labels") or {}), **own}
-    return {
-        "metadata": {"name": name, "creationTimestamp": now(), "labels": labels},
-        "spec": service["spec"]["template"]["spec"],
-        "status": {},
-    }
+    labels = {**(asked.get("labels") or {}), SERVICE_LABEL: metadata["name"]}
+    about = {"name": name, "creationTimestamp": now(), "labels": labels}
+    return {"metadata": about, "spec": service["spec"]["template"]["spec"], "status": {}}
 
 
 def _conditions(failure: str | None) -> list[Json]:
@@ -242,18 +223,13 @@ def apply_service(**_: str) -> Json:
         abort(403, f"{message}(or it may not exist).")
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
     wanted["metadata"].setdefault("labels", {})[LOCATION] = region
-    traffic = wanted["spec"].get("traffic") or [{"latestRevision": True, "percent": 100}]
-    wanted["spec"]["traffic"] = traffic
+    wanted["spec"]["traffic"] = wanted["spec"].get("traffic") or TO_LATEST
     return part(CloudRun).apply(wanted)
 
 
 @api.get("/entry/<int:port>")
 def enter(port: int) -> Response:
     """Tell the front door whether a caller may come in at a port, and who answers there."""
-    service, tag = part(CloudRun).owner(port)
-    authorization = request.headers.get("Authorization", "")
-    status = entry_status(web.store, service, authorization)
-    container = part(CloudRun).container_port(
-        service, tag
-    )  # at port 0 nobody listens: nginx says 502
-    return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container}"})
+    service, container_port = part(CloudRun).behind(port)  # at port 0 nobody listens: a 502
+    status = entry_status(web.store, service, request.headers.get("Authorization", ""))
+    return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container_port}"})

@@ -44,7 +44,8 @@ class BuildFailed(Exception):
 class Builder:
     """Carries builds out in a folder, where their logs stay.
 
-    The store knows who may push images. ``options`` are of every `docker build`.
+    The store knows who may push images. Each build may take layers of the images ``others``,
+    beside those of the images that it names.
     """
 
     def __init__(
@@ -53,10 +54,10 @@ class Builder:
         store: Store,
         environ: Mapping[str, str],
         registry: str,
-        options: Sequence[str] = (),
+        others: Sequence[str] = (),
     ) -> None:
         self._folder, self._store, self._registry = folder, store, registry
-        self._options = options
+        self._options = ["--network=host", *(f"--cache-from={image}" for image in others)]
         # What the steps see: nothing of the user's own settings.
         self._environ = {"PATH": environ["PATH"], "HOME": str(folder)}
         self._environ |= {name: environ[name] for name in environ if name.startswith("DOCKER_")}
@@ -102,7 +103,7 @@ class Builder:
             command = [step.get("entrypoint") or "docker", *step.get("args", [])]
             if command[:2] == ["docker", "build"]:  # a private daemon has no network but the host's
                 words = (word for word in command[2:] if word != "--network=cloudbuild")
-                command = ["docker", "build", "--network=host", *self._options, *words]
+                command = ["docker", "build", *self._options, *words]
             self._process(build_id, step["id"], command)
             step["status"] = "SUCCESS"
         finally:

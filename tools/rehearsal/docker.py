@@ -104,7 +104,7 @@ def _command(folder: Path) -> list[str]:
     config = folder / "daemon.json"
     config.write_text("{}\n", "utf-8")  # in place of /etc/docker/daemon.json
     return [
-        find("dockerd") or "dockerd",
+        "dockerd",
         f"--config-file={config}",
         f"--data-root={folder / 'data'}",
         f"--exec-root={folder / 'exec'}",

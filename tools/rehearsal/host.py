@@ -68,14 +68,14 @@ def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Ite
         # Started by another thread, since a signal interrupts this one: the process is never lost.
         started = pool.submit(
             subprocess.Popen[bytes],
-            command,
+            [find(command[0]) or command[0], *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
         try:
-            _wait_until_ready(started.result(), Path(command[0]).name, log, ready)
+            _wait_until_ready(started.result(), command[0], log, ready)
             yield
         finally:
             process = started.result()
@@ -127,7 +127,7 @@ def registry(folder: Path) -> Iterator[str]:
     settings = {"version": 0.1, "log": log, "storage": images, "http": http}
     config = folder / "config.yml"
     config.write_text(json.dumps(settings), "utf-8")  # YAML, of which JSON is a part
-    command = [find("docker-registry") or "docker-registry", "serve", str(config)]
+    command = ["docker-registry", "serve", str(config)]
     with running(command, folder / "registry.log", lambda: listens(port)):
         yield f"{LOOPBACK}:{port}"
 

@@ -30,7 +30,6 @@ class Instance:
         self, command: Sequence[str], environ: Mapping[str, str], log: Path, port: int
     ) -> None:
         self.port = port
-        self.ready_after_s = 0.0  # as its startup probe saw it
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -47,8 +46,10 @@ class Instance:
     def runs(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until_ready(self, probe: Json) -> None:
-        """Ask its startup probe until it succeeds; InstanceFailed if it ends first or never does.
+    def wait_until_ready(self, probe: Json) -> float:
+        """Return after how many seconds its startup probe succeeds.
+
+        InstanceFailed if it ends first or never does.
 
         https://cloud.google.com/run/docs/configuring/healthchecks
         """
@@ -62,7 +63,7 @@ class Instance:
             if time.monotonic() > end:
                 raise InstanceFailed(f"The container failed its startup probe {path}: {answer}")
             time.sleep(period_s)
-        self.ready_after_s = time.monotonic() - began
+        return time.monotonic() - began
 
     def _how_it_ended(self) -> str:
         """Return its exit status and its last words."""

@@ -57,13 +57,10 @@ def rehearsal(folder: Path, *, is_measured: bool) -> Iterator[Rehearsal]:
         registry(folder / "registry") as address,
         python_image(docker, folder),
     ):
-        options = (
-            [] if is_measured else [f"--cache-from={address}/{PROJECT}/{REPOSITORY}/backend_v1"]
-        )
-        builder = Builder(folder / "builds", store, docker.environ, address, options)
-        with cloud(
-            folder, port, store, builder, ContainerLauncher(docker, store, port, folder / "run")
-        ):
+        others = [] if is_measured else [f"{address}/{PROJECT}/{REPOSITORY}/backend_v1"]
+        builder = Builder(folder / "builds", store, docker.environ, address, others)
+        launch = ContainerLauncher(docker, store, port, folder / "run")
+        with cloud(folder, port, store, builder, launch):
             own = {"PROJECT_ID": PROJECT, "REGISTRY": address, "PAUSE_S": "1"}
             own |= {"MODEL_NAME": BUILT_IN, "MODELS": ",".join(MODELS)}
             environ = {**docker.environ, **gcloud_environ(folder / "gcloud", port, store), **own}

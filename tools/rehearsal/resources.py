@@ -123,21 +123,21 @@ def list_folders(_bucket: str) -> Json:
 
 
 @api.post("/upload/storage/v1/b/<bucket>/o")
-@api.post("/resumable/upload/storage/v1/b/<bucket>/o")
-def upload(bucket: str) -> Json | tuple[Json, dict[str, str]]:
-    """Keep an object that comes in one request, or say where to send it, as from 5 MiB on."""
-    existing("buckets", bucket)
-    if request.args["uploadType"] == "resumable":
-        name = web.body().get("name") or request.args["name"]
-        return {}, {"Location": f"{request.base_url}?name={name}"}
+def upload(bucket: str) -> Json:
+    """Keep an object that comes in one request with what is said of it."""
     metadata, data = multipart(request.content_type or "", request.get_data())
     return _keep(bucket, metadata.get("name") or request.args["name"], data)
 
 
-@api.put("/upload/storage/v1/b/<bucket>/o")
+@api.post("/resumable/upload/storage/v1/b/<_bucket>/o")
+def begin_upload(_bucket: str) -> tuple[Json, dict[str, str]]:
+    """Say where to send an object, as from 5 MiB on; gcloud sends it in one part."""
+    name = web.body().get("name") or request.args["name"]
+    return {}, {"Location": f"{request.base_url}?name={name}"}
+
+
 @api.put("/resumable/upload/storage/v1/b/<bucket>/o")
 def upload_whole(bucket: str) -> Json:
-    """Keep an object whose address was said before; gcloud sends it in one part."""
     return _keep(bucket, request.args["name"], request.get_data())
 
 

@@ -49,7 +49,8 @@ def play(stages: Mapping[str, Stage], at_once: int) -> None:
     together(build_first, stages, at_once)
     together(roll_out, stages, at_once)
     for version, stage in stages.items():
-        read_deliverables(stage, version)
+        with stage.step(f"read deliverables.yaml of {version}"):
+            read_deliverables(stage, version)
     tear_down(any_stage)
 
 
@@ -229,14 +230,13 @@ def replace(stage: Stage, tag: str) -> None:
 
 def read_deliverables(stage: Stage, version: str) -> None:
     """See that deliverables.yaml has the ids and addresses of all that was rolled out."""
-    with stage.step(f"read deliverables.yaml of {version}"):
-        found = yaml.safe_load((stage.source / "deliverables.yaml").read_text())
-        services = found["services"] | {"v3": found.get("v3")}
-        newest = {build.image: build.id for build in stage.builds}
-        expected = {*newest.values(), *stage.urls.values()}
-        if (values := set(_values_of(services[version])) - {""}) != expected:
-            raise StepFailed(f"it has {values}, not {expected}")
-        stage.note(f"the ids and addresses of {', '.join(stage.urls)}")
+    found = yaml.safe_load((stage.source / "deliverables.yaml").read_text())
+    services = found["services"] | {"v3": found.get("v3")}
+    newest = {build.image: build.id for build in stage.builds}
+    expected = {*newest.values(), *stage.urls.values()}
+    if (values := set(_values_of(services[version])) - {""}) != expected:
+        raise StepFailed(f"it has {values}, not {expected}")
+    stage.note(f"the ids and addresses of {', '.join(stage.urls)}")
 
 
 def _values_of(entry: Any) -> list[str]:

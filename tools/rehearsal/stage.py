@@ -40,30 +40,11 @@ class Progress:
     """The steps so far, and the programs that they run, which end together; threads share it."""
 
     def __init__(self, logs: Path) -> None:
-        self.steps: list[Step] = []
-        self._logs = logs
+        self.logs, self.steps = logs, list[Step]()
+        logs.mkdir()
         self._lock = threading.Lock()
         self._started: list[subprocess.Popen[bytes]] = []
         self._ended = False
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[Step]:
-        """Time a step and show how it ends; StepFailed, with all said, where it fails."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        step = Step(name, self._logs / f"{name.replace(' ', '-')}.log")
-        step.log.touch()
-        self.steps.append(step)
-        say(f"{name} ...")
-        began = time.monotonic()
-        try:
-            yield step
-        except (StepFailed, HostFailed, OSError, subprocess.SubprocessError) as exc:
-            lines = step.log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
-            shown = [f"The end of {step.log}:", *(f"  | {line}" for line in lines)]
-            say("\n".join([f"{name}: FAILED: {exc}", *shown]))
-            raise StepFailed(f"{name}: {exc}") from exc
-        step.seconds = time.monotonic() - began
-        say("\n    ".join([f"{name}: {step.seconds:.1f} s", *step.notes]))
 
     def output(self, command: list[str], **options: Any) -> tuple[int, bytes]:
         """Run a program to its end; return its exit status and what it printed."""
@@ -100,13 +81,29 @@ class Stage:
     progress: Progress
     builds: list["Build"] = field(default_factory=list)  # in the order they were made
     urls: dict[str, str] = field(default_factory=dict)  # the newest of each image by its name
-    current: Step = field(init=False)
+    current: Step = field(init=False, repr=False)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Make all that follows, until the end of the block, a step of the rehearsal."""
-        with self.progress.step(name) as self.current:
+        """Make what follows a step: time it and show how it ends.
+
+        StepFailed, with the end of all that was said, where it fails.
+        """
+        log = self.progress.logs / f"{name.replace(' ', '-')}.log"
+        self.current = step = Step(name, log)
+        self.progress.steps.append(step)
+        say(f"{name} ...")
+        began = time.monotonic()
+        try:
+            log.touch()
             yield
+        except (StepFailed, HostFailed, OSError, subprocess.SubprocessError) as exc:
+            lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+            shown = [f"The end of {log}:", *(f"  | {line}" for line in lines)]
+            say("\n".join([f"{name}: FAILED: {exc}", *shown]))
+            raise StepFailed(f"{name}: {exc}") from exc
+        step.seconds = round(time.monotonic() - began, 1)
+        say("\n    ".join([f"{name}: {step.seconds} s", *step.notes]))
 
     def note(self, text: str) -> None:
         """Have the step show what it found."""
@@ -189,12 +186,7 @@ class Build:
     seconds: float
     steps: dict[str, float]  # the seconds that each took, and `push`
     layers: dict[str, list[Layer]]  # of its app image, by what they are for: base, models, code
-
-    @property
-    def megabytes(self) -> dict[str, float]:
-        """Return the size of its layers by what they are for."""
-        sizes = {name: sum(one.size_bytes for one in found) for name, found in self.layers.items()}
-        return {name: round(size / 1e6, 1) for name, size in sizes.items()}
+    megabytes: dict[str, float]  # of these layers
 
 
 def built(about: dict[str, Any]) -> Build:
@@ -202,13 +194,11 @@ def built(about: dict[str, Any]) -> Build:
     app, base = (about["substitutions"][name] for name in ("_APP_URI", "_BASE_IMAGE_URI"))
     steps = {step["id"]: _seconds(step["timing"]) for step in about["steps"]}
     steps["push"] = _seconds(about["timing"]["PUSH"])
-    return Build(
-        about["id"],
-        app.rpartition("/")[2],
-        _seconds({"startTime": about["startTime"], "endTime": about["finishTime"]}),
-        steps,
-        by_purpose(_layers(base, about["id"]), _layers(app, about["id"])),
-    )
+    seconds = _seconds({"startTime": about["startTime"], "endTime": about["finishTime"]})
+    layers = by_purpose(_layers(base, about["id"]), _layers(app, about["id"]))
+    sizes = {name: sum(layer.size_bytes for layer in found) for name, found in layers.items()}
+    megabytes = {name: round(size / 1e6, 1) for name, size in sizes.items()}
+    return Build(about["id"], app.rpartition("/")[2], seconds, steps, layers, megabytes)
 
 
 def _seconds(span: dict[str, str]) -> float:
