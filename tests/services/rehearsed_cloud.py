@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.rehearsal.cloud_run import container_of
 from tools.rehearsal.cloudbuild import Builder
-from tools.rehearsal.host import free_ports
-from tools.rehearsal.instance import Instance, InstanceFailed, container_of
+from tools.rehearsal.host import Process, RehearsalFailed, free_ports
 from tools.rehearsal.rehearsal import clean_environ, cloud, gcloud_environ
 from tools.rehearsal.web import Json, Store
 
@@ -37,14 +37,14 @@ class RehearsedCloud:
     folder: Path
     store: Store
     port: int
-    instances: list[Instance] = field(default_factory=list)  # all that were started
+    instances: list[Process] = field(default_factory=list)  # all that were started
 
-    def launch(self, revision: Json, port: int) -> Instance:
+    def launch(self, revision: Json, port: int) -> Process:
         image = container_of(revision)["image"]
         if image == "missing":
-            raise InstanceFailed(f"Image '{image}' not found.")
+            raise RehearsalFailed(f"Image '{image}' not found.")
         command = [sys.executable, "-c", SERVER, str(port), image]
-        self.instances.append(Instance(command, {}, self.folder / "run" / f"{port}.log", port))
+        self.instances.append(Process(command, self.folder / "run" / f"{port}.log", {}))
         return self.instances[-1]
 
     def environ(self) -> dict[str, str]:

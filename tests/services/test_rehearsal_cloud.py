@@ -113,7 +113,11 @@ def test_a_service_is_deployed_broken_and_rolled_back(
     wait_until(lambda: not google.instances[0].runs)  # as it has neither traffic nor a tag
 
     missing = "Image 'missing' not found"
-    for image, why in (("missing", missing), ("broken", "exit(1)"), ("broken", "it is broken")):
+    for image, why in (
+        ("missing", missing),
+        ("broken", "exit status 1"),
+        ("broken", "it is broken"),
+    ):
         failed = deploy(gcloud, image, *held)
         assert (failed.returncode, why in failed.stderr) == (1, True), failed.stderr
         assert answer(url) == "second"

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.waiting import wait_until
 from tools.rehearsal import host
 from tools.rehearsal.docker import pip_configuration
-from tools.rehearsal.host import HostFailed, copy_source, free_ports, listens, running
+from tools.rehearsal.host import RehearsalFailed, copy_source, free_ports, listens, running
 
 
 def git(folder: Path, *words: str) -> None:
@@ -56,14 +56,18 @@ def test_the_copy_is_the_working_tree_and_not_the_last_commit(tmp_path: Path) ->
 
 
 def test_a_copy_of_no_repository_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(HostFailed, match="not a git repository"):
+    with pytest.raises(RehearsalFailed, match="not a git repository"):
         copy_source(tmp_path, tmp_path / "copy")
 
 
 @pytest.mark.parametrize(
     ("script", "start_s", "message"),
     [
-        ("echo no such port >&2; exit 3", 60, r"^sh ended by itself:\n  no such port$"),
+        (
+            "echo no such port >&2; exit 3",
+            60,
+            r"^sh ended by itself with exit status 3; the end of .*sh\.log:\n  no such port$",
+        ),
         ("sleep 60", 0, "^sh is not ready after 0 s"),
     ],
     ids=["ends by itself", "is never ready"],
@@ -74,8 +78,8 @@ def test_a_process_that_does_not_come_up_is_reported_with_its_last_words(
     monkeypatch.setattr(host, "START_S", start_s)
     command = ["sh", "-c", script]
     with (
-        pytest.raises(HostFailed, match=message),
-        running(command, tmp_path / "log", lambda: False),
+        pytest.raises(RehearsalFailed, match=message),
+        running(command, tmp_path / "sh.log", lambda: False),
     ):
         pass
 

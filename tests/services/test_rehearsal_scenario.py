@@ -15,9 +15,10 @@ import requests
 from tools.rehearsal import checks
 from tools.rehearsal.__main__ import document, shell
 from tools.rehearsal.docker import Docker
+from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.rehearsal import Rehearsal
 from tools.rehearsal.scenario import compare, read_deliverables, together
-from tools.rehearsal.stage import Build, Layer, Progress, Stage, Step, StepFailed, by_purpose
+from tools.rehearsal.stage import Build, Layer, Progress, Stage, Step, by_purpose
 from tools.rehearsal.web import Store
 
 BASE = [Layer("sha256:a", 30_000_000, "CMD"), Layer("sha256:b", 90_000_000, "install.sh backend")]
@@ -71,7 +72,7 @@ def test_a_step_that_fails_shows_the_end_of_its_log(
 ) -> None:
     stage = scripts("seq 100 >&2; exit 3")
     why = "look around: deployment/try.sh ended with exit status 3"
-    with pytest.raises(StepFailed, match=f"^{why}$"), stage.step("look around"):
+    with pytest.raises(RehearsalFailed, match=f"^{why}$"), stage.step("look around"):
         stage.run("try.sh")
     shown = capsys.readouterr().err
     assert "FAILED: deployment/try.sh ended with exit status 3\n" in shown
@@ -91,7 +92,7 @@ def test_a_script_that_should_fail_gives_its_reason_or_fails_its_step(scripts: S
     with stage.step("try"):
         stage.run("try.sh", fails=True, STATUS="1")
     assert stage.current.notes == ["it is broken"]
-    with pytest.raises(StepFailed, match="should have failed"), stage.step("again"):
+    with pytest.raises(RehearsalFailed, match="should have failed"), stage.step("again"):
         stage.run("try.sh", fails=True, STATUS="0")
 
 
@@ -104,7 +105,7 @@ def test_the_first_failure_ends_what_is_done_side_by_side(scripts: Scripts, stag
             own.run("try.sh", STATUS=status)
 
     began = time.monotonic()
-    with pytest.raises(StepFailed, match=r"^3: deployment/try\.sh ended with exit status 3"):
+    with pytest.raises(RehearsalFailed, match=r"^3: deployment/try\.sh ended with exit status 3"):
         together(work, stages, 2)
     assert time.monotonic() - began < 30
 
@@ -126,7 +127,7 @@ def test_two_builds_that_differ_in_code_alone_are_compared(stage: Stage) -> None
 def test_layers_made_anew_or_not_at_all_fail_the_comparison(
     stage: Stage, second: Build, message: str
 ) -> None:
-    with pytest.raises(StepFailed, match=message), stage.step("compare"):
+    with pytest.raises(RehearsalFailed, match=message), stage.step("compare"):
         compare(stage, BUILD, second)
 
 
@@ -152,7 +153,7 @@ def test_an_answer_that_fails_while_asking_or_never_asked_fails_the_step(
     monkeypatch.setattr(checks, "predicted", predicted)
     monkeypatch.setattr(checks, "PAUSE_S", 0.001 if is_asked else 60)
     message = r"failed: \['gone'\]" if is_asked else "of 0 questions"
-    with pytest.raises(StepFailed, match=message), checks.asking(stage):
+    with pytest.raises(RehearsalFailed, match=message), checks.asking(stage):
         assert not is_asked or asked.wait(30)
 
 
@@ -186,6 +187,6 @@ def test_deliverables_that_lack_an_address_or_have_another_fail_their_step(stage
     found = "services: {v1: {back_end: {build_id: id-1, service_url: %s}, front_end: {url: ''}}}"
     for url, is_right in (("http://a", True), ("''", False), ("http://b", False)):
         (stage.source / "deliverables.yaml").write_text(found % url)
-        raised = nullcontext() if is_right else pytest.raises(StepFailed, match="it has")
+        raised = nullcontext() if is_right else pytest.raises(RehearsalFailed, match="it has")
         with raised, stage.step("read"):
             read_deliverables(stage, "v1")

@@ -53,8 +53,9 @@ def test_a_failure_is_said_with_where_its_logs_are(
     status, _, said = run(root, "v1", PATH=path, TMPDIR=str(tmp_path))
     assert status == 1
     assert "dockerd ended by itself" in said
-    found = re.search(r"^FAIL: .*\nThe logs are in (\S+): rm -rf \1$", said, re.MULTILINE)
+    found = re.search(r"\nThe logs are in (\S+): rm -rf \1\n$", said)
     assert found, said
+    assert said.startswith("FAIL: ")
     shutil.rmtree(found[1])
 
 

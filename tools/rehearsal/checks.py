@@ -14,8 +14,8 @@ import requests
 from playwright.sync_api import Error as BrowserFailed
 from playwright.sync_api import expect, sync_playwright
 
-from tools.rehearsal.host import CHROMIUM, find
-from tools.rehearsal.stage import LIMIT_S, Stage, StepFailed
+from tools.rehearsal.host import CHROMIUM, RehearsalFailed, find
+from tools.rehearsal.stage import LIMIT_S, Stage
 
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
@@ -33,17 +33,17 @@ FROZEN_S = 35  # longer than gunicorn waits for a sign of life by default
 
 
 def predicted(url: str, picture: Path) -> str:
-    """Return the category that a backend gives a picture, or StepFailed."""
+    """Return the category that a backend gives a picture, or RehearsalFailed."""
     with picture.open("rb") as file:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
-        raise StepFailed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
+        raise RehearsalFailed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
     category: str = answer.json()["predictions"][0]["category"]
     return category
 
 
 def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
-    """Return the sentence that a page answers to an uploaded picture, in Chromium, or StepFailed.
+    """Return the sentence that a page answers to an uploaded picture, in Chromium.
 
     ``model`` is the id of the model to choose, ``title`` how the page calls it; both may be empty.
     """
@@ -67,7 +67,7 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
             return heading.inner_text()
         except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
             shown = page.locator("body").inner_text()
-            raise StepFailed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
+            raise RehearsalFailed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
 
 @contextmanager
 def asking(stage: Stage) -> Iterator[None]:
-    """Keep asking v1's backend until the end of the block; StepFailed unless all is answered."""
+    """Keep asking v1's backend until the end of the block; all must be answered."""
     url, picture = f"{stage.urls[COMPONENT]}/predict", stage.picture("cat.jpg")
     count, failures, stopped = 0, list[str](), threading.Event()
 
@@ -85,7 +85,7 @@ def asking(stage: Stage) -> Iterator[None]:
             count += 1
             try:
                 predicted(url, picture)
-            except (StepFailed, requests.RequestException) as exc:
+            except (RehearsalFailed, requests.RequestException) as exc:
                 failures.append(str(exc))
 
     with ThreadPoolExecutor(1) as pool:
@@ -96,7 +96,7 @@ def asking(stage: Stage) -> Iterator[None]:
             stopped.set()
     asked.result()
     if failures or not count:
-        raise StepFailed(
+        raise RehearsalFailed(
             f"of {count} questions asked meanwhile {len(failures)} failed: {failures[:1]}"
         )
     stage.note(f"{count} questions were asked meanwhile, and all were answered")
@@ -125,15 +125,15 @@ def go_wrong_and_back(stage: Stage) -> None:
 
 
 def newly_serving(stage: Stage, before: str) -> str:
-    """Return the revision that serves; StepFailed where it is the one from before."""
+    """Return the revision that serves; RehearsalFailed where it is the one from before."""
     if (serving := stage.serving(SERVICE)) == before:
-        raise StepFailed(f"{before} still serves: the new revision got no traffic")
+        raise RehearsalFailed(f"{before} still serves: the new revision got no traffic")
     return serving
 
 
 def _expect_serving(stage: Stage, revision: str) -> None:
     if (serving := stage.serving(SERVICE)) != revision:
-        raise StepFailed(f"{serving} serves, not {revision}")
+        raise RehearsalFailed(f"{serving} serves, not {revision}")
 
 
 def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
@@ -149,7 +149,7 @@ def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
                 other.result()
             about = stage.rehearsal.store.get("services", SERVICE) or {}
             if any("tag" in target for target in about["spec"]["traffic"]):
-                raise StepFailed("a tag is left")
+                raise RehearsalFailed("a tag is left")
             stage.note(f"{newly_serving(stage, before)} serves, after {before}")
 
 
@@ -174,7 +174,7 @@ def freeze(stage: Stage) -> None:
             _ask_each(http, own)
             time.sleep(2)  # gunicorn looks for workers that are silent every second
     if ended := [name for name in own if "WORKER TIMEOUT" in docker.run("logs", name)]:
-        raise StepFailed(f"workers were ended in {ended}")
+        raise RehearsalFailed(f"workers were ended in {ended}")
     stage.note(f"{', '.join(own)}: stopped for {FROZEN_S} s, and answered as before")
 
 

@@ -11,14 +11,15 @@ import string
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import requests
 from flask import Response, abort, request
 
 from tools.rehearsal import web
 from tools.rehearsal.front_door import entry_status
-from tools.rehearsal.host import LOOPBACK, free_ports
-from tools.rehearsal.instance import Instance, InstanceFailed, Launcher, container_of
+from tools.rehearsal.host import LOOPBACK, Process, RehearsalFailed, free_ports
 from tools.rehearsal.web import Json, Store, api, now, part
 
 NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
@@ -27,17 +28,24 @@ SERVICE_LABEL = "serving.knative.dev/service"
 LOCATION = "cloud.googleapis.com/location"
 CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
 TO_LATEST = [{"latestRevision": True, "percent": 100}]
+GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 LINGER_S = 0.5  # a request that was let in just before still finds its container
+
+Launcher = Callable[[Json, int], Process]  # a revision, and the port to listen on
 
 
 class CloudRun:
-    """Services and their revisions' containers."""
+    """Services and their revisions' containers.
+
+    Cloud Run starts as many as the requests need, none when there are none. Here each revision that
+    has traffic or a tag has exactly one.
+    """
 
     def __init__(self, store: Store, ports: list[int], launch: Launcher) -> None:
         self._store, self._launch = store, launch
         self._ports = ports  # where nginx listens, for services and tags to come
         self._owners: dict[int, tuple[str, str]] = {}  # of the ports that have a service and a tag
-        self._instances: dict[str, Instance] = {}  # by revision
+        self._instances: dict[str, tuple[Process, int]] = {}  # by revision, with their ports
         self._stopping = ThreadPoolExecutor()
         self._changing = defaultdict[str, threading.Lock](threading.Lock)  # by service
 
@@ -98,18 +106,19 @@ class CloudRun:
         document = self._store.get("services", service) or {"status": {"traffic": []}}
         for target in document["status"]["traffic"]:
             if target.get("tag") == tag if tag else target.get("percent"):
-                instance = self._instances.get(target["revisionName"])
-                return service, instance.port if instance else 0
+                _, container_port = self._instances.get(target["revisionName"], (None, 0))
+                return service, container_port
         return service, 0
 
     def _start(self, revision: Json) -> str:
         """Start a revision's container; return why that failed, if it did."""
-        name, failure = revision["metadata"]["name"], ""
+        name, failure, (port,) = revision["metadata"]["name"], "", free_ports(1)
         try:
-            self._instances[name] = self._launch(revision, free_ports(1)[0])
-            ready_s = self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
+            process = self._launch(revision, port)
+            self._instances[name] = process, port
+            ready_s = _probe(process, port, container_of(revision)["startupProbe"])
             revision["status"]["readyAfterSeconds"] = ready_s
-        except InstanceFailed as exc:
+        except RehearsalFailed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})
         revision["status"]["conditions"] = _conditions(failure)
@@ -142,17 +151,39 @@ class CloudRun:
 
     def _retire(self, revisions: set[str]) -> None:
         for revision in revisions:
-            if instance := self._instances.pop(revision, None):
-                self._stopping.submit(_stop_later, instance)
+            if revision in self._instances:
+                self._stopping.submit(_stop_later, self._instances.pop(revision)[0])
 
     def _revisions(self, service: str) -> set[str]:
         found = (one["metadata"] for one in self._store.all("revisions"))
         return {about["name"] for about in found if about["labels"][SERVICE_LABEL] == service}
 
 
-def _stop_later(instance: Instance) -> None:
+def _probe(process: Process, port: int, probe: Json) -> float:
+    """Return after how many seconds a startup probe succeeds; RehearsalFailed where it does not.
+
+    https://cloud.google.com/run/docs/configuring/healthchecks
+    """
+    url, period_s = f"http://{LOOPBACK}:{port}{probe['httpGet']['path']}", probe["periodSeconds"]
+
+    def is_ready() -> bool:
+        try:
+            return requests.get(url, timeout=probe["timeoutSeconds"]).ok
+        except requests.RequestException:
+            return False
+
+    return process.wait_until_ready(is_ready, probe["failureThreshold"] * period_s, period_s)
+
+
+def _stop_later(process: Process) -> None:
     time.sleep(LINGER_S)
-    instance.stop()
+    process.stop(GRACE_S)
+
+
+def container_of(revision: Json) -> Json:
+    """Return the one container of a revision's spec."""
+    container: Json = revision["spec"]["containers"][0]
+    return container
 
 
 # --- documents -----------------------------------------------------------------------------------

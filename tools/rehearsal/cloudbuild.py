@@ -19,6 +19,7 @@ from string import Template
 from flask import abort
 
 from tools.rehearsal import web
+from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.web import Json, Store, api, now, part, store
 
 BUILDS = f"{web.PROJECT}/locations/<location>/builds"
@@ -35,10 +36,6 @@ READ_OBJECTS = {f"roles/storage.{name}" for name in ("admin", "objectAdmin", "ob
 WRITE_IMAGES = {f"roles/artifactregistry.{name}" for name in ("admin", "repoAdmin", "writer")}
 
 web.add_documents(BUILDS, "builds", "builds")
-
-
-class BuildFailed(Exception):
-    """The build cannot go on; the message says why."""
 
 
 class Builder:
@@ -71,13 +68,14 @@ class Builder:
         """Carry a build out; return its document with what became of it."""
         workspace, began = self._folder / build["id"], now()
         try:
-            _unpack(source, workspace)
+            with tarfile.open(fileobj=BytesIO(source)) as archive:
+                archive.extractall(workspace, filter="data")  # nothing leads out of it
             self._run_steps(build)
             pushing = now()
             self._push_images(build)
             timing = {"PUSH": {"startTime": pushing, "endTime": now()}}
             ended = {"status": "SUCCESS", "timing": timing}
-        except BuildFailed as exc:
+        except RehearsalFailed as exc:
             ended = {"status": "FAILURE", "statusDetail": str(exc)}
         shutil.rmtree(workspace, ignore_errors=True)
         return {**build, **ended, "startTime": began, "finishTime": now()}
@@ -99,7 +97,7 @@ class Builder:
         step |= {"status": "FAILURE", "timing": {"startTime": now()}}
         try:
             if step["name"] not in BUILDERS:
-                raise BuildFailed(f"the rehearsal has no builder {step['name']!r}, only docker")
+                raise RehearsalFailed(f"the rehearsal has no builder {step['name']!r}, only docker")
             command = [step.get("entrypoint") or "docker", *step.get("args", [])]
             if command[:2] == ["docker", "build"]:  # a private daemon has no network but the host's
                 words = (word for word in command[2:] if word != "--network=cloudbuild")
@@ -115,15 +113,15 @@ class Builder:
         for image in build.get("images", []):
             name = image.removeprefix(f"{self._registry}/{self._store.project}/").split("/")[0]
             if self._store.get("repositories", name) is None:
-                raise BuildFailed(f"failed to push {image}: no repository {name!r}")
+                raise RehearsalFailed(f"failed to push {image}: no repository {name!r}")
             writers = self._store.members(WRITE_IMAGES, f"repositories/{name}")
             if f"serviceAccount:{email}" not in writers:
                 permission = "artifactregistry.repositories.uploadArtifacts"
-                raise BuildFailed(f"failed to push {image}: {email} lacks {permission}")
+                raise RehearsalFailed(f"failed to push {image}: {email} lacks {permission}")
             self._process(build["id"], "push", ["docker", "push", image])
 
     def _process(self, build_id: str, name: str, command: list[str]) -> None:
-        """Run a command to its end, with what it says in the log; BuildFailed if it fails."""
+        """Run a command to its end, with what it says in the log; RehearsalFailed if it fails."""
         with (
             self.log(build_id).open("a", buffering=1) as log,  # whole lines: steps run side by side
             subprocess.Popen(
@@ -140,17 +138,7 @@ class Builder:
         ):
             log.writelines(f"{name}: {line.rstrip()}\n" for line in process.stdout or ())
         if process.returncode:
-            raise BuildFailed(f"{name!r} failed: exit status {process.returncode}")
-
-
-def _unpack(source: bytes, workspace: Path) -> None:
-    workspace.mkdir()
-    try:
-        with tarfile.open(fileobj=BytesIO(source)) as archive:
-            # "data" refuses links and names that lead out, devices and foreign owners.
-            archive.extractall(workspace, filter="data")
-    except tarfile.TarError as exc:
-        raise BuildFailed(f"the source archive cannot be unpacked: {exc}") from exc
+            raise RehearsalFailed(f"{name!r} failed: exit status {process.returncode}")
 
 
 def _account(build: Json) -> str:

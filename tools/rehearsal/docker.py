@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.rehearsal.front_door import metadata_host
-from tools.rehearsal.host import LOOPBACK, HostFailed, find, free_ports, listens, running, say
-from tools.rehearsal.instance import Instance, InstanceFailed, container_of
+from tools.rehearsal import host
+from tools.rehearsal.cloud_run import container_of
+from tools.rehearsal.host import LOOPBACK, Process, RehearsalFailed, free_ports, running, say
 from tools.rehearsal.resources import secret_value
 from tools.rehearsal.web import Json, Store
 
@@ -39,7 +39,7 @@ class Docker:
     environ: Mapping[str, str]
 
     def run(self, *words: str, limit_s: float = LIMIT_S) -> str:
-        """Return what a docker command prints; HostFailed with what it said where it fails."""
+        """Return what a docker command prints; RehearsalFailed with what it said where it fails."""
         done = subprocess.run(
             ["timeout", f"{limit_s}", "docker", *words],
             env=self.environ,
@@ -50,14 +50,14 @@ class Docker:
             check=False,
         )
         if done.returncode:
-            raise HostFailed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
+            raise RehearsalFailed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
         return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
         """Return whether a docker command ends well."""
         try:
             self.run(*words, limit_s=limit_s)
-        except HostFailed:
+        except RehearsalFailed:
             return False
         return True
 
@@ -72,10 +72,10 @@ class Docker:
 def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
     """Have a daemon until the end of the block; nothing in it is shared with another one.
 
-    HostFailed where it may not be started, or does not start.
+    RehearsalFailed where it may not be started, or does not start.
     """
     if platform.system() != "Linux" or os.geteuid():
-        raise HostFailed(
+        raise RehearsalFailed(
             "The rehearsal starts a Docker daemon of its own: that takes root on Linux."
         )
     (folder / "config").mkdir(parents=True)
@@ -125,7 +125,7 @@ def _command(folder: Path) -> list[str]:
 def python_image(docker: Docker, folder: Path) -> Iterator[None]:
     """Have the image until the end of the block.
 
-    HostFailed where it cannot be pulled, and there can be no stand-in.
+    RehearsalFailed where it cannot be pulled, and there can be no stand-in.
     """
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         yield
@@ -148,14 +148,14 @@ def _debian() -> Path:
     archive = CACHE / "python-bookworm.tar"
     if archive.exists():
         return archive
-    if not find("debootstrap"):
-        raise HostFailed(
+    if not host.find("debootstrap"):
+        raise RehearsalFailed(
             f"{IMAGE} cannot be pulled. Install debootstrap to make a stand-in for it."
         )
     CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
     done = subprocess.run([SCRIPT, archive], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise HostFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
+        raise RehearsalFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
     return archive
 
 
@@ -180,7 +180,7 @@ def _served(files: Path, log: Path) -> Iterator[str]:
     """Yield the address at which the files of a folder are."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "http.server", f"--bind={LOOPBACK}", str(port)]
-    with running([*command, f"--directory={files}"], log, lambda: listens(port)):
+    with running([*command, f"--directory={files}"], log, lambda: host.listens(port)):
         yield f"http://{LOOPBACK}:{port}/"
 
 
@@ -197,31 +197,26 @@ class ContainerLauncher:
         self._docker, self._store, self._logs = docker, store, logs
         self._cloud_port = cloud_port
 
-    def __call__(self, revision: Json, port: int) -> Instance:
-        """Start a container; InstanceFailed where its image or its secret does not exist."""
+    def __call__(self, revision: Json, port: int) -> Process:
+        """Start a container; RehearsalFailed where its image or its secret does not exist."""
         name, container = f"{revision['metadata']['name']}-{port}", container_of(revision)
-        metadata = metadata_host(revision["spec"]["serviceAccountName"])
+        account = revision["spec"]["serviceAccountName"].partition("@")[0]
+        metadata = f"{account}.metadata.test"  # whoever asks the metadata server by this name
         environ = self._environ(revision, port, f"{metadata}:{self._cloud_port}")
         options = ["--rm", f"--name={name}", *limits_of(container), "--network=host"]
         options += [f"--add-host={metadata}:127.0.0.1"]
         options += [f"--env={variable}" for variable in environ]  # values stay out of lists
-        return Instance(
-            ["docker", "run", *options, self._image(revision)],
-            {**self._docker.environ, **environ},
-            self._logs / f"{name}.log",
-            port,
-        )
+        command = ["docker", "run", *options, self._image(revision)]  # it passes SIGTERM on
+        log = self._logs / f"{name}.log"
+        return Process(command, log, {**self._docker.environ, **environ})
 
     def _image(self, revision: Json) -> str:
         """Return a revision's image by its digest, which it keeps when the tag moves on."""
         tag, status = container_of(revision)["image"], revision["status"]
         if "imageDigest" not in status:
-            try:
-                self._docker.run("pull", "--quiet", tag, limit_s=LONG_S)
-                form = "--format={{index .RepoDigests 0}}"
-                status["imageDigest"] = self._docker.run("image", "inspect", form, tag)
-            except HostFailed as exc:
-                raise InstanceFailed(f"Image '{tag}' not found. ({exc})") from exc
+            self._docker.run("pull", "--quiet", tag, limit_s=LONG_S)
+            form = "--format={{index .RepoDigests 0}}"
+            status["imageDigest"] = self._docker.run("image", "inspect", form, tag)
         return str(status["imageDigest"])
 
     def _environ(self, revision: Json, port: int, metadata: str) -> dict[str, str]:
@@ -233,7 +228,7 @@ class ContainerLauncher:
                 secret, version = (source["secretKeyRef"][key] for key in ("name", "key"))
                 value = secret_value(self._store, secret, version, email)
                 if value is None:
-                    raise InstanceFailed(f"There is no secret {secret} that {email} may read.")
+                    raise RehearsalFailed(f"There is no secret {secret} that {email} may read.")
             given[variable["name"]] = value
         return {
             **given,

@@ -80,14 +80,9 @@ def token() -> Json:
     return {"access_token": access, "expires_in": LIFETIME_S, "token_type": "Bearer"}
 
 
-def metadata_host(email: str) -> str:
-    """Return the name by which an account's containers know the metadata server."""
-    return f"{email.partition('@')[0]}.metadata.test"
-
-
 # https://cloud.google.com/run/docs/container-contract#metadata-server
 @api.get("/computeMetadata/v1/instance/service-accounts/default/identity")
 def identity() -> Response:
-    email = store.account(request.host.partition(".")[0])  # whose container asks
+    email = store.account(request.host.partition(".")[0])  # ACCOUNT.metadata.test
     token = id_token(store, email, request.args["audience"])
     return Response(token, headers={"Metadata-Flavor": "Google"})

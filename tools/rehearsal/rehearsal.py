@@ -12,12 +12,11 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
-from tools.rehearsal.cloud_run import CloudRun
+from tools.rehearsal.cloud_run import CloudRun, Launcher
 from tools.rehearsal.cloudbuild import Builder
 from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, python_image
 from tools.rehearsal.front_door import front_door
 from tools.rehearsal.host import LOOPBACK, free_ports, registry
-from tools.rehearsal.instance import Launcher
 from tools.rehearsal.web import Store, create_app
 
 PROJECT = "rehearsal"
@@ -48,7 +47,7 @@ class Rehearsal:
 def rehearsal(folder: Path, *, is_measured: bool) -> Iterator[Rehearsal]:
     """Have a cloud in an empty folder until the end of the block.
 
-    One that is measured lets no build use what another component's has made. HostFailed where
+    One that is measured lets no build use what another component's has made. RehearsalFailed where
     something is missing or does not work.
     """
     store, (port,) = Store(PROJECT, POLICY_S), free_ports(1)

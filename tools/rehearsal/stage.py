@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from tools.rehearsal.host import HostFailed, say
+from tools.rehearsal.host import RehearsalFailed, say
 from tools.rehearsal.rehearsal import MODELS, PROJECT, REPOSITORY, Rehearsal
 
 LIMIT_S = 60  # for an answer
@@ -22,10 +22,6 @@ SCRIPT_LIMIT_S = 3600
 SHOWN_LINES = 40
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 COMPILES = "imgserve.compile"  # in the one step of the Dockerfiles that makes models
-
-
-class StepFailed(Exception):
-    """What a step is there to show did not happen; the message says what did."""
 
 
 @dataclass
@@ -50,7 +46,7 @@ class Progress:
         """Run a program to its end; return its exit status and what it printed."""
         with self._lock:
             if self._ended:
-                raise HostFailed("the rehearsal is being ended")
+                raise RehearsalFailed("the rehearsal is being ended")
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -87,7 +83,7 @@ class Stage:
     def step(self, name: str) -> Iterator[None]:
         """Make what follows a step: time it and show how it ends.
 
-        StepFailed, with the end of all that was said, where it fails.
+        RehearsalFailed, with the end of all that was said, where it fails.
         """
         log = self.progress.logs / f"{name.replace(' ', '-')}.log"
         self.current = step = Step(name, log)
@@ -97,11 +93,11 @@ class Stage:
         try:
             log.touch()
             yield
-        except (StepFailed, HostFailed, OSError, subprocess.SubprocessError) as exc:
+        except (RehearsalFailed, OSError, subprocess.SubprocessError) as exc:
             lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
             shown = [f"The end of {log}:", *(f"  | {line}" for line in lines)]
             say("\n".join([f"{name}: FAILED: {exc}", *shown]))
-            raise StepFailed(f"{name}: {exc}") from exc
+            raise RehearsalFailed(f"{name}: {exc}") from exc
         step.seconds = round(time.monotonic() - began, 1)
         say("\n    ".join([f"{name}: {step.seconds} s", *step.notes]))
 
@@ -112,8 +108,8 @@ class Stage:
     def run(self, program: str, *words: str, fails: bool = False, **variables: str) -> list[str]:
         """Return the lines that a script of deployment/, or another program, prints.
 
-        What it says goes to the step's log. StepFailed where it fails, or the other way round; the
-        last line that it says when it fails, as it should, is noted.
+        What it says goes to the step's log. RehearsalFailed where it fails, or the other way round;
+        the last line that it says when it fails, as it should, is noted.
         """
         name = f"deployment/{program}" if program.endswith(".sh") else program
         with self.current.log.open("ab") as log:
@@ -127,7 +123,7 @@ class Stage:
             log.write(printed)
         if bool(status) != fails:
             should = " but should have failed" if fails else ""
-            raise StepFailed(f"{name} ended with exit status {status}{should}")
+            raise RehearsalFailed(f"{name} ended with exit status {status}{should}")
         if fails:
             self.note(self.current.log.read_text("utf-8", "replace").splitlines()[-1])
         return printed.decode().splitlines()

@@ -158,7 +158,11 @@ def add_documents(
     def listing(**_: str) -> Json:
         terms = request.args.get("labelSelector", "").split(",")  # name = value, name = value
         labels = dict(term.replace(" ", "").split("=", 1) for term in terms if term)
-        found = [one for one in store.all(kind) if labels.items() <= _labels(one).items()]
+        found = [
+            one
+            for one in store.all(kind)
+            if not labels or labels.items() <= one["metadata"]["labels"].items()
+        ]
         return {listed: found, "metadata": {}}  # gcloud looks there for more revisions
 
     def delete(name: str, **_: str) -> Json:
@@ -170,11 +174,6 @@ def add_documents(
     api.add_url_rule(rule, f"list_{kind}", listing)
     api.add_url_rule(f"{rule}/<path:name>", f"delete_{kind}", delete, methods=["DELETE"])
     api.add_url_rule(f"{rule}/<path:name>", f"get_{kind}", lambda name, **_: existing(kind, name))
-
-
-def _labels(document: Json) -> Json:
-    labels: Json = document.get("metadata", {}).get("labels", {})
-    return labels
 
 
 def add_policy(kind: str, read_at: str, written_at: str) -> None:
@@ -216,7 +215,7 @@ def _refuse_disabled() -> None:
 def _problem(exc: HTTPException) -> tuple[Json, int]:
     """Return an error as gcloud reads it."""
     code, message = exc.code or 500, exc.description
-    if request.routing_exception:
+    if exc is request.routing_exception:
         code = 501
         message = f"The rehearsal does not answer {request.method} {request.host}{request.path}"
         current_app.logger.warning(message)
