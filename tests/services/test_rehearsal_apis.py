@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from tests.services.rehearsed_cloud import RehearsedCloud, rehearsed_cloud
+from tests.unit.waiting import wait_until
 from tools.rehearsal.docker import limits_of
 from tools.rehearsal.front_door import entry_status, id_token
 from tools.rehearsal.resources import multipart, secret_value
@@ -17,7 +18,9 @@ PROJECT = "a-project"
 HERE = f"/v1/projects/{PROJECT}"
 RUNNER = f"runner@{PROJECT}.iam.gserviceaccount.com"
 EVERYONE = {"role": "roles/run.invoker", "members": ["allUsers"]}
+SERVICES = f"/apis/serving.knative.dev/v1/namespaces/{PROJECT}/services"
 PROBE = {"httpGet": {"path": "/ready"}, "periodSeconds": 0.1, "timeoutSeconds": 1}
+PROBE |= {"failureThreshold": 300}
 
 
 @pytest.fixture
@@ -89,26 +92,73 @@ def test_limits_leave_no_swap_and_ask_for_no_more_cpus_than_there_are(
     assert limits_of(container) == ["--memory=2g", "--memory-swap=2g", "--cpus=2"]
 
 
+def test_a_log_is_that_of_the_build_that_is_asked_for(google: RehearsedCloud) -> None:
+    (google.folder / "builds" / "id-1.log").write_text("one\ntwo\n")
+    wanted = {"filter": 'logName="a" AND resource.labels.build_id="id-1"', "orderBy": "time desc"}
+    found = ask(google, "POST", "logging", "/v2/entries:list", wanted)
+    assert [entry["textPayload"] for entry in found["entries"]] == ["two", "one"]
+
+
+# --- Cloud Run -----------------------------------------------------------------------------------
+
+
+def apply(
+    google: RehearsedCloud, name: str, image: str, *traffic: Json, new: str = "", by: str = RUNNER
+) -> Any:
+    """Make or change a service that everybody may call; return what is answered."""
+    google.store.set_policy(f"services/{name}", {"bindings": [EVERYONE]})
+    container = {"image": image, "startupProbe": PROBE}
+    template = {"spec": {"containers": [container], "serviceAccountName": by}}
+    template["metadata"] = {"name": new} if new else {}
+    wanted = {"metadata": {"name": name}, "spec": {"template": template, "traffic": traffic}}
+    method, path = ("PUT", f"/{name}") if google.store.get("services", name) else ("POST", "")
+    return ask(google, method, "r-run", SERVICES + path, wanted)
+
+
+def ready(document: Json) -> str:
+    return next(str(one["status"]) for one in document["status"]["conditions"])
+
+
+def serving(document: Json) -> str:
+    (name,) = (one["revisionName"] for one in document["status"]["traffic"] if one.get("percent"))
+    return str(name)
+
+
+def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
+    google: RehearsedCloud,
+) -> None:
+    old = serving(first := apply(google, "steps", "one"))
+    good = serving(apply(google, "steps", "two"))
+    assert good == serving(apply(google, "steps", "two")) != old
+    wait_until(lambda: not google.instances[-2].runs)  # without traffic and tag it is ended
+    held = {"revisionName": good, "percent": 100}, {"revisionName": "new", "tag": "candidate"}
+    failed = apply(google, "steps", "broken", *held, new="new")
+    assert (ready(failed), serving(failed)) == ("False", good)
+    why = failed["status"]["conditions"][0]["message"]
+    assert "ended by itself with exit status 1" in why
+    assert "it is broken" in why
+    assert ready(apply(google, "steps", "broken", *held)) == "False"  # its tag alone is enough
+    gone = apply(google, "steps", "broken", {"revisionName": "steps-none", "percent": 100})
+    assert (ready(gone), serving(gone)) == ("False", good)
+    back = apply(google, "steps", "broken", {"revisionName": old, "percent": 100})
+    assert (ready(back), serving(back)) == ("True", old)
+    assert " one " in requests.get(first["status"]["url"], timeout=30).text
+    ask(google, "DELETE", "r-run", f"{SERVICES}/steps")
+    wait_until(lambda: not any(instance.runs for instance in google.instances))
+
+
+def test_a_service_of_an_account_that_is_not_there_is_refused(google: RehearsedCloud) -> None:
+    told = apply(google, "nobodys", "one", by="nobody")
+    assert "actAs' denied on service account nobody" in told
+
+
 # --- the addresses of services -------------------------------------------------------------------
-
-
-def apply(google: RehearsedCloud, account: str) -> Any:
-    container = {"image": "one", "startupProbe": {**PROBE, "failureThreshold": 300}}
-    template = {"spec": {"containers": [container], "serviceAccountName": account}}
-    wanted = {"metadata": {"name": "hello"}, "spec": {"template": template}}
-    path = f"/apis/serving.knative.dev/v1/namespaces/{PROJECT}/services"
-    return ask(google, "POST", "r-run", path, wanted)
 
 
 @pytest.fixture(scope="module")
 def url(google: RehearsedCloud) -> str:
     """Return the address of a service that everybody may call."""
-    google.store.set_policy("services/hello", {"bindings": [EVERYONE]})
-    return str(apply(google, RUNNER)["status"]["url"])
-
-
-def test_a_service_of_an_account_that_is_not_there_is_refused(google: RehearsedCloud) -> None:
-    assert "actAs' denied on service account nobody" in apply(google, "nobody")
+    return str(apply(google, "hello", "one")["status"]["url"])
 
 
 def test_a_request_arrives_whole_and_says_who_asked(url: str) -> None:

@@ -110,25 +110,22 @@ def test_the_first_failure_ends_what_is_done_side_by_side(scripts: Scripts, stag
     assert time.monotonic() - began < 30
 
 
-def test_two_builds_that_differ_in_code_alone_are_compared(stage: Stage) -> None:
-    with stage.step("compare"):
-        compare(stage, BUILD, build(BASE, COPY, MODEL, CHANGED))
-    assert stage.current.notes[:2] == ["base: the same 2 layers", "models: the same 1 layers"]
-
-
 @pytest.mark.parametrize(
     ("second", "message"),
     [
+        (build(BASE, COPY, MODEL, CHANGED), ""),
         (build([BASE[0], COPY], COPY, MODEL, CHANGED), "layers of the base were made anew"),
         (build(BASE, Layer("sha256:g", 1, MODEL.made_by)), "layers of the models were made anew"),
         (BUILD, "code that was changed is not in the image"),
     ],
 )
-def test_layers_made_anew_or_not_at_all_fail_the_comparison(
+def test_two_builds_may_differ_in_code_alone_and_must(
     stage: Stage, second: Build, message: str
 ) -> None:
-    with pytest.raises(RehearsalFailed, match=message), stage.step("compare"):
+    raised = pytest.raises(RehearsalFailed, match=message) if message else nullcontext()
+    with raised, stage.step("compare"):
         compare(stage, BUILD, second)
+        assert stage.current.notes[:2] == ["base: the same 2 layers", "models: the same 1 layers"]
 
 
 def test_the_document_has_each_step_and_build() -> None:

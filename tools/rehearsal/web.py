@@ -130,7 +130,7 @@ def finished(response: Json, kind: str = "google.protobuf.Empty") -> Json:
 
 
 def existing(kind: str, name: str) -> Json:
-    """Return a document; ApiError 404 where there is none of that name in the request's region."""
+    """Return a document; HTTP error 404 where there is none in the region of the request."""
     found, region = store.get(kind, name), (request.view_args or {}).get("location")
     if found is None or (region and f"/locations/{region}/" not in found["name"]):
         abort(404, f"{kind}: {name!r} was not found.")
@@ -138,9 +138,7 @@ def existing(kind: str, name: str) -> Json:
 
 
 def make(kind: str, name: str, /, **more: str) -> Json:
-    """Keep a new document of what is asked for; ApiError 409 where there is one of that name."""
-    if store.get(kind, name) is not None:
-        abort(409, f"{kind}: {name!r} already exists.")
+    """Keep a new document of what is asked for; return it."""
     full = f"{request.path.removeprefix('/v1/')}/{name}"
     store.put(kind, name, {**body(), "name": full, "createTime": now(), **more})
     return existing(kind, name)
@@ -158,11 +156,9 @@ def add_documents(
     def listing(**_: str) -> Json:
         terms = request.args.get("labelSelector", "").split(",")  # name = value, name = value
         labels = dict(term.replace(" ", "").split("=", 1) for term in terms if term)
-        found = [
-            one
-            for one in store.all(kind)
-            if not labels or labels.items() <= one["metadata"]["labels"].items()
-        ]
+        found = store.all(kind)
+        if labels:
+            found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
         return {listed: found, "metadata": {}}  # gcloud looks there for more revisions
 
     def delete(name: str, **_: str) -> Json:
