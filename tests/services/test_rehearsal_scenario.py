@@ -13,12 +13,13 @@ import pytest
 import requests
 
 from tools.rehearsal import checks
+from tools.rehearsal import stage as stages
 from tools.rehearsal.__main__ import document, shell
 from tools.rehearsal.docker import Docker
 from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.rehearsal import Rehearsal
 from tools.rehearsal.scenario import compare, read_deliverables, together
-from tools.rehearsal.stage import Build, Layer, Progress, Stage, Step, by_purpose
+from tools.rehearsal.stage import Build, Layer, Progress, Stage, Step, built, by_purpose
 from tools.rehearsal.web import Store
 
 BASE = [Layer("sha256:a", 30_000_000, "CMD"), Layer("sha256:b", 90_000_000, "install.sh backend")]
@@ -126,6 +127,26 @@ def test_two_builds_may_differ_in_code_alone_and_must(
     with raised, stage.step("compare"):
         compare(stage, BUILD, second)
         assert stage.current.notes[:2] == ["base: the same 2 layers", "models: the same 1 layers"]
+
+
+def test_what_was_built_has_its_steps_and_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = {"r/backend_base": BASE, "r/backend_v1": [*BASE, COPY, MODEL, CODE]}
+    monkeypatch.setattr(stages, "_layers", lambda *called: layers[called[0]])
+    times = [f"2026-01-01T00:00:{second:02}.000000Z" for second in (0, 10, 15)]
+    step, push = ({"startTime": times[n], "endTime": times[n + 1]} for n in (0, 1))
+    found = built(
+        {
+            "id": "id-1",
+            "substitutions": {"_APP_URI": "r/backend_v1", "_BASE_IMAGE_URI": "r/backend_base"},
+            "steps": [{"id": "build", "timing": step}],
+            "timing": {"PUSH": push},
+            "startTime": times[0],
+            "finishTime": times[2],
+        }
+    )
+    assert (found.seconds, found.steps) == (15, {"build": 10, "push": 5})
+    assert found.layers == BUILD.layers
+    assert found.megabytes == {"base": 120.0, "models": 17.0, "code": 0.5}
 
 
 def test_the_document_has_each_step_and_build() -> None:
