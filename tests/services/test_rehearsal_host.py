@@ -8,28 +8,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.unit.waiting import wait_until
 from tools.rehearsal import host
 from tools.rehearsal.docker import pip_configuration
-from tools.rehearsal.host import HostFailed, copy_source, free_ports, listens, registry, running
+from tools.rehearsal.host import RehearsalFailed, copy_source, free_ports, listens, running
 
 
 def git(folder: Path, *words: str) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     subprocess.run(["git", "-C", str(folder), *words], env=own, check=True)
-
-
-def test_each_missing_program_is_named_with_where_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(host, "SYSTEM_FOLDERS", ())
-    (tmp_path / "google-chrome").touch(mode=0o755)  # one of the names of the browser
-    lines = host.missing()
-    assert len(lines) == len(host.NEEDS) - 1
-    assert any(line.startswith("gcloud is missing: the Google Cloud CLI") for line in lines)
 
 
 def test_pip_finds_in_a_container_what_it_finds_here(
@@ -68,27 +56,30 @@ def test_the_copy_is_the_working_tree_and_not_the_last_commit(tmp_path: Path) ->
 
 
 def test_a_copy_of_no_repository_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(HostFailed, match="not a git repository"):
+    with pytest.raises(RehearsalFailed, match="not a git repository"):
         copy_source(tmp_path, tmp_path / "copy")
 
 
-def test_a_process_that_ends_by_itself_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    command = ["sh", "-c", "echo no such port >&2; exit 3"]
-    message = r"sh ended by itself:\n  no such port"
-    with (
-        pytest.raises(HostFailed, match=message),
-        running(command, tmp_path / "log", lambda: False),
-    ):
-        pass
-
-
-def test_a_process_that_is_never_ready_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("script", "start_s", "message"),
+    [
+        (
+            "echo no such port >&2; exit 3",
+            60,
+            r"^sh ended by itself with exit status 3; the end of .*sh\.log:\n  no such port$",
+        ),
+        ("sleep 60", 0, "^sh is not ready after 0 s"),
+    ],
+    ids=["ends by itself", "is never ready"],
+)
+def test_a_process_that_does_not_come_up_is_reported_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, start_s: float, message: str
 ) -> None:
-    monkeypatch.setattr(host, "START_S", 0)
+    monkeypatch.setattr(host, "START_S", start_s)
+    command = ["sh", "-c", script]
     with (
-        pytest.raises(HostFailed, match="sleep is not ready after 0 s"),
-        running(["sleep", "60"], tmp_path / "log", lambda: False),
+        pytest.raises(RehearsalFailed, match=message),
+        running(command, tmp_path / "sh.log", lambda: False),
     ):
         pass
 
@@ -107,12 +98,3 @@ def test_a_process_that_does_not_stop_is_killed_with_what_it_started(
     with running([sys.executable, "-c", script], tmp_path / "log", lambda: listens(port)):
         pass
     wait_until(lambda: not listens(port))
-
-
-def test_the_registry_answers_until_the_rehearsal_is_over(tmp_path: Path) -> None:
-    if not host.find("docker-registry"):
-        pytest.skip("no docker-registry: install Debian's package of that name")
-    with registry(tmp_path / "registry") as address:
-        answer = requests.get(f"http://{address}/v2/_catalog", timeout=30)
-        assert answer.json() == {"repositories": []}
-    assert not listens(int(address.rpartition(":")[2]))

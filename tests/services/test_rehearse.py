@@ -53,16 +53,21 @@ def test_a_failure_is_said_with_where_its_logs_are(
     status, _, said = run(root, "v1", PATH=path, TMPDIR=str(tmp_path))
     assert status == 1
     assert "dockerd ended by itself" in said
-    found = re.search(r"^FAIL: .*\nThe logs are in (\S+): rm -rf \1$", said, re.MULTILINE)
+    found = re.search(r"\nThe logs are in (\S+): rm -rf \1\n$", said)
     assert found, said
+    assert said.startswith("FAIL: ")
     shutil.rmtree(found[1])
 
 
-def test_without_gcloud_it_says_so_and_does_nothing(root: Path, tmp_path: Path) -> None:
+def test_each_missing_program_is_named_and_nothing_is_done(root: Path, tmp_path: Path) -> None:
+    browser = tmp_path / "google-chrome"  # one of its names
+    browser.touch(mode=0o755)
     status, printed, said = run(root, PATH=str(tmp_path), TMPDIR=str(tmp_path))
     assert (status, printed) == (1, "")
     assert "gcloud is missing: the Google Cloud CLI" in said
-    assert not any(tmp_path.iterdir())
+    assert "git is missing: the package git\n" in said
+    assert "chromium" not in said
+    assert list(tmp_path.iterdir()) == [browser]
 
 
 STUBBORN = """\

@@ -3,26 +3,25 @@
 import argparse
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.rehearsal.host import LOOPBACK, HostFailed, copy_source, missing
-from tools.rehearsal.own_model import write_own_model
-from tools.rehearsal.progress import Progress, StepFailed, say
-from tools.rehearsal.rehearsal import PROJECT, Rehearsal, rehearsal
-from tools.rehearsal.report import document
-from tools.rehearsal.scenario import VERSIONS, play
-from tools.rehearsal.stage import MODELS, Scripts, Stage
+from imgserve.machine import cpu_quota
+from tools.rehearsal.host import LOOPBACK, RehearsalFailed, copy_source, missing, say
+from tools.rehearsal.rehearsal import BUILT_IN, OWN, PROJECT, Rehearsal, rehearsal
+from tools.rehearsal.scenario import REGION, VERSIONS, play
+from tools.rehearsal.stage import Build, Progress, Stage, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = Path("/var/tmp")  # noqa: S108  images take gigabytes, and /tmp may be memory
-REGION = "northamerica-northeast1"  # the scripts' default
-CACHE = Path.home() / ".cache" / "imgserve" / "rehearsal"
 WELCOME = """
 This is a shell in {source}, a copy of the repository: your own
 files stay as they are. Login, project ({project}) and region are set and setup.sh has run, all on
@@ -31,13 +30,21 @@ stand-ins for Google Cloud: leave out `gcloud auth login`, which would go to the
 Type first:  deployment/submit_build_backend_v1.sh && deployment/deploy_backend_v1.sh
 `exit` or Ctrl-D leaves, and removes all of it.
 """
+# What describes a person's own model.
+DESCRIPTION = f"""\
+[{OWN}]
+title = "A model of mine"
+architecture = "{BUILT_IN}"
+weights = "trained/{OWN}.pt"
+labels = "trained/labels.txt"
+"""
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(words: Sequence[str]) -> int:
     """Rehearse; return the exit status."""
-    options = _parser().parse_args(words)
+    options = _options(words)
     if lacks := missing():
         say("\n".join(lacks))
         return 1
@@ -45,14 +52,15 @@ def main(words: Sequence[str]) -> int:
         signal.signal(number, _interrupt)
     os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), LOOPBACK)  # all that we ask is here
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=os.environ.get("TMPDIR") or TEMPORARY))
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "torch")  # which importing torch makes
     try:
         progress = Progress(folder / "logs")
-        with rehearsal(folder, CACHE, say, is_measured=bool(options.json)) as own:
+        with rehearsal(folder, is_measured=bool(options.json)) as own:
             if options.shell:
-                status = shell(_stage("source", folder, own, progress, Scripts()))
+                status = shell(_stage(folder / "source", own, progress))
             else:
                 status = _play(folder, own, progress, options)
-    except (HostFailed, StepFailed) as exc:
+    except RehearsalFailed as exc:
         say(f"FAIL: {exc}\nThe logs are in {folder}: rm -rf {folder}")
         return 1
     except KeyboardInterrupt:
@@ -62,25 +70,22 @@ def main(words: Sequence[str]) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.rehearsal",
         description="Run the scripts of deployment/, with the real gcloud, against stand-ins for"
         " Google Cloud on this machine. Nothing outside of it is changed.",
     )
-    parser.add_argument(
-        "versions", nargs="*", metavar="VERSION", help="v1, v2 or v3 (default: all)", type=_version
-    )
+    which = "v1, v2 or v3 (default: all)"
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=which)
     parser.add_argument("--shell", action="store_true", help="set up, then leave the rest to you")
     says = "write how long everything took, one version after the other"
     parser.add_argument("--json", type=Path, metavar="FILE", help=says)
-    return parser
-
-
-def _version(word: str) -> str:
-    if word not in VERSIONS:
-        raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(VERSIONS)}")
-    return word
+    options = parser.parse_args(words)
+    for version in options.versions:
+        if version not in VERSIONS:
+            parser.error(f"{version!r} is none of {', '.join(VERSIONS)}")
+    return options
 
 
 def _interrupt(*_: object) -> None:
@@ -90,22 +95,49 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _stage(name: str, folder: Path, own: Rehearsal, progress: Progress, scripts: Scripts) -> Stage:
-    copy_source(ROOT, folder / name)
-    write_own_model(folder / name)
-    return Stage(own, folder / name, progress, scripts)
+def _stage(source: Path, own: Rehearsal, progress: Progress) -> Stage:
+    copy_source(ROOT, source)
+    write_own_model(source)
+    return Stage(own, source, progress)
+
+
+def write_own_model(folder: Path) -> None:
+    """Describe a person's own model in a folder: the built-in one, as a training would leave it."""
+    import torch
+
+    from imgserve.compile.weights import default_weights
+
+    weights, trained = default_weights(BUILT_IN), folder / "trained"
+    trained.mkdir()
+    torch.save(weights.get_state_dict(), trained / f"{OWN}.pt")
+    labels = "\n".join(weights.meta["categories"])
+    (trained / "labels.txt").write_text(f"{labels}\n", "utf-8")
+    (folder / "models.toml").write_text(DESCRIPTION, "utf-8")
 
 
 def _play(folder: Path, own: Rehearsal, progress: Progress, options: argparse.Namespace) -> int:
-    scripts, versions = Scripts(), sorted(set(options.versions)) or list(VERSIONS)
-    stages = {version: _stage(version, folder, own, progress, scripts) for version in versions}
+    versions = sorted(set(options.versions)) or list(VERSIONS)
+    stages = {version: _stage(folder / version, own, progress) for version in versions}
     play(stages, at_once=1 if options.json else len(stages))
     builds = [build for stage in stages.values() for build in stage.builds]
     if options.json:
-        found = document(progress.steps, builds)
-        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        options.json.write_text(document(progress.steps, builds), "utf-8")
     say(f"PASS: {len(progress.steps)} steps and {len(builds)} builds")
     return 0
+
+
+def document(steps: Sequence[Step], builds: Sequence[Build]) -> str:
+    """Return what a rehearsal that has passed found, as JSON."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    found = {
+        "passed": True,
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpu": cpu[1] if cpu else platform.machine(), "cores": str(cpu_quota())},
+        "steps": steps,
+        "builds": builds,
+    }
+    text = json.dumps(found, indent=1, default=lambda one: getattr(one, "__dict__", str(one)))
+    return f"{text}\n"
 
 
 def shell(stage: Stage) -> int:
@@ -113,10 +145,9 @@ def shell(stage: Stage) -> int:
 
     Returns 0 to a person, whatever the last command returned; else the shell's exit status.
     """
-    with stage.progress.step("setup.sh") as step:
-        stage.run(step, "setup.sh")
-    limits = {"MODEL_NAME": MODELS[0], "MODELS": ",".join(MODELS)}
-    environ = {**stage.rehearsal.environ, **limits, "CLOUDSDK_RUN_REGION": REGION}
+    with stage.step("setup.sh"):
+        stage.run("setup.sh")
+    environ = {**stage.rehearsal.environ, "CLOUDSDK_RUN_REGION": REGION}
     (stage.source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
     say(WELCOME.format(source=stage.source, project=PROJECT))
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for what runs in the shell

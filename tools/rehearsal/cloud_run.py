@@ -10,85 +10,63 @@ import random
 import string
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
-from uuid import uuid4
 
-from flask import Blueprint, Response, request
+import requests
+from flask import Response, abort, request
 
-from tools.rehearsal.front_door import Addresses
-from tools.rehearsal.host import LOOPBACK, free_ports
-from tools.rehearsal.instance import Instance, InstanceFailed, Launcher, container_of
-from tools.rehearsal.store import Json, Store
-from tools.rehearsal.tokens import entry_status
-from tools.rehearsal.web import ApiError, add_documents, add_policy, body, now, part
+from tools.rehearsal import web
+from tools.rehearsal.front_door import entry_status
+from tools.rehearsal.host import LOOPBACK, Process, RehearsalFailed, free_ports
+from tools.rehearsal.web import Json, Store, api, now, part
 
-api = Blueprint("run", __name__)
-entry = Blueprint("entry", __name__)
-
-API = "serving.knative.dev/v1"
-NAMESPACE = f"/apis/{API}/namespaces/<_project>"
-SERVICE = "/v1/projects/<_project>/locations/<_region>/services/<name>"
+NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
+SERVICE = f"{web.PROJECT}/locations/<_region>/services/<name>"
 SERVICE_LABEL = "serving.knative.dev/service"
 LOCATION = "cloud.googleapis.com/location"
-NONCE = "client.knative.dev/nonce"
 CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
+TO_LATEST = [{"latestRevision": True, "percent": 100}]
+GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 LINGER_S = 0.5  # a request that was let in just before still finds its container
+
+Launcher = Callable[[Json, int], Process]  # a revision, and the port to listen on
 
 
 class CloudRun:
-    """Services and their revisions' containers."""
+    """Services and their revisions' containers.
 
-    def __init__(self, store: Store, addresses: Addresses, launch: Launcher) -> None:
-        self._store, self._addresses, self._launch = store, addresses, launch
-        self._instances: dict[str, Instance] = {}  # by revision
+    Cloud Run starts as many as the requests need, none when there are none. Here each revision that
+    has traffic or a tag has exactly one.
+    """
+
+    def __init__(self, store: Store, ports: list[int], launch: Launcher) -> None:
+        self._store, self._launch = store, launch
+        self._ports = ports  # where nginx listens, for services and tags to come
+        self._owners: dict[int, tuple[str, str]] = {}  # of the ports that have a service and a tag
+        self._instances: dict[str, tuple[Process, int]] = {}  # by revision, with their ports
         self._stopping = ThreadPoolExecutor()
-        self._changed = threading.Condition()
-        self._starting: set[str] = set()  # revisions; others may deploy meanwhile
+        self._changing = defaultdict[str, threading.Lock](threading.Lock)  # by service
 
     def apply(self, wanted: Json) -> Json:
         """Make a service as it shall be, as far as that works, and return how it stands.
 
-        A service whose change has failed goes on serving what it served before. ApiError 409 where
-        it was changed after the caller had read it.
+        A service whose change has failed goes on serving what it served before. 409 where it was
+        changed after the caller had read it.
         """
-        with self._changed:
-            service, revision = self._change(wanted)
-        failure = self._start(revision) if revision else ""
-        with self._changed:
-            if revision:
-                self._starting.remove(revision["metadata"]["name"])
-                self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._starting & self._named(service))
-            service = self._current(service)
-            self._settle(service, revision, failure)
-            self._store.put("services", service["metadata"]["name"], service)
+        name = wanted["metadata"]["name"]
+        with self._changing[name]:
+            before, revision = self._store.get("services", name), None
+            service = _successor(wanted, before, self._url(name))
+            # gcloud writes into the template of each deploy what is in no other: a nonce.
+            if before is None or service["spec"]["template"] != before["spec"]["template"]:
+                revision = _new_revision(service)
+                service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
+            self._store.put("services", name, service)  # what others see meanwhile
+            self._settle(service, revision, self._start(revision) if revision else "")
+            self._store.put("services", name, service)
             return service
-
-    def _current(self, service: Json) -> Json:
-        """Return a service as it stands, which others may have changed."""
-        return self._store.get("services", service["metadata"]["name"]) or service
-
-    def _named(self, service: Json) -> set[str]:
-        return {target.get("revisionName") for target in self._current(service)["spec"]["traffic"]}
-
-    def _change(self, wanted: Json) -> tuple[Json, Json | None]:
-        """Keep what is wanted of a service; return it, and the revision to start if it has one."""
-        name, revision = wanted["metadata"]["name"], None
-        before = self._store.get("services", name)
-        version = wanted["metadata"].get("resourceVersion")
-        if before and version and version != before["metadata"]["resourceVersion"]:
-            raise ApiError(409, f"Conflict for resource '{name}': it is not version {version}.")
-        service = _successor(wanted, before)
-        url = self._addresses.url(name)
-        service["status"] |= {"url": url, "address": {"url": url}}
-        if before is None or _asks_for_revision(wanted, before):
-            revision = _new_revision(service)
-            service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
-            self._starting.add(revision["metadata"]["name"])
-        service["status"]["conditions"] = _conditions(None)
-        self._store.put("services", name, service)
-        return service, revision
 
     def _settle(self, service: Json, revision: Json | None, failure: str) -> None:
         """Send traffic where it shall go, as far as that works, and say how the service stands."""
@@ -100,8 +78,7 @@ class CloudRun:
         if not failure:
             status["traffic"] = traffic
         status["conditions"] = _conditions(failure)
-        targets = [*traffic, *status["traffic"]]
-        named = {target["revisionName"] for target in targets}
+        named = {target["revisionName"] for target in [*traffic, *status["traffic"]]}
         self._retire(self._revisions(service["metadata"]["name"]) - named)
 
     def end(self, name: str) -> None:
@@ -116,23 +93,32 @@ class CloudRun:
         self._retire(set(self._instances))
         self._stopping.shutdown()
 
-    def port(self, service: str, tag: str) -> int | None:
-        """Return where the container listens that answers for a service or one of its tags."""
+    def _url(self, service: str, tag: str = "") -> str:
+        """Return the address of a service or of one of its tags, which stays the same."""
+        known = {owner: port for port, owner in self._owners.copy().items()}
+        port = known.get((service, tag)) or self._ports.pop()
+        self._owners[port] = service, tag
+        return f"http://{LOOPBACK}:{port}"
+
+    def behind(self, port: int) -> tuple[str, int]:
+        """Return the service whose address has this port, and where its container listens, or 0."""
+        service, tag = self._owners.get(port, ("", ""))
         document = self._store.get("services", service) or {"status": {"traffic": []}}
         for target in document["status"]["traffic"]:
             if target.get("tag") == tag if tag else target.get("percent"):
-                instance = self._instances.get(target["revisionName"])
-                return instance.port if instance else None
-        return None
+                _, container_port = self._instances.get(target["revisionName"], (None, 0))
+                return service, container_port
+        return service, 0
 
     def _start(self, revision: Json) -> str:
         """Start a revision's container; return why that failed, if it did."""
-        name, failure = revision["metadata"]["name"], ""
+        name, failure, (port,) = revision["metadata"]["name"], "", free_ports(1)
         try:
-            self._instances[name] = self._launch(revision, free_ports(1)[0])
-            self._instances[name].wait_until_ready(container_of(revision)["startupProbe"])
-            revision["status"]["readyAfterSeconds"] = self._instances[name].ready_after_s
-        except InstanceFailed as exc:
+            process = self._launch(revision, port)
+            self._instances[name] = process, port
+            ready_s = _probe(process, port, container_of(revision)["startupProbe"])
+            revision["status"]["readyAfterSeconds"] = ready_s
+        except RehearsalFailed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})
         revision["status"]["conditions"] = _conditions(failure)
@@ -147,7 +133,7 @@ class CloudRun:
         for target in service["spec"]["traffic"]:
             resolved = {**target, "revisionName": target.get("revisionName") or latest}
             if tag := target.get("tag"):
-                resolved["url"] = self._addresses.url(name, tag)
+                resolved["url"] = self._url(name, tag)
             targets.append(resolved)
         return targets
 
@@ -165,62 +151,59 @@ class CloudRun:
 
     def _retire(self, revisions: set[str]) -> None:
         for revision in revisions:
-            if instance := self._instances.pop(revision, None):
-                self._stopping.submit(_stop_later, instance)
+            if revision in self._instances:
+                self._stopping.submit(_stop_later, self._instances.pop(revision)[0])
 
     def _revisions(self, service: str) -> set[str]:
         found = (one["metadata"] for one in self._store.all("revisions"))
         return {about["name"] for about in found if about["labels"][SERVICE_LABEL] == service}
 
 
-def _stop_later(instance: Instance) -> None:
+def _probe(process: Process, port: int, probe: Json) -> float:
+    """Return after how many seconds a startup probe succeeds; RehearsalFailed where it does not.
+
+    https://cloud.google.com/run/docs/configuring/healthchecks
+    """
+    url, period_s = f"http://{LOOPBACK}:{port}{probe['httpGet']['path']}", probe["periodSeconds"]
+
+    def is_ready() -> bool:
+        try:
+            return requests.get(url, timeout=probe["timeoutSeconds"]).ok
+        except requests.RequestException:
+            return False
+
+    return process.wait_until_ready(is_ready, probe["failureThreshold"] * period_s, period_s)
+
+
+def _stop_later(process: Process) -> None:
     time.sleep(LINGER_S)
-    instance.stop()
+    process.stop(GRACE_S)
+
+
+def container_of(revision: Json) -> Json:
+    """Return the one container of a revision's spec."""
+    container: Json = revision["spec"]["containers"][0]
+    return container
 
 
 # --- documents -----------------------------------------------------------------------------------
 
 
-def _checked(wanted: Json, store: Store, region: str) -> Json:
-    """Return what a caller wants of a service, with its place.
+def _successor(service: Json, before: Json | None, url: str) -> Json:
+    """Return a service's next document, which still says of its traffic what it said before.
 
-    ApiError 403 for an account that is not there, 501 for what the rehearsal lacks.
+    HTTP error 409 where another one came in between.
     """
-    wanted.setdefault("metadata", {}).setdefault("labels", {})[LOCATION] = region
-    spec = wanted["spec"]["template"]["spec"]
-    email = spec.get("serviceAccountName", "")
-    if store.get("accounts", email) is None:
-        message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
-        raise ApiError(403, f"{message}(or it may not exist).")
-    traffic = wanted["spec"].setdefault("traffic", [])
-    traffic[:] = traffic or [{"latestRevision": True, "percent": 100}]
-    if [target["percent"] for target in traffic if target.get("percent")] != [100]:
-        raise ApiError(501, "The rehearsal sends all of a service's traffic to one revision.")
-    return wanted
-
-
-def _successor(wanted: Json, before: Json | None) -> Json:
-    """Return a service's next document, which still says of its traffic what it said before."""
-    service = deepcopy(wanted)
-    fresh = {"generation": 0, "uid": str(uuid4()), "creationTimestamp": now()}
-    known = before["metadata"] if before else fresh
-    service["metadata"] |= {name: known[name] for name in fresh}
-    service["metadata"]["generation"] += 1
-    service["metadata"]["resourceVersion"] = str(service["metadata"]["generation"])
-    service |= {"apiVersion": API, "kind": "Service"}
-    service["status"] = deepcopy(before["status"]) if before else {"traffic": []}
-    service["status"]["observedGeneration"] = service["metadata"]["generation"]
-    return service
-
-
-def _asks_for_revision(wanted: Json, before: Json) -> bool:
-    """Return whether a new revision is wanted: gcloud gives it a name, or a nonce of its own, or
-    it is another one."""
-    templates = [one["spec"]["template"] for one in (wanted, before)]
-    new, old = (template.get("metadata", {}) for template in templates)
-    nonce, last = ((one.get("labels") or {}).get(NONCE) for one in (new, old))
-    is_other = templates[0]["spec"] != templates[1]["spec"]
-    return bool(new.get("name") or (nonce and nonce != last) or is_other)
+    metadata, version = service["metadata"], service["metadata"].get("resourceVersion")
+    known: Json = before["metadata"] if before else {"generation": 0, "creationTimestamp": now()}
+    if before and version and version != known["resourceVersion"]:
+        abort(409, f"Conflict for resource '{metadata['name']}': it is not version {version}.")
+    number = known["generation"] + 1
+    metadata |= {"generation": number, "resourceVersion": str(number)}
+    metadata["creationTimestamp"] = known["creationTimestamp"]
+    status = before["status"] if before else {"traffic": []}
+    status |= {"url": url, "observedGeneration": number, "conditions": _conditions(None)}
+    return {**service, "status": status}
 
 
 def _new_revision(service: Json) -> Json:
@@ -232,17 +215,9 @@ def _new_revision(service: Json) -> Json:
     metadata, asked = service["metadata"], service["spec"]["template"].get("metadata", {})
     suffix = "".join(random.choices(string.ascii_lowercase, k=3))  # noqa: S311  not a secret
     name = asked.pop("name", None) or f"{metadata['name']}-{metadata['generation']:05}-{suffix}"
-    template = deepcopy(service["spec"]["template"])
-    labels = template.get("metadata", {}).get("labels") or {}
-    own = {SERVICE_LABEL: metadata["name"], LOCATION: metadata["labels"][LOCATION]}
-    about = {"name": name, "namespace": metadata["namespace"], "creationTimestamp": now()}
-    return {
-        "apiVersion": API,
-        "kind": "Revision",
-        "metadata": {**about, "generation": 1, "labels": {**labels, **own}},
-        "spec": template["spec"],
-        "status": {"observedGeneration": 1},
-    }
+    labels = {**(asked.get("labels") or {}), SERVICE_LABEL: metadata["name"]}
+    about = {"name": name, "creationTimestamp": now(), "labels": labels}
+    return {"metadata": about, "spec": service["spec"]["template"]["spec"], "status": {}}
 
 
 def _conditions(failure: str | None) -> list[Json]:
@@ -256,34 +231,36 @@ def _conditions(failure: str | None) -> list[Json]:
 
 # --- requests ------------------------------------------------------------------------------------
 
-add_documents(
-    api,
-    f"{NAMESPACE}/services/<name>",
-    "services",
-    "items",
-    after_delete=lambda name: part(CloudRun).end(name),
+web.add_documents(
+    f"{NAMESPACE}/services", "services", "items", after_delete=lambda name: part(CloudRun).end(name)
 )
-add_documents(api, f"{NAMESPACE}/revisions/<name>", "revisions", "items")
-add_policy(api, SERVICE, "services")
+web.add_documents(f"{NAMESPACE}/revisions", "revisions", "items")
+web.add_policy("services", f"{SERVICE}:getIamPolicy", f"{SERVICE}:setIamPolicy")
 
 
-@api.get("/v1/projects/<_project>/locations/-/services")
+@api.get(f"{web.PROJECT}/locations/-/services")
 def list_all_services(_project: str) -> Json:
-    return {"items": part(Store).all("services")}
+    return {"items": web.store.all("services")}
 
 
 @api.post(f"{NAMESPACE}/services")
 @api.put(f"{NAMESPACE}/services/<_name>")
 def apply_service(**_: str) -> Json:
+    """Make or change a service; HTTP error 403 for an account that is not there."""
+    wanted = web.body()
+    email = wanted["spec"]["template"]["spec"].get("serviceAccountName", "")
+    if web.store.get("accounts", email) is None:
+        message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
+        abort(403, f"{message}(or it may not exist).")
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
-    return part(CloudRun).apply(_checked(body(), part(Store), region))
+    wanted["metadata"].setdefault("labels", {})[LOCATION] = region
+    wanted["spec"]["traffic"] = wanted["spec"].get("traffic") or TO_LATEST
+    return part(CloudRun).apply(wanted)
 
 
-@entry.get("/<int:port>")
+@api.get("/entry/<int:port>")
 def enter(port: int) -> Response:
     """Tell the front door whether a caller may come in at a port, and who answers there."""
-    service, tag = part(Addresses).owner(port)
-    authorization = request.headers.get("Authorization", "")
-    status = entry_status(part(Store), service, authorization)
-    container = part(CloudRun).port(service, tag) or 0  # nobody listens at port 0: nginx says 502
-    return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container}"})
+    service, container_port = part(CloudRun).behind(port)  # at port 0 nobody listens: a 502
+    status = entry_status(web.store, service, request.headers.get("Authorization", ""))
+    return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container_port}"})

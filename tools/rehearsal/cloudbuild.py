@@ -1,4 +1,4 @@
-"""Cloud Build: what it refuses at once, substitutions, and what is known of builds; their log.
+"""Cloud Build: its steps are processes here, with this machine's docker as the only builder.
 
 A build is answered once it is over. Google answers at once, and gcloud then asks until it is.
 """
@@ -6,40 +6,158 @@ A build is answered once it is over. Google answers at once, and gcloud then ask
 import base64
 import json
 import re
+import shutil
+import subprocess
+import tarfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
 from string import Template
 
-from flask import Blueprint
+from flask import abort
 
-from tools.rehearsal.builder import Builder
-from tools.rehearsal.store import Json, Store
-from tools.rehearsal.web import ApiError, add_documents, body, existing, now, part
+from tools.rehearsal import web
+from tools.rehearsal.host import RehearsalFailed
+from tools.rehearsal.web import Json, Store, api, now, part, store
 
-api = Blueprint("cloudbuild", __name__)
-logging = Blueprint("logging", __name__)
-
-BUILDS = "/v1/projects/<_project>/locations/<location>/builds"
+BUILDS = f"{web.PROJECT}/locations/<location>/builds"
 METADATA = "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata"
 # What the rehearsal carries out; anything else in a build is refused instead of ignored.
 FIELDS = {"images", "options", "serviceAccount", "source", "steps", "substitutions", "timeout"}
 FIELDS |= {"queueTtl", "tags"}
 STEP_FIELDS = {"args", "entrypoint", "id", "name", "waitFor"}
-# The roles that have storage.objects.get (IAM's reference of roles and permissions).
+# Google's docker builder, or the plain name: it stands for this machine's docker.
+BUILDERS = {"docker", "gcr.io/cloud-builders/docker"}
+# The roles that have storage.objects.get and artifactregistry.repositories.uploadArtifacts (IAM's
+# reference of roles and permissions).
 READ_OBJECTS = {f"roles/storage.{name}" for name in ("admin", "objectAdmin", "objectViewer")}
+WRITE_IMAGES = {f"roles/artifactregistry.{name}" for name in ("admin", "repoAdmin", "writer")}
+
+web.add_documents(BUILDS, "builds", "builds")
+
+
+class Builder:
+    """Carries builds out in a folder, where their logs stay.
+
+    The store knows who may push images. Each build may take layers of the images ``others``,
+    beside those of the images that it names.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        environ: Mapping[str, str],
+        registry: str,
+        others: Sequence[str] = (),
+    ) -> None:
+        self._folder, self._store, self._registry = folder, store, registry
+        self._options = ["--network=host", *(f"--cache-from={image}" for image in others)]
+        # What the steps see: nothing of the user's own settings.
+        self._environ = {"PATH": environ["PATH"], "HOME": str(folder)}
+        self._environ |= {name: environ[name] for name in environ if name.startswith("DOCKER_")}
+        folder.mkdir(parents=True)
+
+    def log(self, build_id: str) -> Path:
+        """Return where what a build says is kept."""
+        return self._folder / f"{build_id}.log"
+
+    def run(self, build: Json, source: bytes) -> Json:
+        """Carry a build out; return its document with what became of it."""
+        workspace, began = self._folder / build["id"], now()
+        try:
+            with tarfile.open(fileobj=BytesIO(source)) as archive:
+                archive.extractall(workspace, filter="data")  # nothing leads out of it
+            self._run_steps(build)
+            pushing = now()
+            self._push_images(build)
+            timing = {"PUSH": {"startTime": pushing, "endTime": now()}}
+            ended = {"status": "SUCCESS", "timing": timing}
+        except RehearsalFailed as exc:
+            ended = {"status": "FAILURE", "statusDetail": str(exc)}
+        shutil.rmtree(workspace, ignore_errors=True)
+        return {**build, **ended, "startTime": began, "finishTime": now()}
+
+    def _run_steps(self, build: Json) -> None:
+        """Run all steps, side by side where they may; none begins after one that failed."""
+        futures: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(len(build["steps"])) as pool:
+            for step in build["steps"]:
+                names = step.get("waitFor") or futures  # all earlier ones, unless it says
+                earlier = [futures[name] for name in names if name != "-"]
+                futures[step["id"]] = pool.submit(self._run_step, build["id"], step, earlier)
+        for future in futures.values():
+            future.result()
+
+    def _run_step(self, build_id: str, step: Json, earlier: list[Future[None]]) -> None:
+        for future in earlier:
+            future.result()
+        step |= {"status": "FAILURE", "timing": {"startTime": now()}}
+        try:
+            if step["name"] not in BUILDERS:
+                raise RehearsalFailed(f"the rehearsal has no builder {step['name']!r}, only docker")
+            command = [step.get("entrypoint") or "docker", *step.get("args", [])]
+            if command[:2] == ["docker", "build"]:  # a private daemon has no network but the host's
+                words = (word for word in command[2:] if word != "--network=cloudbuild")
+                command = ["docker", "build", *self._options, *words]
+            self._process(build_id, step["id"], command)
+            step["status"] = "SUCCESS"
+        finally:
+            step["timing"]["endTime"] = now()
+
+    def _push_images(self, build: Json) -> None:
+        """Push the images, as Artifact Registry would take them."""
+        email = _account(build)
+        for image in build.get("images", []):
+            name = image.removeprefix(f"{self._registry}/{self._store.project}/").split("/")[0]
+            if self._store.get("repositories", name) is None:
+                raise RehearsalFailed(f"failed to push {image}: no repository {name!r}")
+            writers = self._store.members(WRITE_IMAGES, f"repositories/{name}")
+            if f"serviceAccount:{email}" not in writers:
+                permission = "artifactregistry.repositories.uploadArtifacts"
+                raise RehearsalFailed(f"failed to push {image}: {email} lacks {permission}")
+            self._process(build["id"], "push", ["docker", "push", image])
+
+    def _process(self, build_id: str, name: str, command: list[str]) -> None:
+        """Run a command to its end, with what it says in the log; RehearsalFailed if it fails."""
+        with (
+            self.log(build_id).open("a", buffering=1) as log,  # whole lines: steps run side by side
+            subprocess.Popen(
+                command,
+                cwd=self._folder / build_id,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C comes to us, and we end the daemon
+            ) as process,
+        ):
+            log.writelines(f"{name}: {line.rstrip()}\n" for line in process.stdout or ())
+        if process.returncode:
+            raise RehearsalFailed(f"{name!r} failed: exit status {process.returncode}")
+
+
+def _account(build: Json) -> str:
+    return str(build.get("serviceAccount", "")).rpartition("/")[2]
+
+
+# --- requests ------------------------------------------------------------------------------------
 
 
 @api.post(BUILDS)
 def create_build(_project: str, location: str) -> Json:
     """Refuse a build that Google would refuse at once, carry any other out, and return it."""
-    store, wanted = part(Store), body()
-    check(wanted)
-    source = _source(wanted)
-    build_id = str(uuid.uuid4())
+    wanted = web.body()
+    refuse_unknown(wanted)
+    source, build_id = _source(wanted), str(uuid.uuid4())
     builtin = {"PROJECT_ID": store.project, "BUILD_ID": build_id, "LOCATION": location}
     build = substituted(wanted, builtin) | {
         "id": build_id,
-        "name": f"projects/{store.project_number}/locations/{location}/builds/{build_id}",
+        "name": f"projects/{store.project}/locations/{location}/builds/{build_id}",
         "projectId": store.project,
         "createTime": now(),
         "logUrl": f"https://console.cloud.google.com/cloud-build/builds/{build_id}",
@@ -49,59 +167,38 @@ def create_build(_project: str, location: str) -> Json:
     return {"name": f"operations/build/{build_id}", "metadata": {"@type": METADATA, "build": build}}
 
 
-add_documents(api, f"{BUILDS}/<name>", "builds", "builds")
-
-
-@logging.post("/v2/entries:list")
+@api.post("/v2/entries:list")
 def list_log() -> Json:
-    """Answer the log of the build that the filter names; no other filter is known."""
-    found = re.search(r'resource\.labels\.build_id="?([\w-]+)', body().get("filter", ""))
+    """Answer the log of the build that the filter names, newest first; gcloud asks for no other."""
+    found = re.search(r'resource\.labels\.build_id="?([\w-]+)', web.body().get("filter", ""))
     if found is None:
-        raise ApiError(501, f"The rehearsal has no log for {body().get('filter')!r}")
+        abort(501, f"The rehearsal has no log for {web.body().get('filter')!r}")
     resource = {"type": "build", "labels": {"build_id": found[1]}}
+    lines = part(Builder).log(found[1]).read_text().splitlines()
     entries = [
         {"textPayload": line, "insertId": str(number), "resource": resource, "timestamp": now()}
-        for number, line in enumerate(part(Builder).log(found[1]).read_text().splitlines())
+        for number, line in enumerate(lines)
     ]
-    newest_first = "desc" in body().get("orderBy", "")
-    return {"entries": entries[::-1] if newest_first else entries}
+    return {"entries": entries[::-1] if "desc" in web.body().get("orderBy", "") else entries}
 
 
-def check(build: Json) -> None:
-    """Raise ApiError: 400 for what Cloud Build would refuse, 501 for what the rehearsal lacks."""
-    _refuse_unknown(build, FIELDS, "build")
-    earlier = {"-"}
-    for number, step in enumerate(build["steps"]):
-        _refuse_unknown(step, STEP_FIELDS, f"build.steps[{number}]")
-        if later := set(step.get("waitFor", [])) - earlier:
-            raise ApiError(400, f"build step #{number} depends on {later}, which is not before")
-        earlier.add(step.get("id", ""))
-    if build.get("options", {}).get("logging") != "CLOUD_LOGGING_ONLY":
-        # Google demands it, or a bucket for the log, of a build with a service account.
-        raise ApiError(400, "build.options.logging must be CLOUD_LOGGING_ONLY")
-
-
-def _refuse_unknown(value: Json, known: set[str], where: str) -> None:
-    unknown = sorted(name for name in value if name not in known and value[name])
-    if unknown:
-        raise ApiError(501, f"The rehearsal has no part for {where}: {', '.join(unknown)}")
+def refuse_unknown(build: Json) -> None:
+    """Raise HTTP error 501 for what the rehearsal does not carry out."""
+    for value, known in ((build, FIELDS), *((step, STEP_FIELDS) for step in build["steps"])):
+        if unknown := sorted(name for name in value if name not in known and value[name]):
+            abort(501, f"The rehearsal has no part for a build's {', '.join(unknown)}")
 
 
 def _source(build: Json) -> bytes:
-    """Return the uploaded source.
-
-    ApiError where it is not there, or the build's account is not or may not read it.
-    """
-    store, email = part(Store), build.get("serviceAccount", "").rpartition("/")[2]
-    existing("accounts", email)
-    wanted = build.get("source", {}).get("storageSource", {})
+    """Return the uploaded source; HTTP error where the build's account may not read it."""
+    wanted, email = build.get("source", {}).get("storageSource", {}), _account(build)
     bucket, name = wanted.get("bucket", ""), wanted.get("object", "")
     where = "invalid build: could not resolve source"
     if f"serviceAccount:{email}" not in store.members(READ_OBJECTS, f"buckets/{bucket}"):
-        raise ApiError(400, f"{where}: {email} does not have storage.objects.get access")
+        abort(400, f"{where}: {email} does not have storage.objects.get access")
     kept = store.get("object-bytes", f"objects/{name}")
     if kept is None:
-        raise ApiError(400, f"{where}: No such object: {bucket}/{name}")
+        abort(400, f"{where}: No such object: {bucket}/{name}")
     return base64.b64decode(kept["bytes"])
 
 
@@ -113,22 +210,11 @@ class _Variables(Template):
 
 
 def substituted(build: Json, builtin: Mapping[str, str]) -> Json:
-    """Return the build with its variables filled in.
-
-    ApiError 400 for a variable that is given and not used, or the other way round.
-    """
-    given: dict[str, str] = build.get("substitutions", {})
-    values = {**given, **builtin}
+    """Return the build with its variables filled in; HTTP error 400 for one that is not given."""
+    values = {**build.get("substitutions", {}), **builtin}
     text = _Variables(json.dumps({name: build[name] for name in build if name != "substitutions"}))
-    used = set(text.get_identifiers())
-    if unused := sorted(given.keys() - used):
-        raise _mismatch(f"keys {unused} in the substitution data are not matched in the template")
-    if unknown := sorted(used - values.keys()):
-        raise _mismatch(f"keys {unknown} in the template are not matched in the substitution data")
+    if unknown := sorted(set(text.get_identifiers()) - values.keys()):
+        abort(400, f"keys {unknown} in the template are not in the substitution data")
     quoted = {name: json.dumps(value)[1:-1] for name, value in values.items()}
     filled: Json = json.loads(text.safe_substitute(quoted))
     return {**build, **filled}
-
-
-def _mismatch(how: str) -> ApiError:
-    return ApiError(400, f"invalid value for 'build.substitutions': {how}")

@@ -5,22 +5,22 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.rehearsal.host import LOOPBACK, HostFailed, find, free_ports, listens, running
-from tools.rehearsal.instance import Instance, InstanceFailed, container_of, limits_of
+from tools.rehearsal import host
+from tools.rehearsal.cloud_run import container_of
+from tools.rehearsal.host import LOOPBACK, Process, RehearsalFailed, free_ports, running, say
 from tools.rehearsal.resources import secret_value
-from tools.rehearsal.store import Json, Store
-from tools.rehearsal.tokens import metadata_host
+from tools.rehearsal.web import Json, Store
 
 LIMIT_S = 60
 LONG_S = 1800  # a pull over a slow line
-GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 IMAGE = "python:3.11-slim-bookworm"
 SCRIPT = Path(__file__).with_name("base_image.sh")
+CACHE = Path.home() / ".cache" / "imgserve" / "rehearsal"  # kept for the next rehearsal
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # of Debian
 # What this machine trusts, and where its pip looks.
 DOCKERFILE = f"""\
@@ -29,7 +29,7 @@ COPY certificates {CERTIFICATES}
 COPY pip.conf /etc/pip.conf
 CMD ["python3"]
 """
-CARRIED = ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "TRUSTED_HOST")
+CARRIED = ("index_url", "extra_index_url", "find_links", "trusted_host")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Docker:
     environ: Mapping[str, str]
 
     def run(self, *words: str, limit_s: float = LIMIT_S) -> str:
-        """Return what a docker command prints; HostFailed with what it said where it fails."""
+        """Return what a docker command prints; RehearsalFailed with what it said where it fails."""
         done = subprocess.run(
             ["timeout", f"{limit_s}", "docker", *words],
             env=self.environ,
@@ -50,14 +50,14 @@ class Docker:
             check=False,
         )
         if done.returncode:
-            raise HostFailed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
+            raise RehearsalFailed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
         return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
         """Return whether a docker command ends well."""
         try:
             self.run(*words, limit_s=limit_s)
-        except HostFailed:
+        except RehearsalFailed:
             return False
         return True
 
@@ -72,10 +72,10 @@ class Docker:
 def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
     """Have a daemon until the end of the block; nothing in it is shared with another one.
 
-    HostFailed where it may not be started, or does not start.
+    RehearsalFailed where it may not be started, or does not start.
     """
     if platform.system() != "Linux" or os.geteuid():
-        raise HostFailed(
+        raise RehearsalFailed(
             "The rehearsal starts a Docker daemon of its own: that takes root on Linux."
         )
     (folder / "config").mkdir(parents=True)
@@ -104,7 +104,7 @@ def _command(folder: Path) -> list[str]:
     config = folder / "daemon.json"
     config.write_text("{}\n", "utf-8")  # in place of /etc/docker/daemon.json
     return [
-        find("dockerd") or "dockerd",
+        "dockerd",
         f"--config-file={config}",
         f"--data-root={folder / 'data'}",
         f"--exec-root={folder / 'exec'}",
@@ -122,18 +122,16 @@ def _command(folder: Path) -> list[str]:
 
 
 @contextmanager
-def python_image(
-    docker: Docker, folder: Path, cache: Path, say: Callable[[str], None]
-) -> Iterator[None]:
+def python_image(docker: Docker, folder: Path) -> Iterator[None]:
     """Have the image until the end of the block.
 
-    HostFailed where it cannot be pulled, and there can be no stand-in.
+    RehearsalFailed where it cannot be pulled, and there can be no stand-in.
     """
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         yield
         return
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
-    docker.run("import", str(_debian(cache)), "debian-with-python", limit_s=LONG_S)
+    docker.run("import", str(_debian()), "debian-with-python", limit_s=LONG_S)
     trusted = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
     with pip_configuration(folder / "find-links.log") as configuration:
         context = folder / "base_image"
@@ -145,19 +143,19 @@ def python_image(
         yield
 
 
-def _debian(cache: Path) -> Path:
+def _debian() -> Path:
     """Return a tar archive of a Debian with Python; it is made once for all rehearsals."""
-    archive = cache / "python-bookworm.tar"
+    archive = CACHE / "python-bookworm.tar"
     if archive.exists():
         return archive
-    if not find("debootstrap"):
-        raise HostFailed(
+    if not host.find("debootstrap"):
+        raise RehearsalFailed(
             f"{IMAGE} cannot be pulled. Install debootstrap to make a stand-in for it."
         )
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
     done = subprocess.run([SCRIPT, archive], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise HostFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
+        raise RehearsalFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
     return archive
 
 
@@ -167,18 +165,14 @@ def pip_configuration(log: Path) -> Iterator[str]:
 
     Folders of packages are served until the end of the block.
     """
-    settings = {name: os.environ.get(f"PIP_{name}", "").split() for name in CARRIED}
+    settings = {name: os.environ.get(f"PIP_{name.upper()}", "").split() for name in CARRIED}
     with ExitStack() as stack:
-        folders = [Path(place) for place in settings["FIND_LINKS"]]
-        settings["FIND_LINKS"] = [
-            stack.enter_context(_served(folder, log)) for folder in folders if folder.is_dir()
-        ]
-        options = {
-            name.lower().replace("_", "-"): " ".join(words)
-            for name, words in {**settings, "CERT": [CERTIFICATES]}.items()
-            if words
-        }
-        yield "\n".join(["[global]", *(f"{name} = {text}" for name, text in options.items()), ""])
+        folders = [Path(place) for place in settings["find_links"]]
+        served = [stack.enter_context(_served(path, log)) for path in folders if path.is_dir()]
+        settings |= {"find_links": served, "cert": [CERTIFICATES]}
+        named = {name.replace("_", "-"): " ".join(words) for name, words in settings.items()}
+        lines = [f"{name} = {text}" for name, text in named.items() if text]
+        yield "\n".join(["[global]", *lines, ""])
 
 
 @contextmanager
@@ -186,7 +180,7 @@ def _served(files: Path, log: Path) -> Iterator[str]:
     """Yield the address at which the files of a folder are."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "http.server", f"--bind={LOOPBACK}", str(port)]
-    with running([*command, f"--directory={files}"], log, lambda: listens(port)):
+    with running([*command, f"--directory={files}"], log, lambda: host.listens(port)):
         yield f"http://{LOOPBACK}:{port}/"
 
 
@@ -203,32 +197,26 @@ class ContainerLauncher:
         self._docker, self._store, self._logs = docker, store, logs
         self._cloud_port = cloud_port
 
-    def __call__(self, revision: Json, port: int) -> Instance:
-        """Start a container; InstanceFailed where its image or its secret does not exist."""
+    def __call__(self, revision: Json, port: int) -> Process:
+        """Start a container; RehearsalFailed where its image or its secret does not exist."""
         name, container = f"{revision['metadata']['name']}-{port}", container_of(revision)
-        metadata = metadata_host(revision["spec"]["serviceAccountName"])
+        account = revision["spec"]["serviceAccountName"].partition("@")[0]
+        metadata = f"{account}.metadata.test"  # whoever asks the metadata server by this name
         environ = self._environ(revision, port, f"{metadata}:{self._cloud_port}")
         options = ["--rm", f"--name={name}", *limits_of(container), "--network=host"]
         options += [f"--add-host={metadata}:127.0.0.1"]
         options += [f"--env={variable}" for variable in environ]  # values stay out of lists
-        return Instance(
-            ["docker", "run", *options, self._image(revision)],
-            {**self._docker.environ, **environ},
-            self._logs / f"{name}.log",
-            port,
-            ["docker", "stop", f"--time={GRACE_S}", name],
-        )
+        command = ["docker", "run", *options, self._image(revision)]  # it passes SIGTERM on
+        log = self._logs / f"{name}.log"
+        return Process(command, log, {**self._docker.environ, **environ})
 
     def _image(self, revision: Json) -> str:
         """Return a revision's image by its digest, which it keeps when the tag moves on."""
         tag, status = container_of(revision)["image"], revision["status"]
         if "imageDigest" not in status:
-            try:
-                self._docker.run("pull", "--quiet", tag, limit_s=LONG_S)
-                form = "--format={{index .RepoDigests 0}}"
-                status["imageDigest"] = self._docker.run("image", "inspect", form, tag)
-            except HostFailed as exc:
-                raise InstanceFailed(f"Image '{tag}' not found. ({exc})") from exc
+            self._docker.run("pull", "--quiet", tag, limit_s=LONG_S)
+            form = "--format={{index .RepoDigests 0}}"
+            status["imageDigest"] = self._docker.run("image", "inspect", form, tag)
         return str(status["imageDigest"])
 
     def _environ(self, revision: Json, port: int, metadata: str) -> dict[str, str]:
@@ -240,12 +228,25 @@ class ContainerLauncher:
                 secret, version = (source["secretKeyRef"][key] for key in ("name", "key"))
                 value = secret_value(self._store, secret, version, email)
                 if value is None:
-                    raise InstanceFailed(f"There is no secret {secret} that {email} may read.")
+                    raise RehearsalFailed(f"There is no secret {secret} that {email} may read.")
             given[variable["name"]] = value
-        service = about["labels"]["serving.knative.dev/service"]
-        contract = {"PORT": str(port), "K_SERVICE": service, "K_REVISION": about["name"]}
-        # What Cloud Run does not set: on a shared network, nobody outside is to reach it, and
-        # the metadata server cannot have the address that Google's has.
-        loopback = {"HOST": "127.0.0.1", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
-        own = {"GCE_METADATA_HOST": metadata, "GCE_METADATA_IP": metadata}
-        return {**given, **contract, **loopback, **own}
+        return {
+            **given,
+            "PORT": str(port),
+            "K_SERVICE": about["labels"]["serving.knative.dev/service"],
+            "K_REVISION": about["name"],
+            # What Cloud Run does not set: on a shared network, nobody outside is to reach it, and
+            # the metadata server cannot have the address that Google's has.
+            "HOST": LOOPBACK,
+            "STREAMLIT_SERVER_ADDRESS": LOOPBACK,
+            "GCE_METADATA_HOST": metadata,
+            "GCE_METADATA_IP": metadata,
+        }
+
+
+def limits_of(container: Json) -> list[str]:
+    """Return docker's options for a container's memory and CPUs."""
+    limits = container["resources"]["limits"]
+    memory = limits["memory"].removesuffix("i").lower()  # docker's g and m are binary as they are
+    cpus = min(float(limits["cpu"]), os.cpu_count() or 1)  # docker refuses more than there are
+    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={cpus:g}"]

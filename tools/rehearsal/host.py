@@ -8,10 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(16_000, 32_000)  # Linux gives connections those from 32768 on
@@ -34,8 +36,14 @@ START_S, STOP_S, POLL_S = 60.0, 30.0, 0.1
 SHOWN_LINES = 10
 
 
-class HostFailed(Exception):
-    """Something that the rehearsal stands on is missing or does not work."""
+class RehearsalFailed(Exception):
+    """Something is missing or is not as it should be; the message says what."""
+
+
+def say(text: str) -> None:
+    """Show a text to the person who waits."""
+    sys.stderr.write(f"{text}\n")  # in one piece: several threads write
+    sys.stderr.flush()
 
 
 def find(*names: str) -> str | None:
@@ -50,51 +58,72 @@ def missing() -> list[str]:
     return [f"{name} is missing: {source}" for name, source in lacking.items()]
 
 
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+class Process:
+    """A process in the background, with all that it says in a log; Ctrl-C does not reach it."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [find(command[0]) or command[0], *command[1:]],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_until_ready(
+        self, is_ready: Callable[[], bool], limit_s: float, period_s: float
+    ) -> float:
+        """Return after how many seconds it is ready, asking every so many.
+
+        RehearsalFailed, with its last lines, where it ends first or is not in time.
+        """
+        began = time.monotonic()
+        while not is_ready():
+            if not self.runs:  # 137: killed, or out of memory
+                self._fail(f"ended by itself with exit status {self._process.returncode}")
+            if time.monotonic() - began > limit_s:
+                self._fail(f"is not ready after {limit_s:.0f} s")
+            time.sleep(period_s)
+        return time.monotonic() - began
+
+    def _fail(self, how: str) -> NoReturn:
+        lines = self._log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+        said = lines or ["(it printed nothing)"]
+        raise RehearsalFailed(
+            "\n  ".join([f"{self._log.stem} {how}; the end of {self._log}:", *said])
+        )
+
+    def stop(self, grace_s: float) -> None:
+        """End it, by force after so many seconds, with all that it started."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
-    """Have a process in the background until the end of the block; Ctrl-C does not reach it.
-
-    HostFailed, with its last lines, where it ended or was not ready in time.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output, ThreadPoolExecutor(1) as pool:
+def running(command: Sequence[str], log: Path, is_ready: Callable[[], bool]) -> Iterator[None]:
+    """Have a process until the end of the block; RehearsalFailed where it does not become ready."""
+    with ThreadPoolExecutor(1) as pool:
         # Started by another thread, since a signal interrupts this one: the process is never lost.
-        started = pool.submit(
-            subprocess.Popen[bytes],
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        started = pool.submit(Process, command, log)
         try:
-            _wait_until_ready(started.result(), Path(command[0]).name, log, ready)
+            started.result().wait_until_ready(is_ready, START_S, POLL_S)
             yield
         finally:
-            process = started.result()
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_S)
-            _kill_group(process)  # and all that it started
-            process.wait()
-
-
-def _wait_until_ready(
-    process: subprocess.Popen[bytes], name: str, log: Path, ready: Callable[[], bool]
-) -> None:
-    end = time.monotonic() + START_S
-    while not ready():
-        ended = process.poll() is not None
-        if ended or time.monotonic() > end:
-            lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
-            how = "ended by itself" if ended else f"is not ready after {START_S:.0f} s"
-            raise HostFailed("\n  ".join([f"{name} {how}:", *lines]))
-        time.sleep(POLL_S)
+            started.result().stop(STOP_S)
 
 
 def listens(port: int) -> bool:
@@ -124,7 +153,7 @@ def registry(folder: Path) -> Iterator[str]:
     settings = {"version": 0.1, "log": log, "storage": images, "http": http}
     config = folder / "config.yml"
     config.write_text(json.dumps(settings), "utf-8")  # YAML, of which JSON is a part
-    command = [find("docker-registry") or "docker-registry", "serve", str(config)]
+    command = ["docker-registry", "serve", str(config)]
     with running(command, folder / "registry.log", lambda: listens(port)):
         yield f"{LOOPBACK}:{port}"
 
@@ -135,7 +164,7 @@ def copy_source(root: Path, copy: Path) -> None:
     command += ["--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     if listed.returncode:
-        raise HostFailed(f"git ls-files in {root}: {listed.stderr.strip()}")
+        raise RehearsalFailed(f"git ls-files in {root}: {listed.stderr.strip()}")
     for name in listed.stdout.split("\0"):
         if name and (root / name).is_file():  # a deleted file is listed until it is committed
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

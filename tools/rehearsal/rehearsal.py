@@ -5,36 +5,32 @@ import logging
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
-from tools.rehearsal import cloud_run, cloudbuild, resources, tokens
-from tools.rehearsal.builder import Builder
+from tools.rehearsal.cloud_run import CloudRun, Launcher
+from tools.rehearsal.cloudbuild import Builder
 from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, python_image
 from tools.rehearsal.front_door import front_door
 from tools.rehearsal.host import LOOPBACK, free_ports, registry
-from tools.rehearsal.instance import Launcher
-from tools.rehearsal.store import Store
-from tools.rehearsal.web import create_app
+from tools.rehearsal.web import Store, create_app
 
 PROJECT = "rehearsal"
 REPOSITORY = "imgserve"  # the scripts' default
 POLICY_S = 8  # long enough for a script that does not wait to fail
-BLUEPRINTS = (*resources.BLUEPRINTS, cloudbuild.api, cloudbuild.logging, cloud_run.api)
-# Each API that gcloud is sent to, and the path of its endpoint: storage has a version in it.
-ENDPOINTS = {blueprint.name: "" for blueprint in BLUEPRINTS} | {"storage": "storage/v1/"}
-# Another gcloud's settings must not reach ours, nor a person's own values the scripts.
-FOREIGN = ("CLOUDSDK_", "DOCKER_", "GOOGLE_", "GCLOUD_")
-PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
-SETTINGS = {
-    *("REGION", "REPO_NAME", "MODELS", "MODEL_NAME", "PRECISION", "TAG", "PRIVATE", "YES"),
-    *("MIN_INSTANCES", "MAX_INSTANCES", "BUILD_REGION", "FETCH_CONTACT", "API_GATEWAY"),
-    *("MODELS_FILE", "PAGE_TITLE"),
-}
+# A built-in model, whose weights are a package, so that no model hub is needed, and a person's own.
+MODELS = BUILT_IN, OWN = "efficientnet_lite0", "lite0_of_mine"
+# The APIs that gcloud is sent to.
+APIS = (
+    *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "iam", "logging"),
+    *("run", "secretmanager", "serviceusage"),
+)
+# What the scripts see of a person's variables: neither their own nor another gcloud's settings.
+KEPT = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
 
 
 @dataclass(frozen=True)
@@ -48,36 +44,26 @@ class Rehearsal:
 
 
 @contextmanager
-def rehearsal(
-    folder: Path, cache: Path, say: Callable[[str], None], *, is_measured: bool
-) -> Iterator[Rehearsal]:
+def rehearsal(folder: Path, *, is_measured: bool) -> Iterator[Rehearsal]:
     """Have a cloud in an empty folder until the end of the block.
 
-    ``cache`` is kept for the next rehearsal. One that is measured lets no build use what another
-    component's has made. HostFailed where something is missing or does not work.
+    One that is measured lets no build use what another component's has made. RehearsalFailed where
+    something is missing or does not work.
     """
     store, (port,) = Store(PROJECT, POLICY_S), free_ports(1)
     with (
         daemon(folder / "docker", clean_environ()) as docker,
         registry(folder / "registry") as address,
-        python_image(docker, folder, cache, say),
-        cloud(
-            folder,
-            port,
-            store,
-            Builder(
-                folder / "builds",
-                store,
-                docker.environ,
-                address,
-                cache_from="" if is_measured else f"{address}/{PROJECT}/{REPOSITORY}/backend_v1",
-            ),
-            ContainerLauncher(docker, store, port, folder / "run"),
-        ),
+        python_image(docker, folder),
     ):
-        own = {"PROJECT_ID": PROJECT, "REGISTRY": address, "PAUSE_S": "1"}
-        environ = {**docker.environ, **gcloud_environ(folder / "gcloud", port, store), **own}
-        yield Rehearsal(address, docker, store, environ)
+        others = [] if is_measured else [f"{address}/{PROJECT}/{REPOSITORY}/backend_v1"]
+        builder = Builder(folder / "builds", store, docker.environ, address, others)
+        launch = ContainerLauncher(docker, store, port, folder / "run")
+        with cloud(folder, port, store, builder, launch):
+            own = {"PROJECT_ID": PROJECT, "REGISTRY": address, "PAUSE_S": "1"}
+            own |= {"MODEL_NAME": BUILT_IN, "MODELS": ",".join(MODELS)}
+            environ = {**docker.environ, **gcloud_environ(folder / "gcloud", port, store), **own}
+            yield Rehearsal(address, docker, store, environ)
 
 
 @contextmanager
@@ -87,12 +73,11 @@ def cloud(
     """Run the stand-ins until the end of the block. Their builds and containers end, too."""
     log = logging.FileHandler(folder / "cloud.log")
     logging.getLogger().addHandler(log)
-    with front_door(folder / "front_door", port) as addresses:
-        run = cloud_run.CloudRun(store, addresses, launch)
-        parts = (store, builder, addresses, run)
-        own = (cloud_run.entry, tokens.oauth, tokens.metadata)
-        app = create_app((*BLUEPRINTS, *own), parts)
-        server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Quiet)
+    with front_door(folder / "front_door", port) as ports:
+        run = CloudRun(store, ports, launch)
+        app = create_app(store, builder, run)
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
+        server = make_server(LOOPBACK, port, app, threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield
@@ -104,18 +89,9 @@ def cloud(
             log.close()
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Write nothing: the lines that matter are those of requests nobody knows."""
-
-
 def clean_environ() -> dict[str, str]:
-    """Return this process's variables without those that would steer gcloud or the scripts."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(FOREIGN) and name.lower() not in PROXIES and name not in SETTINGS
-    }
+    """Return this process's variables without those that could steer gcloud or the scripts."""
+    return {name: os.environ[name] for name in KEPT & os.environ.keys()}
 
 
 def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
@@ -123,9 +99,10 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
 
     gcloud works as a service account whose key is made here and which owns the project.
     """
+    endpoints = {name: f"http://{name}.test/" for name in APIS}
+    endpoints["storage"] = "http://storage.test/storage/v1/"
     overrides = {
-        f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/{path}"
-        for api, path in ENDPOINTS.items()
+        f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name.upper()}": url for name, url in endpoints.items()
     }
     environ = overrides | {
         "CLOUDSDK_CONFIG": str(folder),
@@ -133,9 +110,7 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
         "CLOUDSDK_CORE_HTTP_TIMEOUT": "3600",  # a build is answered once it is over
         "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
-        "CLOUDSDK_CORE_SHOW_STRUCTURED_LOGS": "never",
         "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
-        "CLOUDSDK_SURVEY_DISABLE_PROMPTS": "true",
         "CLOUDSDK_PROXY_TYPE": "http",
         "CLOUDSDK_PROXY_ADDRESS": LOOPBACK,
         "CLOUDSDK_PROXY_PORT": str(port),

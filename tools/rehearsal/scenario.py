@@ -1,27 +1,29 @@
 """The whole rehearsal, in order: what is done, and what must be seen."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from string import Template
 from typing import Any
 
 import requests
 import yaml
 
-from tools.rehearsal.asking import ask_page, predicted
-from tools.rehearsal.failures import (
+from tools.rehearsal.checks import (
     APP,
     COMPONENT,
     SERVICE,
+    ask_page,
     deploy_at_once,
     freeze,
     go_wrong_and_back,
+    newly_serving,
+    predicted,
 )
-from tools.rehearsal.progress import Step, StepFailed
+from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.rehearsal import PROJECT
-from tools.rehearsal.report import LIMIT_S, Build, Purpose
-from tools.rehearsal.stage import Stage
+from tools.rehearsal.stage import LIMIT_S, Build, Stage
 
 VERSIONS = {
     "v1": ("backend_v1", "frontend_v1"),
@@ -41,14 +43,15 @@ MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services",
 def play(stages: Mapping[str, Stage], at_once: int) -> None:
     """Do everything, each version on its own stage; so many are rolled out at once.
 
-    StepFailed where something is not as it should be.
+    RehearsalFailed where something is not as it should be.
     """
     any_stage = next(iter(stages.values()))
     prepare(any_stage)
     together(build_first, stages, at_once)
     together(roll_out, stages, at_once)
     for version, stage in stages.items():
-        read_deliverables(stage, version)
+        with stage.step(f"read deliverables.yaml of {version}"):
+            read_deliverables(stage, version)
     tear_down(any_stage)
 
 
@@ -62,27 +65,30 @@ def together(work: Callable[[Stage, str], None], stages: Mapping[str, Stage], at
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for stage in stages.values():
-                stage.scripts.end()
+                stage.progress.end()
             raise
-
-
-# --- setup ---------------------------------------------------------------------------------------
 
 
 def prepare(stage: Stage) -> None:
     """Set up a new project twice, of which the second time changes nothing; check it."""
-    with stage.progress.step("check.sh of an empty project") as step:
-        stage.run_failing(step, "check.sh")
-    with stage.progress.step("setup.sh") as step:
-        stage.run(step, "setup.sh")
-    with stage.progress.step("setup.sh again") as step:
-        before = stage.rehearsal.store.snapshot()
-        stage.run(step, "setup.sh")
-        if changes := dict(stage.rehearsal.store.snapshot().items() ^ before.items()):
-            raise StepFailed(f"it changed {', '.join(changes)}")
-        step.note("nothing changed")
-    with stage.progress.step("check.sh") as step:
-        stage.run(step, "check.sh")
+    with stage.step("check.sh of an empty project"):
+        stage.run("check.sh", fails=True)
+    with stage.step("setup.sh"):
+        stage.run("setup.sh")
+    with stage.step("setup.sh again"), _nothing_changes(stage):
+        stage.run("setup.sh")
+    with stage.step("check.sh"):
+        stage.run("check.sh")
+
+
+@contextmanager
+def _nothing_changes(stage: Stage) -> Iterator[None]:
+    """See that the project is afterwards what it was before the block."""
+    before = stage.rehearsal.store.snapshot()
+    yield
+    if changes := dict(stage.rehearsal.store.snapshot().items() ^ before.items()):
+        raise RehearsalFailed(f"it changed {', '.join(map('/'.join, changes))}")
+    stage.note("nothing changed")
 
 
 # --- each version --------------------------------------------------------------------------------
@@ -101,13 +107,13 @@ def roll_out(stage: Stage, version: str) -> None:
         if component != FIRST[version]:
             stage.build(component)
         variables = {"TAG": stage.builds[0].id} if component == COMPONENT else {}
-        with stage.progress.step(f"deploy {component}") as step:
-            stage.deploy(step, component, **variables)
-    with stage.progress.step(f"ask {version}") as step:
-        _ask_backend(step, stage, version)
-        _ask_page(step, stage, version)
-    with stage.progress.step(f"freeze {version}") as step:
-        freeze(step, stage)
+        with stage.step(f"deploy {component}"):
+            stage.deploy(component, **variables)
+    with stage.step(f"ask {version}"):
+        _ask_backend(stage, version)
+        _ask_page(stage, version)
+    with stage.step(f"freeze {version}"):
+        freeze(stage)
     if version == "v1":
         changed = stage.builds[1].id
         go_wrong_and_back(stage)
@@ -116,40 +122,35 @@ def roll_out(stage: Stage, version: str) -> None:
         replace(stage, stage.builds[0].id)
 
 
-def _ask_backend(step: Step, stage: Stage, version: str) -> None:
+def _ask_backend(stage: Stage, version: str) -> None:
     """Ask a version's backend as curl would, about each of its models."""
     paths = [f"/model/{model}/predict" for model in _models(stage, version)] or ["/predict"]
     for path in paths:
         url = stage.urls[VERSIONS[version][-2]] + path
         if (category := predicted(url, stage.picture(PICTURE))) != ANSWER:
-            raise StepFailed(f"{url} takes {PICTURE} for {category!r}")
-        step.note(f"{url}: {ANSWER}")
+            raise RehearsalFailed(f"{url} takes {PICTURE} for {category!r}")
+        stage.note(f"{url}: {ANSWER}")
 
 
-def _ask_page(step: Step, stage: Stage, version: str) -> None:
+def _ask_page(stage: Stage, version: str) -> None:
     """Ask a version's page; where there is a choice, about its second model, too."""
     page_url, backend_url = (stage.urls[VERSIONS[version][place]] for place in (-1, -2))
     for model in ["", *_models(stage, version)[1:2]]:
-        title = _title(backend_url, model) if model else ""
+        title = _json(f"{backend_url}/model/{model}")["title"] if model else ""
         said = ask_page(page_url, stage.picture(PICTURE), model, title)
         if ANSWER not in said:
-            raise StepFailed(f"{page_url} says: {said}")
-        step.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
-
-
-def _title(backend_url: str, model: str) -> str:
-    """Return how people call a model; the backend of v1, which may be private, has no choice."""
-    title: str = requests.get(f"{backend_url}/model/{model}", timeout=LIMIT_S).json()["title"]
-    return title
+            raise RehearsalFailed(f"{page_url} says: {said}")
+        stage.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
 
 
 def _models(stage: Stage, version: str) -> list[str]:
-    """Return the ids of the models that there are to choose from, the default first."""
-    if version == "v1":
-        return []
-    url = f"{stage.urls[VERSIONS[version][-2]]}/models"
-    models: list[str] = requests.get(url, timeout=LIMIT_S).json()
-    return models
+    """Return the ids of the models to choose from, the default first; none of v1, maybe private."""
+    url = stage.urls[VERSIONS[version][-2]]
+    return [] if version == "v1" else list(_json(f"{url}/models"))
+
+
+def _json(url: str) -> Any:
+    return requests.get(url, timeout=LIMIT_S).json()
 
 
 # --- a change of code ----------------------------------------------------------------------------
@@ -166,72 +167,63 @@ def change_code(stage: Stage) -> None:
     for name in (COMPONENT, "backend_base"):
         stage.rehearsal.docker.forget(stage.image(name))
     stage.build(COMPONENT, f"build {COMPONENT} after a change of code")
-    with stage.progress.step("compare the two builds") as step:
-        compare(step, *stage.builds)
+    with stage.step("compare the two builds"):
+        compare(stage, *stage.builds[:2])
 
 
-def compare(step: Step, first: Build, second: Build) -> None:
+def compare(stage: Stage, first: Build, second: Build) -> None:
     """See that only the code differs between two builds."""
-    purposes: tuple[Purpose, ...] = ("base", "models")
-    for purpose in purposes:
-        if _digests(first, purpose) != _digests(second, purpose):
-            raise StepFailed(f"the layers of the {purpose} were made anew")
-        step.note(f"{purpose}: the same {len(first.layers[purpose])} layers")
-    if _digests(first, "code") == _digests(second, "code"):
-        raise StepFailed("the code that was changed is not in the image")
-    step.note(f"{first.seconds:.1f} s, then {second.seconds:.1f} s")
+    for purpose in ("base", "models"):
+        if first.layers[purpose] != second.layers[purpose]:
+            raise RehearsalFailed(f"the layers of the {purpose} were made anew")
+        stage.note(f"{purpose}: the same {len(first.layers[purpose])} layers")
+    if first.layers["code"] == second.layers["code"]:
+        raise RehearsalFailed("the code that was changed is not in the image")
+    stage.note(f"{first.seconds:.1f} s, then {second.seconds:.1f} s")
 
 
-def _digests(build: Build, purpose: Purpose) -> list[str]:
-    return [layer.digest for layer in build.layers[purpose]]
-
-
-# --- a private backend ---------------------------------------------------------------------------
+# --- a private backend, and one without its script -----------------------------------------------
 
 
 def go_private(stage: Stage, tag: str) -> None:
     """Deploy v1 with a private backend, see that it stays private, and make it public again."""
-    with stage.progress.step("deploy v1 with a private backend") as step:
-        stage.deploy(step, COMPONENT, PRIVATE="1", TAG=tag)
-        stage.deploy(step, "frontend_v1")
-    with stage.progress.step("ask v1 with a private backend") as step:
-        _expect_without_token(step, stage, FORBIDDEN)
-        _ask_page(step, stage, "v1")
-    with stage.progress.step("deploys and rollback.sh of a private backend") as step:
-        stage.run_failing(step, f"deploy_{COMPONENT}.sh", TAG="no-such-build")
-        _expect_without_token(step, stage, FORBIDDEN)
-        stage.deploy(step, COMPONENT, TAG=tag)
-        stage.run(step, "rollback.sh", COMPONENT)
-        _expect_without_token(step, stage, FORBIDDEN)
-    with stage.progress.step("deploy a public backend again") as step:
-        stage.deploy(step, COMPONENT, PRIVATE="0", TAG=tag)
-        _expect_without_token(step, stage, OK)
+    with stage.step("deploy v1 with a private backend"):
+        stage.deploy(COMPONENT, PRIVATE="1", TAG=tag)
+        stage.deploy("frontend_v1")
+    with stage.step("ask v1 with a private backend"):
+        _expect_without_token(stage, FORBIDDEN)
+        _ask_page(stage, "v1")
+    with stage.step("deploys and rollback.sh of a private backend"):
+        stage.run(f"deploy_{COMPONENT}.sh", fails=True, TAG="no-such-build")
+        _expect_without_token(stage, FORBIDDEN)
+        stage.deploy(COMPONENT, TAG=tag)
+        stage.run("rollback.sh", COMPONENT)
+        _expect_without_token(stage, FORBIDDEN)
+    with stage.step("deploy a public backend again"):
+        stage.deploy(COMPONENT, PRIVATE="0", TAG=tag)
+        _expect_without_token(stage, OK)
 
 
-def _expect_without_token(step: Step, stage: Stage, status: int) -> None:
+def _expect_without_token(stage: Stage, status: int) -> None:
     url = f"{stage.urls[COMPONENT]}/hello"
     found = requests.get(url, timeout=LIMIT_S).status_code
     if found != status:
-        raise StepFailed(f"{url} answered {found} to somebody without a token")
-    step.note(f"{url} without a token: {found}")
-
-
-# --- without the scripts -------------------------------------------------------------------------
+        raise RehearsalFailed(f"{url} answered {found} to somebody without a token")
+    stage.note(f"{url} without a token: {found}")
 
 
 def replace(stage: Stage, tag: str) -> None:
     """Apply the document of a service instead of running its script."""
-    with stage.progress.step("gcloud run services replace") as step:
+    with stage.step("gcloud run services replace"):
         before = stage.serving(SERVICE)
         document = Template((stage.source / DOCUMENT).read_text("utf-8"))
         images = stage.image(COMPONENT).removesuffix(f"/{COMPONENT}")
-        filled = step.log.with_suffix(".yaml")
+        filled = stage.current.log.with_suffix(".yaml")
         filled.write_text(document.safe_substitute(PROJECT_ID=PROJECT, IMAGES=images, TAG=tag))
-        stage.gcloud(step, "run", "services", "replace", str(filled), f"--region={REGION}")
-        if (serving := stage.serving(SERVICE)) == before:
-            raise StepFailed(f"{before} still serves")
-        _ask_backend(step, stage, "v1")
-        step.note(f"{serving} serves, after {before}")
+        stage.run("gcloud", "run", "services", "replace", str(filled), f"--region={REGION}")
+        serving = newly_serving(stage, before)
+        _ask_backend(stage, "v1")
+        stage.note(f"{serving} serves, after {before}")
 
 
 # --- the end -------------------------------------------------------------------------------------
@@ -239,39 +231,35 @@ def replace(stage: Stage, tag: str) -> None:
 
 def read_deliverables(stage: Stage, version: str) -> None:
     """See that deliverables.yaml has the ids and addresses of all that was rolled out."""
-    with stage.progress.step(f"read deliverables.yaml of {version}") as step:
-        found = yaml.safe_load((stage.source / "deliverables.yaml").read_text())
-        services = found["services"] | {"v3": found.get("v3")}
-        newest = {build.image: build.id for build in stage.builds}
-        expected = {*newest.values(), *stage.urls.values()}
-        if (values := set(values_of(services[version])) - {""}) != expected:
-            raise StepFailed(f"it has {values}, not {expected}")
-        step.note(f"the ids and addresses of {', '.join(stage.urls)}")
+    found = yaml.safe_load((stage.source / "deliverables.yaml").read_text())
+    services = found["services"] | {"v3": found.get("v3")}
+    newest = {build.image: build.id for build in stage.builds}
+    expected = {*newest.values(), *stage.urls.values()}
+    if (values := set(_values_of(services[version])) - {""}) != expected:
+        raise RehearsalFailed(f"it has {values}, not {expected}")
+    stage.note(f"the ids and addresses of {', '.join(stage.urls)}")
 
 
-def values_of(entry: Any) -> list[str]:
+def _values_of(entry: Any) -> list[str]:
     """Return all values in a part of deliverables.yaml."""
     if isinstance(entry, dict):
-        return [value for inner in entry.values() for value in values_of(inner)]
+        return [value for inner in entry.values() for value in _values_of(inner)]
     return [entry]
 
 
 def tear_down(stage: Stage) -> None:
     """Delete everything, and see that nothing is left; in a region without services, nothing."""
-    with stage.progress.step("teardown.sh in another region") as step:
-        before = stage.rehearsal.store.snapshot()
-        stage.run(step, "teardown.sh", YES="1", REGION="europe-west1")
-        if changes := dict(before.items() ^ stage.rehearsal.store.snapshot().items()):
-            raise StepFailed(f"it changed {', '.join(changes)}")
-        step.note("nothing changed")
-    with stage.progress.step("teardown.sh") as step:
-        stage.run(step, "teardown.sh", YES="1")
+    name = "teardown.sh in another region"
+    with stage.step(name), _nothing_changes(stage):
+        stage.run("teardown.sh", YES="1", REGION="europe-west1")
+    with stage.step("teardown.sh"):
+        stage.run("teardown.sh", YES="1")
         store, docker = stage.rehearsal.store, stage.rehearsal.docker
         if remains := {kind: left for kind in MADE if (left := store.all(kind))}:
-            raise StepFailed(f"it left {remains}")
+            raise RehearsalFailed(f"it left {remains}")
         end = time.monotonic() + LIMIT_S  # containers have ten seconds to end
         while running := docker.run("ps", "--all", "--quiet"):
             if time.monotonic() > end:
-                raise StepFailed(f"containers still run: {running}")
+                raise RehearsalFailed(f"containers still run: {running}")
             time.sleep(0.5)
-        step.note(f"no containers are left, nor {', '.join(MADE)}")
+        stage.note(f"no containers are left, nor {', '.join(MADE)}")

@@ -1,40 +1,52 @@
-"""What every scenario uses: the scripts, and what was found so far."""
+"""Where a version is rehearsed: its steps, each with a log, its scripts, and what they built."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tools.rehearsal.host import HostFailed
-from tools.rehearsal.own_model import NAME
-from tools.rehearsal.progress import Progress, Step, StepFailed
-from tools.rehearsal.rehearsal import PROJECT, REPOSITORY, Rehearsal
-from tools.rehearsal.report import Build, by_purpose, layers
+import requests
 
-LIMIT_S = 3600
-# A built-in model, whose weights are a package, so that no model hub is needed, and a person's own.
-MODELS = ("efficientnet_lite0", NAME)
+from tools.rehearsal.host import RehearsalFailed, say
+from tools.rehearsal.rehearsal import MODELS, PROJECT, REPOSITORY, Rehearsal
+
+LIMIT_S = 60  # for an answer
+SCRIPT_LIMIT_S = 3600
+SHOWN_LINES = 40
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+COMPILES = "imgserve.compile"  # in the one step of the Dockerfiles that makes models
 
 
-class Scripts:
-    """Scripts that several threads run, each a process group of its own, which end together."""
+@dataclass
+class Step:
+    name: str
+    log: Path  # what the programs it ran have said
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)  # what it found, shown when it is over
 
-    def __init__(self) -> None:
+
+class Progress:
+    """The steps so far, and the programs that they run, which end together; threads share it."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs, self.steps = logs, list[Step]()
+        logs.mkdir()
         self._lock = threading.Lock()
         self._started: list[subprocess.Popen[bytes]] = []
         self._ended = False
 
-    def output(self, command: Sequence[str | Path], **options: Any) -> tuple[int, bytes]:
-        """Run a script to its end; return its exit status and what it printed."""
+    def output(self, command: list[str], **options: Any) -> tuple[int, bytes]:
+        """Run a program to its end; return its exit status and what it printed."""
         with self._lock:
             if self._ended:
-                raise HostFailed("the rehearsal is being ended")
+                raise RehearsalFailed("the rehearsal is being ended")
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -43,11 +55,11 @@ class Scripts:
                 **options,
             )
             self._started.append(process)
-        printed, _ = process.communicate(timeout=LIMIT_S)
+        printed, _ = process.communicate(timeout=SCRIPT_LIMIT_S)
         return process.returncode, printed
 
     def end(self) -> None:
-        """Kill all scripts under way with all that they started; no other one starts."""
+        """Kill all programs under way with all that they started; no other one starts."""
         with self._lock:
             self._ended = True
             for process in self._started:
@@ -58,49 +70,70 @@ class Scripts:
 
 @dataclass
 class Stage:
-    """Where the scenarios of one version take place."""
+    """Where the scenarios of one version take place, one step after the other."""
 
     rehearsal: Rehearsal
     source: Path  # a copy of the repository, whose deliverables.yaml nobody else writes
     progress: Progress
-    scripts: Scripts
-    builds: list[Build] = field(default_factory=list)  # in the order they were made
+    builds: list["Build"] = field(default_factory=list)  # in the order they were made
     urls: dict[str, str] = field(default_factory=dict)  # the newest of each image by its name
+    current: Step = field(init=False, repr=False)
 
-    def run(self, step: Step, script: str, *words: str, **variables: str) -> list[str]:
-        """Return the lines that a script prints; what it says goes to the step's log."""
-        return self._run(step, [f"deployment/{script}", *words], variables, fails=False)
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Make what follows a step: time it and show how it ends.
 
-    def gcloud(self, step: Step, *words: str) -> None:
-        """Run gcloud as a person does beside the scripts."""
-        self._run(step, ["gcloud", *words], {}, fails=False)
+        RehearsalFailed, with the end of all that was said, where it fails.
+        """
+        log = self.progress.logs / f"{name.replace(' ', '-')}.log"
+        self.current = step = Step(name, log)
+        self.progress.steps.append(step)
+        say(f"{name} ...")
+        began = time.monotonic()
+        try:
+            log.touch()
+            yield
+        except (RehearsalFailed, OSError, subprocess.SubprocessError) as exc:
+            lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+            shown = [f"The end of {log}:", *(f"  | {line}" for line in lines)]
+            say("\n".join([f"{name}: FAILED: {exc}", *shown]))
+            raise RehearsalFailed(f"{name}: {exc}") from exc
+        step.seconds = round(time.monotonic() - began, 1)
+        say("\n    ".join([f"{name}: {step.seconds} s", *step.notes]))
 
-    def run_failing(self, step: Step, script: str, **variables: str) -> None:
-        """Note the last line that a script says when it fails, as it should."""
-        self._run(step, [f"deployment/{script}"], variables, fails=True)
-        step.note(step.log.read_text("utf-8", "replace").splitlines()[-1])
+    def note(self, text: str) -> None:
+        """Have the step show what it found."""
+        self.current.notes.append(text)
 
-    def _run(
-        self, step: Step, words: list[str], variables: dict[str, str], *, fails: bool
-    ) -> list[str]:
-        with step.log.open("ab") as log:
-            settings = [f"{name}={value}" for name, value in variables.items()]
-            log.write(f"$ {' '.join([*settings, *words])}\n".encode())
+    def run(self, program: str, *words: str, fails: bool = False, **variables: str) -> list[str]:
+        """Return the lines that a script of deployment/, or another program, prints.
+
+        What it says goes to the step's log. RehearsalFailed where it fails, or the other way round;
+        the last line that it says when it fails, as it should, is noted.
+        """
+        name = f"deployment/{program}" if program.endswith(".sh") else program
+        with self.current.log.open("ab") as log:
+            settings = [f"{setting}={value}" for setting, value in variables.items()]
+            log.write(f"$ {' '.join([*settings, name, *words])}\n".encode())
             log.flush()
-            status, printed = self.scripts.output(
-                words,
-                cwd=self.source,
-                env={**self.rehearsal.environ, **variables},
-                stderr=log,
+            environ = {**self.rehearsal.environ, **variables}
+            status, printed = self.progress.output(
+                [name, *words], cwd=self.source, env=environ, stderr=log
             )
             log.write(printed)
         if bool(status) != fails:
             should = " but should have failed" if fails else ""
-            raise StepFailed(f"{words[0]} ended with exit status {status}{should}")
+            raise RehearsalFailed(f"{name} ended with exit status {status}{should}")
+        if fails:
+            self.note(self.current.log.read_text("utf-8", "replace").splitlines()[-1])
         return printed.decode().splitlines()
 
     def picture(self, name: str) -> Path:
         return self.source / "imgserve" / "samples" / name
+
+    def image(self, name: str) -> str:
+        """Return where an image is kept, without its tag."""
+        return f"{self.rehearsal.registry}/{PROJECT}/{REPOSITORY}/{name}"
 
     def serving(self, service: str) -> str:
         """Return the revision that has all of a service's traffic."""
@@ -108,20 +141,18 @@ class Stage:
         (share,) = [target for target in about["status"]["traffic"] if target.get("percent")]
         return str(share["revisionName"])
 
-    def build(self, component: str, name: str = "") -> list[Build]:
-        """Submit a component's build in a step of its own; return what was built."""
-        with self.progress.step(name or f"build {component}") as step:
-            ids = self.run(step, f"submit_build_{component}.sh", **limits(component))
-            made = [self._built(build_id) for build_id in ids]
-            self.builds += made
-            for build in made:
+    def build(self, component: str, name: str = "") -> None:
+        """Submit a component's build in a step of its own."""
+        with self.step(name or f"build {component}"):
+            for build_id in self.run(f"submit_build_{component}.sh"):
+                build = built(self.rehearsal.store.get("builds", build_id) or {})
+                self.builds.append(build)
                 sizes = ", ".join(f"{kind} {size}" for kind, size in build.megabytes.items())
-                step.note(f"{build.image}: {build.seconds:.0f} s, MB: {sizes}")
-        return made
+                self.note(f"{build.image}: {build.seconds:.0f} s, MB: {sizes}")
 
-    def deploy(self, step: Step, component: str, **variables: str) -> None:
+    def deploy(self, component: str, **variables: str) -> None:
         """Deploy a component as part of a step."""
-        urls = self.run(step, f"deploy_{component}.sh", **limits(component), **variables)
+        urls = self.run(f"deploy_{component}.sh", fails=False, **variables)
         names = [component]
         if component == "v3_backend":
             names = [f"{component}_{model}" for model in MODELS]
@@ -129,33 +160,72 @@ class Stage:
             self.urls[name] = url
             revision = self.serving(name.replace("_", "-"))
             about = self.rehearsal.store.get("revisions", revision) or {}
-            step.note(f"{url}, seen to be ready after {about['status']['readyAfterSeconds']:.1f} s")
-
-    def _built(self, build_id: str) -> Build:
-        about = self.rehearsal.store.get("builds", build_id) or {}
-        image = about["substitutions"]["_APP_URI"].rpartition("/")[2]
-        steps = {step["id"]: _seconds(step["timing"]) for step in about["steps"]}
-        steps["push"] = _seconds(about["timing"]["PUSH"])
-        span = {"startTime": about["startTime"], "endTime": about["finishTime"]}
-        side = image.removeprefix("v3_").partition("_")[0]  # backend, frontend or gateway
-        base, app = (layers(f"{self.image(name)}:{build_id}") for name in (f"{side}_base", image))
-        return Build(build_id, image, _seconds(span), steps, by_purpose(base, app))
-
-    def image(self, name: str) -> str:
-        """Return where an image is kept, without its tag."""
-        return f"{self.rehearsal.registry}/{PROJECT}/{REPOSITORY}/{name}"
+            self.note(f"{url}, seen to be ready after {about['status']['readyAfterSeconds']:.1f} s")
 
 
-def limits(component: str) -> dict[str, str]:
-    """Return the variables that limit a component's models."""
-    if "frontend" in component:
-        return {}
-    if component == "backend_v1":
-        return {"MODEL_NAME": MODELS[0]}
-    return {"MODELS": ",".join(MODELS)}
+# --- what was built ------------------------------------------------------------------------------
 
 
-def _seconds(span: dict[str, Any]) -> float:
+@dataclass(frozen=True)
+class Layer:
+    digest: str  # of its compressed content, by which layers are compared
+    size_bytes: int = field(compare=False)  # compressed, as it is stored and pulled
+    made_by: str = field(compare=False)  # the step of the Dockerfile
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build that ended well."""
+
+    id: str
+    image: str  # its app image's short name
+    seconds: float
+    steps: dict[str, float]  # the seconds that each took, and `push`
+    layers: dict[str, list[Layer]]  # of its app image, by what they are for: base, models, code
+    megabytes: dict[str, float]  # of these layers
+
+
+def built(about: dict[str, Any]) -> Build:
+    """Return what is to be known of a build, given its document, whose images are in a registry."""
+    app, base = (about["substitutions"][name] for name in ("_APP_URI", "_BASE_IMAGE_URI"))
+    steps = {step["id"]: _seconds(step["timing"]) for step in about["steps"]}
+    steps["push"] = _seconds(about["timing"]["PUSH"])
+    seconds = _seconds({"startTime": about["startTime"], "endTime": about["finishTime"]})
+    layers = by_purpose(_layers(base, about["id"]), _layers(app, about["id"]))
+    sizes = {name: sum(layer.size_bytes for layer in found) for name, found in layers.items()}
+    megabytes = {name: round(size / 1e6, 1) for name, size in sizes.items()}
+    return Build(about["id"], app.rpartition("/")[2], seconds, steps, layers, megabytes)
+
+
+def _seconds(span: dict[str, str]) -> float:
     """Return how long a time span of the API is."""
     began, ended = (datetime.fromisoformat(span[name]) for name in ("startTime", "endTime"))
     return round((ended - began).total_seconds(), 1)
+
+
+def _layers(image: str, tag: str) -> list[Layer]:
+    """Return the layers of an image, the lowest first."""
+    host, _, name = image.partition("/")
+    manifest = _json(f"http://{host}/v2/{name}/manifests/{tag}")
+    about = _json(f"http://{host}/v2/{name}/blobs/{manifest['config']['digest']}")
+    steps = [step for step in about["history"] if not step.get("empty_layer")]
+    return [
+        Layer(layer["digest"], layer["size"], step.get("created_by", ""))
+        for layer, step in zip(manifest["layers"], steps, strict=True)
+    ]
+
+
+def _json(url: str) -> Any:
+    answer = requests.get(url, headers={"Accept": MANIFEST}, timeout=LIMIT_S)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def by_purpose(base: list[Layer], app: list[Layer]) -> dict[str, list[Layer]]:
+    """Return an app image's layers by what they are for, given those of its base image."""
+    above = app[len(base) :]
+    return {
+        "base": app[: len(base)],
+        "models": [layer for layer in above if COMPILES in layer.made_by],
+        "code": [layer for layer in above if COMPILES not in layer.made_by],
+    }

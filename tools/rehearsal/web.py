@@ -1,39 +1,117 @@
-"""How the stand-ins answer: one app for all of Google's hosts, errors in Google's form."""
+"""How the stand-ins answer: what they know, and the requests of all of Google's hosts."""
 
+import json
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar, cast
 
-from flask import Blueprint, Flask, current_app, request
+from flask import Blueprint, Flask, abort, current_app, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.local import LocalProxy
 
-from tools.rehearsal.store import Json, Store
+Json = dict[str, Any]
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+ETAG = "BwAAAAAAAAA="  # gcloud wants one and has no more than one caller to protect from
 
+
+class Store:
+    """Documents of one project, kept as text: nobody holds a stored one, and threads may share it.
+
+    Attributes:
+        policy_s: seconds after which a changed policy is in force, as Google's is after minutes.
+    """
+
+    def __init__(self, project: str, policy_s: float = 0) -> None:
+        self.project = project
+        self.policy_s = policy_s
+        self._documents: dict[tuple[str, str], str] = {}
+        self._earlier: dict[str, tuple[float, Json]] = {}  # until when which policy is in force
+        self.operator = self.account("operator")  # whom gcloud works as
+        owner = {"role": "roles/owner", "members": [f"serviceAccount:{self.operator}"]}
+        self.put("policies", f"projects/{project}", {"bindings": [owner]})
+        self.put("projects", project, {"projectId": project, "lifecycleState": "ACTIVE"})
+
+    def account(self, name: str) -> str:
+        return f"{name}@{self.project}.iam.gserviceaccount.com"
+
+    def get(self, kind: str, name: str) -> Json | None:
+        """Return the document, or None where there is none."""
+        found: Json | None = json.loads(self._documents.get((kind, name), "null"))
+        return found
+
+    def put(self, kind: str, name: str, value: Json) -> None:
+        self._documents[kind, name] = json.dumps(value)
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove the document and what is kept about it by the name `<kind>/<name>`."""
+        for key in self.snapshot():
+            if key == (kind, name) or key[1] == f"{kind}/{name}":
+                del self._documents[key]
+
+    def all(self, kind: str) -> list[Json]:
+        """Return this kind's documents, in the order of their names."""
+        found = sorted(self.snapshot().items())
+        return [json.loads(text) for (of, _), text in found if of == kind]
+
+    def snapshot(self) -> dict[tuple[str, str], str]:
+        """Return everything that is known, to compare."""
+        return self._documents.copy()
+
+    def policy(self, resource: str) -> Json:
+        """Return the policy of `<kind>/<name>`; an empty one where none was set."""
+        return {"version": 1, "etag": ETAG, "bindings": []} | (self.get("policies", resource) or {})
+
+    def set_policy(self, resource: str, wanted: Json) -> Json:
+        """Keep a policy; return it."""
+        bindings = [binding for binding in wanted.get("bindings", []) if binding.get("members")]
+        self._earlier[resource] = (time.monotonic() + self.policy_s, self._in_force(resource))
+        self.put("policies", resource, {"bindings": bindings})
+        return self.policy(resource)
+
+    def _in_force(self, resource: str) -> Json:
+        """Return what decides who may do what; a change is known only after a while.
+
+        https://cloud.google.com/iam/docs/access-change-propagation
+        """
+        until, earlier = self._earlier.get(resource, (0.0, {}))
+        return earlier if time.monotonic() < until else self.policy(resource)
+
+    def members(self, roles: set[str], resource: str) -> set[str]:
+        """Return who has one of the roles on a resource, or on the project, in force."""
+        return {
+            member
+            for where in (resource, f"projects/{self.project}")
+            for binding in self._in_force(where)["bindings"]
+            if binding["role"] in roles
+            for member in binding["members"]
+        }
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+api = Blueprint("google", __name__)  # no two of Google's hosts share a path that gcloud asks for
+PROJECT = "/v1/projects/<_project>"
 # The APIs that a new project has not enabled and whose calls Google then refuses.
 ASKED_FIRST = {"artifactregistry", "cloudbuild", "iam", "run", "secretmanager"}
 ENABLED = "enabled-apis"
 Part = TypeVar("Part")
 
 
-class ApiError(Exception):
-    """A request that an API refuses."""
+def part(kind: type[Part]) -> Part:
+    """Return the one object of a class that the answering app was made with."""
+    found: Part = current_app.extensions[kind.__name__]
+    return found
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
-    def answer(self) -> tuple[Json, int]:
-        """Return the error as gcloud reads it."""
-        return {"error": {"code": self.code, "message": str(self)}}, self.code
+store = cast("Store", LocalProxy(lambda: part(Store)))  # the answering app's
 
 
 def body() -> Json:
     """Return the request's JSON object; an empty one where there is none."""
-    content = request.get_json(force=True, silent=True)
-    return content if isinstance(content, dict) else {}
+    content: Json | None = request.get_json(force=True, silent=True)
+    return content or {}
 
 
 def now() -> str:
@@ -48,129 +126,93 @@ def finished(response: Json, kind: str = "google.protobuf.Empty") -> Json:
     return {"name": f"{found[0] if found else ''}operations/done", "done": True, "response": typed}
 
 
-def part(kind: type[Part]) -> Part:
-    """Return the one object of a class that the answering app was made with."""
-    found: Part = current_app.extensions[kind.__name__]
-    return found
-
-
 # --- documents -----------------------------------------------------------------------------------
 
 
 def existing(kind: str, name: str) -> Json:
-    """Return a document; ApiError 404 where there is none of that name."""
-    found = part(Store).get(kind, name)
-    if found is None:
-        raise ApiError(404, f"{kind}: {name!r} was not found.")
+    """Return a document; HTTP error 404 where there is none in the region of the request."""
+    found, region = store.get(kind, name), (request.view_args or {}).get("location")
+    if found is None or (region and f"/locations/{region}/" not in found["name"]):
+        abort(404, f"{kind}: {name!r} was not found.")
     return found
 
 
-def make(kind: str, name: str, document: Json) -> Json:
-    """Keep a new document and return it; ApiError 409 where there is one of that name."""
-    if part(Store).get(kind, name) is not None:
-        raise ApiError(409, f"{kind}: {name!r} already exists.")
-    part(Store).put(kind, name, document)
-    return document
+def make(kind: str, name: str, /, **more: str) -> Json:
+    """Keep a new document of what is asked for; return it."""
+    full = f"{request.path.removeprefix('/v1/')}/{name}"
+    store.put(kind, name, {**body(), "name": full, "createTime": now(), **more})
+    return existing(kind, name)
 
 
 def add_documents(
-    blueprint: Blueprint,
-    rule: str,
-    kind: str,
-    listed: str,
-    after_delete: Callable[[str], None] = lambda _: None,
+    rule: str, kind: str, listed: str, after_delete: Callable[[str], None] = lambda _: None
 ) -> None:
     """Add the requests by which documents are listed (all, or by labels), read and deleted.
 
-    ``rule`` is one document's address, which ends in `<name>`, ``listed`` what their list is called
-    in an answer; ``after_delete`` is told the name of one that was deleted.
+    ``rule`` is the address of all of them, ``listed`` what their list is called in an answer;
+    ``after_delete`` is told the name of one that was deleted.
     """
 
     def listing(**_: str) -> Json:
         terms = request.args.get("labelSelector", "").split(",")  # name = value, name = value
         labels = dict(term.replace(" ", "").split("=", 1) for term in terms if term)
-        found = part(Store).all(kind)
+        found = store.all(kind)
         if labels:
             found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
         return {listed: found, "metadata": {}}  # gcloud looks there for more revisions
 
     def delete(name: str, **_: str) -> Json:
         existing(kind, name)
-        part(Store).delete(kind, name)
+        store.delete(kind, name)
         after_delete(name)
         return finished({})
 
-    rules = blueprint.add_url_rule
-    rules(rule[: rule.rindex("/")], f"list_{kind}", listing)
-    rules(rule, f"delete_{kind}", delete, methods=["DELETE"])
-    rules(rule, f"get_{kind}", lambda name, **_: existing(kind, name))
+    api.add_url_rule(rule, f"list_{kind}", listing)
+    api.add_url_rule(f"{rule}/<path:name>", f"delete_{kind}", delete, methods=["DELETE"])
+    api.add_url_rule(f"{rule}/<path:name>", f"get_{kind}", lambda name, **_: existing(kind, name))
 
 
-def add_policy(blueprint: Blueprint, rule: str, kind: str) -> None:
+def add_policy(kind: str, read_at: str, written_at: str) -> None:
     """Add the two requests by which a document's policy is read and written."""
 
     def get_policy(name: str, **_: str) -> Json:
         existing(kind, name)
-        return part(Store).policy(f"{kind}/{name}")
+        return store.policy(f"{kind}/{name}")
 
     def set_policy(name: str, **_: str) -> Json:
         existing(kind, name)
-        return part(Store).set_policy(f"{kind}/{name}", body().get("policy") or body())
+        return store.set_policy(f"{kind}/{name}", body().get("policy") or body())
 
-    rules = blueprint.add_url_rule
-    if kind == "buckets":
-        rules(f"{rule}/iam", f"get_{kind}_policy", get_policy)
-        rules(f"{rule}/iam", f"set_{kind}_policy", set_policy, methods=["PUT"])
-    else:
-        rules(f"{rule}:getIamPolicy", f"get_{kind}_policy", get_policy, methods=["GET", "POST"])
-        rules(f"{rule}:setIamPolicy", f"set_{kind}_policy", set_policy, methods=["POST"])
+    api.add_url_rule(read_at, f"get_{kind}_policy", get_policy, methods=["GET", "POST"])
+    api.add_url_rule(written_at, f"set_{kind}_policy", set_policy, methods=["POST", "PUT"])
 
 
 # --- the app -------------------------------------------------------------------------------------
 
 
-def create_app(blueprints: Iterable[Blueprint], parts: Iterable[object]) -> Flask:
-    """Return the app that answers every host: `run.test/v1/...` is its path `/run/v1/...`."""
+def create_app(*parts: object) -> Flask:
+    """Return the app that answers for every host."""
     app = Flask("rehearsal")
     app.extensions.update({type(one).__name__: one for one in parts})
-    app.before_request(_refuse_project)
-    app.register_error_handler(ApiError, ApiError.answer)
-    app.register_error_handler(404, _unknown)
-    app.register_error_handler(405, _unknown)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint, url_prefix=f"/{blueprint.name}")
-    app.wsgi_app = _by_host(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's documented way
+    app.before_request(_refuse_disabled)
+    app.register_error_handler(HTTPException, _problem)
+    app.register_blueprint(api)
     return app
 
 
-def _by_host(app: "WSGIApplication") -> "WSGIApplication":
-    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        label = environ.get("HTTP_HOST", "").partition(".test")[0].rpartition(".")[2]
-        api = label.rpartition("-")[2]  # "us-central1-run" is Cloud Run of one region
-        environ["PATH_INFO"] = f"/{api}{environ['PATH_INFO']}"
-        return app(environ, start_response)
-
-    return answer
+def _refuse_disabled() -> None:
+    name = request.host.partition(".")[0].rpartition("-")[2]  # of us-central1-run.test it is "run"
+    if name in ASKED_FIRST and store.get(ENABLED, f"{name}.googleapis.com") is None:
+        not_used = f"The API {name}.googleapis.com has not been used in project {store.project}"
+        enable = f"Enable it with: gcloud services enable {name}.googleapis.com"
+        abort(403, f"{not_used} before or it is disabled. {enable}")
 
 
-def _refuse_project() -> None:
-    """Refuse another project than ours, and an API that ours has not enabled."""
-    store = part(Store)
-    # "-" is gcloud's name for the project that a service account's address names.
-    found = re.search(r"/(?:projects|namespaces)/(?!-/)([^/:]+)", request.path)
-    if found and found[1] not in {store.project, store.project_number}:
-        message = f"The caller has no permission on project {found[1]!r} (or it does not exist)."
-        raise ApiError(403, message)
-    api = request.path.split("/")[1]
-    if found and api in ASKED_FIRST and store.get(ENABLED, f"{api}.googleapis.com") is None:
-        raise ApiError(
-            403,
-            f"The API {api}.googleapis.com has not been used in project {store.project} before or "
-            f"it is disabled. Enable it with: gcloud services enable {api}.googleapis.com",
-        )
-
-
-def _unknown(_: Exception) -> tuple[Json, int]:
-    message = f"The rehearsal does not answer {request.method} {request.host}: {request.path}"
-    current_app.logger.warning(message)
-    return ApiError(501, message).answer()
+def _problem(exc: HTTPException) -> tuple[Json, int]:
+    """Return an error as gcloud reads it."""
+    code, message = exc.code or 500, exc.description
+    if exc is request.routing_exception:
+        code = 501
+        message = f"The rehearsal does not answer {request.method} {request.host}{request.path}"
+        current_app.logger.warning(message)
+    return {"error": {"code": code, "message": message}}, code
