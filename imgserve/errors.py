@@ -162,12 +162,10 @@ class PictureHostTimeout(HttpError):
     status, title, slug = 504, "Picture host too slow", "picture-host-timeout"
 
 
-def http_errors(base: type[HttpError] = HttpError) -> dict[str, type[HttpError]]:
-    """Return every kind of HttpError by its slug, however deep in the tree."""
-    found = {base.slug: base}
-    for kind in base.__subclasses__():
-        found |= http_errors(kind)
-    return found
+def http_errors() -> dict[str, type[HttpError]]:
+    """Return every kind of HttpError of this module by its slug, not those of the gateway."""
+    kinds = [kind for kind in globals().values() if isinstance(kind, type)]
+    return {kind.slug: kind for kind in kinds if issubclass(kind, HttpError)}
 
 
 class BackendError(ImgserveError):

@@ -300,7 +300,6 @@ GARBAGE = [
         *({"exif": b"Exif\0\0" + garbage, "icc_profile": garbage} for garbage in GARBAGE),
         {"xmp": XMP},
     ],
-    ids=repr,
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_xmp_and_garbage_for_exif_and_profile_leave_a_picture_as_it_is(

@@ -136,9 +136,7 @@ def test_equally_probable_classes_come_by_id() -> None:
     assert ids == [0, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("send", "true"), [(by_data_url, True), (upload, "true"), (raw, "true")], ids=str
-)
+@pytest.mark.parametrize(("send", "true"), [(by_data_url, True), (upload, "true"), (raw, "true")])
 def test_where_the_model_looked_is_answered_where_asked_for(send: Send, true: Any) -> None:
     def look_at_the_corner(seen: Crop) -> np.ndarray:
         share = float(seen[0, 0, 0, 0]) / 255

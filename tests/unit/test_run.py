@@ -12,7 +12,7 @@ from tools.run import services as version_services
 from tools.run.services import services
 from tools.run.settings import EMBEDDED, RunSettings, port_complaint
 from tools.run.supervisor import USER_AGENT, Service, readable
-from v3.gateway import system
+from v3.gateway import serve
 from v3.gateway.backends import read_backends
 from v3.gateway.settings import LIST
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if "PATH" in environ:
-        monkeypatch.setattr(system, "PROGRAM_FOLDERS", ())
+        monkeypatch.setattr(serve, "DEBIAN_FOLDER", "/nowhere")
     else:
         monkeypatch.setattr(run, "find_nginx", lambda _: Path("nginx"))
     assert run.main(environ) == 2
