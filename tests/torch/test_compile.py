@@ -3,8 +3,9 @@
 import importlib.util
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import filelock
@@ -220,10 +221,12 @@ def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> No
 
 def test_a_second_compiler_waits(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.mkdir()
-    held = filelock.FileLock(tiny / f"{EMBEDDED}.lock", thread_local=False)
-    held.acquire()
-    threading.Timer(0.3, held.release).start()
-    compile_tiny(tiny)
+    held = filelock.FileLock(tiny / f"{EMBEDDED}.lock")
+    with ThreadPoolExecutor(1) as other:  # in one thread, a second lock would never be given
+        other.submit(held.acquire).result(10)
+        other.submit(time.sleep, 0.3)
+        other.submit(held.release)
+        compile_tiny(tiny)
     assert "another process: waiting" in capsys.readouterr().err
 
 
