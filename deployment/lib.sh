@@ -163,16 +163,6 @@ names_of() {
 
 export secrets='imgserve-key imgserve-backend-key' # of frontends, of backends
 
-# Prints the number of a secret's newest version, to which a revision keeps: a rollback has what it had.
-secret_version() {
-  local name
-  name=$(gcloud secrets versions describe latest \
-    --project="$PROJECT_ID" \
-    --secret="$1" \
-    --format='value(name)') || return
-  printf '%s' "${name##*/}"
-}
-
 # Whether a thing is there: has repository|bucket|account|secret NAME
 # Stops where that cannot be found out.
 has() {
@@ -282,13 +272,6 @@ send_own_samples() {
   mkdir "$own_models"
   cp -R "$(dirname "$file")/$path" "$own_models/own_samples"
   say "Sending the samples of ${1%%,*}"
-}
-
-# Prints the buckets that models of one's own come from.
-own_buckets() {
-  local file
-  file=$(models_file)
-  grep -oE 'gs://[a-z0-9._-]+' "$file" | sort -u || true
 }
 
 # Prints which file describes models of one's own: an empty one, where there is none.
