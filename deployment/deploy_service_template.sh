@@ -46,7 +46,12 @@ for name in $names; do
     die "$service is too long a name for a service: a model deployed by itself may have 20 characters"
   image=$(image_uri "$name"):${TAG:-latest}
   hold_back "$service"
-  [[ -z $secret_setting ]] || version=$(secret_version "$secret")
+  if [[ -n $secret_setting ]]; then # its newest version, to which a revision keeps: a rollback has what it had
+    version=$(gcloud secrets versions describe latest \
+      --project="$PROJECT_ID" \
+      --secret="$secret" \
+      --format='value(name)')
+  fi
 
   why='The deployment failed'
   trap 'keep_old "$service" "$why"' EXIT
@@ -68,7 +73,7 @@ for name in $names; do
     ${session_affinity:+--session-affinity} \
     --startup-probe="httpGet.path=$probe,httpGet.port=$port,periodSeconds=1,timeoutSeconds=1,failureThreshold=120" \
     --set-env-vars="$settings" \
-    ${secret_setting:+--set-secrets="$secret_setting=$secret:$version"} \
+    ${secret_setting:+--set-secrets="$secret_setting=$secret:${version##*/}"} \
     ${access:+"$access"} \
     ${tag:+--no-traffic --tag="$tag"} \
     --format=none

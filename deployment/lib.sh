@@ -163,16 +163,6 @@ names_of() {
 
 export secrets='imgserve-key imgserve-backend-key' # of frontends, of backends
 
-# Prints the number of a secret's newest version, to which a revision keeps: a rollback has what it had.
-secret_version() {
-  local name
-  name=$(gcloud secrets versions describe latest \
-    --project="$PROJECT_ID" \
-    --secret="$1" \
-    --format='value(name)') || return
-  printf '%s' "${name##*/}"
-}
-
 # Whether a thing is there: has repository|bucket|account|secret NAME
 # Stops where that cannot be found out.
 has() {
@@ -282,13 +272,6 @@ send_own_samples() {
   mkdir "$own_models"
   cp -R "$(dirname "$file")/$path" "$own_models/own_samples"
   say "Sending the samples of ${1%%,*}"
-}
-
-# Prints the buckets that models of one's own come from.
-own_buckets() {
-  local file
-  file=$(models_file)
-  grep -oE 'gs://[a-z0-9._-]+' "$file" | sort -u || true
 }
 
 # Prints which file describes models of one's own: an empty one, where there is none.
@@ -562,26 +545,30 @@ keep_old() {
 
 # --- smoke tests -----------------------------------------------------------------------------
 
-# Prints what an address answers, asking again for a while; fails with the last answer.
+# Prints what a path answers, asking again for a while; fails with the last answer, or with one that
+# does not fit a pattern.
+#   fetch URL PATH PATTERN [CURL_OPTION...]
 fetch() {
-  local answer attempt=0 limit why
+  local url=$1 path=$2 pattern=$3 answer status attempt=0 limit why
+  shift 3
   while true; do
     # Its status is asked for: --fail would drop the answer, --fail-with-body needs curl 7.76.
     answer=$(curl --silent --show-error --max-time 60 --write-out '\n%{http_code}' --header @- "$@" \
-      2>&1 <<<"${authorization:-Accept: */*}") || answer+=$'\n000'
-    limit=6 why='It is not up'
-    case ${answer##*$'\n'} in
-      2??) printf '%s' "${answer%$'\n'*}" && return ;;
+      "$url$path" 2>&1 <<<"${authorization:-Accept: */*}") || answer+=$'\n000'
+    status=${answer##*$'\n'} limit=6 why='It is not up'
+    case $status in
+      2??) break ;;
       401 | 403) limit=$attempts why='Cloud Run does not let this caller in (what was just granted takes up to 7 minutes)' ;;
       404) why='There is no such address' ;;
     esac
-    ((++attempt < limit)) || break
-    say "  ${answer##*$'\n'}: $why; asking again in $((attempt * pause_s)) s ..."
+    ((++attempt < limit)) || { say "$answer" && say "$why." && return 1; }
+    say "  $status: $why; asking again in $((attempt * pause_s)) s ..."
     sleep "$((attempt * pause_s))"
   done
-  say "$answer"
-  say "$why."
-  return 1
+  answer=${answer%$'\n'*}
+  answer=${answer%$'\n'} # as a line ends
+  [[ $answer =~ $pattern ]] || { say "$path answered: $answer" && return 1; }
+  printf '%s' "$answer"
 }
 
 # Sets $callers to who may call a service, and $authorization to a header that it takes from whoever
@@ -606,26 +593,16 @@ smoke_test() {
   local answer predict=${model:+/model/$model}/predict
   [[ $side$callers != frontendiap ]] || return 0
   if [[ $side == gateway ]]; then
-    answer=$(expect_answer "$1" /models '^\["') || return
+    answer=$(fetch "$1" /models '^\["') || return
     answer=${answer#*\"}
     predict=/model/${answer%%\"*}/predict
   fi
   say "Smoke test of $1 ..."
   if [[ $side == frontend ]]; then
-    expect_answer "$1" /_stcore/health '^ok$' >/dev/null || return
+    fetch "$1" /_stcore/health '^ok$' >/dev/null || return
   else
-    expect_answer "$1" /hello Hello! >/dev/null || return
-    answer=$(expect_answer "$1" "$predict" '"category":' --form "image=@$root/imgserve/samples/cat.jpg") || return
+    fetch "$1" /hello Hello! >/dev/null || return
+    answer=$(fetch "$1" "$predict" '"category":' --form "image=@$root/imgserve/samples/cat.jpg") || return
     say "  $answer"
   fi
-}
-
-# Prints what a path answers; fails where that does not fit a pattern.
-#   expect_answer URL PATH PATTERN [CURL_OPTION...]
-expect_answer() {
-  local answer url=$1 path=$2 pattern=$3
-  shift 3
-  answer=$(fetch "$@" "$url$path") || return
-  [[ $answer =~ $pattern ]] || { say "$path answered: $answer" && return 1; }
-  printf '%s' "$answer"
 }

@@ -85,7 +85,9 @@ patiently gcloud artifacts repositories add-iam-policy-binding "$REPO_NAME" \
   --member="serviceAccount:$build_account" \
   --role=roles/artifactregistry.writer \
   --format=none
-own_buckets=$(own_buckets)
+# Where models of one's own come from.
+description=$(models_file)
+own_buckets=$(grep -oE 'gs://[a-z0-9._-]+' "$description" | sort -u) || own_buckets=''
 for bucket in $source_bucket $own_buckets; do
   patiently gcloud storage buckets add-iam-policy-binding "$bucket" \
     --project="$PROJECT_ID" \

@@ -105,11 +105,11 @@ def test_deploy_that_is_interrupted_removes_its_tag(name: str, project: Project)
 
 def test_real_curl_says_what_a_server_answers(root: Path) -> None:
     samples = root / "imgserve" / "samples"
-    fetch = 'PAUSE_S=0; source "$0"; fetch "$1/CREDITS.md" && ! fetch "$1/absent"'
+    fetch = 'PAUSE_S=0; source "$0"; fetch "$1" /CREDITS.md rocket.jpg && ! fetch "$1" /absent .'
     with served(partial(Files, directory=samples)) as url:
         command = ["bash", "-uc", fetch, root / "deployment" / "lib.sh", url]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout == (samples / "CREDITS.md").read_text()
+    assert done.stdout == (samples / "CREDITS.md").read_text().strip()
     assert "\n404\nThere is no such address." in done.stderr
 
 
