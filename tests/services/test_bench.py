@@ -85,7 +85,8 @@ def test_interrupted_it_stops_all_that_it_started(
 def test_make_tells_the_benchmark_what_it_was_told(
     told: tuple[str, ...], options: list[str], root: Path
 ) -> None:
-    said = subprocess.check_output(["make", "--dry-run", "bench", *told], cwd=root, text=True)
+    make = ["make", "--no-print-directory", "--dry-run", "bench"]
+    said = subprocess.check_output([*make, *told], cwd=root, text=True)
     assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options
 
 

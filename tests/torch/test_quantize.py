@@ -1,6 +1,7 @@
 """A small network is quantized for real; the gate is tried from both sides."""
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -185,7 +186,10 @@ def test_both_precisions_lie_side_by_side_and_a_backend_loads_the_one_it_is_set_
 def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_run_showing_progress", lambda command: (1, " ".join(command)))
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
     with pytest.raises(ModelError, match="--precision int8 "):
         loading.prepare(settings, EMBEDDED)
