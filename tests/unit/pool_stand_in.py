@@ -67,16 +67,16 @@ class PoolStandIn:
                 self.computing -= 1
 
 
-def classifier(model_id: str, categories: list[str], respond: Respond) -> Classifier:
+def classifier(categories: list[str], respond: Respond) -> Classifier:
     """Return a model around a function that stands in for the engine."""
-    return Classifier(model_id, categories, TRANSFORM, respond)
+    return Classifier(categories, TRANSFORM, respond)
 
 
 def named_after_itself(*ids: str) -> dict[str, Classifier]:
     """Return models that see nothing but their own name."""
     rows = np.eye(len(ids))[:, np.newaxis]
     return {
-        name: classifier(name, list(ids), lambda _, row=row: row)
+        name: classifier(list(ids), lambda _, row=row: row)
         for name, row in zip(ids, rows, strict=True)
     }
 
