@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imgserve.contract import PredictOptions, State
-from imgserve.errors import HttpError, NotReady, UnknownModel
+from imgserve.errors import HttpError, NotReady
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import Transform
+from imgserve.models.pool import WorkerPool
 from imgserve.models.transform import Crop
 from imgserve.models.worker import Result
 
@@ -32,9 +33,7 @@ class PoolStandIn:
     def ids(self) -> tuple[str, ...]:
         return tuple(self.classifiers)
 
-    def require(self, model_id: str) -> None:
-        if model_id not in self.classifiers:
-            raise UnknownModel(f"there is no model {model_id!r} here: {', '.join(self.ids)}")
+    require = WorkerPool.require
 
     def warm(self, model_id: str) -> None:
         self.require(model_id)
