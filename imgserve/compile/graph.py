@@ -16,7 +16,7 @@ from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
 from imgserve.models.classifier import Engine, Probabilities
 from imgserve.models.compiled_model import Transform
-from imgserve.models.openvino_import import openvino
+from imgserve.models.openvino_engine import openvino
 from imgserve.models.transform import Crop
 
 RESIZE_TO_CROP = 256 / 224  # as most of torchvision's classifiers have it

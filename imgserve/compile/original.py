@@ -14,7 +14,7 @@ from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
 from imgserve.models.classifier import Engine, Probabilities
 from imgserve.models.compiled_model import Transform
-from imgserve.models.openvino_import import openvino as _before_its_tools  # noqa: F401
+from imgserve.models.openvino_engine import openvino as _before_its_tools  # noqa: F401
 from imgserve.models.transform import Crop
 
 
@@ -85,7 +85,7 @@ def of_module(
 
 
 def _converted(servable: Servable, side: int) -> Any:
-    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_import
+    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_engine
 
     shape = (1, side, side, 3)
     example = torch.zeros(shape, dtype=torch.uint8)

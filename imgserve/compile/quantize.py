@@ -25,8 +25,7 @@ from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models.classifier import Engine, Probabilities
 from imgserve.models.compiled_model import Quantization
-from imgserve.models.openvino_engine import OpenVinoEngine
-from imgserve.models.openvino_import import openvino
+from imgserve.models.openvino_engine import OpenVinoEngine, openvino
 from imgserve.models.transform import Crop
 
 # The share of pictures in which int8 must find the same class as fp32.

@@ -28,7 +28,7 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
         raise ModelError(f"model {model_id} is a graph, which needs ENGINE=openvino")
     found.servable.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(settings.threads)
-    classifier = Classifier(model_id, found.categories, found.transform, found.engine)
+    classifier = Classifier(found.categories, found.transform, found.engine)
     classifier.warm_up()
     return classifier
 

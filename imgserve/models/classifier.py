@@ -29,7 +29,6 @@ Engine = Callable[[Crop], Probabilities]
 class Classifier:
     """A model with its engine, its transform and the names of its classes."""
 
-    model: str
     categories: Sequence[str]
     transform: Transform
     engine: Engine

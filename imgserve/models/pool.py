@@ -150,7 +150,7 @@ class WorkerPool:
                 model.failure = str(exc) if is_ours else "the log says why"
                 pause_s = 0.0 if isinstance(exc, NotReady) else RETRY_S
                 model.retry_at_s = time.monotonic() + pause_s
-                self._queue.refuse(model)
+                self._queue.hand_out()
 
     def _open(self, model: Model, weights_bytes: int) -> None:
         """Start a model's workers; it is ready after the first. Errors as ``Worker``."""

@@ -75,8 +75,6 @@ class SlotQueue:
         """
         turn: Future[Slot] = Future()
         with self._changed:
-            if model.failure is not None:
-                raise model.not_ready()
             self._waiting[turn] = model
             self.hand_out()
         slot = self._wait(turn, model)
@@ -106,20 +104,16 @@ class SlotQueue:
     def hand_out(self) -> None:
         """Give free slots to those who waited longest; a model's first worker goes first.
 
-        Called with ``changed`` held.
+        Those whose model could not be loaded are told so. Called with ``changed`` held.
         """
         for turn, model in tuple(self._waiting.items()):
-            if self.computing >= self._settings.threads:
-                return
-            if model.idle:
+            if model.failure is not None:
+                turn.set_exception(model.not_ready())
+            elif model.idle and self.computing < self._settings.threads:
                 slot = min(model.idle, key=lambda slot: slot.worker.number)
                 model.idle.remove(slot)
-                del self._waiting[turn]
                 self.computing += 1
                 turn.set_result(slot)
-
-    def refuse(self, model: Model) -> None:
-        """Tell all who wait for a model that it could not be loaded; ``changed`` is held."""
-        for turn in [turn for turn, awaited in self._waiting.items() if awaited is model]:
+            else:
+                continue
             del self._waiting[turn]
-            turn.set_exception(model.not_ready())

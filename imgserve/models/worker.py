@@ -58,10 +58,10 @@ class Rejected(msgspec.Struct, tag=True, frozen=True):
     slug: str = ""
 
 
-Answer = Loaded | Result | Rejected
 ENCODER = msgspec.msgpack.Encoder()
 JOBS = msgspec.msgpack.Decoder(Job)
-ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+LOADED: msgspec.msgpack.Decoder[Loaded | Rejected] = msgspec.msgpack.Decoder(Loaded | Rejected)
+RESULTS: msgspec.msgpack.Decoder[Result | Rejected] = msgspec.msgpack.Decoder(Result | Rejected)
 HTTP_ERRORS = http_errors()
 
 
@@ -96,17 +96,16 @@ class Slot:
         if isinstance(answer, Rejected):
             self.worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
             raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
-        assert isinstance(answer, Result), "a slot answers with a result"  # noqa: S101
         return answer
 
-    def _exchange(self, job: Job) -> Answer:
+    def _exchange(self, job: Job) -> Result | Rejected:
         worker = self.worker
         self._began_s = worker.clock_s
         is_sent = False
         try:
             self.connection.send_bytes(ENCODER.encode(job))
             is_sent = True
-            return ANSWERS.decode(self.connection.recv_bytes())
+            return RESULTS.decode(self.connection.recv_bytes())
         except (OSError, EOFError) as exc:
             worker.has_exited = True
             if not is_sent and not worker.is_overdue:
@@ -165,7 +164,7 @@ class Worker:
             self._control.send((model_id, settings))
             if not self._control.poll(START_TIMEOUT_S):
                 raise ModelError(f"loading {model_id} took more than {START_TIMEOUT_S:.0f} s")
-            answer = ANSWERS.decode(self._control.recv_bytes())
+            answer = LOADED.decode(self._control.recv_bytes())
         except (OSError, EOFError) as exc:
             status = self._process.wait()
             raise ModelError(
@@ -173,7 +172,6 @@ class Worker:
             ) from exc
         if isinstance(answer, Rejected):
             raise ModelError(answer.detail)
-        assert isinstance(answer, Loaded), "a worker says that it is ready"  # noqa: S101
         return answer
 
     def is_stuck(self) -> bool:

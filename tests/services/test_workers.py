@@ -1,11 +1,8 @@
 """Workers as real processes, with the embedded model, before and behind a pool."""
 
-import io
 import os
 import signal
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import astuple
 from PIL import Image
 
 from imgserve.contract import PredictOptions
@@ -22,9 +20,10 @@ from imgserve.models import pool as pool_module
 from imgserve.models import worker as worker_module
 from imgserve.models.openvino_engine import load
 from imgserve.models.pool import WorkerPool
-from imgserve.models.worker import Result, Worker
+from imgserve.models.worker import Worker
 from imgserve.settings import BackendSettings
 from tests.services.conftest import MODELS
+from tests.services.test_supervisor import is_alive
 from tests.unit import pictures
 from tests.unit.waiting import wait_until
 
@@ -49,21 +48,6 @@ def children() -> set[int]:
 def workers(pool: WorkerPool) -> list[Worker]:
     """Return the running workers of a pool's model, the first one first."""
     return sorted(pool._models[MODEL].workers, key=lambda worker: worker.number)
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process runs (one that ended but was not waited for does not)."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def encoded(picture: Image.Image, encoding: str, **how: Any) -> bytes:
-    """Return a picture's file."""
-    buffer = io.BytesIO()
-    picture.save(buffer, encoding, **how)
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -96,22 +80,17 @@ def test_many_who_ask_at_once_all_get_the_models_own_answers_from_all_workers(
         )
     for picture, results in ((CAT, answers[::2]), (COFFEE, answers[1::2])):
         expected = here.classify(picture, OPTIONS, limit_pixels=10**7)
-        assert {result.thumbnail for result in results} == {expected.thumbnail}
-        assert {tuple(named(result)) for result in results} == {tuple(named(expected))}
+        near = [
+            (one.category, one.class_id, pytest.approx(one.probability, abs=SAME))
+            for one in expected.predictions
+        ]
         for result in results:
-            assert probable(result) == pytest.approx(probable(expected), abs=SAME)
+            assert result.thumbnail == expected.thumbnail
+            assert list(map(astuple, result.predictions)) == near
             assert min(result.decode_ms, result.preprocess_ms, result.inference_ms) > 0
     assert len(used_s) == 2
     for pid, before_s in used_s.items():
         assert cpu_s(pid) > before_s
-
-
-def named(result: Result) -> list[tuple[str, int]]:
-    return [(prediction.category, prediction.class_id) for prediction in result.predictions]
-
-
-def probable(result: Result) -> list[float]:
-    return [prediction.probability for prediction in result.predictions]
 
 
 def cpu_s(pid: int) -> float:
@@ -121,7 +100,7 @@ def cpu_s(pid: int) -> float:
 
 def with_broken_tags() -> bytes:
     """Return a TIFF whose tags claim more bytes than there are: Pillow warns of each."""
-    tags = encoded(Image.new("RGB", (64, 64)), "TIFF")
+    tags = pictures.saved(Image.new("RGB", (64, 64)), "TIFF")
     (first,) = struct.unpack_from("<I", tags, 4)
     (count,) = struct.unpack_from("<H", tags, first)
     broken = b"".join(struct.pack("<HHII", tag, 1, 10**8, 8) for tag in range(1000, 21_000))
@@ -131,7 +110,9 @@ def with_broken_tags() -> bytes:
 
 def with_broken_rows() -> bytes:
     """Return a TIFF about whose rows libtiff has a line each."""
-    data = bytearray(encoded(Image.linear_gradient("L").convert("1"), "TIFF", compression="group4"))
+    data = bytearray(
+        pictures.saved(Image.linear_gradient("L").convert("1"), "TIFF", compression="group4")
+    )
     data[200:206] = bytes([5] * 6)
     return bytes(data)
 
@@ -227,7 +208,7 @@ def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_to
     pid = workers(pool)[0].pid
     assert pool.classify(MODEL, CAT, OPTIONS).predictions
     with pytest.raises(WorkerLost, match="needs more memory than a worker may use"):
-        pool.classify(MODEL, encoded(Image.new("RGBA", (side, side)), encoding), OPTIONS)
+        pool.classify(MODEL, pictures.saved(Image.new("RGBA", (side, side)), encoding), OPTIONS)
     wait_until(lambda: not is_alive(pid))
     wait_until(lambda: workers(pool))
     assert pool.classify(MODEL, CAT, OPTIONS).predictions
@@ -239,35 +220,17 @@ def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
     side = 7000  # 49 megapixels
     pool = start(max_image_pixels=side * side)
     for mode in ("RGBA", "I;16"):
-        picture = encoded(Image.new(mode, (side, side)), "PNG")
+        picture = pictures.saved(Image.new(mode, (side, side)), "PNG")
         assert pool.classify(MODEL, picture, OPTIONS).predictions
         with pytest.raises(DamagedPicture):  # and not for want of memory
             pool.classify(MODEL, picture[: len(picture) // 3], OPTIONS)
     assert len(workers(pool)) == 1
 
 
-STARTER = """
-import sys, time
-from pathlib import Path
-from imgserve.models.pool import WorkerPool
-from imgserve.settings import BackendSettings
-
-folder, model = sys.argv[1:]
-pool = WorkerPool(BackendSettings(weights_dir=Path(folder), threads=2), [model])
-while len(pool._models[model].workers) < 2:
-    time.sleep(0.01)
-print(*(worker.pid for worker in pool._models[model].workers), flush=True)
-time.sleep(60)
-"""
-
-
-def test_workers_end_by_themselves_when_the_process_that_started_them_is_killed(
-    root: Path, weights_dir: Path
+def test_a_worker_ends_by_itself_when_the_backends_end_of_its_connection_closes(
+    weights_dir: Path,
 ) -> None:
-    command = [sys.executable, "-c", STARTER, str(weights_dir), MODEL]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as starter:
-        assert starter.stdout is not None
-        computing = [int(pid) for pid in starter.stdout.readline().split()]
-        assert [is_alive(pid) for pid in computing] == [True, True]
-        starter.kill()
-    wait_until(lambda: not any(map(is_alive, computing)))
+    """As it does when the backend is killed; no other worker holds that end open."""
+    for worker in [Worker(settings(weights_dir), MODEL, slots=1) for _ in range(2)]:
+        worker._control.close()
+        assert worker._process.wait(30) == 0

@@ -21,7 +21,7 @@ from imgserve.errors import CompileMismatch, EvaluationFailed, ModelError
 from imgserve.models import compiled_model, loading, openvino_engine
 from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
-from imgserve.models.openvino_import import openvino
+from imgserve.models.openvino_engine import openvino
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 

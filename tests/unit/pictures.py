@@ -1,7 +1,9 @@
 """Real pictures for tests: those that the wheel of scikit-image carries (CC0)."""
 
 import importlib.resources
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,6 +20,13 @@ def path(name: str) -> Path:
 def picture(name: str) -> Image.Image:
     with Image.open(path(name)) as opened:
         return opened.convert("RGB")
+
+
+def saved(picture: Image.Image, kind: str, **how: Any) -> bytes:
+    """Return a picture's file."""
+    file = io.BytesIO()
+    picture.copy().save(file, kind, **how)  # a copy: saving leaves settings behind
+    return file.getvalue()
 
 
 def shapes() -> dict[str, Image.Image]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imgserve.contract import PredictOptions, State
-from imgserve.errors import HttpError, NotReady, UnknownModel
+from imgserve.errors import HttpError, NotReady
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import Transform
+from imgserve.models.pool import WorkerPool
 from imgserve.models.transform import Crop
 from imgserve.models.worker import Result
 
@@ -32,9 +33,7 @@ class PoolStandIn:
     def ids(self) -> tuple[str, ...]:
         return tuple(self.classifiers)
 
-    def require(self, model_id: str) -> None:
-        if model_id not in self.classifiers:
-            raise UnknownModel(f"there is no model {model_id!r} here: {', '.join(self.ids)}")
+    require = WorkerPool.require
 
     def warm(self, model_id: str) -> None:
         self.require(model_id)
@@ -67,16 +66,16 @@ class PoolStandIn:
                 self.computing -= 1
 
 
-def classifier(model_id: str, categories: list[str], respond: Respond) -> Classifier:
+def classifier(categories: list[str], respond: Respond) -> Classifier:
     """Return a model around a function that stands in for the engine."""
-    return Classifier(model_id, categories, TRANSFORM, respond)
+    return Classifier(categories, TRANSFORM, respond)
 
 
 def named_after_itself(*ids: str) -> dict[str, Classifier]:
     """Return models that see nothing but their own name."""
     rows = np.eye(len(ids))[:, np.newaxis]
     return {
-        name: classifier(name, list(ids), lambda _, row=row: row)
+        name: classifier(list(ids), lambda _, row=row: row)
         for name, row in zip(ids, rows, strict=True)
     }
 

@@ -29,15 +29,12 @@ def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
     return info
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_what_is_written_is_read_back_and_not_found_before(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        compiled_model.read_info(tmp_path, "m")
     info = written_model(tmp_path)
     assert compiled_model.read_info(tmp_path, "m") == info
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m-1.bin", "m-1.xml", "m.json"]
-
-
-def test_a_model_that_was_not_compiled_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        compiled_model.read_info(tmp_path, "m")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\xff"])

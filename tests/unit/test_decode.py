@@ -21,17 +21,12 @@ from imgserve.pictures import colour, decode_limits
 from imgserve.pictures import decode as decoding
 from imgserve.pictures.decode import decode
 from tests.shared import CASES, needs
+from tests.unit.pictures import saved
 
 LIMIT = 1_000_000
 WHITE = (255, 255, 255)
 CAT = Path("imgserve/samples/cat.jpg").read_bytes()
 SIZE = (48, 32)
-
-
-def saved(picture: Image.Image, kind: str, **how: Any) -> bytes:
-    file = io.BytesIO()
-    picture.copy().save(file, kind, **how)  # a copy: saving leaves settings behind
-    return file.getvalue()
 
 
 def decoded(data: bytes, **how: Any) -> Image.Image:

@@ -40,7 +40,7 @@ def models(gate: Gate) -> dict[str, Classifier]:
         gate.pass_through()
         return np.array([[1.0, 0.0]])
 
-    return {**named_after_itself(ONE, TWO), ONE: classifier(ONE, [ONE, TWO], one)}
+    return {**named_after_itself(ONE, TWO), ONE: classifier([ONE, TWO], one)}
 
 
 def original(gate: Gate) -> Flask:

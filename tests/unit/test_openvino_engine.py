@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgserve.models.openvino_engine import OpenVinoEngine
-from imgserve.models.openvino_import import openvino
+from imgserve.models.openvino_engine import OpenVinoEngine, openvino
 from imgserve.models.transform import Crop
 
 SIDE = 8

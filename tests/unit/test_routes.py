@@ -42,14 +42,14 @@ def three_classes(_: Crop) -> np.ndarray:
 def client(respond: Respond = three_classes, **settings: Any) -> FlaskClient:
     """Return a client of a backend around a function that stands in for the engine."""
     given = BackendSettings(**{"threads": 2, **settings})
-    models = {"small": classifier("small", CLASSES, respond)}
+    models = {"small": classifier(CLASSES, respond)}
     pool = PoolStandIn(models, given.max_image_pixels, slots=threading.Semaphore(given.threads))
     return one_model_app(given, pool).test_client()
 
 
 def failing(error: errors.HttpError) -> FlaskClient:
     """Return a client of a backend whose model cannot answer."""
-    models = {"small": classifier("small", CLASSES, three_classes)}
+    models = {"small": classifier(CLASSES, three_classes)}
     pool = PoolStandIn(models, failures={"small": error})
     return one_model_app(BackendSettings(threads=1), pool).test_client()
 

@@ -107,7 +107,7 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         self.gate = Gate()
         self.gate.opened.set()
-        pool = PoolStandIn({"small": classifier("small", ["cat", "dog", "bird"], self._respond)})
+        pool = PoolStandIn({"small": classifier(["cat", "dog", "bird"], self._respond)})
         given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
         self.app = app = one_model_app(given, pool)
         app.add_url_rule("/long", "long", _long_answer)

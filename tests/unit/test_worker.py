@@ -202,23 +202,17 @@ def test_a_picture_that_cannot_be_used_is_refused_as_the_error_it_is_and_the_nex
     said: str,
     logged: str,
 ) -> None:
-    worker = start(failing_for_bad(error))
-    with pytest.raises(raised, match=said):
-        classify(worker, b"bad")
-    assert classify(worker) == CAT
-    assert logged in caplog.text
-    assert len(caplog.records) == bool(logged)
-
-
-def failing_for_bad(error: Exception) -> Answer:
-    """Return a model's answer that is an error for one picture."""
-
     def answer(data: bytes, _: PredictOptions) -> Result:
         if data == b"bad":
             raise error
         return CAT
 
-    return answer
+    worker = start(answer)
+    with pytest.raises(raised, match=said):
+        classify(worker, b"bad")
+    assert classify(worker) == CAT
+    assert logged in caplog.text
+    assert len(caplog.records) == bool(logged)
 
 
 def test_several_slots_are_computed_at_once(start: Start) -> None:

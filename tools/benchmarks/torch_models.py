@@ -42,7 +42,7 @@ def load(model: str, threads: int) -> Classifier:
     """Return a model as eager torch runs it, warm."""
     original = _original(model)
     torch.set_num_threads(threads)
-    classifier = Classifier(model, original.categories, original.transform, original.engine)
+    classifier = Classifier(original.categories, original.transform, original.engine)
     classifier.warm_up()
     return classifier
 
