@@ -3,7 +3,6 @@
 In v2 else the address or the body does, else the caller's own cookie.
 """
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import PoolStandIn, named_after_itself
 from tests.unit.test_compiled_model import written_model
-from tests.unit.test_routes import cat, problem
+from tests.unit.test_routes import by_url, cat, problem, raw, upload
 
 URL = "https://a.example/cat.jpg"
 
@@ -46,11 +45,7 @@ def _cat_at_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kinds(**options: str) -> dict[str, dict[str, Any]]:
     """Return the three kinds of body, for those that have options with these."""
-    return {
-        "json": {"json": {"url": URL, **options}},
-        "form": {"data": {"image": (io.BytesIO(cat()), "cat.jpg"), **options}},
-        "picture": {"data": cat(), "content_type": "image/jpeg"},
-    }
+    return {"json": by_url(URL, **options), "form": upload(cat(), **options), "picture": raw(cat())}
 
 
 def used(backend: FlaskClient, path: str = "/predict", kind: str = "form", **form: str) -> str:
