@@ -39,20 +39,13 @@ IMPATIENCE_S = 0.5
 
 Connect = Callable[..., socket.socket]
 Tried = list[tuple[str, int]]  # addresses and ports
-Make = Callable[..., Fetcher]
 
 
-@pytest.fixture(scope="module")
-def make() -> Iterator[Make]:
-    """Return what makes fetchers: of each kind one, to save its TLS context."""
+@functools.cache
+def fetcher(**how: Any) -> Fetcher:
+    """Return a fetcher, from 127.0.0.1 alone if not said otherwise: of each kind one."""
     usual = {"limit_bytes": LIMIT, "timeout_s": PATIENCE_S, "allowed_addresses": (LOOPBACK,)}
-    with contextlib.ExitStack() as stack:
-
-        @functools.cache
-        def made(**how: Any) -> Fetcher:
-            return stack.enter_context(contextlib.closing(Fetcher(**usual | how)))
-
-        yield made
+    return Fetcher(**usual | how)
 
 
 class Web(contextlib.ExitStack):
@@ -63,12 +56,11 @@ class Web(contextlib.ExitStack):
         tried: where connections went, or would have gone, since they were led elsewhere.
     """
 
-    def __init__(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.names = {"cats.example": [["127.0.0.1"]], "dogs.example": [["127.0.0.1"]]}
         self.tried: Tried = []
         self.patch = monkeypatch
-        self._make = make
         self._genuine = socket.getaddrinfo
         self.resolve(self._look_up)
 
@@ -81,8 +73,9 @@ class Web(contextlib.ExitStack):
         return self.enter_context(PictureHost(*answers or [reply()], **how))
 
     def fetch(self, url: str, **how: Any) -> bytes:
-        """Fetch from 127.0.0.1 alone, if a test does not say how else."""
-        return self._make(**how).fetch(url)
+        """Fetch, and keep connections until the end of the test."""
+        self.callback(fetcher(**how).close)
+        return fetcher(**how).fetch(url)
 
     def fetch_from(self, *answers: Answer) -> bytes:
         return self.fetch(self.host(*answers).url())
@@ -119,8 +112,8 @@ class Web(contextlib.ExitStack):
 
 
 @pytest.fixture
-def web(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    with Web(make, monkeypatch) as web:
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    with Web(monkeypatch) as web:
         yield web
 
 
@@ -766,11 +759,11 @@ ADDRESS_LIKE = st.one_of(
 @given(ADDRESS_LIKE)
 @example("http://[v1.a]/")
 @example("http://[::1%]/")
-def test_any_text_at_all_gives_a_deliberate_error(make: Make, text: str) -> None:
+def test_any_text_at_all_gives_a_deliberate_error(text: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
         with pytest.raises(errors.HttpError):
-            make(allowed_addresses=()).fetch(text)
+            fetcher(allowed_addresses=()).fetch(text)
 
 
 # TLS
