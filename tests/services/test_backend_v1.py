@@ -17,17 +17,16 @@ from tests.unit.picture_host import PictureHost, reply, silence
 from tests.unit.waiting import wait_until
 
 
-def late(sock: socket.socket, request: bytes) -> bool:
-    """Answer with a picture after two seconds."""
-    time.sleep(2)
-    return reply(pictures.path("coffee.png").read_bytes())(sock, request)
-
-
 def test_sigterm_finishes_what_is_under_way_takes_nothing_new_and_ends_whatever_hangs(
     start_backend: StartBackend,
 ) -> None:
     backend = start_backend(FETCH_TIMEOUT_S="60")
-    with PictureHost(late) as slow, PictureHost(silence) as stuck, ThreadPoolExecutor() as callers:
+    answer = reply(pictures.path("coffee.png").read_bytes(), delay_s=2)
+    with (
+        PictureHost(answer) as slow,
+        PictureHost(silence) as stuck,
+        ThreadPoolExecutor() as callers,
+    ):
         under_way, hanging = (
             callers.submit(
                 requests.post, f"{backend.url}/predict", json={"url": host.url()}, timeout=60
@@ -40,9 +39,9 @@ def test_sigterm_finishes_what_is_under_way_takes_nothing_new_and_ends_whatever_
         time.sleep(0.5)
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{backend.url}/hello", timeout=5)
-        answer = under_way.result().json()
-        assert answer["category"] == "espresso"
-        assert answer["timings_ms"]["fetch"] >= 2000
+        answered = under_way.result().json()
+        assert answered["category"] == "espresso"
+        assert answered["timings_ms"]["fetch"] >= 2000
         backend.process.wait(timeout=15)
         assert time.monotonic() - started < 10
         with pytest.raises(requests.ConnectionError):

@@ -54,12 +54,6 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_and_the_others_answere
     backend.stop()
 
 
-def late(sock: socket.socket, request: bytes) -> bool:
-    """Answer with a picture after a while."""
-    time.sleep(1)
-    return reply(pictures.path("chelsea.png").read_bytes())(sock, request)
-
-
 def test_a_low_limit_of_files_ends_neither_fetches_nor_the_server(
     root: Path, weights_dir: Path
 ) -> None:
@@ -82,7 +76,8 @@ def test_a_low_limit_of_files_ends_neither_fetches_nor_the_server(
             caller = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             caller.sendall(ASK)
         addresses = (f"127.0.1.{number}" for number in range(1, 65))
-        hosts = [stack.enter_context(PictureHost(late, address=where)) for where in addresses]
+        answer = reply(pictures.path("chelsea.png").read_bytes(), delay_s=1)
+        hosts = [stack.enter_context(PictureHost(answer, address=where)) for where in addresses]
         with ThreadPoolExecutor(64) as callers:
             statuses = Counter(callers.map(fetch, hosts))
     assert set(statuses) <= {200, 503, 504}

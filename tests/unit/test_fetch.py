@@ -394,11 +394,6 @@ def test_the_fetch_belongs_to_the_requests_trace_and_keeps_its_own_to_itself(web
 # The deadline
 
 
-def redirect_slowly(sock: socket.socket, request: bytes) -> bool:
-    time.sleep(IMPATIENCE_S * 0.6)
-    return redirect("/again")(sock, request)
-
-
 SLOW = {
     "says nothing": silence,
     "drips its status line": endless(b"HTTP", b"/"),
@@ -407,7 +402,7 @@ SLOW = {
     "drips its body": endless(OK + b"Content-Length: 900\r\n\r\n", b"x", 0.05),
     "drips a body without length": endless(OK + b"\r\n", b"x", 0.05),
     "sends 100 Continue for ever": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "redirects, slowly": redirect_slowly,
+    "redirects, slowly": reply(b"", "302 Found", "Location: /again", delay_s=0.6 * IMPATIENCE_S),
 }
 
 
