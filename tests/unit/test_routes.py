@@ -4,9 +4,7 @@ import base64
 import io
 import json
 import re
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -26,8 +24,7 @@ from imgserve.log import CloudFormatter
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
-from tests.unit.pool_stand_in import NOT_READY, Gate, PoolStandIn, Respond, classifier
-from tests.unit.waiting import wait_until
+from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
 
 CLASSES = ["cat", "dog", "bird"]
 STAGES = ("fetch", "decode", "preprocess", "inference", "total")
@@ -50,7 +47,6 @@ def client(
         {"small": classifier("small", CLASSES, respond)},
         given.max_image_pixels,
         failures={"small": failure} if failure else {},
-        slots=threading.Semaphore(given.threads),
     )
     return one_model_app(given, pool).test_client()
 
@@ -318,38 +314,6 @@ def test_what_no_model_answers_is_told_to_come_again(sent: Sent, error: errors.N
     assert backend.get("/hello").get_json() == "Hello!"
 
 
-def test_with_a_model_it_is_ready() -> None:
-    ready = {"model": "small", "status": "ready", "precision": "fp32"}
-    assert client().get("/ready").get_json() == ready
-
-
-def test_a_full_queue_answers_busy_and_the_rest_are_answered() -> None:
-    gate = Gate()
-
-    def respond(crops: Crop) -> np.ndarray:
-        gate.pass_through()
-        return three_classes(crops)
-
-    backend = client(respond, threads=1, max_queue=1)
-    with ThreadPoolExecutor() as callers:
-        first = callers.submit(answered, upload(CAT), backend)
-        assert gate.came.wait(10)
-        second = callers.submit(answered, upload(CAT), backend)
-        wait_until(lambda: _metric(backend, "imgserve_queue_requests") == 1)
-        refused = answered(upload(CAT), backend)
-        assert _metric(backend, "imgserve_inferences_in_progress") == 1
-        gate.opened.set()
-        assert first.result(10).status_code == second.result(10).status_code == 200
-    problem(refused, errors.Busy)
-    assert refused.headers["Retry-After"] == "1"
-
-
-def _metric(backend: FlaskClient, name: str) -> float:
-    page = backend.get("/metrics").text
-    found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
-
-
 COUNTED = {
     'requests_total{method="POST",route="/predict",status="200"}': 1,
     'errors_total{type="unknown-route"}': 5,
@@ -367,7 +331,8 @@ def test_metrics_count_requests_errors_stages_and_the_model() -> None:
     for number in range(5):
         backend.get(f"/nothing/{number}")
         backend.open("/hello", method=f"M{number}")
-    assert {name: _metric(backend, f"imgserve_{name}") for name in COUNTED} == COUNTED
+    lines = backend.get("/metrics").text.splitlines()
+    assert {f"imgserve_{name} {count:.1f}" for name, count in COUNTED.items()} <= set(lines)
 
 
 def test_a_usable_request_id_is_kept_and_another_replaced() -> None:

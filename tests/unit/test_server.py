@@ -7,6 +7,7 @@ import inspect
 import json
 import resource
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -108,7 +109,8 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         self.gate = Gate()
         self.gate.opened.set()
-        pool = PoolStandIn({"small": classifier("small", ["cat", "dog", "bird"], self._respond)})
+        models = {"small": classifier("small", ["cat", "dog", "bird"], self._respond)}
+        pool = PoolStandIn(models, slots=threading.Semaphore(1))
         given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
         self.app = app = one_model_app(given, pool)
         app.add_url_rule("/long", "long", _long_answer)
@@ -400,23 +402,29 @@ async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
 # --- more than there is room for --------------------------------------------------------------
 
 
-@at_a_server()
+@at_a_server(max_queue=1)
 async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender_read_that(
     site: Site,
 ) -> None:
-    first, large, small = await site.callers(3)
+    first, second, large, small = await site.callers(4)
     site.gate.opened.clear()
     await first.send(PREDICT)
     await asyncio.to_thread(site.gate.came.wait, 10)
+    await second.send(PREDICT)
+    await asyncio.to_thread(wait_until, lambda: site.server.admission.inside == 2)
     await small.send(PREDICT)
     status, headers, _ = await small.answer()
     assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "keep-alive")
     assert (await small.asked(HELLO.replace(b"hello", b"ready")))[0] == 200
+    _, metrics = await small.asked(HELLO.replace(b"hello", b"metrics"))
+    assert b"\nimgserve_queue_requests 1.0\n" in metrics
+    assert b"\nimgserve_inferences_in_progress 1.0\n" in metrics
     await large.send(POST % 5_000_000, bytes(100_000))
     await large.send(*[bytes(100_000)] * 49)  # and is not reset meanwhile
     await large.refusal(503, "busy")
     site.gate.opened.set()
-    assert (await first.answer())[0] == 200
+    for caller in (first, second):
+        assert (await caller.answer())[0] == 200
     assert (await small.asked(PREDICT))[0] == 200
 
 
