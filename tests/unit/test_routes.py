@@ -59,8 +59,6 @@ def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
 
 
 CAT = cat()
-
-
 # What is sent, as the test client takes it.
 Sent = dict[str, Any]
 
@@ -99,19 +97,18 @@ def answered(sent: Sent, backend: FlaskClient | None = None) -> TestResponse:
 def problem(response: TestResponse, error: type[errors.HttpError]) -> contract.Problem:
     """Return the answered problem, after checking that it is this error in its full form."""
     assert response.content_type == contract.PROBLEM_TYPE
-    answered = msgspec.json.decode(response.data, type=contract.Problem)
-    assert response.status_code == answered.status == error.status
-    assert answered.type == f"urn:imgserve:problem:{error.slug}"
-    assert answered.title == error.title
-    assert answered.request_id == response.headers["X-Request-Id"]
-    return answered
+    told = msgspec.json.decode(response.data, type=contract.Problem)
+    assert response.status_code == told.status == error.status
+    assert told.type == f"urn:imgserve:problem:{error.slug}"
+    assert told.title == error.title
+    assert told.request_id == response.headers["X-Request-Id"]
+    return told
 
 
-WAYS = pytest.mark.parametrize("send", [upload, raw, by_data_url])
 Send = Callable[..., Sent]
 
 
-@WAYS
+@pytest.mark.parametrize("send", [upload, raw, by_data_url])
 def test_a_picture_is_answered_with_its_classes_most_probable_first(send: Send) -> None:
     response = answered(send(CAT))
     assert response.status_code == 200
