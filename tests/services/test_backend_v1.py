@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,71 +11,37 @@ import psutil
 import pytest
 import requests
 
-from tests.services.conftest import Backend, PictureHost, StartBackend
+from tests.services.conftest import StartBackend
 from tests.unit import pictures
+from tests.unit.picture_host import PictureHost, reply, silence
 from tests.unit.waiting import wait_until
-
-
-def test_an_upload_is_answered(backend_v1: Backend) -> None:
-    with pictures.path("chelsea.png").open("rb") as picture:
-        response = requests.post(f"{backend_v1.url}/predict", files={"image": picture}, timeout=10)
-    answer = response.json()
-    assert "cat" in answer["category"]
-    assert answer["model"] == "efficientnet_lite0"
-    assert len(answer["predictions"]) == 5
-
-
-@pytest.mark.parametrize(
-    ("name", "category"), [("coffee.png", "espresso"), ("rocket.jpg", "missile")]
-)
-def test_a_url_is_fetched_and_answered(
-    backend_v1: Backend, picture_host: PictureHost, name: str, category: str
-) -> None:
-    response = requests.post(
-        f"{backend_v1.url}/predict", json={"url": picture_host.url(name)}, timeout=10
-    )
-    answer = response.json()
-    assert answer["category"] == category
-    assert answer["timings_ms"]["fetch"] > 0
-
-
-def _slow_host(delay_s: float) -> tuple[socket.socket, str, threading.Event]:
-    """Return a host that sends its picture late, its address, and when it is asked."""
-    server = socket.create_server(("127.0.0.1", 0))
-    asked = threading.Event()
-    data = pictures.path("coffee.png").read_bytes()
-    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
-
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(65536)
-            asked.set()
-            time.sleep(delay_s)
-            connection.sendall(head.encode() + data)
-
-    threading.Thread(target=serve, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.getsockname()[1]}/coffee.png", asked
 
 
 def test_sigterm_finishes_what_is_under_way_takes_nothing_new_and_ends_whatever_hangs(
     start_backend: StartBackend,
 ) -> None:
     backend = start_backend(FETCH_TIMEOUT_S="60")
-    (slow, url, asked), (stuck, stuck_url, stuck_asked) = _slow_host(2), _slow_host(40)
-    with slow, stuck, ThreadPoolExecutor() as callers:
+    answer = reply(pictures.path("coffee.png").read_bytes(), delay_s=2)
+    with (
+        PictureHost(answer) as slow,
+        PictureHost(silence) as stuck,
+        ThreadPoolExecutor() as callers,
+    ):
         under_way, hanging = (
-            callers.submit(requests.post, f"{backend.url}/predict", json={"url": url}, timeout=60)
-            for url in (url, stuck_url)
+            callers.submit(
+                requests.post, f"{backend.url}/predict", json={"url": host.url()}, timeout=60
+            )
+            for host in (slow, stuck)
         )
-        assert asked.wait(10)
-        assert stuck_asked.wait(10)
+        wait_until(lambda: slow.requests and stuck.requests)
         started = time.monotonic()
         backend.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{backend.url}/hello", timeout=5)
-        assert under_way.result().json()["category"] == "espresso"
+        answered = under_way.result().json()
+        assert answered["category"] == "espresso"
+        assert answered["timings_ms"]["fetch"] >= 2000
         backend.process.wait(timeout=15)
         assert time.monotonic() - started < 10
         with pytest.raises(requests.ConnectionError):

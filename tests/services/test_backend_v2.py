@@ -4,7 +4,6 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
 import requests
 
 from tests.services.conftest import MODELS, StartBackend
@@ -13,14 +12,13 @@ from tests.unit import pictures
 PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
 # Room for one of the three at a time: each takes about 50 MB.
 TOO_LITTLE_MB = "70"
-Predictions = list[dict[str, Any]]
 
 
-def ask(session: requests.Session, url: str, name: str, **form: str) -> tuple[str, Predictions]:
+def ask(url: str, name: str, session: requests.Session | None = None, **form: str) -> Any:
     """Return which model answered, and what, to an uploaded picture; wait while it is busy."""
     picture = {"image": pictures.path(name).read_bytes()}
     for _ in range(60):
-        response = session.post(url, files=picture, data=form, timeout=60)
+        response = (session or requests).post(url, files=picture, data=form, timeout=60)
         if response.status_code != 503:
             break
     assert response.status_code == 200, response.text
@@ -28,25 +26,18 @@ def ask(session: requests.Session, url: str, name: str, **form: str) -> tuple[st
     return answer["model"], answer["predictions"]
 
 
-@pytest.fixture(scope="module")
-def alone(start_backend: StartBackend) -> dict[tuple[str, str], Predictions]:
-    """Return what each model makes of each picture when it is the only model there is."""
-    answers = {}
-    for model in MODELS:
-        backend = start_backend(MODEL_NAME=model)
-        for name in PICTURES:
-            _, answers[model, name] = ask(requests.Session(), f"{backend.url}/predict", name)
-        backend.stop()
-    for name in PICTURES:  # else nobody could tell one model from another
-        assert len({str(answers[model, name]) for model in MODELS}) == len(MODELS)
-    return answers
-
-
 def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others_choices(
-    start_backend: StartBackend, alone: dict[tuple[str, str], Predictions]
+    start_backend: StartBackend,
 ) -> None:
     environ = {"MODEL_NAME": "", "MODELS": ",".join(MODELS), "SECRET_KEY": "k"}
     backend = start_backend("backend_v2.app:app", MODEL_MEMORY_MB=TOO_LITTLE_MB, **environ)
+    alone = {
+        (model, name): ask(f"{backend.url}/model/{model}/predict", name)
+        for model in MODELS
+        for name in PICTURES
+    }
+    for name in PICTURES:  # else nobody could tell one model from another
+        assert len({str(alone[model, name][1]) for model in MODELS}) == len(MODELS)
 
     def call(seed: int) -> None:
         order, kept = random.Random(seed), MODELS[0]
@@ -61,8 +52,8 @@ def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others
                 path = f"/model/{model}/predict" if way == "path" else "/predict"
                 form = {"model": model} if way == "body" else {}
                 expected = kept if way in ("cookie", "kept") else model
-                answer = ask(session, backend.url + path, name, **form)
-                assert answer == (expected, alone[expected, name])
+                answer = ask(backend.url + path, name, session, **form)
+                assert answer == (expected, alone[expected, name][1])
 
     with ThreadPoolExecutor(max_workers=8) as callers:
         list(callers.map(call, range(8)))

@@ -13,10 +13,11 @@ from typing import Self
 Answer = Callable[[socket.socket, bytes], bool]
 
 
-def raw(data: bytes, *, is_kept: bool = False) -> Answer:
-    """Return an answer of exactly these bytes."""
+def raw(data: bytes, *, is_kept: bool = False, delay_s: float = 0) -> Answer:
+    """Return an answer of exactly these bytes, which comes after so many seconds."""
 
     def send(sock: socket.socket, request: bytes) -> bool:
+        time.sleep(delay_s)
         sock.sendall(data)
         return is_kept
 
@@ -24,12 +25,16 @@ def raw(data: bytes, *, is_kept: bool = False) -> Answer:
 
 
 def reply(
-    body: bytes = b"picture", status: str = "200 OK", *headers: str, length: bool = True
+    body: bytes = b"picture",
+    status: str = "200 OK",
+    *headers: str,
+    length: bool = True,
+    delay_s: float = 0,
 ) -> Answer:
     """Return an answer with this body; without ``length`` its end is the connection's end."""
     last = f"Content-Length: {len(body)}" if length else "Connection: close"
     head = "\r\n".join([f"HTTP/1.1 {status}", *headers, last, "", ""])
-    return raw(head.encode(errors="surrogateescape") + body, is_kept=length)
+    return raw(head.encode(errors="surrogateescape") + body, is_kept=length, delay_s=delay_s)
 
 
 def redirect(location: str, status: str = "302 Found") -> Answer:

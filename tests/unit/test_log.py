@@ -8,13 +8,7 @@ import pytest
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError
 
-from imgserve.log import (
-    TRACE_FIELDS,
-    CloudFormatter,
-    logging_config,
-    trace_fields,
-    without_secrets,
-)
+from imgserve.log import CloudFormatter, logging_config, trace_fields, without_secrets
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -68,6 +62,7 @@ def test_a_traceback_stays_in_its_line_without_what_a_library_gives_away_in_it()
 
 
 NAME = f"projects/my-project/traces/{TRACE}"
+NAMES = [f"logging.googleapis.com/{name}" for name in ("trace", "spanId", "trace_sampled")]
 
 
 @pytest.mark.parametrize(
@@ -87,19 +82,7 @@ NAME = f"projects/my-project/traces/{TRACE}"
 def test_a_request_is_tied_to_its_trace_where_it_has_a_usable_one(
     traceparent: str, cloud_trace: str, project: str, fields: tuple[object, ...]
 ) -> None:
-    names = ("trace", "spanId", "trace_sampled") if fields else ()
-    expected = {
-        f"logging.googleapis.com/{name}": value for name, value in zip(names, fields, strict=True)
-    }
-    assert trace_fields(traceparent, cloud_trace, project) == expected
-
-
-def test_entries_written_during_a_request_carry_its_trace() -> None:
-    token = TRACE_FIELDS.set({"logging.googleapis.com/trace": "t"})
-    try:
-        assert _formatted()["logging.googleapis.com/trace"] == "t"
-    finally:
-        TRACE_FIELDS.reset(token)
+    assert trace_fields(traceparent, cloud_trace, project) == dict(zip(NAMES, fields, strict=False))
 
 
 def test_configuration_writes_entries_from_a_level_on(capsys: pytest.CaptureFixture[str]) -> None:

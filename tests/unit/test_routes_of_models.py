@@ -3,7 +3,6 @@
 In v2 else the address or the body does, else the caller's own cookie.
 """
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
 from tests.unit.pool_stand_in import PoolStandIn, named_after_itself
 from tests.unit.test_compiled_model import written_model
-from tests.unit.test_routes import cat, problem
+from tests.unit.test_routes import by_url, cat, problem, raw, upload
 
 URL = "https://a.example/cat.jpg"
 
@@ -46,11 +45,7 @@ def _cat_at_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kinds(**options: str) -> dict[str, dict[str, Any]]:
     """Return the three kinds of body, for those that have options with these."""
-    return {
-        "json": {"json": {"url": URL, **options}},
-        "form": {"data": {"image": (io.BytesIO(cat()), "cat.jpg"), **options}},
-        "picture": {"data": cat(), "content_type": "image/jpeg"},
-    }
+    return {"json": by_url(URL, **options), "form": upload(cat(), **options), "picture": raw(cat())}
 
 
 def used(backend: FlaskClient, path: str = "/predict", kind: str = "form", **form: str) -> str:
@@ -108,28 +103,25 @@ def test_caller_without_cookies_is_told_how_its_choice_is_used() -> None:
     assert {used(caller, path, kind="json") for path in paths} == {"b"}
 
 
-def test_a_cookie_that_was_tampered_with_counts_as_none() -> None:
-    backend = client()
-    backend.put("/model/c")
-    cookie = backend.get_cookie("imgserve")
-    assert cookie
-    assert (cookie.http_only, cookie.same_site) == (True, "Lax")
-    first = "A" if cookie.value[0] != "A" else "B"  # the last one's low bits are not used
-    backend.set_cookie("imgserve", first + cookie.value[1:])
-    assert used(backend) == "a"
-
-
 @pytest.mark.parametrize(
-    ("key", "models", "model"), [("k", "abc", "b"), ("k", "ac", "a"), ("l", "abc", "a")]
+    ("key", "models", "is_tampered_with", "model"),
+    [
+        ("k", "abc", False, "b"),
+        ("k", "ac", False, "a"),
+        ("l", "abc", False, "a"),
+        ("k", "abc", True, "a"),
+    ],
 )
-def test_instances_with_the_same_key_and_model_share_choices(
-    key: str, models: str, model: str
+def test_instances_with_the_same_key_and_model_share_choices_that_nobody_tampered_with(
+    key: str, models: str, is_tampered_with: bool, model: str
 ) -> None:
     one, two = client(), client(PoolStandIn(named_after_itself(*models)), secret_key=key)
     one.put("/model/b")
     cookie = one.get_cookie("imgserve")
     assert cookie
-    two.set_cookie("imgserve", cookie.value)
+    assert (cookie.http_only, cookie.same_site) == (True, "Lax")
+    first = "A" if cookie.value[0] != "A" else "B"  # the last one's low bits are not used
+    two.set_cookie("imgserve", first + cookie.value[1:] if is_tampered_with else cookie.value)
     assert used(two) == model
 
 
@@ -182,22 +174,21 @@ def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
     ("model", "state", "detail"),
     [("vgg16", "absent", "no weights"), ("efficientnet_lite0", "ready", None)],
 )
-def test_a_model_is_described(tmp_path: Path, model: str, state: str, detail: str | None) -> None:
+def test_a_model_is_described_and_has_a_size_once_it_is_compiled(
+    tmp_path: Path, model: str, state: str, detail: str | None
+) -> None:
     failures = {"vgg16": errors.ModelUnavailable("no weights")}
     pool = PoolStandIn(named_after_itself("vgg16", "efficientnet_lite0"), failures=failures)
-    described = client(pool, weights_dir=tmp_path).get(f"/model/{model}").get_json()
+    backend = client(pool, weights_dir=tmp_path)
+    described = backend.get(f"/model/{model}").get_json()
     entry = catalogue.entry(model)
     assert (described["id"], described["title"]) == (model, entry.title)
     assert (described["top1"], described["parameters"]) == (entry.top1, entry.parameters)
     assert (described["state"], described["detail"]) == (state, detail)
-    assert described["size_bytes"] is None  # nothing is compiled there
-
-
-def test_a_compiled_models_size_is_that_of_its_files(tmp_path: Path) -> None:
+    assert described["size_bytes"] is None
     (tmp_path / "compiled").mkdir()
-    info = written_model(tmp_path / "compiled", "vgg16")
-    backend = client(PoolStandIn(named_after_itself(info.model)), weights_dir=tmp_path)
-    described = backend.get(f"/model/{info.model}").get_json()
+    written_model(tmp_path / "compiled", model)
+    described = backend.get(f"/model/{model}").get_json()
     assert described["size_bytes"] == len("graph") + len("weights")
 
 

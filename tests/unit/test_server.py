@@ -7,6 +7,7 @@ import inspect
 import json
 import resource
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -42,6 +43,7 @@ LONG = HELLO.replace(b"hello", b"long")
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 PICTURE = pictures.path("no_time_for_that_tiny.gif").read_bytes()
 PREDICT = POST % len(PICTURE) + PICTURE
+THREADS = 8  # of a server
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -107,14 +109,15 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         self.gate = Gate()
         self.gate.opened.set()
-        pool = PoolStandIn({"small": classifier(["cat", "dog", "bird"], self._respond)})
+        models = {"small": classifier(["cat", "dog", "bird"], self._respond)}
+        pool = PoolStandIn(models, slots=threading.Semaphore(1))
         given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
         self.app = app = one_model_app(given, pool)
         app.add_url_rule("/long", "long", _long_answer)
         app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
         app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
         app.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or "done")
-        self.server = Server(app, threads=8)
+        self.server = Server(app, THREADS)
         self.passed_s = 0.0
         loop = asyncio.get_running_loop()
         self.server.now_s = lambda: loop.time() + self.passed_s
@@ -268,40 +271,26 @@ async def test_a_head_has_no_body(site: Site) -> None:
 
 
 @at_a_server()
-async def test_requests_that_are_sent_ahead_are_answered_in_their_order(site: Site) -> None:
+async def test_requests_sent_ahead_are_answered_in_turn_up_to_as_many_as_are_allowed(
+    site: Site,
+) -> None:
     caller = await site.caller()
-    await caller.send(*[HELLO.replace(b"hello", b"path/%d" % number) for number in range(30)])
-    for number in range(30):
-        _, _, body = await caller.answer()
-        assert json.loads(body)["path"] == str(number)
+    ahead = (HELLO.replace(b"hello", b"path/%d" % number) for number in range(1000))
+    await caller.send(b"".join(ahead))
+    for number in range(PIPELINED - 1):
+        assert json.loads((await caller.answer())[2])["path"] == str(number)
+    await caller.end()
 
 
 @pytest.mark.parametrize("cut", [9, len(HELLO) - 1, len(HELLO)])
 @at_a_server()
-async def test_what_comes_during_an_answer_goes_on_where_it_was_cut(site: Site, cut: int) -> None:
-    caller = await site.caller()
-    await caller.send(SLOW + HELLO[:cut], HELLO[cut:] + HELLO)
-    caller.stop_sending()
-    assert [(await caller.answer())[2] for _ in range(3)] == [b"done", *[b'"Hello!"'] * 2]
-    assert await caller.rest() == b""
-
-
-@at_a_server()
-async def test_a_crowd_of_requests_sent_ahead_at_once_ends_with_those_that_are_allowed(
-    site: Site,
+async def test_what_comes_during_an_answer_goes_on_where_it_was_cut_also_if_it_is_the_last(
+    site: Site, cut: int
 ) -> None:
     caller = await site.caller()
-    await caller.send(HELLO * 1000)
-    for _ in range(PIPELINED - 1):
-        await caller.answer()
-    await caller.end()
-
-
-@at_a_server()
-async def test_a_caller_that_has_sent_everything_may_stop_sending(site: Site) -> None:
-    caller = await site.caller()
-    await caller.send(SLOW)
+    await caller.send(SLOW + HELLO[:cut], HELLO[cut:] + SLOW)
     caller.stop_sending()
+    assert [(await caller.answer())[2] for _ in range(2)] == [b"done", b'"Hello!"']
     _, headers, body = await caller.answer()
     assert body == b"done"
     await caller.end(headers)
@@ -361,11 +350,14 @@ async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
     ],
 )
 @at_a_server()
-async def test_a_head_and_a_body_have_a_time_limit_however_they_drip(
+async def test_a_head_and_a_body_have_a_time_limit_however_they_drip_and_take_no_thread(
     site: Site, start: bytes, pause_s: float, limit_s: float
 ) -> None:
-    caller = await site.caller()
-    await caller.send(start)
+    honest, *slow = await site.callers(2 + THREADS)
+    for caller in slow:
+        await caller.send(start)
+    assert (await honest.asked(PREDICT))[0] == 200
+    honest.close()
     while site.passed_s + pause_s < limit_s:
         await site.let_pass(pause_s)
         await caller.send(b"a")
@@ -397,41 +389,42 @@ async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
     site: Site, stops_sending: bool
 ) -> None:
     """The server has written it already, to a buffer that only the caller can empty."""
-    site.app.add_url_rule("/end", "end", lambda: bytes(120_000))
-    site.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    loop, caller = asyncio.get_running_loop(), socket.socket()
-    with caller:
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        caller.setblocking(False)
-        await loop.sock_connect(caller, site.socket.getsockname())
-        await loop.sock_sendall(caller, HELLO.replace(b"hello", b"end"))
-        if stops_sending:
-            caller.shutdown(socket.SHUT_WR)
-        await asyncio.sleep(0.1)
-        await site.let_pass(max(IDLE_S, SENDING_S) + 1)
-        assert site.open == 0
+    site.app.add_url_rule("/end", "end", lambda: bytes(5_000_000))
+    caller = await site.caller()
+    caller.transport.pause_reading()
+    await caller.send(HELLO.replace(b"hello", b"end"))
+    if stops_sending:
+        caller.stop_sending()
+    await site.let_pass(max(IDLE_S, SENDING_S) + 1)
+    assert site.open == 0
 
 
 # --- more than there is room for --------------------------------------------------------------
 
 
-@at_a_server()
+@at_a_server(max_queue=1)
 async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender_read_that(
     site: Site,
 ) -> None:
-    first, large, small = await site.callers(3)
+    first, second, large, small = await site.callers(4)
     site.gate.opened.clear()
     await first.send(PREDICT)
     await asyncio.to_thread(site.gate.came.wait, 10)
+    await second.send(PREDICT)
+    await asyncio.to_thread(wait_until, lambda: site.server.admission.inside == 2)
     await small.send(PREDICT)
     status, headers, _ = await small.answer()
     assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "keep-alive")
     assert (await small.asked(HELLO.replace(b"hello", b"ready")))[0] == 200
+    _, metrics = await small.asked(HELLO.replace(b"hello", b"metrics"))
+    assert b"\nimgserve_queue_requests 1.0\n" in metrics
+    assert b"\nimgserve_inferences_in_progress 1.0\n" in metrics
     await large.send(POST % 5_000_000, bytes(100_000))
     await large.send(*[bytes(100_000)] * 49)  # and is not reset meanwhile
     await large.refusal(503, "busy")
     site.gate.opened.set()
-    assert (await first.answer())[0] == 200
+    for caller in (first, second):
+        assert (await caller.answer())[0] == 200
     assert (await small.asked(PREDICT))[0] == 200
 
 
