@@ -10,11 +10,12 @@ from tools.benchmarks.__main__ import PAGE, WITH, WITHOUT
 from tools.benchmarks.machine import machine
 from tools.benchmarks.parts.limit import best_arrangement
 from tools.benchmarks.paths import RESULTS
-from tools.benchmarks.process import Failed, exit_status
+from tools.benchmarks.process import exit_status
 from tools.benchmarks.records import COLUMNS, Record, Results, keep
 from tools.benchmarks.report import page
 from tools.benchmarks.summary import Summary, summary, three_digits
 from tools.benchmarks.targets import targets
+from tools.process import Failed
 from v3.gateway.serve import NginxMissing
 
 

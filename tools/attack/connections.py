@@ -9,7 +9,7 @@ from statistics import median
 from imgserve.contract import HELLO, PREDICT
 from tools.attack.report import Row
 from tools.attack.target import Target, Watch, backend
-from tools.benchmarks.process import LOOPBACK
+from tools.process import LOOPBACK
 
 DRIP_S = 2.0  # between bytes
 # How long /ready takes, and the share of the predictions without an attack: in the long form, and

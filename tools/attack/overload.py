@@ -13,8 +13,8 @@ from imgserve.contract import MODEL_PREDICT, PREDICT
 from tools.attack.report import Row, counted
 from tools.attack.target import SAMPLE, Target, Watch, backend, started
 from tools.benchmarks.models import MODEL
-from tools.benchmarks.process import LOOPBACK
 from tools.benchmarks.servers import GATEWAY
+from tools.process import LOOPBACK
 
 LARGE_BYTES = 120_000
 CALLERS = 700

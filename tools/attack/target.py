@@ -13,9 +13,9 @@ import requests
 from imgserve.contract import PREDICT, READY
 from tools.benchmarks.load import put_load, upload
 from tools.benchmarks.models import MODEL
-from tools.benchmarks.paths import ROOT
-from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port, tree
+from tools.benchmarks.process import child, tree
 from tools.benchmarks.servers import GUNICORN
+from tools.process import LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
 WATCH_PAUSE_S = 0.1
@@ -75,9 +75,9 @@ def started(name: str, command: Sequence[str], environ: Mapping[str, str]) -> It
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
     port = free_port()
     own = {"HOST": LOOPBACK, "PORT": str(port), "LOG_LEVEL": "WARNING"}
-    with Child(name, command, {**kept, **own, **environ}) as child:
-        target = Target(port, child.pid)
-        child.wait_until(target.is_ready)
+    with child(name, command, {**kept, **own, **environ}) as server:
+        target = Target(port, server.pid)
+        server.wait_until(target.is_ready)
         yield target
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from imgserve.settings import Settings, setting
 from imgserve.settings.parsers import one_of, whole, words
+from tools.process import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 # Those whose trained weights are Python packages: they need no download.
 EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 

@@ -8,8 +8,9 @@ from tools.benchmarks import models
 from tools.benchmarks.models import AUTO, HUB, MODEL
 from tools.benchmarks.parts.limit import ENGINE, TORCH, loop, repeat
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import Failed, say
+from tools.benchmarks.process import say
 from tools.benchmarks.records import Rows
+from tools.process import Failed
 
 OPENVINO = "openvino"
 # Of what a loop is told: the engine and the precision.

@@ -22,8 +22,9 @@ from tools.benchmarks import models
 from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.paths import sample_photograph
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import Failed, memory_mb
+from tools.benchmarks.process import memory_mb
 from tools.benchmarks.records import Results, Rows
+from tools.process import Failed
 
 # All of the work, from the file to the class, or the inference alone.
 WHOLE, ENGINE = "whole", "engine"
