@@ -1,16 +1,13 @@
 """What a rehearsal stands on."""
 
 import os
-import signal
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.unit.waiting import wait_until
-from tools.process import Failed, free_port, listens
+from tools.process import Failed, listens
 from tools.rehearsal import host
 from tools.rehearsal.docker import pip_configuration
 from tools.rehearsal.host import copy_source, serving
@@ -83,19 +80,3 @@ def test_a_process_that_does_not_come_up_is_reported_with_its_last_words(
         serving(command, tmp_path / "sh.log", lambda: False),
     ):
         pass
-
-
-def test_a_process_that_does_not_stop_is_killed_with_what_it_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host, "STOP_S", 0.1)
-    port = free_port()
-    server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    script = (
-        "import signal, subprocess, sys\n"
-        f"signal.signal({signal.SIGTERM.value}, signal.SIG_IGN)\n"
-        f"subprocess.run({server!r})\n"
-    )
-    with serving([sys.executable, "-c", script], tmp_path / "log", lambda: listens(port)):
-        pass
-    wait_until(lambda: not listens(port))

@@ -55,7 +55,7 @@ def test_best_arrangement_has_the_highest_median_of_all_the_work(tmp_path: Path)
     assert best_arrangement(Results(tmp_path)).loops == 1  # a usual one
     rates = {("whole", 2): (50, 52, 51), ("whole", 3): (90, 10, 9), ("engine", 4): (500,)}
     rows = [
-        (number, work, "auto", 1, 1, 2, loops, rate, 0.01, 100.0)
+        (number, work, "auto", 1, 2, loops, rate, 0.01, 100.0)
         for (work, loops), several in rates.items()
         for number, rate in enumerate(several)
     ]

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,29 +97,21 @@ def supervise(services: Sequence[Service], announcement: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # No lock, such as an Event has: the next signal may interrupt this very handler.
         signal.signal(number, lambda number, _: received.append(number))
-    announced = False
-    with running(services) as children:
+    children, is_announced = list[Child](), False
+    try:
+        for service in services:
+            say(f"starting {service.name}")
+            children.append(Child(service))
         while not received:
             are_ready = [child.is_ready() for child in children]
             if reason := _reason_to_stop(children):
                 say(f"{reason}: stopping the rest")
                 return 1
-            if all(are_ready) and not announced:
-                announced = True
+            if all(are_ready) and not is_announced:
+                is_announced = True
                 say(f"\n{announcement}")
             time.sleep(POLL_S)
-    return 0
-
-
-@contextlib.contextmanager
-def running(services: Sequence[Service]) -> Iterator[list[Child]]:
-    """Run services until the end of the block; then all of them end."""
-    children: list[Child] = []
-    try:
-        for service in services:
-            say(f"starting {service.name}")
-            children.append(Child(service))
-        yield children
+        return 0
     finally:
         say("stopping")
         with ThreadPoolExecutor(max(1, len(children))) as pool:

@@ -113,22 +113,19 @@ class Arrangement(NamedTuple):
 
     Attributes:
         processes: each with a model of its own.
-        streams: inferences at once in each process.
         threads: that infer, in each process.
         loops: threads of each process that read, decode, resize and wait for the inference.
     """
 
     processes: int
-    streams: int
     threads: int
     loops: int
 
     def __str__(self) -> str:
-        threads = self.threads // self.streams
         return (
             f"{self.processes} process{'es' * (self.processes > 1)}, "
-            f"{self.streams} stream{'s' * (self.streams > 1)} of "
-            f"{threads} thread{'s' * (threads > 1)}, {self.loops} loop{'s' * (self.loops > 1)}"
+            f"1 stream of {self.threads} thread{'s' * (self.threads > 1)}, "
+            f"{self.loops} loop{'s' * (self.loops > 1)}"
         )
 
 
@@ -138,8 +135,8 @@ def arrangements() -> list[Arrangement]:
     Several streams in one process were tried and are slower than several processes: NOTES.md.
     """
     cores = cpu_quota()
-    one_process = [Arrangement(1, 1, cores, loops) for loops in (1, cores)]
-    return one_process + [Arrangement(cores, 1, 1, loops) for loops in (1, 2)]
+    one_process = [Arrangement(1, cores, loops) for loops in (1, cores)]
+    return one_process + [Arrangement(cores, 1, loops) for loops in (1, 2)]
 
 
 @contextmanager
@@ -182,7 +179,7 @@ def measure(plan: Plan, remarks: list[str]) -> Rows:
 def best_arrangement(results: Results) -> Arrangement:
     """Return the arrangement with the highest median rate; a usual one where none was measured."""
     rows = results["limit"]
-    rows = rows[(rows.work == WHOLE) & (rows.precision == AUTO) & (rows.streams == 1)]
+    rows = rows[(rows.work == WHOLE) & (rows.precision == AUTO)]
     if rows.empty:
         return arrangements()[-2]
     rates = rows.groupby([*Arrangement._fields]).rate.median()
