@@ -113,12 +113,22 @@ def listens(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a port of this machine, nor holds it, and there is one."""
+    try:
+        if listens(port):  # macOS would listen beside 0.0.0.0
+            return False
+        socket.create_server((LOOPBACK, port)).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on, and that no outgoing connection is given meanwhile."""
     found: set[int] = set()
     while len(found) < count:
-        port = random.choice(PORTS)  # noqa: S311  not a secret
-        with contextlib.suppress(OSError), socket.create_server((LOOPBACK, port)):
+        if is_free(port := random.choice(PORTS)):  # noqa: S311  not a secret
             found.add(port)
     return sorted(found)
 
