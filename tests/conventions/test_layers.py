@@ -43,12 +43,13 @@ ALLOWED: dict[str, set[str]] = {
     "v3.frontend": GROUND | {"frontend"},
     "v3.gateway": GROUND | {"models"},
     "tools": set(),
-    "tools.run": PRODUCT,
-    "tools.rehearsal": PRODUCT,
+    "tools.process": set(),
+    "tools.run": PRODUCT | {"tools.process"},
+    "tools.rehearsal": PRODUCT | {"tools.process"},
     "tools.documents": PRODUCT | {"tools.run"},
-    "tools.benchmarks": PRODUCT,
+    "tools.benchmarks": PRODUCT | {"tools.process"},
     "tools.page_figures": {"tools.rehearsal"},
-    "tools.attack": PRODUCT | {"tools.benchmarks"},
+    "tools.attack": PRODUCT | {"tools.benchmarks", "tools.process"},
 }
 # A library to the only parts that may import it; a tool may import all.
 ONLY_IN = {

@@ -21,7 +21,7 @@ from tests.servers import Files, served
 from tests.services.browser import browser, open_page  # noqa: F401  fixtures
 from tests.services.compiled_models import compiled
 from tests.unit import pictures
-from tools.run.settings import is_free
+from tools.process import is_free
 
 START_TIMEOUT_S = 120
 # Those whose trained weights are packages.

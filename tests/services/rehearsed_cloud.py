@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.process import Process, free_port
 from tools.rehearsal.cloud_run import container_of
 from tools.rehearsal.cloudbuild import Builder
-from tools.rehearsal.host import Process, free_ports
 from tools.rehearsal.rehearsal import clean_environ, cloud, gcloud_environ
 from tools.rehearsal.web import Json, Store
 
@@ -53,7 +53,7 @@ class RehearsedCloud:
 @contextmanager
 def rehearsed_cloud(folder: Path, store: Store) -> Iterator[RehearsedCloud]:
     """Have the stand-ins answer until the end of the block."""
-    made = RehearsedCloud(folder, store, free_ports(1)[0])
+    made = RehearsedCloud(folder, store, free_port())
     builder = Builder(folder / "builds", store, clean_environ(), "a-registry")
     with cloud(folder, made.port, store, builder, made.launch):
         yield made

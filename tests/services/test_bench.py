@@ -1,17 +1,16 @@
 """The benchmark measures and cleans up; how fast anything is, nobody asserts here."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.unit.waiting import wait_until
 from tools.benchmarks.records import Results
 
 LIMIT_S = 120
@@ -61,8 +60,9 @@ def test_interrupted_it_stops_all_that_it_started(
     assert started.stderr is not None
     while "entrance bare" not in started.stderr.readline():
         assert started.poll() is None
-    children = _descendants(started.pid)
-    assert children
+    benchmark = psutil.Process(started.pid)
+    wait_until(lambda: len(benchmark.children(recursive=True)) > 3)  # the picture host's, and more
+    children = benchmark.children(recursive=True)
     started.send_signal(number)
     _, said = started.communicate(timeout=LIMIT_S)
     assert started.returncode == 130
@@ -88,14 +88,3 @@ def test_make_tells_the_benchmark_what_it_was_told(
     make = ["make", "--no-print-directory", "--dry-run", "bench"]
     said = subprocess.check_output([*make, *told], cwd=root, text=True)
     assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    """Return the processes below one, once there are any beside the picture host's."""
-    found: list[psutil.Process] = []
-    deadline = time.monotonic() + 10
-    while len(found) < 4 and time.monotonic() < deadline:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found = psutil.Process(pid).children(recursive=True)
-        time.sleep(0.05)
-    return found

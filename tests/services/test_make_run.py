@@ -19,7 +19,7 @@ from tests.services.conftest import MODELS, free_port
 from tests.services.test_supervisor import end, finish, is_alive, read_until
 from tests.unit import pictures
 from tests.unit.waiting import wait_until
-from tools.run.settings import is_free
+from tools.process import is_free
 
 
 @pytest.fixture

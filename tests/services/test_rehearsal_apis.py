@@ -130,7 +130,7 @@ def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
     old = serving(first := apply(google, "steps", "one"))
     good = serving(apply(google, "steps", "two"))
     assert good == serving(apply(google, "steps", "two")) != old
-    wait_until(lambda: not google.instances[-2].runs)  # without traffic and tag it is ended
+    wait_until(google.instances[-2].has_ended)  # without traffic and tag it is ended
     held = {"revisionName": good, "percent": 100}, {"revisionName": "new", "tag": "candidate"}
     failed = apply(google, "steps", "broken", *held, new="new")
     assert (ready(failed), serving(failed)) == ("False", good)
@@ -144,7 +144,7 @@ def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
     assert (ready(back), serving(back)) == ("True", old)
     assert " one " in requests.get(first["status"]["url"], timeout=30).text
     ask(google, "DELETE", "r-run", f"{SERVICES}/steps")
-    wait_until(lambda: not any(instance.runs for instance in google.instances))
+    wait_until(lambda: all(instance.has_ended() for instance in google.instances))
 
 
 def test_a_service_of_an_account_that_is_not_there_is_refused(google: RehearsedCloud) -> None:

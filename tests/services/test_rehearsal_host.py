@@ -1,18 +1,16 @@
 """What a rehearsal stands on."""
 
 import os
-import signal
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.unit.waiting import wait_until
+from tools.process import Failed, listens
 from tools.rehearsal import host
 from tools.rehearsal.docker import pip_configuration
-from tools.rehearsal.host import RehearsalFailed, copy_source, free_ports, listens, running
+from tools.rehearsal.host import copy_source, serving
 
 
 def git(folder: Path, *words: str) -> None:
@@ -56,7 +54,7 @@ def test_the_copy_is_the_working_tree_and_not_the_last_commit(tmp_path: Path) ->
 
 
 def test_a_copy_of_no_repository_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(RehearsalFailed, match="not a git repository"):
+    with pytest.raises(Failed, match="not a git repository"):
         copy_source(tmp_path, tmp_path / "copy")
 
 
@@ -78,23 +76,7 @@ def test_a_process_that_does_not_come_up_is_reported_with_its_last_words(
     monkeypatch.setattr(host, "START_S", start_s)
     command = ["sh", "-c", script]
     with (
-        pytest.raises(RehearsalFailed, match=message),
-        running(command, tmp_path / "sh.log", lambda: False),
+        pytest.raises(Failed, match=message),
+        serving(command, tmp_path / "sh.log", lambda: False),
     ):
         pass
-
-
-def test_a_process_that_does_not_stop_is_killed_with_what_it_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host, "STOP_S", 0.1)
-    (port,) = free_ports(1)
-    server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    script = (
-        "import signal, subprocess, sys\n"
-        f"signal.signal({signal.SIGTERM.value}, signal.SIG_IGN)\n"
-        f"subprocess.run({server!r})\n"
-    )
-    with running([sys.executable, "-c", script], tmp_path / "log", lambda: listens(port)):
-        pass
-    wait_until(lambda: not listens(port))

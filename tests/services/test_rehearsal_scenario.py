@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from tools.process import Failed
 from tools.rehearsal import checks
 from tools.rehearsal import stage as stages
 from tools.rehearsal.__main__ import document, shell
 from tools.rehearsal.docker import Docker
-from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.rehearsal import Rehearsal
 from tools.rehearsal.scenario import compare, read_deliverables, together
 from tools.rehearsal.stage import Build, Layer, Progress, Stage, Step, built, by_purpose
@@ -73,7 +73,7 @@ def test_a_step_that_fails_shows_the_end_of_its_log(
 ) -> None:
     stage = scripts("seq 100 >&2; exit 3")
     why = "look around: deployment/try.sh ended with exit status 3"
-    with pytest.raises(RehearsalFailed, match=f"^{why}$"), stage.step("look around"):
+    with pytest.raises(Failed, match=f"^{why}$"), stage.step("look around"):
         stage.run("try.sh")
     shown = capsys.readouterr().err
     assert "FAILED: deployment/try.sh ended with exit status 3\n" in shown
@@ -93,7 +93,7 @@ def test_a_script_that_should_fail_gives_its_reason_or_fails_its_step(scripts: S
     with stage.step("try"):
         stage.run("try.sh", fails=True, STATUS="1")
     assert stage.current.notes == ["it is broken"]
-    with pytest.raises(RehearsalFailed, match="should have failed"), stage.step("again"):
+    with pytest.raises(Failed, match="should have failed"), stage.step("again"):
         stage.run("try.sh", fails=True, STATUS="0")
 
 
@@ -106,7 +106,7 @@ def test_the_first_failure_ends_what_is_done_side_by_side(scripts: Scripts, stag
             own.run("try.sh", STATUS=status)
 
     began = time.monotonic()
-    with pytest.raises(RehearsalFailed, match=r"^3: deployment/try\.sh ended with exit status 3"):
+    with pytest.raises(Failed, match=r"^3: deployment/try\.sh ended with exit status 3"):
         together(work, stages, 2)
     assert time.monotonic() - began < 30
 
@@ -123,7 +123,7 @@ def test_the_first_failure_ends_what_is_done_side_by_side(scripts: Scripts, stag
 def test_two_builds_may_differ_in_code_alone_and_must(
     stage: Stage, second: Build, message: str
 ) -> None:
-    raised = pytest.raises(RehearsalFailed, match=message) if message else nullcontext()
+    raised = pytest.raises(Failed, match=message) if message else nullcontext()
     with raised, stage.step("compare"):
         compare(stage, BUILD, second)
         assert stage.current.notes[:2] == ["base: the same 2 layers", "models: the same 1 layers"]
@@ -171,7 +171,7 @@ def test_an_answer_that_fails_while_asking_or_never_asked_fails_the_step(
     monkeypatch.setattr(checks, "predicted", predicted)
     monkeypatch.setattr(checks, "PAUSE_S", 0.001 if is_asked else 60)
     message = r"failed: \['gone'\]" if is_asked else "of 0 questions"
-    with pytest.raises(RehearsalFailed, match=message), checks.asking(stage):
+    with pytest.raises(Failed, match=message), checks.asking(stage):
         assert not is_asked or asked.wait(30)
 
 
@@ -205,6 +205,6 @@ def test_deliverables_that_lack_an_address_or_have_another_fail_their_step(stage
     found = "services: {v1: {back_end: {build_id: id-1, service_url: %s}, front_end: {url: ''}}}"
     for url, is_right in (("http://a", True), ("''", False), ("http://b", False)):
         (stage.source / "deliverables.yaml").write_text(found % url)
-        raised = nullcontext() if is_right else pytest.raises(RehearsalFailed, match="it has")
+        raised = nullcontext() if is_right else pytest.raises(Failed, match="it has")
         with raised, stage.step("read"):
             read_deliverables(stage, "v1")

@@ -21,7 +21,6 @@ Start = Callable[..., Run]
 # Runs stand-ins as `make run` runs its services. Each is given as its name and its arguments.
 DRIVER = """
 import os, sys
-from pathlib import Path
 from tools.run import supervisor
 
 supervisor.STOP_TIMEOUT_S = 1.5
@@ -35,12 +34,11 @@ services = [
     )
     for port, name, *arguments in map(str.split, plans)
 ]
-sys.exit(supervisor.supervise(services, Path(), "GO"))
+sys.exit(supervisor.supervise(services, "GO"))
 """
 # Gets a signal, and another at every call and return while it handles that one.
 INTERRUPTED = """
 import os, signal, sys
-from pathlib import Path
 from tools.run import supervisor
 
 def say(text):
@@ -50,7 +48,7 @@ def say(text):
         sys.setprofile(None)
 
 supervisor.say = say
-sys.exit(supervisor.supervise([], Path(), "GO"))
+sys.exit(supervisor.supervise([], "GO"))
 """
 
 

@@ -10,11 +10,12 @@ from tools.benchmarks.__main__ import PAGE, WITH, WITHOUT
 from tools.benchmarks.machine import machine
 from tools.benchmarks.parts.limit import best_arrangement
 from tools.benchmarks.paths import RESULTS
-from tools.benchmarks.process import Failed, exit_status
+from tools.benchmarks.process import exit_status
 from tools.benchmarks.records import COLUMNS, Record, Results, keep
 from tools.benchmarks.report import page
 from tools.benchmarks.summary import Summary, summary, three_digits
 from tools.benchmarks.targets import targets
+from tools.process import Failed
 from v3.gateway.serve import NginxMissing
 
 
@@ -54,7 +55,7 @@ def test_best_arrangement_has_the_highest_median_of_all_the_work(tmp_path: Path)
     assert best_arrangement(Results(tmp_path)).loops == 1  # a usual one
     rates = {("whole", 2): (50, 52, 51), ("whole", 3): (90, 10, 9), ("engine", 4): (500,)}
     rows = [
-        (number, work, "auto", 1, 1, 2, loops, rate, 0.01, 100.0)
+        (number, work, "auto", 1, 2, loops, rate, 0.01, 100.0)
         for (work, loops), several in rates.items()
         for number, rate in enumerate(several)
     ]

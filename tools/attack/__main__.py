@@ -1,6 +1,7 @@
 """Attack, and write what came of it: ``python -m tools.attack [KIND...]``; see ``--help``."""
 
 import argparse
+import resource
 import sys
 import time
 from collections import defaultdict
@@ -48,6 +49,8 @@ def run(given: argparse.Namespace) -> int:
     """Attack, write the document and show it; return the exit status."""
     found, began = defaultdict[str, list[Row]](list), time.monotonic()
     require_programs()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each caller's connection takes one
     for kind in given.kinds or ATTACKS:
         title, attack = ATTACKS[kind]
         for row in attack(given):

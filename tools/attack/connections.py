@@ -8,8 +8,8 @@ from statistics import median
 
 from imgserve.contract import HELLO, PREDICT
 from tools.attack.report import Row
-from tools.attack.target import Target, Watch, backend
-from tools.benchmarks.process import LOOPBACK
+from tools.attack.target import OK, Target, Watch, backend, callers
+from tools.process import LOOPBACK
 
 DRIP_S = 2.0  # between bytes
 # How long /ready takes, and the share of the predictions without an attack: in the long form, and
@@ -100,9 +100,9 @@ async def _distant(port: int, seconds: float) -> Row:
     """Compare callers who close each connection, 100 ms away, with callers who keep theirs."""
     rates: dict[bytes, float] = {}
     for request in (KEEPING, CLOSING, KEEPING, CLOSING):
-        asked = (_ask_from_afar(port, seconds, request) for _ in range(DISTANT_CALLERS))
-        rate = sum(await asyncio.gather(*asked)) / seconds
-        rates[request] = max(rate, rates.get(request, 0))
+        # What such a caller sends arrives late, and so does the end of its connection.
+        found = await callers(port, request, DISTANT_CALLERS, seconds, pause_s=DISTANT_S)
+        rates[request] = max(found[OK] / seconds, rates.get(request, 0))
     ratio = rates[CLOSING] / rates[KEEPING]
     return Row(
         f"honest callers {1000 * DISTANT_S:.0f} ms away close each connection",
@@ -111,21 +111,3 @@ async def _distant(port: int, seconds: float) -> Row:
         f"{LEAST_DISTANT_RATE}",
         ratio >= LEAST_DISTANT_RATE,
     )
-
-
-async def _ask_from_afar(port: int, seconds: float, request: bytes) -> int:
-    """Ask as often as can be; what is sent arrives late, and so does the end of the connection."""
-    end, answered, writer = time.monotonic() + seconds, 0, None
-    while time.monotonic() < end:
-        if writer is None:
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
-        writer.write(request)
-        await reader.readuntil(b"Hello")
-        answered += 1
-        await asyncio.sleep(DISTANT_S)
-        if request == CLOSING:
-            writer.close()
-            writer = None
-    if writer:
-        writer.close()
-    return answered

@@ -20,7 +20,7 @@ from dnslib.server import BaseResolver, DNSLogger, DNSServer
 from imgserve.contract import PREDICT
 from tools.attack.report import Row, counted
 from tools.attack.target import Target, backend
-from tools.benchmarks.process import LOOPBACK, Failed
+from tools.process import LOOPBACK, Failed
 
 NAME_SERVER, ALLOWED, PUBLIC = "127.0.0.53", "127.0.0.2", "93.184.215.14"
 # Ourselves, three private networks, the metadata server, a carrier's network, all of ours.

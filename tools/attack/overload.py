@@ -6,15 +6,14 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 
 from imgserve.contract import MODEL_PREDICT, PREDICT
 from tools.attack.report import Row, counted
-from tools.attack.target import SAMPLE, Target, Watch, backend, started
+from tools.attack.target import BUSY, OK, SAMPLE, Target, Watch, backend, callers, post, started
 from tools.benchmarks.models import MODEL
-from tools.benchmarks.process import LOOPBACK
 from tools.benchmarks.servers import GATEWAY
+from tools.process import LOOPBACK
 
 LARGE_BYTES = 120_000
 CALLERS = 700
@@ -23,10 +22,7 @@ CASES = {
     "pictures of 120 kB": (SAMPLE.ljust(LARGE_BYTES, b"\0"), CALLERS),
     "pictures of 10 MB": (SAMPLE.ljust(10_000_000, b"\0"), 66),
 }
-OK, BUSY = 200, 503
 MOST_BUSY = 2  # answers, of a worker that is lost
-# Without an answer: a status that no server sends.
-LOST = 0
 
 
 def run(given: argparse.Namespace) -> Iterator[Row]:
@@ -51,7 +47,7 @@ def _overloaded(
 ) -> Row:
     data, count = case
     with Watch(target) as watch:
-        found = asyncio.run(_callers(target.port, path, data, count, 3 if is_quick else 10))
+        found = asyncio.run(callers(target.port, post(path, data), count, 3 if is_quick else 10))
     return Row(
         what,
         f"{count} at once",
@@ -61,58 +57,13 @@ def _overloaded(
     )
 
 
-async def _callers(port: int, path: str, data: bytes, count: int, seconds: float) -> Counter[int]:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
-    request = f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
-    found: Counter[int] = Counter()
-    end = time.monotonic() + seconds
-    await asyncio.gather(*(_ask_again(port, request, end, found) for _ in range(count)))
-    return found
-
-
-async def _ask_again(port: int, request: bytes, end: float, found: Counter[int]) -> None:
-    """Ask until the time is over, on one connection as long as the server keeps it."""
-    streams = None
-    while time.monotonic() < end:
-        try:
-            streams = streams or await asyncio.open_connection(LOOPBACK, port)
-            head = await asyncio.wait_for(_exchange(*streams, request), 60)
-        except (OSError, EOFError, TimeoutError, ValueError):
-            found[LOST] += 1
-            streams = None
-            await asyncio.sleep(0.1)
-            continue
-        status = int(head.split()[1])
-        has_hint = status != BUSY or b"\r\nretry-after:" in head
-        found[status if has_hint else -status] += 1
-        if status != OK:
-            await asyncio.sleep(0.5)
-        if b"\r\nconnection: close" in head:
-            streams[1].close()
-            streams = None
-    if streams:
-        streams[1].close()
-
-
-async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
-) -> bytes:
-    """Send a request; return the head of its answer, in small letters, which may come before."""
-    writer.write(request)
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    await reader.readexactly(int(head.partition(b"\r\ncontent-length:")[2].split()[0]))
-    if b"\r\nconnection: close" not in head:
-        await writer.drain()
-    return head
-
-
 def run_faults(_: argparse.Namespace) -> Iterator[Row]:
     """Yield what callers notice of a worker that is killed, or stopped."""
     with backend() as target:
         for what, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
             hit = threading.Timer(1, lambda number=number: os.kill(target.workers[0].pid, number))
             hit.start()
-            found = asyncio.run(_callers(target.port, PREDICT, SAMPLE, 8, 14))
+            found = asyncio.run(callers(target.port, post(PREDICT, SAMPLE), 8, 14))
             hit.join()
             began = time.monotonic()
             while not target.is_ready() and time.monotonic() < began + 30:

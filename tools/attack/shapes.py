@@ -9,7 +9,7 @@ from itertools import product
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT, PROBLEM_TYPE
 from tools.attack.report import Row, counted
 from tools.attack.target import backend
-from tools.benchmarks.process import LOOPBACK
+from tools.process import LOOPBACK
 
 ANSWER_S = 15.0
 FAULTS = {500, 502, 504}

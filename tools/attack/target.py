@@ -1,8 +1,10 @@
 """The backend that is attacked, those who ask it meanwhile, and how they fare."""
 
+import asyncio
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import NamedTuple, Self
@@ -13,14 +15,17 @@ import requests
 from imgserve.contract import PREDICT, READY
 from tools.benchmarks.load import put_load, upload
 from tools.benchmarks.models import MODEL
-from tools.benchmarks.paths import ROOT
-from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port, tree
+from tools.benchmarks.process import child, tree
 from tools.benchmarks.servers import GUNICORN
+from tools.process import LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
 WATCH_PAUSE_S = 0.1
 LIMIT_S = 30  # of one request here; no answer is waited for longer
 CLIENTS = 8
+OK, BUSY = 200, 503
+# Without an answer: a status that no server sends.
+LOST = 0
 
 
 class Target(NamedTuple):
@@ -75,9 +80,9 @@ def started(name: str, command: Sequence[str], environ: Mapping[str, str]) -> It
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
     port = free_port()
     own = {"HOST": LOOPBACK, "PORT": str(port), "LOG_LEVEL": "WARNING"}
-    with Child(name, command, {**kept, **own, **environ}) as child:
-        target = Target(port, child.pid)
-        child.wait_until(target.is_ready)
+    with child(name, command, {**kept, **own, **environ}) as server:
+        target = Target(port, server.pid)
+        server.wait_until(target.is_ready)
         yield target
 
 
@@ -114,3 +119,59 @@ class Watch:
             began = time.perf_counter()
             self.failures += not self._target.is_ready()
             self.longest_s = max(self.longest_s, time.perf_counter() - began)
+
+
+def post(path: str, picture: bytes) -> bytes:
+    """Return a request that carries a picture."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+    return f"{head}Content-Length: {len(picture)}\r\n\r\n".encode() + picture
+
+
+async def callers(
+    port: int, request: bytes, count: int, seconds: float, pause_s: float = 0.0
+) -> Counter[int]:
+    """Return how often callers got each status, who ask again so many seconds after an answer.
+
+    That of a 503 without ``Retry-After`` is negative.
+    """
+    found: Counter[int] = Counter()
+    end = time.monotonic() + seconds
+    await asyncio.gather(*(_ask_again(port, request, end, pause_s, found) for _ in range(count)))
+    return found
+
+
+async def _ask_again(
+    port: int, request: bytes, end: float, pause_s: float, found: Counter[int]
+) -> None:
+    """Ask until the time is over, on one connection as long as the server keeps it."""
+    streams = None
+    while time.monotonic() < end:
+        try:
+            streams = streams or await asyncio.open_connection(LOOPBACK, port)
+            head = await asyncio.wait_for(_exchange(*streams, request), 60)
+        except (OSError, EOFError, TimeoutError, ValueError):
+            found[LOST] += 1
+            streams = None
+            await asyncio.sleep(0.1)
+            continue
+        status = int(head.split()[1])
+        has_hint = status != BUSY or b"\r\nretry-after:" in head
+        found[status if has_hint else -status] += 1
+        await asyncio.sleep(pause_s if status == OK else 0.5)
+        if b"\r\nconnection: close" in head:
+            streams[1].close()
+            streams = None
+    if streams:
+        streams[1].close()
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> bytes:
+    """Send a request; return the head of its answer, in small letters, which may come before."""
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(int(head.partition(b"\r\ncontent-length:")[2].split()[0]))
+    if b"\r\nconnection: close" not in head:
+        await writer.drain()
+    return head

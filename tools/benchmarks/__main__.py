@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.benchmarks.machine import WITHOUT_MATRIX_UNITS, machine, uses_matrix_units, versions
-from tools.benchmarks.parts import accuracy, cold, inference, limit, servers
+from tools.benchmarks.parts import accuracy, cold, limit, servers
 from tools.benchmarks.paths import DRAFTS
 from tools.benchmarks.picture_host import require_programs
 from tools.benchmarks.plan import FULL, QUICK, Plan
@@ -27,7 +27,7 @@ PARTS: Mapping[str, Callable[[Plan, list[str]], Rows]] = {
     "limit": limit.measure,
     "servers": servers.measure,
     "cold": cold.measure,
-    "latency": inference.measure,
+    "latency": limit.measure_latency,
     "accuracy": accuracy.measure,
 }
 REPORT = "report"

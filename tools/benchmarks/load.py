@@ -9,7 +9,8 @@ import msgspec
 import requests
 
 from tools.benchmarks.paths import HERE
-from tools.benchmarks.process import Child, Failed, memory_mb
+from tools.benchmarks.process import child, memory_mb
+from tools.process import Failed
 
 SCRIPT = HERE / "load.lua"
 # Longer than any answer takes; wrk's own limit is 2 s.
@@ -49,7 +50,7 @@ def put_load(
         command += ["--script", str(SCRIPT), str(request.url)]
         command += ["--", str(request.headers["Content-Type"]), body.name]
         before_s, seen_mb = _cpu_s_of_ended_children(), [0.0]
-        with Child("wrk", command, os.environ) as wrk:
+        with child("wrk", command, os.environ) as wrk:
             while not wrk.has_ended(within_s=MEMORY_PAUSE_S):
                 seen_mb.append(memory_mb(pids))
     said = wrk.log.read_bytes()

@@ -17,8 +17,9 @@ from imgserve.models.catalogue import catalogue
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import INT8, read_info
 from imgserve.settings import BackendSettings
-from tools.benchmarks.paths import ROOT, WEIGHTS, sample_photograph
-from tools.benchmarks.process import Failed, say
+from tools.benchmarks.paths import WEIGHTS, sample_photograph
+from tools.benchmarks.process import say
+from tools.process import ROOT, Failed
 
 AUTO = "auto"
 # Their trained weights are Python packages.

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tools.process import ROOT
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 # Committed: a folder for CPUs with matrix units and one for those without.
 RESULTS = HERE / "results"
 # Not committed: the peers' environments, compiled models, logs. Tests have a folder of their own.

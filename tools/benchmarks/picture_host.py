@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tools.benchmarks.paths import HERE, SIZES, sample_photograph
-from tools.benchmarks.process import LOOPBACK, Child, Failed, free_port
+from tools.benchmarks.process import child
+from tools.process import LOOPBACK, Failed, free_port, listens
 from v3.gateway.serve import find_nginx
 
 CONFIGURATION = Template((HERE / "picture_host.conf").read_text(encoding="utf-8"))
@@ -42,14 +42,9 @@ def picture_host() -> Iterator[PictureHost]:
         config.write_text(CONFIGURATION.substitute(where), encoding="utf-8")
         nginx = find_nginx(os.environ.get("PATH", ""))
         command = (nginx, "-e", "stderr", "-p", folder, "-c", str(config))
-        with Child("picture-host", command, os.environ) as child:
-            child.wait_until(lambda: _accepts(port))
-            yield PictureHost(child.pid, port)
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
+        with child("picture-host", command, os.environ) as host:
+            host.wait_until(lambda: listens(port))
+            yield PictureHost(host.pid, port)
 
 
 def require_programs() -> None:

@@ -1,32 +1,23 @@
 """Processes of the benchmark: bounded in time, measured with their children, always ended."""
 
 import contextlib
-import os
 import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Self
 
 import psutil
 
 from imgserve.errors import ImgserveError
-from tools.benchmarks.paths import LOGS, ROOT
+from tools.benchmarks.paths import LOGS
+from tools.process import Failed, Process, running
 
-LOOPBACK = "127.0.0.1"
 # No process outlives this, even if the benchmark is killed and can stop nothing: longer than any
 # part of it takes.
 LIMIT_S = 3 * 3600
 STOP_S = 6.0
-READY_S = 120.0
 MB = 1e6
-
-
-class Failed(Exception):
-    """A process ended or stayed silent where it should have answered."""
 
 
 def exit_status(work: Callable[[], int]) -> int:
@@ -53,66 +44,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.create_server((LOOPBACK, 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
-class Child:
-    """A running process with all that it starts; what it writes goes to a log.
-
-    Attributes:
-        pid: of its first process.
-        started_s: when it was started, by ``time.perf_counter``.
-    """
-
-    def __init__(self, name: str, command: Iterable[str], environ: Mapping[str, str]) -> None:
-        """Start it; ``timeout`` ends it after ``LIMIT_S``, whatever happens here."""
-        LOGS.mkdir(parents=True, exist_ok=True)
-        self.log = LOGS / f"{name}.log"
-        with self.log.open("wb") as log:
-            self.started_s = time.perf_counter()
-            self._process = subprocess.Popen(
-                ("timeout", "--kill-after=5", f"{LIMIT_S}", *command),
-                cwd=ROOT,
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the process group; kill what has not ended in time."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-            self.has_ended(within_s=STOP_S)
-
-    def has_ended(self, *, within_s: float = 0.0) -> bool:
-        """Return whether it ends before so many seconds have passed."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(within_s)
-        return self._process.returncode is not None
-
-    def wait_until(self, is_ready: Callable[[], bool], *, pause_s: float = 0.05) -> None:
-        """Wait until it is ready.
-
-        Raises:
-            Failed: it ended first, or took too long; the message has the end of its log.
-        """
-        deadline = time.monotonic() + READY_S
-        while not is_ready():
-            if self.has_ended() or time.monotonic() > deadline:
-                lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-                raise Failed("\n".join([f"{self.log.stem} never became ready:", *lines[-20:]]))
-            time.sleep(pause_s)
+def child(
+    name: str, command: Iterable[str], environ: Mapping[str, str]
+) -> AbstractContextManager[Process]:
+    """Run a process until the end of the block; ``timeout`` ends it, whatever happens here."""
+    bounded = ("timeout", "--kill-after=5", f"{LIMIT_S}", *command)
+    return running(bounded, LOGS / f"{name}.log", environ, stop_s=STOP_S)
 
 
 def tree(pids: Iterable[int]) -> Iterator[psutil.Process]:

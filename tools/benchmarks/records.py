@@ -12,7 +12,7 @@ Rows = Generator[Row, None, None]
 
 # What a row of each part has; an entrance is where a server is asked.
 COLUMNS = {
-    "limit": "round work precision processes streams threads loops rate cpu_s_each memory_mb",
+    "limit": "round work precision processes threads loops rate cpu_s_each memory_mb",
     "servers": "round entrance way megapixels clients answers failed seconds rate p50_ms p99_ms "
     "server_cpu_s generator_cpu_s host_cpu_s peak_mb",
     "cold": "round what model seconds",

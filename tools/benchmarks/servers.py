@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,8 +17,9 @@ from tools.benchmarks.machine import WITHOUT_MATRIX_UNITS
 from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.paths import SCRATCH, SMALL, WEIGHTS, sample_photograph
 from tools.benchmarks.picture_host import PictureHost
-from tools.benchmarks.process import LOOPBACK, Child, Failed, cpu_s, free_port
+from tools.benchmarks.process import child, cpu_s
 from tools.benchmarks.records import Row
+from tools.process import LOOPBACK, Failed, Process, free_port
 
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
 GATEWAY = (sys.executable, "-m", "v3.gateway", "serve")
@@ -113,7 +113,7 @@ class Entrance(NamedTuple):
     """Where a started server is asked for the sample photograph, of one size or another."""
 
     program: Program
-    child: Child
+    process: Process
     pids: Sequence[int]  # of all processes of the server
     host: PictureHost
     category: str  # that its answers should name
@@ -131,8 +131,8 @@ class Entrance(NamedTuple):
         Raises:
             Failed: it never does, or names another.
         """
-        self.child.wait_until(partial(self.is_right, self.request(way)), pause_s=pause_s)
-        return time.perf_counter() - self.child.started_s
+        is_right = partial(self.is_right, self.request(way))
+        return self.process.wait_until(is_right, pause_s=pause_s)
 
     def is_right(self, request: requests.PreparedRequest) -> bool:
         """Return whether an answer names the right class; False while the server is starting.
@@ -179,9 +179,9 @@ def running(server: Server, host: PictureHost, category: str) -> Iterator[list[E
     """Start a server's processes, which may not answer yet; stop them at the end."""
     clean = {name: value for name, value in os.environ.items() if name in KEPT}
     with ExitStack() as stack:
-        children = []
-        for name, command, environ, port, _ in server:
-            child = Child(name, command, {**clean, "PORT": str(port), **environ})
-            children.append(stack.enter_context(child))
-        pids = [child.pid for child in children]
-        yield [Entrance(*pair, pids, host, category) for pair in zip(server, children, strict=True)]
+        started = [
+            stack.enter_context(child(name, command, {**clean, "PORT": str(port), **environ}))
+            for name, command, environ, port, _ in server
+        ]
+        pids = [process.pid for process in started]
+        yield [Entrance(*pair, pids, host, category) for pair in zip(server, started, strict=True)]

@@ -10,8 +10,7 @@ import pandas as pd
 from imgserve.models.compiled_model import FP32
 from tools.benchmarks.models import AUTO, MODEL
 from tools.benchmarks.parts.cold import ORIGINAL, OURS
-from tools.benchmarks.parts.inference import OPENVINO
-from tools.benchmarks.parts.limit import TORCH
+from tools.benchmarks.parts.limit import OPENVINO, TORCH
 from tools.benchmarks.parts.servers import LIMIT
 from tools.benchmarks.paths import HERE, LARGE, SMALL
 from tools.benchmarks.records import Results

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imgserve.machine import cpu_quota
-from tools.rehearsal.host import LOOPBACK, RehearsalFailed, copy_source, missing, say
+from tools.process import LOOPBACK, ROOT, Failed
+from tools.rehearsal.host import copy_source, missing, say
 from tools.rehearsal.rehearsal import BUILT_IN, OWN, PROJECT, Rehearsal, rehearsal
 from tools.rehearsal.scenario import REGION, VERSIONS, play
 from tools.rehearsal.stage import Build, Progress, Stage, Step
 
-ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = Path("/var/tmp")  # noqa: S108  images take gigabytes, and /tmp may be memory
 WELCOME = """
 This is a shell in {source}, a copy of the repository: your own
@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
                 status = shell(_stage(folder / "source", own, progress))
             else:
                 status = _play(folder, own, progress, options)
-    except RehearsalFailed as exc:
+    except Failed as exc:
         say(f"FAIL: {exc}\nThe logs are in {folder}: rm -rf {folder}")
         return 1
     except KeyboardInterrupt:

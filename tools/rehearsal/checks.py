@@ -14,7 +14,8 @@ import requests
 from playwright.sync_api import Error as BrowserFailed
 from playwright.sync_api import expect, sync_playwright
 
-from tools.rehearsal.host import CHROMIUM, RehearsalFailed, find
+from tools.process import Failed
+from tools.rehearsal.host import CHROMIUM, find
 from tools.rehearsal.stage import LIMIT_S, Stage
 
 SENTENCE = re.compile("I think this is an image of an? ")
@@ -33,11 +34,11 @@ FROZEN_S = 35  # longer than gunicorn waits for a sign of life by default
 
 
 def predicted(url: str, picture: Path) -> str:
-    """Return the category that a backend gives a picture, or RehearsalFailed."""
+    """Return the category that a backend gives a picture, or Failed."""
     with picture.open("rb") as file:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
-        raise RehearsalFailed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
+        raise Failed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
     category: str = answer.json()["predictions"][0]["category"]
     return category
 
@@ -67,7 +68,7 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
             return heading.inner_text()
         except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
             shown = page.locator("body").inner_text()
-            raise RehearsalFailed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
+            raise Failed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def asking(stage: Stage) -> Iterator[None]:
             count += 1
             try:
                 predicted(url, picture)
-            except (RehearsalFailed, requests.RequestException) as exc:
+            except (Failed, requests.RequestException) as exc:
                 failures.append(str(exc))
 
     with ThreadPoolExecutor(1) as pool:
@@ -96,9 +97,7 @@ def asking(stage: Stage) -> Iterator[None]:
             stopped.set()
     asked.result()
     if failures or not count:
-        raise RehearsalFailed(
-            f"of {count} questions asked meanwhile {len(failures)} failed: {failures[:1]}"
-        )
+        raise Failed(f"of {count} questions asked meanwhile {len(failures)} failed: {failures[:1]}")
     stage.note(f"{count} questions were asked meanwhile, and all were answered")
 
 
@@ -125,15 +124,15 @@ def go_wrong_and_back(stage: Stage) -> None:
 
 
 def newly_serving(stage: Stage, before: str) -> str:
-    """Return the revision that serves; RehearsalFailed where it is the one from before."""
+    """Return the revision that serves; Failed where it is the one from before."""
     if (serving := stage.serving(SERVICE)) == before:
-        raise RehearsalFailed(f"{before} still serves: the new revision got no traffic")
+        raise Failed(f"{before} still serves: the new revision got no traffic")
     return serving
 
 
 def _expect_serving(stage: Stage, revision: str) -> None:
     if (serving := stage.serving(SERVICE)) != revision:
-        raise RehearsalFailed(f"{serving} serves, not {revision}")
+        raise Failed(f"{serving} serves, not {revision}")
 
 
 def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
@@ -149,7 +148,7 @@ def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
                 other.result()
             about = stage.rehearsal.store.get("services", SERVICE) or {}
             if any("tag" in target for target in about["spec"]["traffic"]):
-                raise RehearsalFailed("a tag is left")
+                raise Failed("a tag is left")
             stage.note(f"{newly_serving(stage, before)} serves, after {before}")
 
 
@@ -174,7 +173,7 @@ def freeze(stage: Stage) -> None:
             _ask_each(http, own)
             time.sleep(2)  # gunicorn looks for workers that are silent every second
     if ended := [name for name in own if "WORKER TIMEOUT" in docker.run("logs", name)]:
-        raise RehearsalFailed(f"workers were ended in {ended}")
+        raise Failed(f"workers were ended in {ended}")
     stage.note(f"{', '.join(own)}: stopped for {FROZEN_S} s, and answered as before")
 
 

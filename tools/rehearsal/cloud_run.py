@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 from flask import Response, abort, request
 
+from tools.process import LOOPBACK, Failed, Process, free_port
 from tools.rehearsal import web
 from tools.rehearsal.front_door import entry_status
-from tools.rehearsal.host import LOOPBACK, Process, RehearsalFailed, free_ports
 from tools.rehearsal.web import Json, Store, api, now, part
 
 NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
@@ -112,13 +112,13 @@ class CloudRun:
 
     def _start(self, revision: Json) -> str:
         """Start a revision's container; return why that failed, if it did."""
-        name, failure, (port,) = revision["metadata"]["name"], "", free_ports(1)
+        name, failure, port = revision["metadata"]["name"], "", free_port()
         try:
             process = self._launch(revision, port)
             self._instances[name] = process, port
             ready_s = _probe(process, port, container_of(revision)["startupProbe"])
             revision["status"]["readyAfterSeconds"] = ready_s
-        except RehearsalFailed as exc:
+        except Failed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})
         revision["status"]["conditions"] = _conditions(failure)
@@ -160,7 +160,7 @@ class CloudRun:
 
 
 def _probe(process: Process, port: int, probe: Json) -> float:
-    """Return after how many seconds a startup probe succeeds; RehearsalFailed where it does not.
+    """Return after how many seconds a startup probe succeeds; Failed where it does not.
 
     https://cloud.google.com/run/docs/configuring/healthchecks
     """
@@ -172,7 +172,8 @@ def _probe(process: Process, port: int, probe: Json) -> float:
         except requests.RequestException:
             return False
 
-    return process.wait_until_ready(is_ready, probe["failureThreshold"] * period_s, period_s)
+    limit_s = probe["failureThreshold"] * period_s
+    return process.wait_until(is_ready, limit_s=limit_s, pause_s=period_s)
 
 
 def _stop_later(process: Process) -> None:

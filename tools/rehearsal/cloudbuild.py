@@ -18,8 +18,8 @@ from string import Template
 
 from flask import abort
 
+from tools.process import Failed
 from tools.rehearsal import web
-from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.web import Json, Store, api, now, part, store
 
 BUILDS = f"{web.PROJECT}/locations/<location>/builds"
@@ -75,7 +75,7 @@ class Builder:
             self._push_images(build)
             timing = {"PUSH": {"startTime": pushing, "endTime": now()}}
             ended = {"status": "SUCCESS", "timing": timing}
-        except RehearsalFailed as exc:
+        except Failed as exc:
             ended = {"status": "FAILURE", "statusDetail": str(exc)}
         shutil.rmtree(workspace, ignore_errors=True)
         return {**build, **ended, "startTime": began, "finishTime": now()}
@@ -97,7 +97,7 @@ class Builder:
         step |= {"status": "FAILURE", "timing": {"startTime": now()}}
         try:
             if step["name"] not in BUILDERS:
-                raise RehearsalFailed(f"the rehearsal has no builder {step['name']!r}, only docker")
+                raise Failed(f"the rehearsal has no builder {step['name']!r}, only docker")
             command = [step.get("entrypoint") or "docker", *step.get("args", [])]
             if command[:2] == ["docker", "build"]:  # a private daemon has no network but the host's
                 words = (word for word in command[2:] if word != "--network=cloudbuild")
@@ -113,15 +113,15 @@ class Builder:
         for image in build.get("images", []):
             name = image.removeprefix(f"{self._registry}/{self._store.project}/").split("/")[0]
             if self._store.get("repositories", name) is None:
-                raise RehearsalFailed(f"failed to push {image}: no repository {name!r}")
+                raise Failed(f"failed to push {image}: no repository {name!r}")
             writers = self._store.members(WRITE_IMAGES, f"repositories/{name}")
             if f"serviceAccount:{email}" not in writers:
                 permission = "artifactregistry.repositories.uploadArtifacts"
-                raise RehearsalFailed(f"failed to push {image}: {email} lacks {permission}")
+                raise Failed(f"failed to push {image}: {email} lacks {permission}")
             self._process(build["id"], "push", ["docker", "push", image])
 
     def _process(self, build_id: str, name: str, command: list[str]) -> None:
-        """Run a command to its end, with what it says in the log; RehearsalFailed if it fails."""
+        """Run a command to its end, with what it says in the log; Failed if it fails."""
         with (
             self.log(build_id).open("a", buffering=1) as log,  # whole lines: steps run side by side
             subprocess.Popen(
@@ -138,7 +138,7 @@ class Builder:
         ):
             log.writelines(f"{name}: {line.rstrip()}\n" for line in process.stdout or ())
         if process.returncode:
-            raise RehearsalFailed(f"{name!r} failed: exit status {process.returncode}")
+            raise Failed(f"{name!r} failed: exit status {process.returncode}")
 
 
 def _account(build: Json) -> str:

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.rehearsal import host
+from tools.process import LOOPBACK, Failed, Process, free_port, listens
 from tools.rehearsal.cloud_run import container_of
-from tools.rehearsal.host import LOOPBACK, Process, RehearsalFailed, free_ports, running, say
+from tools.rehearsal.host import find, say, serving
 from tools.rehearsal.resources import secret_value
 from tools.rehearsal.web import Json, Store
 
@@ -39,7 +39,7 @@ class Docker:
     environ: Mapping[str, str]
 
     def run(self, *words: str, limit_s: float = LIMIT_S) -> str:
-        """Return what a docker command prints; RehearsalFailed with what it said where it fails."""
+        """Return what a docker command prints; Failed with what it said where it fails."""
         done = subprocess.run(
             ["timeout", f"{limit_s}", "docker", *words],
             env=self.environ,
@@ -50,14 +50,14 @@ class Docker:
             check=False,
         )
         if done.returncode:
-            raise RehearsalFailed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
+            raise Failed(f"docker {words[0]}: {done.stderr.strip()} ({done.returncode})")
         return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
         """Return whether a docker command ends well."""
         try:
             self.run(*words, limit_s=limit_s)
-        except RehearsalFailed:
+        except Failed:
             return False
         return True
 
@@ -72,12 +72,10 @@ class Docker:
 def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
     """Have a daemon until the end of the block; nothing in it is shared with another one.
 
-    RehearsalFailed where it may not be started, or does not start.
+    Failed where it may not be started, or does not start.
     """
     if platform.system() != "Linux" or os.geteuid():
-        raise RehearsalFailed(
-            "The rehearsal starts a Docker daemon of its own: that takes root on Linux."
-        )
+        raise Failed("The rehearsal starts a Docker daemon of its own: that takes root on Linux.")
     (folder / "config").mkdir(parents=True)
     own = {"DOCKER_HOST": f"unix://{folder}/docker.sock", "DOCKER_CONFIG": str(folder / "config")}
     # The classic builder: without the package of buildx, which Debian does not install along, the
@@ -85,7 +83,7 @@ def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
     docker = Docker({**environ, **own, "DOCKER_BUILDKIT": "0"})
     ready = "version", "--format={{.Server.Version}}"
     try:
-        with running(_command(folder), folder / "dockerd.log", lambda: docker.succeeds(*ready)):
+        with serving(_command(folder), folder / "dockerd.log", lambda: docker.succeeds(*ready)):
             yield docker
     finally:
         _unmount(folder)
@@ -125,7 +123,7 @@ def _command(folder: Path) -> list[str]:
 def python_image(docker: Docker, folder: Path) -> Iterator[None]:
     """Have the image until the end of the block.
 
-    RehearsalFailed where it cannot be pulled, and there can be no stand-in.
+    Failed where it cannot be pulled, and there can be no stand-in.
     """
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         yield
@@ -133,7 +131,7 @@ def python_image(docker: Docker, folder: Path) -> Iterator[None]:
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
     docker.run("import", str(_debian()), "debian-with-python", limit_s=LONG_S)
     trusted = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
-    with pip_configuration(folder / "find-links.log") as configuration:
+    with pip_configuration(folder / "find-links") as configuration:
         context = folder / "base_image"
         context.mkdir()
         (context / "Dockerfile").write_text(DOCKERFILE, "utf-8")
@@ -148,19 +146,17 @@ def _debian() -> Path:
     archive = CACHE / "python-bookworm.tar"
     if archive.exists():
         return archive
-    if not host.find("debootstrap"):
-        raise RehearsalFailed(
-            f"{IMAGE} cannot be pulled. Install debootstrap to make a stand-in for it."
-        )
+    if not find("debootstrap"):
+        raise Failed(f"{IMAGE} cannot be pulled. Install debootstrap to make a stand-in for it.")
     CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
     done = subprocess.run([SCRIPT, archive], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RehearsalFailed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
+        raise Failed(f"debootstrap failed:\n{(done.stdout + done.stderr)[-1000:]}")
     return archive
 
 
 @contextmanager
-def pip_configuration(log: Path) -> Iterator[str]:
+def pip_configuration(logs: Path) -> Iterator[str]:
     """Yield a pip.conf that says in a container what PIP_* variables say here.
 
     Folders of packages are served until the end of the block.
@@ -168,7 +164,7 @@ def pip_configuration(log: Path) -> Iterator[str]:
     settings = {name: os.environ.get(f"PIP_{name.upper()}", "").split() for name in CARRIED}
     with ExitStack() as stack:
         folders = [Path(place) for place in settings["find_links"]]
-        served = [stack.enter_context(_served(path, log)) for path in folders if path.is_dir()]
+        served = [stack.enter_context(_served(path, logs)) for path in folders if path.is_dir()]
         settings |= {"find_links": served, "cert": [CERTIFICATES]}
         named = {name.replace("_", "-"): " ".join(words) for name, words in settings.items()}
         lines = [f"{name} = {text}" for name, text in named.items() if text]
@@ -176,11 +172,12 @@ def pip_configuration(log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _served(files: Path, log: Path) -> Iterator[str]:
+def _served(files: Path, logs: Path) -> Iterator[str]:
     """Yield the address at which the files of a folder are."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "http.server", f"--bind={LOOPBACK}", str(port)]
-    with running([*command, f"--directory={files}"], log, lambda: host.listens(port)):
+    port = free_port()
+    place = [f"--bind={LOOPBACK}", f"--directory={files}", str(port)]
+    command = [sys.executable, "-m", "http.server", *place]
+    with serving(command, logs / f"{port}.log", lambda: listens(port)):
         yield f"http://{LOOPBACK}:{port}/"
 
 
@@ -198,7 +195,7 @@ class ContainerLauncher:
         self._cloud_port = cloud_port
 
     def __call__(self, revision: Json, port: int) -> Process:
-        """Start a container; RehearsalFailed where its image or its secret does not exist."""
+        """Start a container; Failed where its image or its secret does not exist."""
         name, container = f"{revision['metadata']['name']}-{port}", container_of(revision)
         account = revision["spec"]["serviceAccountName"].partition("@")[0]
         metadata = f"{account}.metadata.test"  # whoever asks the metadata server by this name
@@ -228,7 +225,7 @@ class ContainerLauncher:
                 secret, version = (source["secretKeyRef"][key] for key in ("name", "key"))
                 value = secret_value(self._store, secret, version, email)
                 if value is None:
-                    raise RehearsalFailed(f"There is no secret {secret} that {email} may read.")
+                    raise Failed(f"There is no secret {secret} that {email} may read.")
             given[variable["name"]] = value
         return {
             **given,

@@ -11,7 +11,8 @@ from string import Template
 
 from flask import Response, request
 
-from tools.rehearsal.host import LOOPBACK, free_ports, listens, running
+from tools.process import LOOPBACK, free_ports, listens
+from tools.rehearsal.host import serving
 from tools.rehearsal.web import Json, Store, api, store
 
 CONFIGURATION = Template(Path(__file__).with_suffix(".conf").read_text("utf-8"))
@@ -34,7 +35,7 @@ def front_door(folder: Path, cloud_port: int) -> Iterator[list[int]]:
     values = {"folder": folder, "listen": listen, "cloud": cloud_port}
     config.write_text(CONFIGURATION.substitute(values), "utf-8")
     command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)]
-    with running(command, folder / "nginx.log", lambda: listens(ports[-1])):
+    with serving(command, folder / "nginx.log", lambda: listens(ports[-1])):
         yield ports
 
 

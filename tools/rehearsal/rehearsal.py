@@ -12,11 +12,12 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
+from tools.process import LOOPBACK, free_port
 from tools.rehearsal.cloud_run import CloudRun, Launcher
 from tools.rehearsal.cloudbuild import Builder
 from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, python_image
 from tools.rehearsal.front_door import front_door
-from tools.rehearsal.host import LOOPBACK, free_ports, registry
+from tools.rehearsal.host import registry
 from tools.rehearsal.web import Store, create_app
 
 PROJECT = "rehearsal"
@@ -47,10 +48,10 @@ class Rehearsal:
 def rehearsal(folder: Path, *, is_measured: bool) -> Iterator[Rehearsal]:
     """Have a cloud in an empty folder until the end of the block.
 
-    One that is measured lets no build use what another component's has made. RehearsalFailed where
+    One that is measured lets no build use what another component's has made. Failed where
     something is missing or does not work.
     """
-    store, (port,) = Store(PROJECT, POLICY_S), free_ports(1)
+    store, port = Store(PROJECT, POLICY_S), free_port()
     with (
         daemon(folder / "docker", clean_environ()) as docker,
         registry(folder / "registry") as address,

@@ -10,6 +10,7 @@ from typing import Any
 import requests
 import yaml
 
+from tools.process import Failed
 from tools.rehearsal.checks import (
     APP,
     COMPONENT,
@@ -21,7 +22,6 @@ from tools.rehearsal.checks import (
     newly_serving,
     predicted,
 )
-from tools.rehearsal.host import RehearsalFailed
 from tools.rehearsal.rehearsal import PROJECT
 from tools.rehearsal.stage import LIMIT_S, Build, Stage
 
@@ -43,7 +43,7 @@ MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services",
 def play(stages: Mapping[str, Stage], at_once: int) -> None:
     """Do everything, each version on its own stage; so many are rolled out at once.
 
-    RehearsalFailed where something is not as it should be.
+    Failed where something is not as it should be.
     """
     any_stage = next(iter(stages.values()))
     prepare(any_stage)
@@ -87,7 +87,7 @@ def _nothing_changes(stage: Stage) -> Iterator[None]:
     before = stage.rehearsal.store.snapshot()
     yield
     if changes := dict(stage.rehearsal.store.snapshot().items() ^ before.items()):
-        raise RehearsalFailed(f"it changed {', '.join(map('/'.join, changes))}")
+        raise Failed(f"it changed {', '.join(map('/'.join, changes))}")
     stage.note("nothing changed")
 
 
@@ -128,7 +128,7 @@ def _ask_backend(stage: Stage, version: str) -> None:
     for path in paths:
         url = stage.urls[VERSIONS[version][-2]] + path
         if (category := predicted(url, stage.picture(PICTURE))) != ANSWER:
-            raise RehearsalFailed(f"{url} takes {PICTURE} for {category!r}")
+            raise Failed(f"{url} takes {PICTURE} for {category!r}")
         stage.note(f"{url}: {ANSWER}")
 
 
@@ -139,7 +139,7 @@ def _ask_page(stage: Stage, version: str) -> None:
         title = _json(f"{backend_url}/model/{model}")["title"] if model else ""
         said = ask_page(page_url, stage.picture(PICTURE), model, title)
         if ANSWER not in said:
-            raise RehearsalFailed(f"{page_url} says: {said}")
+            raise Failed(f"{page_url} says: {said}")
         stage.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
 
 
@@ -175,10 +175,10 @@ def compare(stage: Stage, first: Build, second: Build) -> None:
     """See that only the code differs between two builds."""
     for purpose in ("base", "models"):
         if first.layers[purpose] != second.layers[purpose]:
-            raise RehearsalFailed(f"the layers of the {purpose} were made anew")
+            raise Failed(f"the layers of the {purpose} were made anew")
         stage.note(f"{purpose}: the same {len(first.layers[purpose])} layers")
     if first.layers["code"] == second.layers["code"]:
-        raise RehearsalFailed("the code that was changed is not in the image")
+        raise Failed("the code that was changed is not in the image")
     stage.note(f"{first.seconds:.1f} s, then {second.seconds:.1f} s")
 
 
@@ -208,7 +208,7 @@ def _expect_without_token(stage: Stage, status: int) -> None:
     url = f"{stage.urls[COMPONENT]}/hello"
     found = requests.get(url, timeout=LIMIT_S).status_code
     if found != status:
-        raise RehearsalFailed(f"{url} answered {found} to somebody without a token")
+        raise Failed(f"{url} answered {found} to somebody without a token")
     stage.note(f"{url} without a token: {found}")
 
 
@@ -236,7 +236,7 @@ def read_deliverables(stage: Stage, version: str) -> None:
     newest = {build.image: build.id for build in stage.builds}
     expected = {*newest.values(), *stage.urls.values()}
     if (values := set(_values_of(services[version])) - {""}) != expected:
-        raise RehearsalFailed(f"it has {values}, not {expected}")
+        raise Failed(f"it has {values}, not {expected}")
     stage.note(f"the ids and addresses of {', '.join(stage.urls)}")
 
 
@@ -256,10 +256,10 @@ def tear_down(stage: Stage) -> None:
         stage.run("teardown.sh", YES="1")
         store, docker = stage.rehearsal.store, stage.rehearsal.docker
         if remains := {kind: left for kind in MADE if (left := store.all(kind))}:
-            raise RehearsalFailed(f"it left {remains}")
+            raise Failed(f"it left {remains}")
         end = time.monotonic() + LIMIT_S  # containers have ten seconds to end
         while running := docker.run("ps", "--all", "--quiet"):
             if time.monotonic() > end:
-                raise RehearsalFailed(f"containers still run: {running}")
+                raise Failed(f"containers still run: {running}")
             time.sleep(0.5)
         stage.note(f"no containers are left, nor {', '.join(MADE)}")

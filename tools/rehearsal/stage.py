@@ -14,7 +14,8 @@ from typing import Any
 
 import requests
 
-from tools.rehearsal.host import RehearsalFailed, say
+from tools.process import Failed
+from tools.rehearsal.host import say
 from tools.rehearsal.rehearsal import MODELS, PROJECT, REPOSITORY, Rehearsal
 
 LIMIT_S = 60  # for an answer
@@ -46,7 +47,7 @@ class Progress:
         """Run a program to its end; return its exit status and what it printed."""
         with self._lock:
             if self._ended:
-                raise RehearsalFailed("the rehearsal is being ended")
+                raise Failed("the rehearsal is being ended")
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -83,7 +84,7 @@ class Stage:
     def step(self, name: str) -> Iterator[None]:
         """Make what follows a step: time it and show how it ends.
 
-        RehearsalFailed, with the end of all that was said, where it fails.
+        Failed, with the end of all that was said, where it fails.
         """
         log = self.progress.logs / f"{name.replace(' ', '-')}.log"
         self.current = step = Step(name, log)
@@ -93,11 +94,11 @@ class Stage:
         try:
             log.touch()
             yield
-        except (RehearsalFailed, OSError, subprocess.SubprocessError) as exc:
+        except (Failed, OSError, subprocess.SubprocessError) as exc:
             lines = log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
             shown = [f"The end of {log}:", *(f"  | {line}" for line in lines)]
             say("\n".join([f"{name}: FAILED: {exc}", *shown]))
-            raise RehearsalFailed(f"{name}: {exc}") from exc
+            raise Failed(f"{name}: {exc}") from exc
         step.seconds = round(time.monotonic() - began, 1)
         say("\n    ".join([f"{name}: {step.seconds} s", *step.notes]))
 
@@ -108,7 +109,7 @@ class Stage:
     def run(self, program: str, *words: str, fails: bool = False, **variables: str) -> list[str]:
         """Return the lines that a script of deployment/, or another program, prints.
 
-        What it says goes to the step's log. RehearsalFailed where it fails, or the other way round;
+        What it says goes to the step's log. Failed where it fails, or the other way round;
         the last line that it says when it fails, as it should, is noted.
         """
         name = f"deployment/{program}" if program.endswith(".sh") else program
@@ -123,7 +124,7 @@ class Stage:
             log.write(printed)
         if bool(status) != fails:
             should = " but should have failed" if fails else ""
-            raise RehearsalFailed(f"{name} ended with exit status {status}{should}")
+            raise Failed(f"{name} ended with exit status {status}{should}")
         if fails:
             self.note(self.current.log.read_text("utf-8", "replace").splitlines()[-1])
         return printed.decode().splitlines()

@@ -4,18 +4,17 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from imgserve import contract
 from imgserve.errors import ImgserveError
 from imgserve.models import catalogue
 from imgserve.settings import BackendSettings
+from tools.process import ROOT
 from tools.run.services import services
 from tools.run.settings import RunSettings, port_complaint, url
 from tools.run.supervisor import say, supervise
 from v3.gateway.serve import find_nginx
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"
 
 
@@ -47,7 +46,7 @@ def main(environ: Mapping[str, str]) -> int:
     if complaint := port_complaint(settings):
         say(complaint)
         return 2
-    return supervise(started, ROOT, announcement(settings))
+    return supervise(started, announcement(settings))
 
 
 if __name__ == "__main__":

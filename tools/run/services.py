@@ -7,7 +7,8 @@ from imgserve import contract
 from imgserve.machine import cpu_quota
 from imgserve.models import catalogue
 from imgserve.settings import BackendSettings
-from tools.run.settings import EMBEDDED, LOOPBACK, RunSettings, url
+from tools.process import LOOPBACK
+from tools.run.settings import EMBEDDED, RunSettings, url
 from tools.run.supervisor import Service
 
 GUNICORN = ("gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")

@@ -1,12 +1,11 @@
 """What ``make run`` can be told, and whether its ports are free."""
 
-import socket
 from dataclasses import dataclass
 
 from imgserve.settings import Settings, setting
 from imgserve.settings.parsers import one_of, whole, words
+from tools.process import LOOPBACK, is_free
 
-LOOPBACK = "127.0.0.1"
 # Those whose trained weights are Python packages: they need no download.
 EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
@@ -49,18 +48,6 @@ def port_complaint(settings: RunSettings) -> str:
             return f"Port {port} is taken: stop what uses it, or set another {variable}"
         wanted_by[port] = variable
     return ""
-
-
-def is_free(port: int) -> bool:
-    """Return whether nobody listens on a port of this machine, nor holds it, and there is one."""
-    with socket.socket() as probe:
-        try:
-            if probe.connect_ex((LOOPBACK, port)) == 0:  # macOS would listen beside 0.0.0.0
-                return False
-            socket.create_server((LOOPBACK, port)).close()
-        except (OSError, OverflowError):
-            return False
-    return True
 
 
 def url(port: int) -> str:

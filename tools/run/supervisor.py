@@ -1,18 +1,18 @@
 """Run several services side by side: show their output, see them ready, end them all together.
 
 Each service is a process group of its own. Whatever ends the run, Ctrl-C, SIGTERM, a closed
-terminal or a service that ends, every group is told to stop and, if it does not, killed.
+terminal or a service that ends, every service is told to stop and what is left of its group killed.
 """
 
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import requests
 
 from imgserve.contract import Problem
 from imgserve.errors import ModelUnavailable
+from tools.process import Process
 
 STOP_TIMEOUT_S = 12.0  # a backend finishes the requests it has within 10 s
 ANSWER_TIMEOUT_S = 2  # a backend answers at once, but may share the machine with what loads models
@@ -38,24 +39,18 @@ class Service:
     ready_url: str  # answers 200 once it can be used, or why its model cannot be loaded
 
 
-class Child:
+class Child(Process):
     """A running service; its output is shown line by line under its name."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self.absent = ""  # why its model cannot be loaded
         # No pipe: were this process killed, whoever writes on stopping would fail, and not stop.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as this process
-        self.process = subprocess.Popen(
-            service.command,
-            cwd=folder,
-            env={**service.environ, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._is_ready = self._has_ended = False
+        with tempfile.TemporaryDirectory() as folder:
+            environ = {**service.environ, "PYTHONUNBUFFERED": "1"}
+            super().__init__(service.command, Path(folder, "log"), environ)
+            self._said = self.log.open("rb", buffering=0)  # which stays as long as it is open
+        self._is_ready = self._is_over = False
         self._http = requests.Session()
         self._http.headers["User-Agent"] = USER_AGENT
         self._http.trust_env = False  # a proxy has no business on the way to this machine
@@ -63,12 +58,12 @@ class Child:
         self._output.start()
 
     def _show_output(self) -> None:
-        position, has_ended = 0, False
-        while not has_ended:
+        position, is_over = 0, False
+        while not is_over:
             time.sleep(OUTPUT_POLL_S)
-            has_ended = self._has_ended
-            new = os.pread(self._log.fileno(), READ_BYTES, position)
-            end = len(new) if has_ended else new.rfind(b"\n") + 1
+            is_over = self._is_over
+            new = os.pread(self._said.fileno(), READ_BYTES, position)
+            end = len(new) if is_over else new.rfind(b"\n") + 1
             position += end
             for line in new[:end].decode(errors="replace").splitlines():
                 if (shown := readable(line)) is not None:
@@ -85,25 +80,16 @@ class Child:
                     self.absent = problem.detail
         return self._is_ready
 
-    def stop(self, limit_s: float) -> None:
-        """Wait until it has ended, kill it where it takes too long, and what it left behind."""
-        try:
-            self.process.wait(limit_s)
-        except subprocess.TimeoutExpired:
+    def end(self) -> None:
+        """End it, with all that it started, and show the rest of its output."""
+        if not self.stop(STOP_TIMEOUT_S):
             say(f"{self.service.name} does not stop: killing it")
-        self.signal(signal.SIGKILL)
-        self.process.wait()
-        self._has_ended = True
+        self._is_over = True
         self._output.join()
 
-    def signal(self, number: int) -> None:
-        """Send a signal to all processes of the service, if any are left."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS
-            os.killpg(self.process.pid, number)
 
-
-def supervise(services: Sequence[Service], folder: Path, announcement: str) -> int:
-    """Run services in a folder until told to stop, or until one ends; return the exit status.
+def supervise(services: Sequence[Service], announcement: str) -> int:
+    """Run services until told to stop, or until one ends; return the exit status.
 
     The announcement is made once all services are ready.
     """
@@ -111,42 +97,31 @@ def supervise(services: Sequence[Service], folder: Path, announcement: str) -> i
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # No lock, such as an Event has: the next signal may interrupt this very handler.
         signal.signal(number, lambda number, _: received.append(number))
-    announced = False
-    with running(services, folder) as children:
+    children, is_announced = list[Child](), False
+    try:
+        for service in services:
+            say(f"starting {service.name}")
+            children.append(Child(service))
         while not received:
             are_ready = [child.is_ready() for child in children]
             if reason := _reason_to_stop(children):
                 say(f"{reason}: stopping the rest")
                 return 1
-            if all(are_ready) and not announced:
-                announced = True
+            if all(are_ready) and not is_announced:
+                is_announced = True
                 say(f"\n{announcement}")
             time.sleep(POLL_S)
-    return 0
-
-
-@contextlib.contextmanager
-def running(services: Sequence[Service], folder: Path) -> Iterator[list[Child]]:
-    """Run services until the end of the block; then all of them end."""
-    children: list[Child] = []
-    try:
-        for service in services:
-            say(f"starting {service.name}")
-            children.append(Child(service, folder))
-        yield children
+        return 0
     finally:
         say("stopping")
-        for child in children:
-            child.signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for child in children:
-            child.stop(max(0.0, deadline - time.monotonic()))
+        with ThreadPoolExecutor(max(1, len(children))) as pool:
+            list(pool.map(Child.end, children))
 
 
 def _reason_to_stop(children: Sequence[Child]) -> str:
     """Return why the services are of no use any more; nothing while they are."""
     for child in children:
-        if (code := child.process.poll()) is not None:
+        if (code := child.status) is not None:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
             return f"{child.service.name} ended by itself ({how})"
         if child.absent:

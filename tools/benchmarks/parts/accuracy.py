@@ -14,8 +14,8 @@ from tools.benchmarks.models import AUTO, LIMIT_PIXELS, MODEL
 from tools.benchmarks.parts.limit import TORCH
 from tools.benchmarks.paths import MIDDLE, QUALITY, SMALL, WEIGHTS, enlarged
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import Failed
 from tools.benchmarks.records import Row, Rows
+from tools.process import Failed
 
 TOP = 5
 

@@ -12,9 +12,10 @@ from tools.benchmarks import models
 from tools.benchmarks.models import AUTO
 from tools.benchmarks.picture_host import PictureHost, picture_host
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import Child, Failed, say
+from tools.benchmarks.process import child, say
 from tools.benchmarks.records import Row, Rows
 from tools.benchmarks.servers import EAGER, missing, peer, running, v1
+from tools.process import Failed
 
 PAUSE_S = 0.01
 # What starts; ours is followed by its precision where that is int8.
@@ -41,10 +42,10 @@ def measure(plan: Plan, remarks: list[str]) -> Rows:
 
 def _round(categories: Categories, host: PictureHost) -> Iterator[Row]:
     """Yield what was started, its model, and the seconds that it took."""
-    with Child("imports", (sys.executable, "-c", IMPORT_CODE), os.environ) as child:
-        while not child.has_ended():
+    with child("imports", (sys.executable, "-c", IMPORT_CODE), os.environ) as imports:
+        while not imports.has_ended():
             time.sleep(PAUSE_S)
-        seconds = time.perf_counter() - child.started_s
+        seconds = time.perf_counter() - imports.started_s
     yield {"what": IMPORTS, "model": "", "seconds": seconds}
     for (model, precision), category in categories.items():
         chosen = {OURS if precision == AUTO else f"{OURS}, {precision}": v1(model, precision)}

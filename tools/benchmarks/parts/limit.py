@@ -16,18 +16,23 @@ from multiprocessing import get_context, parent_process
 from typing import NamedTuple
 
 from imgserve.machine import cpu_quota
+from imgserve.models.compiled_model import FP32, INT8
 from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
 from tools.benchmarks import models
-from tools.benchmarks.models import AUTO, MODEL
+from tools.benchmarks.models import AUTO, HUB, MODEL
 from tools.benchmarks.paths import sample_photograph
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import Failed, memory_mb
+from tools.benchmarks.process import memory_mb, say
 from tools.benchmarks.records import Results, Rows
+from tools.process import Failed
 
 # All of the work, from the file to the class, or the inference alone.
 WHOLE, ENGINE = "whole", "engine"
-TORCH = "torch"
+OPENVINO, TORCH = "openvino", "torch"
+# The engine and the precision of what a loop is told.
+ENGINES = {precision: (OPENVINO, precision) for precision in (AUTO, FP32, INT8)}
+ENGINES[TORCH] = (TORCH, FP32)
 WARM_UP_S = 0.3
 
 
@@ -112,22 +117,19 @@ class Arrangement(NamedTuple):
 
     Attributes:
         processes: each with a model of its own.
-        streams: inferences at once in each process.
         threads: that infer, in each process.
         loops: threads of each process that read, decode, resize and wait for the inference.
     """
 
     processes: int
-    streams: int
     threads: int
     loops: int
 
     def __str__(self) -> str:
-        threads = self.threads // self.streams
         return (
             f"{self.processes} process{'es' * (self.processes > 1)}, "
-            f"{self.streams} stream{'s' * (self.streams > 1)} of "
-            f"{threads} thread{'s' * (threads > 1)}, {self.loops} loop{'s' * (self.loops > 1)}"
+            f"1 stream of {self.threads} thread{'s' * (self.threads > 1)}, "
+            f"{self.loops} loop{'s' * (self.loops > 1)}"
         )
 
 
@@ -137,8 +139,8 @@ def arrangements() -> list[Arrangement]:
     Several streams in one process were tried and are slower than several processes: NOTES.md.
     """
     cores = cpu_quota()
-    one_process = [Arrangement(1, 1, cores, loops) for loops in (1, cores)]
-    return one_process + [Arrangement(cores, 1, 1, loops) for loops in (1, 2)]
+    one_process = [Arrangement(1, cores, loops) for loops in (1, cores)]
+    return one_process + [Arrangement(cores, 1, loops) for loops in (1, 2)]
 
 
 @contextmanager
@@ -181,8 +183,32 @@ def measure(plan: Plan, remarks: list[str]) -> Rows:
 def best_arrangement(results: Results) -> Arrangement:
     """Return the arrangement with the highest median rate; a usual one where none was measured."""
     rows = results["limit"]
-    rows = rows[(rows.work == WHOLE) & (rows.precision == AUTO) & (rows.streams == 1)]
+    rows = rows[(rows.work == WHOLE) & (rows.precision == AUTO)]
     if rows.empty:
         return arrangements()[-2]
     rates = rows.groupby([*Arrangement._fields]).rate.median()
     return Arrangement(*map(int, rates.idxmax()))
+
+
+def measure_latency(plan: Plan, remarks: list[str]) -> Rows:
+    """Yield the time of single inferences on all cores, compiled and in eager torch.
+
+    A model's engines stay loaded and take turns, so that all meet the same state of the machine.
+    """
+    chosen = [model for model in plan.models if model == MODEL or model in HUB]
+    remarks += models.ensure(chosen, plan.precisions)
+    for model in chosen:
+        with ExitStack() as stack:
+            ready = {}
+            for told in (*models.available(model, (AUTO, FP32, INT8)), TORCH):
+                try:
+                    ready[told] = stack.enter_context(loop(model, told, cpu_quota()))
+                except Failed as exc:
+                    say(f"latency: {exc}")
+            for number in range(-1, plan.repeats):  # the first is a warm-up
+                for told, process in ready.items():
+                    took_ms = 1000 * process.submit(repeat, ENGINE, 0).result().seconds
+                    engine, precision = ENGINES[told]
+                    row = {"model": model, "engine": engine, "precision": precision}
+                    if number >= 0:
+                        yield {"round": number, **row, "inference_ms": took_ms}

@@ -17,9 +17,10 @@ from tools.benchmarks.parts.limit import WHOLE, Arrangement
 from tools.benchmarks.paths import SIZES, SMALL
 from tools.benchmarks.picture_host import picture_host
 from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import Failed, say
+from tools.benchmarks.process import say
 from tools.benchmarks.records import Results, Row, Rows
 from tools.benchmarks.servers import EAGER, PEERS, WAYS, Entrance, missing, running, servers
+from tools.process import Failed
 
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
 LIMIT, ONE_LOOP, NO_CLIENTS = "limit", "bare", 0
