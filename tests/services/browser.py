@@ -14,9 +14,12 @@ EXPECT_TIMEOUT_MS = 60_000  # a busy machine's first answer; Playwright's own de
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return the system's Chromium; a missing one skips, which CI counts as a failure."""
+    """Return the system's Chromium; a missing one skips, which CI counts as a failure.
+
+    It ends with the tests of a file: Playwright runs an event loop in the thread of all tests.
+    """
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if program is None:
         pytest.skip("no chromium: install Debian's package chromium")
