@@ -22,7 +22,7 @@ check: lint  ## quick checks: lint, and the tests that import no torch and start
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit tests/conventions
 
 test: .venv/dev.stamp  ## run every test, or some: ARGS="tests/unit -k url"; FULL=1 adds large models and coverage
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL) $(if $(FULL),--cov,-m "not large"))
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL) --durations=10 $(if $(FULL),--cov,-m "not large"))
 
 rehearse: .venv/dev.stamp  ## run deployment/ against stand-ins for Google Cloud: ARGS=v1
 	@exec $(BIN)/python -m tools.rehearsal $(ARGS)
