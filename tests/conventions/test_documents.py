@@ -1,4 +1,4 @@
-"""What documents point at is there, and what they quote is said."""
+"""What documents point at is there, what they quote is said, answers are short, tables current."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ from PIL import Image
 from tests.conventions.documents import DOCUMENTS, section, sections
 from tests.conventions.source import modules
 from tools.benchmarks.__main__ import PARTS
+from tools.documents import TABLES, markdown_table, with_tables
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
@@ -119,6 +120,53 @@ def test_messages_of_the_documents_are_the_code_s_and_long_enough(
 def test_message_that_nobody_says_is_found_out(said: list[str]) -> None:
     for message in ("Port ... is taken. Stop what uses him", "imgserve cannot end: ..."):
         assert not is_said(message, said)
+
+
+# --- SHORT_ANSWER.md and its French ----------------------------------------------------------
+
+ANSWERS = ("SHORT_ANSWER.md", "SHORT_ANSWER.fr.md")
+QUESTIONS = ("2", "4", "5", "7", "8", "9")
+MOST_WORDS = 150  # tables and sources not counted
+MOST_ROWS = 7  # of the one table, its head included
+
+
+@pytest.mark.parametrize("file", ANSWERS)
+def test_every_question_has_a_short_answer_first_and_its_sources_last(
+    file: str, root: Path
+) -> None:
+    text = (root / file).read_text(encoding="utf-8")
+    parts = re.split(r"^## Question (\d+) ?: .*$", text, flags=re.MULTILINE)[1:]
+    answers = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert tuple(answers) == QUESTIONS
+    for answer in answers.values():
+        said, _, sources = re.split(r"\nSources ?(:)", answer)
+        assert said.strip().startswith("**")
+        assert re.findall(r"\]\(https://[^)\s]+\)", sources)
+        prose = re.sub(r"^\|.*$", "", said, flags=re.MULTILINE)
+        assert len(prose.split()) <= MOST_WORDS
+        assert said.count("\n|") <= MOST_ROWS
+
+
+# --- tables that are written from the code ---------------------------------------------------
+
+
+def test_settings_have_the_tables_of_the_code(root: Path) -> None:
+    text = (root / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert text == with_tables(text), "run `make readme`"
+
+
+def test_with_tables_replaces_what_is_between_the_marks() -> None:
+    marks = [f"<!-- settings:{name} -->\nold\n<!-- /settings:{name} -->\n" for name in TABLES]
+    text = with_tables("\n\n".join(["# Title", *marks, "end"]))
+    assert "old" not in text
+    assert text.startswith("# Title")
+    assert text.endswith("end")
+    assert all(markdown_table(settings) in text for settings in TABLES.values())
+
+
+def test_with_tables_without_a_mark_names_it() -> None:
+    with pytest.raises(ValueError, match="<!-- settings:run -->"):
+        with_tables("# Title")
 
 
 # --- the table of CONTRIBUTING.md ------------------------------------------------------------

@@ -1,5 +1,7 @@
-"""A part that cannot run is a failure in CI, and elsewhere says why it did not run."""
+"""No test is skipped in CI, and those of `tests/unit` import no torch and start no process."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,35 @@ def test_skip_is_a_failure_in_ci_alone_and_says_why_everywhere(
     output = result.stdout.str()
     assert all(reason in output for reason in ("no chromium", "no docker", "no nginx"))
     assert ("because CI=true" in output) == bool(ci)
+
+
+# --- the border of tests/unit ----------------------------------------------------------------
+
+COLLECT = """
+import sys, pytest
+failed = pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", "tests/unit"])
+sys.exit(failed or "torch" in sys.modules)
+"""
+CROSSING = {
+    "process": "import subprocess\ndef test_it(): subprocess.run(['true'])",
+    "fork": "import os\ndef test_it(): os.fork()",
+    "torch": "def test_it(): import torchvision",
+    "fixture": (
+        "import pytest, subprocess\n"
+        "@pytest.fixture(scope='session')\ndef made(): subprocess.run(['true'])\n"
+        "def test_it(made): pass"
+    ),
+}
+
+
+def test_no_unit_test_imports_torch_as_soon_as_it_is_read(root: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECT], cwd=root, check=False)
+    assert done.returncode == 0
+
+
+def test_unit_tests_that_cross_the_border_fail(pytester: pytest.Pytester, root: Path) -> None:
+    pytester.makeconftest((root / "tests" / "unit" / "conftest.py").read_text())
+    pytester.makepyfile(**{f"test_{name}": code for name, code in CROSSING.items()})
+    result = pytester.runpytest_subprocess()  # here torch may be imported already
+    result.assert_outcomes(failed=len(CROSSING) - 1, errors=1)
+    result.stdout.fnmatch_lines(["*tests/unit imports no torch: move this test to tests/torch"])

@@ -1,4 +1,4 @@
-"""Imports point one way, and never in a circle.
+"""Imports point one way and in no circle, code comes in short pieces, few read the environment.
 
 ::
 
@@ -8,6 +8,8 @@
     tools may import all of these; nobody imports tools, and one tool another only where it says so
 """
 
+import ast
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -119,3 +121,61 @@ def test_a_library_stays_in_its_wing(every_module: list[Module], library: str) -
 def _module_of(imported: str, modules_there: set[str]) -> str:
     """Return the module that an import reads: ``a.b.name`` is a name in ``a.b``, or a module."""
     return imported if imported in modules_there else imported.rpartition(".")[0]
+
+
+# --- how long they are ------------------------------------------------------------
+
+MODULE_LINES = 300
+FUNCTION_LINES = 25
+
+
+def functions(module: Module) -> Iterator[tuple[str, int]]:
+    """Yield each function's name and the lines of its body, docstring aside."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
+            lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
+            yield f"{module.name}.{node.name}", lines
+
+
+def test_modules_are_short(root: Path) -> None:
+    sizes = {module.name: module.lines for module in modules(root)}
+    assert {name: lines for name, lines in sizes.items() if lines > MODULE_LINES} == {}
+
+
+def test_functions_are_short(root: Path) -> None:
+    sizes = {name: lines for module in modules(root) for name, lines in functions(module)}
+    assert {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES} == {}
+
+
+# --- what they read ------------------------------------------------------------
+
+# Module to the reason it may read the environment.
+READERS = {
+    "imgserve.machine": "the user says where caches are kept",
+    "backend_v1.app": "a service is told by its environment",
+    "backend_v2.app": "a service is told by its environment",
+    "v3.backend.app": "a service is told by its environment",
+    "frontend_v1.app": "a service is told by its environment",
+    "frontend_v2.app": "a service is told by its environment",
+    "v3.frontend.app": "a service is told by its environment",
+    "imgserve.frontend.__main__": "a command",
+    "imgserve.evaluate.__main__": "a command",
+    "v3.gateway.__main__": "a command, and a service",
+    "imgserve.backend.gunicorn.conf": "gunicorn reads it before the app",
+}
+
+
+def reads_environment(module: Module) -> bool:
+    attributes = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return bool({"os.environ", "os.getenv"} & (attributes | set(module.imports())))
+
+
+def test_only_what_is_started_reads_the_environment(root: Path) -> None:
+    product = [module for module in modules(root) if not module.name.startswith("tools")]
+    readers = {module.name for module in product if reads_environment(module)}
+    assert readers - set(READERS) == set()
