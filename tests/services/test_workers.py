@@ -157,7 +157,7 @@ def test_a_stopped_worker_is_replaced_in_time_and_loses_only_its_own_picture(
     ]
     assert max(waited_s) < LIMIT_S + 0.5
     assert time.monotonic() - began_s < 10
-    assert not is_alive(stopped.pid)
+    wait_until(lambda: not is_alive(stopped.pid))  # its sockets close a moment before it ends
     wait_until(lambda: len(workers(pool)) == 2)
     assert pool.ready_id() == MODEL
 
