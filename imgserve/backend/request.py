@@ -82,6 +82,7 @@ def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> Pr
     else:
         given = f"of type {request.mimetype}" if request.mimetype else "without a type"
         raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
+    request.environ["wsgi.input"].close()  # which has the picture once more
     if isinstance(wanted.picture, bytes):
         _check_size(len(wanted.picture), limit_bytes)
     return wanted

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 import pytest
-from flask import abort
+from flask import abort, request
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,6 +159,7 @@ def test_thumbnail_is_the_picture_as_the_model_saw_it() -> None:
 
     def respond(crops: Crop) -> np.ndarray:
         seen.append(crops)
+        assert request.environ["wsgi.input"].closed  # it has the picture no more
         return three_classes(crops)
 
     answer = answered(upload(cat("PNG"), thumbnail="true"), client(respond)).get_json()

@@ -25,12 +25,18 @@ from imgserve.backend.connection import (
     IDLE_S,
     LINGER_IN_ALL_S,
     LINGER_S,
+    PATIENCE_S,
     SENDING_S,
     STALLED_S,
 )
 from imgserve.backend.incoming import HEAD_BYTES, PIPELINED
-from imgserve.backend.server import LAST_REQUEST_S, PATIENCE_S, Server, connection_limit
-from imgserve.backend.wsgi import Body
+from imgserve.backend.server import (
+    LAST_REQUEST_S,
+    connection_limit,
+    connections_to,
+    drain,
+    listen,
+)
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 from tests.unit import pictures
@@ -117,10 +123,10 @@ class Site:
         app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
         app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
         app.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or "done")
-        self.server = Server(app, THREADS)
+        self.connections = connections_to(app, THREADS)
         self.passed_s = 0.0
         loop = asyncio.get_running_loop()
-        self.server.now_s = lambda: loop.time() + self.passed_s
+        self.connections.now_s = lambda: loop.time() + self.passed_s
         self.socket = socket.create_server(("127.0.0.1", 0))
         self._callers: list[Caller] = []
 
@@ -129,7 +135,7 @@ class Site:
         return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
 
     async def __aenter__(self) -> "Site":
-        self._listener = await self.server.listen(self.socket, 100)
+        self._listener = await listen(self.connections, self.socket, 100)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,13 +155,13 @@ class Site:
 
     @property
     def open(self) -> int:
-        return len(self.server.connections)
+        return len(self.connections.all)
 
     async def let_pass(self, seconds: float) -> None:
         """Let time pass for the server, and what is due be done."""
         await asyncio.sleep(0.02)
         self.passed_s += seconds
-        self.server.sweep()
+        self.connections.sweep()
         await asyncio.sleep(0.02)
 
 
@@ -304,14 +310,6 @@ async def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body(site: Sit
     assert (await caller.asked(b"12345"))[0] == 415
 
 
-def test_a_body_is_read_in_any_sizes_and_forgotten() -> None:
-    data = bytearray(b"abcdefgh")
-    body = Body(data)
-    assert [body.read(2), body.read(4), body.read(9), body.read(1)] == [b"ab", b"cdef", b"gh", b""]
-    assert data == b""
-    assert Body(bytearray(b"abc")).read() == b"abc"
-
-
 @at_a_server()
 async def test_an_application_that_fails_is_answered_500_and_logged(
     site: Site, caplog: pytest.LogCaptureFixture
@@ -411,7 +409,7 @@ async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender
     await first.send(PREDICT)
     await asyncio.to_thread(site.gate.came.wait, 10)
     await second.send(PREDICT)
-    await asyncio.to_thread(wait_until, lambda: site.server.admission.inside == 2)
+    await asyncio.to_thread(wait_until, lambda: site.connections.admission.inside == 2)
     await small.send(PREDICT)
     status, headers, _ = await small.answer()
     assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "keep-alive")
@@ -447,7 +445,7 @@ async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_wa
 ) -> None:
     slow, early, late = await site.callers(3)
     await slow.send(POST % MIB + bytes(MIB - 1))
-    await asyncio.to_thread(wait_until, lambda: site.server.admission.held_bytes == MIB - 1)
+    await asyncio.to_thread(wait_until, lambda: site.connections.admission.held_bytes == MIB - 1)
     await early.send(POST % MIB)
     await early.refusal(503, "busy")
     await site.let_pass(PATIENCE_S + 1)
@@ -455,7 +453,7 @@ async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_wa
     await late.send(POST % MIB + bytes(MIB))
     await slow.refusal(503, "busy")
     assert (await late.answer())[0] == 415
-    assert site.server.admission.held_bytes == 0
+    assert site.connections.admission.held_bytes == 0
 
 
 @at_a_server(picture_memory_mb=1, max_image_bytes=MIB // 2)
@@ -463,12 +461,12 @@ async def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame(
     site: Site,
 ) -> None:
     waiting, slow = await site.callers(2)
-    Held(site.server.admission).require(MIB // 2)
+    Held(site.connections.admission).require(MIB // 2)
     await waiting.send(POST % 9)
     await slow.send(POST % (MIB // 2) + bytes(9))
     await site.let_pass(PATIENCE_S + 1)
     assert (await waiting.asked(bytes(9)))[0] == 415
-    Held(site.server.admission).require(9)
+    Held(site.connections.admission).require(9)
     await slow.send(bytes(MIB // 2 - 9))
     await slow.refusal(503, "busy")
 
@@ -479,10 +477,10 @@ async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) 
     await first.send(POST % MIB + bytes(MIB - 1))
     await second.send(CHUNKED + b"80000\r\n", bytes(0x80000))
     await second.refusal(503, "busy")
-    assert site.server.admission.held_bytes == MIB - 1
+    assert site.connections.admission.held_bytes == MIB - 1
     first.close()
     await site.let_pass(0)
-    assert site.server.admission.held_bytes == 0
+    assert site.connections.admission.held_bytes == 0
 
 
 @pytest.fixture
@@ -541,7 +539,7 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
         await caller.send(HELLO)
         assert (await caller.answer())[1]["Connection"] == "keep-alive"
     await sending.send(POST % 9)
-    drained = asyncio.create_task(site.server.drain(limit_s=8))
+    drained = asyncio.create_task(drain(site.connections, limit_s=8))
     await asyncio.sleep(0.1)
     await kept.send(HELLO)
     await kept.end()
@@ -559,7 +557,7 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
 async def test_the_end_waits_for_nobody_longer_than_it_may(site: Site) -> None:
     caller = await site.caller()
     await caller.send(POST % 9)
-    drained = asyncio.create_task(site.server.drain(limit_s=8))
+    drained = asyncio.create_task(drain(site.connections, limit_s=8))
     await site.let_pass(8)
     await drained
     assert site.open == 1
