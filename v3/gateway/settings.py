@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgserve.errors import InvalidSetting
-from imgserve.settings import BackendSettings, FrontendSettings, Settings, setting
-from imgserve.settings.parsers import folder, seconds, whole, word, words
+from imgserve.settings import BackendSettings, FrontendSettings
+from imgserve.settings.parsers import Settings, folder, seconds, setting, whole, word, words
 from v3.gateway.backends import bracketed, parse_port
 
 LIST = Path(__file__).with_name("backends.toml")
