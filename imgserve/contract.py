@@ -21,6 +21,8 @@ MODEL = "/model/{model}"
 MODEL_PREDICT = "/model/{model}/predict"
 
 IMAGE_FIELD = "image"
+URL_FIELD = "url"
+MODEL_OPTION = "model"  # of the options the one that may stand in the address beside any body
 TOP_K = "top_k"
 EXPLAIN = "explain"
 FORM_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and options around an uploaded picture
@@ -62,19 +64,10 @@ class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_f
     url: Url
 
 
-class ChoosingOptions(PredictOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The same where the caller may choose the model."""
-
-    model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None
-
-
-MODEL_OPTION = "model"  # of these the one that may stand in the address beside any body
-
-
-class ChoosingRequest(ChoosingOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ChoosingRequest(PredictRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prediction asked for by URL, with a model of the caller's choice."""
 
-    url: Url
+    model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None
 
 
 class Prediction(Struct, frozen=True):

@@ -1,6 +1,6 @@
-"""What a service begins with: its settings, or one clear sentence; then one of three applications.
+"""What a service begins with: its settings, or one clear sentence; then its application.
 
-Flask and what needs it are imported inside these functions: a service makes its pool first, and
+Flask and what needs it are imported inside ``make_app``: a service makes its pool first, and
 while a worker loads the model, Flask is imported here.
 """
 
@@ -66,30 +66,17 @@ def _check_models(settings: BackendSettings, *, has_models: bool) -> None:
         )
 
 
-def one_model_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
-    """Return v1: ``/predict`` answers with the one model."""
-    from imgserve.backend import routes
+def make_app(
+    settings: BackendSettings, pool: WorkerPool, *, has_choice: bool = False, by_path: bool = False
+) -> "Flask":
+    """Return v1, whose ``/predict`` answers with the pool's one model, or another version.
 
-    backend = routes.Backend(settings, pool)
-    routes.add_predict(backend)
-    return backend.app
+    Args:
+        settings: what it keeps to.
+        pool: its models.
+        has_choice: v2: the path names the model, else the body, else the caller's cookie.
+        by_path: v3: as v1, but the path names the model, for a gateway to route by.
+    """
+    from imgserve.backend.routes import Backend
 
-
-def many_models_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
-    """Return v2: the path names the model, else the body, else the caller's cookie."""
-    from imgserve.backend import routes
-
-    backend = routes.Backend(settings, pool)
-    routes.add_models(backend)
-    routes.add_choice(backend)
-    return backend.app
-
-
-def model_by_path_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
-    """Return v3: as v1, but the model is named in the path, for a gateway to route by."""
-    from imgserve.backend import routes
-
-    backend = routes.Backend(settings, pool)
-    routes.add_models(backend)
-    routes.add_predict_by_path(backend)
-    return backend.app
+    return Backend(settings, pool, has_choice=has_choice, by_path=by_path).app

@@ -1,4 +1,4 @@
-"""The routes of all backends: each version takes those it has (``app.py``)."""
+"""The routes of all backends, of which each version has its own."""
 
 import logging
 import secrets
@@ -14,20 +14,14 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from imgserve.backend.admission import Admission
 from imgserve.backend.openapi import Operation, document
 from imgserve.backend.problems import answer_problems
-from imgserve.backend.request import (
-    CHOSEN_MODEL,
-    FIXED_MODEL,
-    PictureRequest,
-    PredictionRequest,
-    RequestTypes,
-    parse_request,
-)
+from imgserve.backend.request import PictureRequest, PredictionRequest, parse_request
 from imgserve.backend.telemetry import Metrics, observe
 from imgserve.contract import (
     DOCS,
     HELLO,
     METRICS,
     MODEL,
+    MODEL_OPTION,
     MODEL_PREDICT,
     MODELS,
     OPENAPI,
@@ -35,8 +29,10 @@ from imgserve.contract import (
     READY,
     REQUEST_ID_HEADER,
     Choice,
+    ChoosingRequest,
     ModelState,
     PredictAnswer,
+    PredictRequest,
     Ready,
     Timings,
 )
@@ -64,7 +60,9 @@ HOW_TO_USE = (
 class Backend:
     """An application that tells its state and describes itself, and what its routes share."""
 
-    def __init__(self, settings: BackendSettings, pool: WorkerPool) -> None:
+    def __init__(
+        self, settings: BackendSettings, pool: WorkerPool, *, has_choice: bool, by_path: bool
+    ) -> None:
         self.settings = settings
         self.pool = pool
         self.operations: list[Operation] = []
@@ -87,6 +85,9 @@ class Backend:
         self.app = self._flask()
         add_state(self)
         add_docs(self)
+        if has_choice or by_path:
+            add_models(self)
+        add_predictions(self, has_choice=has_choice, by_path=by_path)
 
     def _flask(self) -> Flask:
         """Return an application without routes."""
@@ -114,19 +115,16 @@ class Backend:
 
         return add
 
-    def predict(self, types: RequestTypes, choose: Callable[[PredictionRequest], str]) -> Response:
-        """Answer the request at hand.
+    def predict(
+        self, kind: type[PredictRequest], choose: Callable[[PredictRequest], str]
+    ) -> Response:
+        """Answer the request at hand, of this kind, with the model that is chosen for it.
 
-        Args:
-            types: what the route takes.
-            choose: returns the id of the model to predict with.
-
-        Raises:
-            HttpError: of any kind but the routes' own.
+        HttpError of any kind but the routes' own.
         """
         with self.admission.admitted() as held:
-            wanted = parse_request(request, types, self.settings.max_image_bytes)
-            model_id = choose(wanted)
+            wanted = parse_request(request, kind, self.settings.max_image_bytes)
+            model_id = choose(wanted.options)
             self._check(wanted, model_id)
             began, fetch_ms, data = perf_counter(), 0.0, wanted.picture
             if isinstance(data, str):
@@ -235,19 +233,10 @@ def add_models(backend: Backend) -> None:
         )
 
 
-def add_predict(backend: Backend) -> None:
-    """Add the prediction with the one model."""
+def add_choice(backend: Backend) -> Callable[[PredictRequest], str]:
+    """Add the choice of a model, kept in the caller's own signed cookie; return who is chosen.
 
-    @backend.route("POST", PREDICT, PredictAnswer, (), FIXED_MODEL)
-    def predict() -> Response:
-        """Say what is on a picture."""
-        return backend.predict(FIXED_MODEL, lambda _: backend.pool.ids[0])
-
-
-def add_choice(backend: Backend) -> None:
-    """Add the choice of a model, kept in the caller's own signed cookie, and predictions by it.
-
-    What a path or a body names goes before the choice, and the choice before the default.
+    What a body names goes before the choice, and the choice before the default.
     """
     pool = backend.pool
     if not backend.settings.secret_key:
@@ -263,23 +252,30 @@ def add_choice(backend: Backend) -> None:
         keeps_cookies = COOKIE in request.cookies
         return json_answer(Choice(model, None if keeps_cookies else HOW_TO_USE.format(model=model)))
 
-    def chosen(wanted: PredictionRequest) -> str:
+    def chosen(options: PredictRequest) -> str:
         kept = session.get(CHOICE)
-        return wanted.model or (kept if kept in pool.ids else pool.ids[0])
+        named = getattr(options, MODEL_OPTION, None)
+        return named or (kept if kept in pool.ids else pool.ids[0])
 
-    @backend.route("POST", PREDICT, PredictAnswer, (UnknownModel,), CHOSEN_MODEL)
+    return chosen
+
+
+def add_predictions(backend: Backend, *, has_choice: bool, by_path: bool) -> None:
+    """Add what predicts: with the one model, or with the one that a caller or a path names."""
+    pool, kind = backend.pool, ChoosingRequest if has_choice else PredictRequest
+    unknown = (UnknownModel,) if has_choice or by_path else ()
+    chosen = add_choice(backend) if has_choice else lambda _: pool.ids[0]
+
     def predict() -> Response:
         """Say what is on a picture."""
-        return backend.predict(CHOSEN_MODEL, chosen)
+        return backend.predict(kind, chosen)
 
-    add_predict_by_path(backend, CHOSEN_MODEL)
-
-
-def add_predict_by_path(backend: Backend, types: RequestTypes = FIXED_MODEL) -> None:
-    """Add the prediction with the model that the path names."""
-
-    @backend.route("POST", MODEL_PREDICT, PredictAnswer, (UnknownModel,), types)
     def predict_with(model: str) -> Response:
         """Say what is on a picture, with this model."""
-        backend.pool.require(model)
-        return backend.predict(types, lambda _: model)
+        pool.require(model)
+        return backend.predict(kind, lambda _: model)
+
+    if not by_path:
+        backend.route("POST", PREDICT, PredictAnswer, unknown, kind)(predict)
+    if has_choice or by_path:
+        backend.route("POST", MODEL_PREDICT, PredictAnswer, unknown, kind)(predict_with)

@@ -19,7 +19,7 @@ from PIL import Image
 from werkzeug.test import TestResponse, encode_multipart
 
 from imgserve import contract, errors
-from imgserve.backend.app import one_model_app
+from imgserve.backend.app import make_app
 from imgserve.log import CloudFormatter
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
@@ -48,7 +48,7 @@ def client(
         given.max_image_pixels,
         failures={"small": failure} if failure else {},
     )
-    return one_model_app(given, pool).test_client()
+    return make_app(given, pool).test_client()
 
 
 def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:

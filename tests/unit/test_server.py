@@ -18,7 +18,7 @@ from flask import Response, request
 
 from imgserve.backend import server as server_module
 from imgserve.backend.admission import Held
-from imgserve.backend.app import one_model_app
+from imgserve.backend.app import make_app
 from imgserve.backend.connection import (
     BODY_S,
     HEAD_S,
@@ -118,7 +118,7 @@ class Site:
         models = {"small": classifier(["cat", "dog", "bird"], self._respond)}
         pool = PoolStandIn(models, slots=threading.Semaphore(1))
         given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
-        self.app = app = one_model_app(given, pool)
+        self.app = app = make_app(given, pool)
         app.add_url_rule("/long", "long", _long_answer)
         app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
         app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
