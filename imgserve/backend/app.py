@@ -24,15 +24,10 @@ WORKER_BOOT_ERROR = 3
 def settings_or_exit(
     environ: Mapping[str, str], *, has_models: bool = True, needs_model: bool = False
 ) -> BackendSettings:
-    """Return the settings of this environment.
+    """Return the settings of this environment, or exit and say which cannot be used.
 
-    Args:
-        environ: the environment.
-        has_models: whether this container has all of MODELS, or may be one of many.
-        needs_model: whether this service has no default for MODEL_NAME.
-
-    Raises:
-        SystemExit: one cannot be used; standard error names it and says what to do.
+    A container that ``has_models`` has all of MODELS, else it may be one of many. A service that
+    ``needs_model`` has no default for MODEL_NAME.
     """
     try:
         settings = BackendSettings.from_environ(environ)
@@ -71,11 +66,8 @@ def make_app(
 ) -> "Flask":
     """Return v1, whose ``/predict`` answers with the pool's one model, or another version.
 
-    Args:
-        settings: what it keeps to.
-        pool: its models.
-        has_choice: v2: the path names the model, else the body, else the caller's cookie.
-        by_path: v3: as v1, but the path names the model, for a gateway to route by.
+    v2 ``has_choice``: the path names the model, else the body, else the caller's cookie. v3 answers
+    ``by_path``, as v1, but the path names the model, for a gateway to route by.
     """
     from imgserve.backend.routes import Backend
 

@@ -40,17 +40,11 @@ class Phase(Enum):
 
 
 class Answer(NamedTuple):
-    """What an application answers.
+    """What an application answers."""
 
-    Attributes:
-        head: the status line and the headers, without those of the connection.
-        pieces: the body.
-        close: tells the application that its answer was sent, or never will be.
-    """
-
-    head: bytes
-    pieces: Iterator[bytes]
-    close: Callable[[], None] = lambda: None
+    head: bytes  # the status line and the headers, without those of the connection
+    pieces: Iterator[bytes]  # the body
+    close: Callable[[], None] = lambda: None  # says that it was sent, or never will be
 
 
 Respond = Callable[["WSGIEnvironment", Callable[[Answer], None]], None]
@@ -70,7 +64,6 @@ class Connections:
 
     @property
     def all(self) -> "list[Connection]":
-        """Return all connections."""
         return [one for theirs in self._callers.values() for one in theirs]
 
     def place(self, connection: "Connection") -> None:
@@ -123,19 +116,13 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests, has them answered one after the other, and keeps to its deadlines.
-
-    Attributes:
-        address: the caller's.
-        began_s: when its phase did.
-        deadline_s: when ``expire`` is to be called.
-    """
+    """Reads requests, has them answered one after the other, and keeps to its deadlines."""
 
     def __init__(self, others: Connections) -> None:
         self.phase = Phase.IDLE
-        self.address = ""
-        self.began_s = 0.0
-        self.deadline_s = math.inf
+        self.address = ""  # the caller's
+        self.began_s = 0.0  # when the phase did
+        self.deadline_s = math.inf  # when to expire
         self._others = others
         self._request: Incoming | None = None  # the one that is being answered
         self._answer: Answer | None = None  # what is being sent

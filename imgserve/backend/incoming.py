@@ -49,26 +49,18 @@ ENVIRON: Final[dict[str, Any]] = {
 
 @dataclass(eq=False, slots=True)
 class Incoming:
-    """A request, from its first byte.
+    """A request, from its first byte."""
 
-    Attributes:
-        environ: what the application is told of it.
-        body: what has come of it.
-        has_head: whether the head is complete.
-        is_whole: whether all of it is here.
-        refusal: what it is answered, whatever else comes.
-    """
-
-    environ: "WSGIEnvironment"
+    environ: "WSGIEnvironment"  # what the application is told of it
     held: Held
     target: bytes = b""
     head_bytes: int = 0
     read_bytes: int = 0
     body_bytes: int = 0
     body: io.BytesIO = field(default_factory=io.BytesIO)
-    has_head: bool = False
-    is_whole: bool = False
-    refusal: BaseException | None = None
+    has_head: bool = False  # the head is complete
+    is_whole: bool = False  # all of it is here
+    refusal: BaseException | None = None  # what it is answered, whatever else comes
 
     def refuse(self, error: BaseException) -> None:
         """Answer this error, and keep nothing; the first one counts."""
@@ -93,21 +85,13 @@ class Incoming:
 
 
 class RequestReader:
-    """Finds requests in what a connection receives.
-
-    ``make_room`` is called where memory is short.
-
-    Attributes:
-        current: the last request, which is on its way in or was whole.
-        requests: those that were found, the last one perhaps not whole yet.
-        is_last: whether no more are taken, because of what was found.
-    """
+    """Finds requests in what a connection receives; ``make_room`` is for when memory is short."""
 
     def __init__(
         self, transport: "Transport", admission: Admission, make_room: Callable[[], None]
     ) -> None:
-        self.requests: deque[Incoming] = deque()
-        self.is_last = False
+        self.requests: deque[Incoming] = deque()  # the last one perhaps not whole yet
+        self.is_last = False  # no more are taken, because of what was found
         self._transport = transport
         self._admission = admission
         self._make_room = make_room
@@ -115,6 +99,7 @@ class RequestReader:
         names = {"SERVER_NAME": own[0], "SERVER_PORT": str(own[1]), "REMOTE_ADDR": theirs[0]}
         self._environ = ENVIRON | names
         self._parser = httptools.HttpRequestParser(self)
+        # The last request, which is on its way in or was whole.
         self.current = Incoming({}, Held(admission), is_whole=True)
 
     def feed(self, data: bytes) -> None:

@@ -23,30 +23,20 @@ PREDICT_PROBLEMS = [kind for kind in http_errors().values() if kind.status not i
 
 
 class Operation(NamedTuple):
-    """What is said of a route.
-
-    Attributes:
-        answer: a type of the contract, or words for a body without one.
-        problems: the errors that it may answer, beside those of a prediction.
-        takes: what it takes as JSON where it predicts.
-    """
+    """What is said of a route."""
 
     method: str
     path: str
     summary: str
-    answer: type[msgspec.Struct] | str
-    problems: tuple[type[HttpError], ...] = ()
-    takes: type[PredictRequest] | None = None
+    answer: type[msgspec.Struct] | str  # a type of the contract, or words for a body without one
+    problems: tuple[type[HttpError], ...] = ()  # that it may answer, beside those of a prediction
+    takes: type[PredictRequest] | None = None  # as JSON, where it predicts
 
 
 def document(operations: list[Operation], most_classes: int | None) -> dict[str, Any]:
-    """Return the OpenAPI document of these operations.
-
-    ``most_classes`` is what ``top_k`` can be at most.
-    """
-    bodies = [operation.takes for operation in operations if operation.takes]
-    answers = [found.answer for found in operations if not isinstance(found.answer, str)]
-    kinds = dict.fromkeys([*bodies, *answers, Problem])
+    """Return the OpenAPI document of these operations; ``top_k`` is at most ``most_classes``."""
+    named = [kind for operation in operations for kind in (operation.takes, operation.answer)]
+    kinds = dict.fromkeys(kind for kind in [*named, Problem] if isinstance(kind, type))
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     for schema in schemas.values():
         if TOP_K in schema["properties"] and most_classes is not None:

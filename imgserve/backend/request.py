@@ -40,16 +40,10 @@ class PredictionRequest(NamedTuple):
 def parse_request(
     request: Request, kind: type[PredictRequest], limit_bytes: int
 ) -> PredictionRequest:
-    """Return what a request asks for.
+    """Return what a request asks for, to a route that takes this kind of JSON.
 
-    Args:
-        request: to a route that predicts.
-        kind: what the route takes, as JSON.
-        limit_bytes: the largest picture.
-
-    Raises:
-        InvalidRequest: the body is not one of the three accepted kinds.
-        PictureTooLarge: the picture has more than ``limit_bytes`` bytes.
+    InvalidRequest where the body is not one of the three accepted kinds, PictureTooLarge where a
+    picture has more than ``limit_bytes`` bytes.
     """
     if request.mimetype.startswith("image/"):
         options = _options(request.args, kind, ignored=KEY)
