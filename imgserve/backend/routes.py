@@ -3,7 +3,6 @@
 import logging
 import secrets
 from collections.abc import Callable
-from functools import cache
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -146,18 +145,12 @@ class Backend:
 
 
 def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> PredictAnswer:
-    timings = Timings(
-        fetch=fetch_ms,
-        decode=result.decode_ms,
-        preprocess=result.preprocess_ms,
-        inference=result.inference_ms,
-        total=total_ms,
-    )
+    stages = result.decode_ms, result.preprocess_ms, result.inference_ms
     return PredictAnswer(
         category=result.predictions[0].category,
         model=model_id,
         predictions=result.predictions,
-        timings_ms=timings,
+        timings_ms=Timings(fetch_ms, *stages, total_ms),
         thumbnail=result.thumbnail,
         incomplete=result.incomplete,
         precision=result.precision,
@@ -202,11 +195,8 @@ def add_docs(backend: Backend) -> None:
     def openapi() -> Response:
         """Describe the API."""
         counts = [backend.pool.classes(model_id) for model_id in backend.pool.ids]
-        return json_answer(described(None if None in counts else max(filter(None, counts))))
-
-    @cache
-    def described(most_classes: int | None) -> dict[str, Any]:
-        return document(backend.operations, most_classes)
+        most_classes = None if None in counts else max(filter(None, counts))
+        return json_answer(document(backend.operations, most_classes))
 
     page = get_swaggerui_blueprint(DOCS, OPENAPI, config={"app_name": "imgserve"})
     backend.app.register_blueprint(page)
