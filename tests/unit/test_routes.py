@@ -24,7 +24,7 @@ from imgserve.log import CloudFormatter
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
-from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
+from tests.unit.pool_stand_in import PoolStandIn, Respond, classifier
 
 CLASSES = ["cat", "dog", "bird"]
 STAGES = ("fetch", "decode", "preprocess", "inference", "total")
@@ -298,6 +298,7 @@ def test_a_fault_of_ours_is_told_without_its_inside(caplog: pytest.LogCaptureFix
     assert "KeyError" in caplog.text
 
 
+NOT_READY = errors.NotReady("model small is still loading: try again in a moment")
 UNAVAILABLE = errors.ModelUnavailable("model small could not be loaded: no weights", 60)
 LOST = errors.WorkerLost("the worker that had this picture ended: send the picture again")
 

@@ -16,27 +16,12 @@ import numpy as np
 import pytest
 from flask import Response, request
 
-from imgserve.backend import server as server_module
-from imgserve.backend.admission import Held
+from imgserve.backend import connection, server
+from imgserve.backend.admission import Admission, Held
 from imgserve.backend.app import make_app
-from imgserve.backend.connection import (
-    BODY_S,
-    HEAD_S,
-    IDLE_S,
-    LINGER_IN_ALL_S,
-    LINGER_S,
-    PATIENCE_S,
-    SENDING_S,
-    STALLED_S,
-)
+from imgserve.backend.connection import HEAD_S, LINGER_S, STALLED_S
 from imgserve.backend.incoming import HEAD_BYTES, PIPELINED
-from imgserve.backend.server import (
-    LAST_REQUEST_S,
-    connection_limit,
-    connections_to,
-    drain,
-    listen,
-)
+from imgserve.errors import Busy
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 from tests.unit import pictures
@@ -123,7 +108,7 @@ class Site:
         app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
         app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
         app.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or "done")
-        self.connections = connections_to(app, THREADS)
+        self.connections = server.connections_to(app, THREADS)
         self.passed_s = 0.0
         loop = asyncio.get_running_loop()
         self.connections.now_s = lambda: loop.time() + self.passed_s
@@ -135,7 +120,7 @@ class Site:
         return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
 
     async def __aenter__(self) -> "Site":
-        self._listener = await listen(self.connections, self.socket, 100)
+        self._listener = await server.listen(self.connections, self.socket, 100)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -332,7 +317,7 @@ async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
     await kept.asked(HELLO)
     await site.let_pass(HEAD_S + 1)
     assert await silent.rest() == b""
-    await site.let_pass(IDLE_S - HEAD_S - 2)
+    await site.let_pass(connection.IDLE_S - HEAD_S - 2)
     assert site.open == 1
     await site.let_pass(2)
     assert await kept.rest() == b""
@@ -343,8 +328,8 @@ async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
     [
         (b"GET /hello HTTP/1.1\r\nA: ", 1, HEAD_S),
         (POST % 1000, STALLED_S + 1, STALLED_S),
-        (POST % 1000, STALLED_S - 2, BODY_S),
-        (CHUNKED + b"100\r\n", STALLED_S - 2, BODY_S),
+        (POST % 1000, STALLED_S - 2, connection.BODY_S),
+        (CHUNKED + b"100\r\n", STALLED_S - 2, connection.BODY_S),
     ],
 )
 @at_a_server()
@@ -373,7 +358,7 @@ async def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece
     for caller in (slow, lost):
         caller.transport.pause_reading()
         await caller.send(LONG)
-    await site.let_pass(SENDING_S - 10)
+    await site.let_pass(connection.SENDING_S - 10)
     slow.transport.resume_reading()
     assert len((await slow.answer())[2]) == 5_000_000
     assert (await slow.asked(HELLO))[0] == 200
@@ -393,7 +378,7 @@ async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
     await caller.send(HELLO.replace(b"hello", b"end"))
     if stops_sending:
         caller.stop_sending()
-    await site.let_pass(max(IDLE_S, SENDING_S) + 1)
+    await site.let_pass(max(connection.IDLE_S, connection.SENDING_S) + 1)
     assert site.open == 0
 
 
@@ -431,11 +416,11 @@ async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender
 async def test_who_sends_on_and_on_after_a_refusal_is_cut_off(site: Site, sent: int) -> None:
     caller = await site.caller()
     assert (await caller.asked(POST % 10**9))[0] == 413
-    while site.open and site.passed_s < 2 * LINGER_IN_ALL_S:
+    while site.open and site.passed_s < 2 * connection.LINGER_IN_ALL_S:
         with contextlib.suppress(ConnectionError):
             await caller.send(bytes(sent) or b"a")
         await site.let_pass(LINGER_S - 1)
-    most_s = LINGER_S if sent else LINGER_IN_ALL_S + LINGER_S
+    most_s = LINGER_S if sent else connection.LINGER_IN_ALL_S + LINGER_S
     assert site.passed_s <= most_s
 
 
@@ -448,7 +433,7 @@ async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_wa
     await asyncio.to_thread(wait_until, lambda: site.connections.admission.held_bytes == MIB - 1)
     await early.send(POST % MIB)
     await early.refusal(503, "busy")
-    await site.let_pass(PATIENCE_S + 1)
+    await site.let_pass(connection.PATIENCE_S + 1)
     assert (await late.asked(PREDICT))[0] == 200
     await late.send(POST % MIB + bytes(MIB))
     await slow.refusal(503, "busy")
@@ -464,7 +449,7 @@ async def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame(
     Held(site.connections.admission).require(MIB // 2)
     await waiting.send(POST % 9)
     await slow.send(POST % (MIB // 2) + bytes(9))
-    await site.let_pass(PATIENCE_S + 1)
+    await site.let_pass(connection.PATIENCE_S + 1)
     assert (await waiting.asked(bytes(9)))[0] == 415
     Held(site.connections.admission).require(9)
     await slow.send(bytes(MIB // 2 - 9))
@@ -485,7 +470,7 @@ async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) 
 
 @pytest.fixture
 def _few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
 
 
 @pytest.mark.usefixtures("_few_connections")
@@ -524,7 +509,7 @@ def test_connections_leave_files_to_fetches(
     given: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, files))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
-    assert connection_limit(20) == connections
+    assert server.connection_limit(20) == connections
     assert given == [(files, files)]
 
 
@@ -539,13 +524,13 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
         await caller.send(HELLO)
         assert (await caller.answer())[1]["Connection"] == "keep-alive"
     await sending.send(POST % 9)
-    drained = asyncio.create_task(drain(site.connections, limit_s=8))
+    drained = asyncio.create_task(server.drain(site.connections, limit_s=8))
     await asyncio.sleep(0.1)
     await kept.send(HELLO)
     await kept.end()
     await under_way.end()
     assert site.open == 2
-    await site.let_pass(LAST_REQUEST_S)
+    await site.let_pass(server.LAST_REQUEST_S)
     assert await idle.rest() == b""
     assert not drained.done()
     await sending.send(bytes(9))
@@ -557,7 +542,19 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
 async def test_the_end_waits_for_nobody_longer_than_it_may(site: Site) -> None:
     caller = await site.caller()
     await caller.send(POST % 9)
-    drained = asyncio.create_task(drain(site.connections, limit_s=8))
+    drained = asyncio.create_task(server.drain(site.connections, limit_s=8))
     await site.let_pass(8)
     await drained
     assert site.open == 1
+
+
+# --- what admission counts --------------------------------------------------------------------
+
+
+def test_bytes_are_held_up_to_a_limit_and_given_back_for_good_also_after_an_error() -> None:
+    admission = Admission(1, 100_000, picture_bytes=0)
+    with pytest.raises(Busy, match="take 100000 bytes"), admission.admitted() as held:
+        list(map(held.require, (60_000, 40_000, 1)))
+    assert (admission.inside, admission.held_bytes) == (0, 0)
+    with pytest.raises(Busy):  # a fetch that outlives its request
+        held.require(1)
