@@ -2,7 +2,7 @@
 
 import io
 from codecs import BOM_UTF8
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import msgspec
 from flask import Request
@@ -30,50 +30,45 @@ class PictureRequest(Request):
         return io.BytesIO()
 
 
-class PredictionRequest(NamedTuple):
-    """A prediction that was asked for: of a picture, or of what is at its address."""
-
-    options: PredictRequest
-    picture: bytes | str
+# What is asked for, and the picture, or its address.
+Parsed = tuple[PredictRequest, bytes | str]
 
 
-def parse_request(
-    request: Request, kind: type[PredictRequest], limit_bytes: int
-) -> PredictionRequest:
+def parse_request(request: Request, kind: type[PredictRequest], limit_bytes: int) -> Parsed:
     """Return what a request asks for, to a route that takes this kind of JSON.
 
     InvalidRequest where the body is not one of the three accepted kinds, PictureTooLarge where a
     picture has more than ``limit_bytes`` bytes.
     """
     if request.mimetype.startswith("image/"):
-        options = _options(request.args, kind, ignored=KEY)
-        wanted = PredictionRequest(options, request.get_data(cache=False))
+        options, picture = _options(request.args, kind, KEY), request.get_data(cache=False)
     elif request.mimetype == "application/json":
-        wanted = _with_address(_by_url(request, kind), request.args)
+        options, picture = _by_url(request, kind)
+        options = _with_address(options, request.args)
     elif request.mimetype == "multipart/form-data":
-        wanted = _with_address(_by_form(request, kind), request.args)
+        options, picture = _by_form(request, kind)
+        options = _with_address(options, request.args)
     else:
         given = f"of type {request.mimetype}" if request.mimetype else "without a type"
         raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
     request.environ["wsgi.input"].close()  # which has the picture once more
-    if isinstance(wanted.picture, bytes):
-        _check_size(len(wanted.picture), limit_bytes)
-    return wanted
+    if isinstance(picture, bytes):
+        _check_size(len(picture), limit_bytes)
+    return options, picture
 
 
-def _by_url(request: Request, kind: type[PredictRequest]) -> PredictionRequest:
+def _by_url(request: Request, kind: type[PredictRequest]) -> Parsed:
     body = request.get_data(cache=False).removeprefix(BOM_UTF8)
     try:
         given = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
     if (data := data_in(given.url)) is None:
-        return PredictionRequest(given, given.url)
-    options = msgspec.structs.replace(given, url="")  # which holds the picture once more
-    return PredictionRequest(options, data)
+        return given, given.url
+    return msgspec.structs.replace(given, url=""), data  # which held the picture once more
 
 
-def _by_form(request: Request, kind: type[PredictRequest]) -> PredictionRequest:
+def _by_form(request: Request, kind: type[PredictRequest]) -> Parsed:
     try:
         files = request.files.getlist(IMAGE_FIELD)
     except RequestEntityTooLarge as exc:  # in its parts: the server limits the whole
@@ -84,8 +79,7 @@ def _by_form(request: Request, kind: type[PredictRequest]) -> PredictionRequest:
         raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HOW_TO_SEND}")
     stream = files[0].stream
     assert isinstance(stream, io.BytesIO), "uploads stay in memory"  # noqa: S101
-    # Its value is no copy, as a read would be.
-    return PredictionRequest(_options(request.form, kind), stream.getvalue())
+    return _options(request.form, kind), stream.getvalue()  # no copy, as a read would be
 
 
 def _options(
@@ -105,9 +99,8 @@ def _options(
         raise InvalidRequest(f"an option cannot be used ({exc})") from exc
 
 
-def _with_address(wanted: PredictionRequest, query: MultiDict[str, str]) -> PredictionRequest:
-    """Return a request with the model that its address names, where the route takes one."""
-    options = wanted.options
+def _with_address(options: PredictRequest, query: MultiDict[str, str]) -> PredictRequest:
+    """Return options with the model that the address names, where the route takes one."""
     misplaced = set(query) & set(options.__struct_fields__) - {MODEL_OPTION, URL_FIELD}
     if misplaced:
         raise InvalidRequest(
@@ -115,11 +108,11 @@ def _with_address(wanted: PredictionRequest, query: MultiDict[str, str]) -> Pred
             "options to the address"
         )
     if not isinstance(options, ChoosingRequest):
-        return wanted
+        return options
     named = {*query.getlist(MODEL_OPTION), options.model} - {None}
     if len(named) > 1:
         raise InvalidRequest(f"more than one model is named: {', '.join(sorted(map(str, named)))}")
-    return wanted._replace(options=msgspec.structs.replace(options, model=next(iter(named), None)))
+    return msgspec.structs.replace(options, model=next(iter(named), None))
 
 
 def _check_size(size_bytes: int, limit_bytes: int) -> None:

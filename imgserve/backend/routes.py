@@ -13,7 +13,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from imgserve.backend.admission import Admission
 from imgserve.backend.openapi import Operation, document
 from imgserve.backend.problems import answer_problems
-from imgserve.backend.request import PictureRequest, PredictionRequest, parse_request
+from imgserve.backend.request import PictureRequest, parse_request
 from imgserve.backend.telemetry import Metrics, observe
 from imgserve.contract import (
     DOCS,
@@ -122,25 +122,25 @@ class Backend:
         HttpError of any kind but the routes' own.
         """
         with self.admission.admitted() as held:
-            wanted = parse_request(request, kind, self.settings.max_image_bytes)
-            model_id = choose(wanted.options)
-            self._check(wanted, model_id)
-            began, fetch_ms, data = perf_counter(), 0.0, wanted.picture
+            options, data = parse_request(request, kind, self.settings.max_image_bytes)
+            model_id = choose(options)
+            self._check(options, model_id)
+            began, fetch_ms = perf_counter(), 0.0
             if isinstance(data, str):
                 data = self.fetcher.fetch(data, held.require)
                 fetch_ms = _ms_since(began)
-            result = self.pool.classify(model_id, data, wanted.options)
+            result = self.pool.classify(model_id, data, options)
             answer = _answer(model_id, result, fetch_ms, _ms_since(began))
         self.metrics.predicted(answer)
         return json_answer(answer)
 
-    def _check(self, wanted: PredictionRequest, model_id: str) -> None:
+    def _check(self, options: PredictRequest, model_id: str) -> None:
         """Refuse what this model cannot answer, before a picture is fetched for it."""
         self.pool.require(model_id)
-        classes, top_k = self.pool.classes(model_id), wanted.options.top_k
+        classes, top_k = self.pool.classes(model_id), options.top_k
         if classes and top_k and top_k > classes:
             raise InvalidRequest(f"top_k={top_k} cannot be used: {model_id} has {classes} classes")
-        if wanted.options.explain and self.settings.explain == "0":
+        if options.explain and self.settings.explain == "0":
             raise InvalidRequest("this service does not explain (EXPLAIN=0): ask without it")
 
 
