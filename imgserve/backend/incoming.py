@@ -162,44 +162,35 @@ class RequestReader:
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         _add_target(environ, request.target)
         _check(environ, version)
-        try:
-            self._require_room(environ)
-        except (Busy, PictureTooLarge) as exc:
-            request.refuse(exc)
+        length = int(environ.get("CONTENT_LENGTH", 0))
+        has_body = length > 0 or "HTTP_TRANSFER_ENCODING" in environ
+        is_wanted = has_body and self._has_room(length, self._admission.fits, is_new=True)
+        if is_wanted and "HTTP_EXPECT" in environ and len(self.requests) == 1:
+            self._transport.write(CONTINUE)
 
     def on_body(self, piece: bytes) -> None:
         request = self.current
         request.body_bytes += len(piece)
-        if request.refusal:
-            return
-        try:
-            self._admission.require_size(request.body_bytes)
-            self._require(lambda: request.held.take(len(piece)))
+        if not request.refusal and self._has_room(len(piece), request.held.take):
             request.body.write(piece)
-        except (Busy, PictureTooLarge) as exc:
-            request.refuse(exc)
 
     def on_message_complete(self) -> None:
         self.current.is_whole = True
         self.is_last |= not self._parser.should_keep_alive()
 
-    def _require_room(self, environ: "WSGIEnvironment") -> None:
-        """Refuse a body that could not be taken, before it is sent."""
-        length = int(environ.get("CONTENT_LENGTH", 0))
-        self._admission.require_size(length)
-        if length or "HTTP_TRANSFER_ENCODING" in environ:
-            self._admission.require_place()
-            self._require(lambda: self._admission.fits(length))
-            if "HTTP_EXPECT" in environ and len(self.requests) == 1:
-                self._transport.write(CONTINUE)
-
-    def _require(self, has_room: Callable[[], bool]) -> None:
-        """Make room for bytes of a body if need be; ``Busy`` says that there is none."""
-        if has_room():
-            return
-        self._make_room()
-        if not has_room():
-            raise self._admission.starved()
+    def _has_room(self, size: int, fits: Callable[[int], bool], *, is_new: bool = False) -> bool:
+        """Return whether bytes of a body can be taken, once room was made; else refuse them."""
+        try:
+            self._admission.require_size(max(size, self.current.body_bytes))
+            if is_new:
+                self._admission.require_place()
+            if not fits(size):
+                self._make_room()
+                if not fits(size):
+                    raise self._admission.starved()
+        except (Busy, PictureTooLarge) as exc:
+            self.current.refuse(exc)
+        return self.current.refusal is None
 
 
 @lru_cache(1024)

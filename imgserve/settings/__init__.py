@@ -31,6 +31,7 @@ from imgserve.settings.parsers import (
 )
 from imgserve.units import MIB
 
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  Cloud Run's container contract asks for them
 DEFAULT_MODEL = "resnet152"
 BUNDLED_SAMPLES = Path(__file__).parents[1] / "samples"
 OWN_SAMPLES = Path("own_samples")  # where an image has those of a person's own model
@@ -48,11 +49,7 @@ class BackendSettings(Settings):
         None, whole(1, 65535), "port to listen on; Cloud Run sets it; beats `SERVING_PORT`"
     )
     serving_port: int = setting(8000, whole(1, 65535), "port to listen on")
-    host: str = setting(
-        "0.0.0.0",  # noqa: S104  Cloud Run's container contract asks for all addresses
-        word,
-        "address to listen on",
-    )
+    host: str = setting(ALL_ADDRESSES, word, "address to listen on")
     model_name: str = setting(
         "",
         word,
@@ -204,11 +201,7 @@ def samples() -> Path:
 @dataclass(frozen=True)
 class FrontendSettings(Settings):
     port: int = setting(8501, whole(1, 65535), "port to listen on; Cloud Run sets it")
-    host: str = setting(
-        "0.0.0.0",  # noqa: S104  Cloud Run's container contract asks for all addresses
-        word,
-        "address to listen on",
-    )
+    host: str = setting(ALL_ADDRESSES, word, "address to listen on")
     serving_url: str = setting("", base_url, "the backend's address")
     serving_host: str = setting(
         "127.0.0.1", word, "the backend's host, where `SERVING_URL` is not set"
