@@ -159,15 +159,6 @@ def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
     assert backend.get("/ready").get_json() == ready
 
 
-def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
-    unavailable = errors.ModelUnavailable("model a could not be loaded: no weights")
-    backend = client(PoolStandIn(named_after_itself("a", "b", "c"), failures={"a": unavailable}))
-    answered = problem(backend.post("/predict", **kinds()["form"]), errors.ModelUnavailable)
-    assert "no weights" in answered.detail
-    assert used(backend, model="b") == "b"
-    assert backend.get("/ready").get_json()["model"] == "b"
-
-
 @pytest.mark.parametrize(
     ("model", "state", "detail"),
     [("vgg16", "absent", "no weights"), ("efficientnet_lite0", "ready", None)],
