@@ -2,10 +2,10 @@
 
 import os
 
-from imgserve.backend.app import one_model_app, settings_or_exit
+from imgserve.backend.app import make_app, settings_or_exit
 from imgserve.models.pool import WorkerPool
 from imgserve.settings import DEFAULT_MODEL
 
 settings = settings_or_exit(os.environ)
 pool = WorkerPool(settings, [settings.model_name or DEFAULT_MODEL])
-app = one_model_app(settings, pool)
+app = make_app(settings, pool)

@@ -21,6 +21,8 @@ MODEL = "/model/{model}"
 MODEL_PREDICT = "/model/{model}/predict"
 
 IMAGE_FIELD = "image"
+URL_FIELD = "url"
+MODEL_OPTION = "model"  # of the options the one that may stand in the address beside any body
 TOP_K = "top_k"
 EXPLAIN = "explain"
 FORM_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and options around an uploaded picture
@@ -30,51 +32,40 @@ REQUEST_ID_HEADER = "X-Request-Id"
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF", "TIFF")
 FORMATS_IN_WORDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
+# How many classes: unset, five, or all where there are fewer.
 TopK = Annotated[
-    int,
-    Meta(ge=1, description="How many classes to answer with, at most all of the model's."),
+    int, Meta(ge=1, description="How many classes to answer with, at most all of the model's.")
 ]
-Thumbnail = Annotated[
-    bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
-]
-Explain = Annotated[
-    bool, Meta(description="Also answer with where the model looked; takes many inferences.")
-]
-Url = Annotated[
-    str,
-    Meta(description="Public http or https address of the picture, or the picture as a data: URL."),
-]
-Probability = Annotated[float, Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
 
 class PredictOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a caller may ask for beside the picture."""
 
-    top_k: TopK | UnsetType = UNSET  # five, or all where there are fewer
-    thumbnail: Thumbnail = False
-    explain: Explain = False
+    top_k: TopK | UnsetType = UNSET
+    thumbnail: Annotated[
+        bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
+    ] = False
+    explain: Annotated[
+        bool, Meta(description="Also answer with where the model looked; takes many inferences.")
+    ] = False
 
 
 class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prediction asked for by URL."""
 
-    url: Url
+    url: Annotated[
+        str,
+        Meta(
+            description="Public http or https address of the picture, or the picture as a data URL."
+        ),
+    ]
 
 
-class ChoosingOptions(PredictOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The same where the caller may choose the model."""
-
-    model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None
-
-
-MODEL_OPTION = "model"  # of these the one that may stand in the address beside any body
-
-
-class ChoosingRequest(ChoosingOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ChoosingRequest(PredictRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prediction asked for by URL, with a model of the caller's choice."""
 
-    url: Url
+    model: Annotated[str | None, Meta(description="A model's id; else the caller's choice.")] = None
 
 
 class Prediction(Struct, frozen=True):
@@ -82,7 +73,7 @@ class Prediction(Struct, frozen=True):
 
     category: str
     class_id: Annotated[int, Meta(ge=0, description="Its place among the model's classes.")]
-    probability: Probability
+    probability: Annotated[float, Meta(ge=0, le=1)]
 
 
 class Timings(Struct, frozen=True):

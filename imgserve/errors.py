@@ -1,5 +1,6 @@
 """Every deliberate error of this package."""
 
+import re
 from typing import ClassVar
 
 
@@ -44,8 +45,14 @@ class HttpError(ImgserveError):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
-    slug: ClassVar[str] = "error"
+    slug: ClassVar[str] = (
+        "error"  # its name in answers: the class's, with hyphens, unless it is given
+    )
     retry_after_s: int | None = None
+
+    def __init_subclass__(cls, *, status: int, title: str, slug: str = "") -> None:
+        cls.status, cls.title = status, title
+        cls.slug = slug or re.sub(r"\B(?=[A-Z])", "-", cls.__name__).lower()
 
     def __init__(self, detail: str, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
@@ -57,109 +64,82 @@ class HttpError(ImgserveError):
         return f"urn:imgserve:problem:{self.slug}"
 
 
-class InvalidRequest(HttpError):
-    status, title, slug = 400, "Invalid request", "invalid-request"
+class InvalidRequest(HttpError, status=400, title="Invalid request"): ...
 
 
-class InvalidUrl(HttpError):
-    status, title, slug = 400, "Invalid picture URL", "invalid-url"
+class InvalidUrl(HttpError, status=400, title="Invalid picture URL"): ...
 
 
-class AddressNotAllowed(HttpError):
-    status, title, slug = 400, "Address not allowed", "address-not-allowed"
+class AddressNotAllowed(HttpError, status=400, title="Address not allowed"): ...
 
 
-class UnknownModel(HttpError):
-    status, title, slug = 404, "Unknown model", "unknown-model"
+class UnknownModel(HttpError, status=404, title="Unknown model"): ...
 
 
-class UnknownRoute(HttpError):
-    status, title, slug = 404, "Unknown route", "unknown-route"
+class UnknownRoute(HttpError, status=404, title="Unknown route"): ...
 
 
-class MethodNotAllowed(HttpError):
-    status, title, slug = 405, "Method not allowed", "method-not-allowed"
-
+class MethodNotAllowed(HttpError, status=405, title="Method not allowed"):
     def __init__(self, detail: str, allow: str) -> None:
         super().__init__(detail)
         self.allow = allow
 
 
-class RequestTimeout(HttpError):
-    status, title, slug = 408, "Request timeout", "request-timeout"
+class RequestTimeout(HttpError, status=408, title="Request timeout"): ...
 
 
-class PictureTooLarge(HttpError):
-    status, title, slug = 413, "Picture too large", "picture-too-large"
+class PictureTooLarge(HttpError, status=413, title="Picture too large"): ...
 
 
-class TooManyPixels(HttpError):
-    status, title, slug = 413, "Too many pixels", "too-many-pixels"
+class TooManyPixels(HttpError, status=413, title="Too many pixels"): ...
 
 
-class UnsupportedFormat(HttpError):
-    status, title, slug = 415, "Unsupported picture format", "unsupported-format"
+class UnsupportedFormat(HttpError, status=415, title="Unsupported picture format"): ...
 
 
-class DamagedPicture(HttpError):
-    status, title, slug = 422, "Damaged picture", "damaged-picture"
+class DamagedPicture(HttpError, status=422, title="Damaged picture"): ...
 
 
-class HeadTooLarge(HttpError):
-    status, title, slug = 431, "Head too large", "head-too-large"
+class HeadTooLarge(HttpError, status=431, title="Head too large"): ...
 
 
-class InternalError(HttpError):
+class InternalError(HttpError, status=500, title="Internal error"):
     """A fault of ours; the log has the traceback."""
 
-    status, title, slug = 500, "Internal error", "internal-error"
+
+class UnsupportedTransferEncoding(HttpError, status=501, title="Unsupported transfer encoding"): ...
 
 
-class UnsupportedTransferEncoding(HttpError):
-    status, title, slug = 501, "Unsupported transfer encoding", "unsupported-transfer-encoding"
+class PictureHostFailed(HttpError, status=502, title="Picture host failed"): ...
 
 
-class PictureHostFailed(HttpError):
-    status, title, slug = 502, "Picture host failed", "picture-host-failed"
-
-
-class PictureHostRefused(PictureHostFailed):
+class PictureHostRefused(PictureHostFailed, status=502, title="Picture host refused"):
     """Asking again does not help."""
 
-    status, title, slug = 502, "Picture host refused", "picture-host-refused"
 
-
-class PictureHostBusy(PictureHostFailed):
+class PictureHostBusy(PictureHostFailed, status=502, title="Picture host busy"):
     """It says when to ask again."""
 
-    status, title, slug = 502, "Picture host busy", "picture-host-busy"
     retry_after_s: int = 1
 
 
-class Busy(HttpError):
-    status, title, slug = 503, "Busy", "busy"
+class Busy(HttpError, status=503, title="Busy"):
     retry_after_s = 1
 
 
-class NotReady(HttpError):
-    status, title, slug = 503, "Model not ready", "not-ready"
+class NotReady(HttpError, status=503, title="Model not ready"):
     retry_after_s = 2
 
 
-class ModelUnavailable(NotReady):
+class ModelUnavailable(NotReady, status=503, title="Model unavailable"):
     """The model could not be loaded: waiting does not help."""
 
-    status, title, slug = 503, "Model unavailable", "model-unavailable"
 
-
-class WorkerLost(NotReady):
+class WorkerLost(NotReady, status=503, title="Worker lost"):
     """What computed the picture ended or took too long."""
 
-    status, title, slug = 503, "Worker lost", "worker-lost"
 
-
-class PictureHostTimeout(HttpError):
-    status, title, slug = 504, "Picture host too slow", "picture-host-timeout"
+class PictureHostTimeout(HttpError, status=504, title="Picture host too slow"): ...
 
 
 def http_errors() -> dict[str, type[HttpError]]:

@@ -63,13 +63,9 @@ def give_back_large_blocks(
     """Have the system get back the memory of a picture as soon as nobody needs it.
 
     glibc would keep it for the next picture, in many pieces where there are many threads: blocks
-    over a threshold are given back, but the threshold grows with each of them, unless it is set
-    (mallopt(3), M_MMAP_THRESHOLD).
-
-    Args:
-        block_bytes: from which size on a block is given back.
-        spare_bytes: what a heap keeps at its end.
-        heaps: how many there are, 0 for some for each CPU.
+    over a threshold are given back, but the threshold grows with each of them, unless it is set to
+    ``block_bytes`` (mallopt(3), M_MMAP_THRESHOLD). A heap keeps ``spare_bytes`` at its end; 0
+    ``heaps`` are some for each CPU.
     """
     import ctypes  # here: only a backend and its workers ask
 

@@ -4,7 +4,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from imgserve.settings import BackendSettings, FrontendSettings, Settings
+from imgserve.settings import BackendSettings, FrontendSettings
+from imgserve.settings.parsers import Settings
 from tools.run.settings import RunSettings
 from v3.gateway.settings import GatewaySettings
 

@@ -44,13 +44,9 @@ class Held:
 class Admission:
     """Lets in as many requests as may be computed and wait; refuses the rest at once.
 
-    Waiting includes fetching a picture: that costs a thread, not a CPU.
-
-    Attributes:
-        body_bytes: what the body of a request may have: a picture of ``picture_bytes`` in a form.
-        inside: requests that are, at most ``capacity``.
-        held_bytes: of pictures that are received, fetched, wait or are computed, at most
-            ``limit_bytes``, or what one body may have.
+    Waiting includes fetching a picture: that costs a thread, not a CPU. What is held are bytes of
+    pictures that are received, fetched, wait or are computed, at most ``limit_bytes``, or what the
+    body of one request may have: a picture of ``picture_bytes`` in a form.
     """
 
     def __init__(self, capacity: int, limit_bytes: int, picture_bytes: int) -> None:
@@ -92,7 +88,6 @@ class Admission:
             )
 
     def fits(self, size: int) -> bool:
-        """Return whether there is room for so many bytes more."""
         return self.held_bytes + size <= self._limit_bytes
 
     def starved(self) -> Busy:

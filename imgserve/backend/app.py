@@ -1,6 +1,6 @@
-"""What a service begins with: its settings, or one clear sentence; then one of three applications.
+"""What a service begins with: its settings, or one clear sentence; then its application.
 
-Flask and what needs it are imported inside these functions: a service makes its pool first, and
+Flask and what needs it are imported inside ``make_app``: a service makes its pool first, and
 while a worker loads the model, Flask is imported here.
 """
 
@@ -24,15 +24,10 @@ WORKER_BOOT_ERROR = 3
 def settings_or_exit(
     environ: Mapping[str, str], *, has_models: bool = True, needs_model: bool = False
 ) -> BackendSettings:
-    """Return the settings of this environment.
+    """Return the settings of this environment, or exit and say which cannot be used.
 
-    Args:
-        environ: the environment.
-        has_models: whether this container has all of MODELS, or may be one of many.
-        needs_model: whether this service has no default for MODEL_NAME.
-
-    Raises:
-        SystemExit: one cannot be used; standard error names it and says what to do.
+    A container that ``has_models`` has all of MODELS, else it may be one of many. A service that
+    ``needs_model`` has no default for MODEL_NAME.
     """
     try:
         settings = BackendSettings.from_environ(environ)
@@ -66,30 +61,14 @@ def _check_models(settings: BackendSettings, *, has_models: bool) -> None:
         )
 
 
-def one_model_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
-    """Return v1: ``/predict`` answers with the one model."""
-    from imgserve.backend import routes
+def make_app(
+    settings: BackendSettings, pool: WorkerPool, *, has_choice: bool = False, by_path: bool = False
+) -> "Flask":
+    """Return v1, whose ``/predict`` answers with the pool's one model, or another version.
 
-    backend = routes.Backend(settings, pool)
-    routes.add_predict(backend)
-    return backend.app
+    v2 ``has_choice``: the path names the model, else the body, else the caller's cookie. v3 answers
+    ``by_path``, as v1, but the path names the model, for a gateway to route by.
+    """
+    from imgserve.backend.routes import Backend
 
-
-def many_models_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
-    """Return v2: the path names the model, else the body, else the caller's cookie."""
-    from imgserve.backend import routes
-
-    backend = routes.Backend(settings, pool)
-    routes.add_models(backend)
-    routes.add_choice(backend)
-    return backend.app
-
-
-def model_by_path_app(settings: BackendSettings, pool: WorkerPool) -> "Flask":
-    """Return v3: as v1, but the model is named in the path, for a gateway to route by."""
-    from imgserve.backend import routes
-
-    backend = routes.Backend(settings, pool)
-    routes.add_models(backend)
-    routes.add_predict_by_path(backend)
-    return backend.app
+    return Backend(settings, pool, has_choice=has_choice, by_path=by_path).app

@@ -1,14 +1,18 @@
-"""One connection of a caller, on the event loop: no thread is taken before a request is whole."""
+"""Callers' connections, on the event loop: no thread is taken before a request is whole."""
 
 import asyncio
 import math
+from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imgserve.backend.incoming import FRAMING_BYTES, Host, Incoming, RequestReader
+from imgserve.backend.admission import Admission
+from imgserve.backend.incoming import FRAMING_BYTES, Incoming, RequestReader
 from imgserve.backend.problems import REFUSAL
-from imgserve.backend.wsgi import Answer, Body, base_environ
-from imgserve.errors import RequestTimeout
+from imgserve.errors import Busy, RequestTimeout
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 # Deadlines, in seconds. Those of head and body are for all of it.
 HEAD_S: Final = 10
@@ -21,8 +25,7 @@ SENDING_S: Final = 60  # for a caller to take a long answer
 # connection would be reset, and the answer with it. Without a byte, and in all.
 LINGER_S: Final = 5
 LINGER_IN_ALL_S: Final = 30
-
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+PATIENCE_S: Final = 1.0  # who sends a body for longer gives way where memory is short
 
 
 class Phase(Enum):
@@ -36,24 +39,93 @@ class Phase(Enum):
     LINGERING = "drops what still comes, until the caller closes"
 
 
+class Answer(NamedTuple):
+    """What an application answers."""
+
+    head: bytes  # the status line and the headers, without those of the connection
+    pieces: Iterator[bytes]  # the body
+    close: Callable[[], None] = lambda: None  # says that it was sent, or never will be
+
+
+Respond = Callable[["WSGIEnvironment", Callable[[Answer], None]], None]
+
+
+class Connections:
+    """All connections of a server, ``most`` at once; ``respond`` has a request answered."""
+
+    def __init__(self, admission: Admission, most: int, respond: Respond) -> None:
+        self.admission = admission
+        self.respond = respond
+        self.now_s: Callable[[], float] = asyncio.get_running_loop().time
+        self.is_stopping = False
+        self._most = most
+        # By the caller's address, those first that have done nothing new for longest.
+        self._callers: dict[str, dict[Connection, None]] = {}
+
+    @property
+    def all(self) -> "list[Connection]":
+        return [one for theirs in self._callers.values() for one in theirs]
+
+    def place(self, connection: "Connection") -> None:
+        """Put a connection behind the others of its caller: it does something new."""
+        theirs = self._callers.setdefault(connection.address, {})
+        theirs.pop(connection, None)
+        theirs[connection] = None
+
+    def remove(self, connection: "Connection") -> None:
+        """Forget a connection that is closed."""
+        theirs = self._callers.get(connection.address, {})
+        theirs.pop(connection, None)
+        if not theirs:
+            self._callers.pop(connection.address, None)
+
+    def limit(self, newest: "Connection") -> None:
+        """Where there are too many, close one that is not being answered.
+
+        It is one of the caller who has most. There is no limit for a caller alone: behind a proxy,
+        many people have one address.
+        """
+        if sum(map(len, self._callers.values())) <= self._most:
+            return
+        most = max(self._callers.values(), key=len)
+        idle = (one for one in most if one.phase is Phase.IDLE and one is not newest)
+        waiting = (one for one in most if one.phase is not Phase.ANSWERING)
+        leaving = next(idle, None) or next(waiting, newest)
+        self.remove(leaving)
+        leaving.close()
+
+    def make_room(self) -> None:
+        """Refuse the body that has been coming in for longest, if that is long."""
+        sending = [one for one in self.all if one.phase is Phase.BODY]
+        slowest = min(sending, key=lambda one: one.began_s, default=None)
+        if slowest and slowest.began_s < self.now_s() - PATIENCE_S:
+            slowest.refuse(Busy("memory is short: send the picture again, and faster if you can"))
+
+    def sweep(self) -> None:
+        """See to deadlines."""
+        now_s = self.now_s()
+        for connection in self.all:
+            if connection.deadline_s < now_s:
+                connection.expire()
+
+    def postpone(self, seconds: float) -> None:
+        """Give all connections the time that passed while nothing could be done here."""
+        for connection in self.all:
+            connection.deadline_s += seconds
+            connection.began_s += seconds
+
+
 class Connection(asyncio.Protocol):
-    """Reads requests, has them answered one after the other, and keeps to its deadlines.
+    """Reads requests, has them answered one after the other, and keeps to its deadlines."""
 
-    Attributes:
-        address: the caller's.
-        began_s: when its phase did.
-        deadline_s: when ``expire`` is to be called.
-    """
-
-    def __init__(self, server: Host) -> None:
+    def __init__(self, others: Connections) -> None:
         self.phase = Phase.IDLE
-        self.address = ""
-        self.began_s = 0.0
-        self.deadline_s = math.inf
-        self._server = server
+        self.address = ""  # the caller's
+        self.began_s = 0.0  # when the phase did
+        self.deadline_s = math.inf  # when to expire
+        self._others = others
         self._request: Incoming | None = None  # the one that is being answered
         self._answer: Answer | None = None  # what is being sent
-        self._can_write = True
         self._has_ended = False  # the caller sends no more
         self._early = bytearray()
         self._dropped_bytes = 0
@@ -65,14 +137,13 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(0)  # what was written is with the system, or holds all up
         self.address = transport.get_extra_info("peername")[0]
-        environ = base_environ(self.address, transport.get_extra_info("sockname"))
-        self._reader = RequestReader(self._server, environ, lambda: transport.write(CONTINUE))
+        self._reader = RequestReader(transport, self._others.admission, self._others.make_room)
         self._enter(Phase.IDLE, HEAD_S)
-        self._server.limit_connections(self)
+        self._others.limit(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go what is held here; an answer that is still to come will find nobody."""
-        self._server.remove(self)
+        self._others.remove(self)
         self._reader.close()
         self._end_answer()
 
@@ -91,11 +162,7 @@ class Connection(asyncio.Protocol):
         self._has_ended = True
         return self._request is not None
 
-    def pause_writing(self) -> None:
-        self._can_write = False
-
     def resume_writing(self) -> None:
-        self._can_write = True
         if self._answer:
             self._send_rest(self._answer)
 
@@ -114,31 +181,27 @@ class Connection(asyncio.Protocol):
         if requests and (requests[0].refusal or requests[0].is_whole):
             self._begin_answer(requests.popleft())
         elif requests:
-            self._await(Phase.BODY if requests[0].has_head else Phase.HEAD)
+            phase = Phase.BODY if requests[0].has_head else Phase.HEAD
+            if self.phase is not phase:
+                self._enter(phase, HEAD_S)
+            if phase is Phase.BODY:
+                self.deadline_s = min(self._others.now_s() + STALLED_S, self.began_s + BODY_S)
         elif self._is_last:
             self._end()
         elif self.phase in {Phase.ANSWERING, Phase.SENDING}:
             self._enter(Phase.IDLE, IDLE_S)
-
-    def _await(self, phase: Phase) -> None:
-        """Wait for more of a head or of a body."""
-        if self.phase is not phase:
-            self._enter(phase, HEAD_S)
-        if phase is Phase.BODY:
-            self.deadline_s = min(self._server.now_s() + STALLED_S, self.began_s + BODY_S)
 
     def _begin_answer(self, request: Incoming) -> None:
         environ = request.environ
         if request.refusal:
             environ[REFUSAL] = request.refusal
             environ.pop("CONTENT_LENGTH", None)
-        if not (request.is_whole and request.keep_alive):
-            self._reader.is_last = True
-            self._reader.close()
-        environ["wsgi.input"] = Body(request.body)
+        self._reader.is_last |= not request.is_whole
+        request.body.seek(0)
+        environ["wsgi.input"] = request.body
         self._request = request
         self._enter(Phase.ANSWERING, math.inf)
-        self._server.answer(environ, self.send)
+        self._others.respond(environ, self.send)
 
     def send(self, answer: Answer) -> None:
         """Send what the application answers to the request at hand."""
@@ -146,7 +209,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             self._end_answer()
             return
-        self._reader.is_last |= self._server.is_stopping
+        self._reader.is_last |= self._others.is_stopping
         is_end = self._is_last and not self._reader.requests
         kept = b"close" if is_end else b"keep-alive"
         start = next(answer.pieces, b"")
@@ -155,9 +218,10 @@ class Connection(asyncio.Protocol):
 
     def _send_rest(self, answer: Answer) -> None:
         """Send the rest as fast as the caller takes it, then go on."""
-        while self._can_write and (piece := next(answer.pieces, None)) is not None:
+        unsent = self._transport.get_write_buffer_size
+        while not unsent() and (piece := next(answer.pieces, None)) is not None:
             self._transport.write(piece)
-        if not self._can_write:
+        if unsent():
             if self.phase is not Phase.SENDING:
                 self._enter(Phase.SENDING, SENDING_S)
             return
@@ -207,13 +271,13 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, size: int) -> None:
         self._dropped_bytes += size
-        if self._dropped_bytes > self._server.admission.body_bytes + FRAMING_BYTES:
+        if self._dropped_bytes > self._others.admission.body_bytes + FRAMING_BYTES:
             self._transport.abort()
         elif self.phase is Phase.LINGERING:
-            self.deadline_s = min(self._server.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S)
+            self.deadline_s = min(self._others.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S)
 
     def _enter(self, phase: Phase, limit_s: float) -> None:
         self.phase = phase
-        self.began_s = self._server.now_s()
+        self.began_s = self._others.now_s()
         self.deadline_s = self.began_s + limit_s
-        self._server.place(self)
+        self._others.place(self)

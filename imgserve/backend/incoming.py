@@ -1,14 +1,17 @@
-"""Requests on their way in: what the parser finds, within limits."""
+"""Requests on their way in: what the parser finds, within limits, as WSGI's environ (PEP 3333)."""
 
+import io
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 import httptools
 
 from imgserve.backend.admission import Admission, Held
-from imgserve.backend.wsgi import Answer, add_header, add_target
 from imgserve.errors import (
     Busy,
     HeadTooLarge,
@@ -18,57 +21,51 @@ from imgserve.errors import (
 )
 
 if TYPE_CHECKING:
+    from asyncio import Transport
     from wsgiref.types import WSGIEnvironment
 
 HEAD_BYTES: Final = 32 * 1024
 FRAMING_BYTES: Final = 1024 * 1024  # of a body in chunks: what is not the body itself
 PIPELINED: Final = 8  # requests that may be sent ahead of an answer
-
-
-class Host(Protocol):
-    """What a connection belongs to: ``Server``, which says more of these."""
-
-    admission: Admission
-    is_stopping: bool
-    now_s: Callable[[], float]
-
-    def require_room(self, size: int) -> None: ...
-    def hold(self, held: Held, size: int) -> None: ...
-    def place(self, connection: Any) -> None: ...
-    def remove(self, connection: Any) -> None: ...
-    def limit_connections(self, newest: Any) -> None: ...
-    def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None: ...
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# CGI's own names for two headers (RFC 3875, 4.1).
+UNPREFIXED: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
+ENVIRON: Final[dict[str, Any]] = {
+    "SCRIPT_NAME": "",
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+    "wsgi.input_terminated": True,
+    # Of a request that breaks off before it says them.
+    "REQUEST_METHOD": "-",
+    "PATH_INFO": "-",
+    "QUERY_STRING": "",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+}
 
 
 @dataclass(eq=False, slots=True)
 class Incoming:
-    """A request, from its first byte.
+    """A request, from its first byte."""
 
-    Attributes:
-        environ: what the application is told of it.
-        body: what has come of it.
-        has_head: whether the head is complete.
-        is_whole: whether all of it is here.
-        keep_alive: whether the caller wants to keep the connection.
-        refusal: what it is answered, whatever else comes.
-    """
-
-    environ: "WSGIEnvironment"
+    environ: "WSGIEnvironment"  # what the application is told of it
     held: Held
     target: bytes = b""
     head_bytes: int = 0
     read_bytes: int = 0
     body_bytes: int = 0
-    body: bytearray = field(default_factory=bytearray)
-    has_head: bool = False
-    is_whole: bool = False
-    keep_alive: bool = False
-    refusal: BaseException | None = None
+    body: io.BytesIO = field(default_factory=io.BytesIO)
+    has_head: bool = False  # the head is complete
+    is_whole: bool = False  # all of it is here
+    refusal: BaseException | None = None  # what it is answered, whatever else comes
 
     def refuse(self, error: BaseException) -> None:
         """Answer this error, and keep nothing; the first one counts."""
         self.refusal = self.refusal or error
-        self.body.clear()
+        self.body = io.BytesIO()
         self.held.release()
 
     def add_head(self, size: int) -> bool:
@@ -88,26 +85,22 @@ class Incoming:
 
 
 class RequestReader:
-    """Finds requests in what a connection receives.
-
-    Attributes:
-        current: the last request, which is on its way in or was whole.
-        requests: those that were found, the last one perhaps not whole yet. They have ``environ``
-            in common.
-        is_last: whether no more are taken, because of what was found.
-        proceed: tells a caller that waits for it to send the body.
-    """
+    """Finds requests in what a connection receives; ``make_room`` is for when memory is short."""
 
     def __init__(
-        self, server: Host, environ: "WSGIEnvironment", proceed: Callable[[], None]
+        self, transport: "Transport", admission: Admission, make_room: Callable[[], None]
     ) -> None:
-        self.requests: deque[Incoming] = deque()
-        self.is_last = False
-        self._server = server
-        self._environ = environ
-        self.proceed = proceed
+        self.requests: deque[Incoming] = deque()  # the last one perhaps not whole yet
+        self.is_last = False  # no more are taken, because of what was found
+        self._transport = transport
+        self._admission = admission
+        self._make_room = make_room
+        own, theirs = map(transport.get_extra_info, ("sockname", "peername"))
+        names = {"SERVER_NAME": own[0], "SERVER_PORT": str(own[1]), "REMOTE_ADDR": theirs[0]}
+        self._environ = ENVIRON | names
         self._parser = httptools.HttpRequestParser(self)
-        self.current = Incoming(environ, Held(server.admission), is_whole=True)
+        # The last request, which is on its way in or was whole.
+        self.current = Incoming({}, Held(admission), is_whole=True)
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
@@ -125,9 +118,9 @@ class RequestReader:
 
     def refuse(self, error: BaseException) -> None:
         """Refuse the request that is on its way in, or that cannot begin; it is the last."""
-        self.is_last = True
         if self.current.is_whole:
             self.on_message_begin()
+        self.is_last = True
         self.current.refuse(error)
 
     def close(self) -> None:
@@ -139,8 +132,8 @@ class RequestReader:
     # --- what the parser calls -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self.current = request = Incoming(self._environ.copy(), Held(self._server.admission))
-        if len(self.requests) < PIPELINED:
+        self.current = request = Incoming(self._environ.copy(), Held(self._admission))
+        if len(self.requests) < PIPELINED and not self.is_last:
             self.requests.append(request)
         else:
             self.is_last = True
@@ -151,49 +144,75 @@ class RequestReader:
             self.current.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; those that follow a body are left aside."""
+        """Take a header, but none that follows a body; one that comes again joins the first."""
         request = self.current
-        if request.add_head(len(name) + len(value)) and not request.has_head:
-            add_header(request.environ, name, value)
+        if not request.add_head(len(name) + len(value)) or request.has_head:
+            return
+        if key := _key(name):
+            text, first = value.decode("latin-1"), request.environ.get(key)
+            between = "; " if key == "HTTP_COOKIE" else ","  # RFC 9110, 5.3
+            request.environ[key] = text if first is None else f"{first}{between}{text}"
 
     def on_headers_complete(self) -> None:
         """Decide whether the body is wanted."""
         request, environ = self.current, self.current.environ
         request.has_head = True
-        request.keep_alive = self._parser.should_keep_alive()
         version = self._parser.get_http_version()
         environ["REQUEST_METHOD"] = self._parser.get_method().decode("latin-1")
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
-        add_target(environ, request.target)
+        _add_target(environ, request.target)
         _check(environ, version)
-        try:
-            self._require_room(environ)
-        except (Busy, PictureTooLarge) as exc:
-            request.refuse(exc)
+        length = int(environ.get("CONTENT_LENGTH", 0))
+        has_body = length > 0 or "HTTP_TRANSFER_ENCODING" in environ
+        is_wanted = has_body and self._has_room(length, self._admission.fits, is_new=True)
+        if is_wanted and "HTTP_EXPECT" in environ and len(self.requests) == 1:
+            self._transport.write(CONTINUE)
 
     def on_body(self, piece: bytes) -> None:
         request = self.current
         request.body_bytes += len(piece)
-        if request.refusal:
-            return
-        try:
-            self._server.admission.require_size(request.body_bytes)
-            self._server.hold(request.held, len(piece))
-            request.body += piece
-        except (Busy, PictureTooLarge) as exc:
-            request.refuse(exc)
+        if not request.refusal and self._has_room(len(piece), request.held.take):
+            request.body.write(piece)
 
     def on_message_complete(self) -> None:
         self.current.is_whole = True
+        self.is_last |= not self._parser.should_keep_alive()
 
-    def _require_room(self, environ: "WSGIEnvironment") -> None:
-        """Refuse a body that could not be taken, before it is sent."""
-        length = int(environ.get("CONTENT_LENGTH", 0))
-        self._server.admission.require_size(length)
-        if length or "HTTP_TRANSFER_ENCODING" in environ:
-            self._server.require_room(length)
-            if "HTTP_EXPECT" in environ and len(self.requests) == 1:
-                self.proceed()
+    def _has_room(self, size: int, fits: Callable[[int], bool], *, is_new: bool = False) -> bool:
+        """Return whether bytes of a body can be taken, once room was made; else refuse them."""
+        try:
+            self._admission.require_size(max(size, self.current.body_bytes))
+            if is_new:
+                self._admission.require_place()
+            if not fits(size):
+                self._make_room()
+                if not fits(size):
+                    raise self._admission.starved()
+        except (Busy, PictureTooLarge) as exc:
+            self.current.refuse(exc)
+        return self.current.refusal is None
+
+
+@lru_cache(1024)
+def _key(name: bytes) -> str:
+    """Return a header's name in an environ; nothing for one that would pass for another one's."""
+    if b"_" in name:
+        return ""
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in UNPREFIXED else f"HTTP_{key}"
+
+
+def _add_target(environ: "WSGIEnvironment", url: bytes) -> None:
+    """Add the path and the query of a request's target; refuse one that HTTP does not know."""
+    if not url.startswith(b"/") and url != b"*":
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError as exc:
+            raise InvalidRequest("the request cannot be read: the target is malformed") from exc
+        url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+    path, _, query = url.partition(b"#")[0].partition(b"?")
+    environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    environ["QUERY_STRING"] = query.decode("latin-1")
 
 
 def _check(environ: "WSGIEnvironment", version: str) -> None:

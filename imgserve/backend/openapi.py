@@ -6,8 +6,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from imgserve import __version__
-from imgserve.backend.request import RequestTypes
-from imgserve.contract import IMAGE_FIELD, MODEL_OPTION, PROBLEM_TYPE, TOP_K, Problem
+from imgserve.contract import (
+    IMAGE_FIELD,
+    MODEL_OPTION,
+    PROBLEM_TYPE,
+    TOP_K,
+    URL_FIELD,
+    PredictRequest,
+    Problem,
+)
 from imgserve.errors import HttpError, http_errors
 
 REF = "#/components/schemas/{name}"
@@ -16,30 +23,20 @@ PREDICT_PROBLEMS = [kind for kind in http_errors().values() if kind.status not i
 
 
 class Operation(NamedTuple):
-    """What is said of a route.
-
-    Attributes:
-        answer: a type of the contract, or words for a body without one.
-        problems: the errors that it may answer, beside those of a prediction.
-        takes: what it takes where it predicts.
-    """
+    """What is said of a route."""
 
     method: str
     path: str
     summary: str
-    answer: type[msgspec.Struct] | str
-    problems: tuple[type[HttpError], ...] = ()
-    takes: RequestTypes | None = None
+    answer: type[msgspec.Struct] | str  # a type of the contract, or words for a body without one
+    problems: tuple[type[HttpError], ...] = ()  # that it may answer, beside those of a prediction
+    takes: type[PredictRequest] | None = None  # as JSON, where it predicts
 
 
 def document(operations: list[Operation], most_classes: int | None) -> dict[str, Any]:
-    """Return the OpenAPI document of these operations.
-
-    ``most_classes`` is what ``top_k`` can be at most.
-    """
-    bodies = [operation.takes.body for operation in operations if operation.takes]
-    answers = [found.answer for found in operations if not isinstance(found.answer, str)]
-    kinds = dict.fromkeys([*bodies, *answers, Problem])
+    """Return the OpenAPI document of these operations; ``top_k`` is at most ``most_classes``."""
+    named = [kind for operation in operations for kind in (operation.takes, operation.answer)]
+    kinds = dict.fromkeys(kind for kind in [*named, Problem] if isinstance(kind, type))
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     for schema in schemas.values():
         if TOP_K in schema["properties"] and most_classes is not None:
@@ -80,10 +77,10 @@ def _body(media_type: str, struct: type[msgspec.Struct], description: str) -> di
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def _prediction(types: RequestTypes, schemas: dict[str, Any]) -> dict[str, Any]:
+def _prediction(kind: type[PredictRequest], schemas: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters and the three kinds of body that a prediction takes."""
-    body = types.body.__name__
-    options = {name: schemas[body]["properties"][name] for name in types.options.__struct_fields__}
+    options = dict(schemas[kind.__name__]["properties"])
+    del options[URL_FIELD]
     picture = {"type": "string", "contentMediaType": "application/octet-stream"}
     upload = {
         "type": "object",
@@ -91,7 +88,7 @@ def _prediction(types: RequestTypes, schemas: dict[str, Any]) -> dict[str, Any]:
         "required": [IMAGE_FIELD],
     }
     content = {
-        "application/json": {"schema": {"$ref": REF.format(name=body)}},
+        "application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}},
         "multipart/form-data": {"schema": upload},
         "image/*": {"schema": picture},
     }

@@ -5,17 +5,10 @@ import logging
 import msgspec
 from flask import Flask, Response, g, request
 from werkzeug import exceptions as werkzeug
-from werkzeug.exceptions import HTTPException
 
 from imgserve.backend.telemetry import Metrics
 from imgserve.contract import DOCS, PROBLEM_TYPE, Problem
-from imgserve.errors import (
-    HttpError,
-    InternalError,
-    InvalidRequest,
-    MethodNotAllowed,
-    UnknownRoute,
-)
+from imgserve.errors import HttpError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +24,17 @@ def answer_problems(app: Flask, metrics: Metrics) -> None:
         if REFUSAL in request.environ:
             raise request.environ[REFUSAL]
 
-    def on_http_error(error: HttpError) -> Response:
+    @app.errorhandler(Exception)
+    def answer(raised: Exception) -> Response:
+        error = _translated(raised)
         metrics.errors.labels(error.slug).inc()
-        return _answered(error)
-
-    def on_werkzeug(error: HTTPException) -> Response:
-        return on_http_error(_translated(error))
-
-    def on_fault(error: Exception) -> Response:
-        log.error("unforeseen error", exc_info=error)
-        return on_http_error(
-            InternalError("something went wrong on our side: the log has it under this request_id")
-        )
-
-    app.register_error_handler(HttpError, on_http_error)
-    app.register_error_handler(HTTPException, on_werkzeug)
-    app.register_error_handler(Exception, on_fault)
+        body = problem_json(error, g.request_id)
+        response = Response(body, error.status, content_type=PROBLEM_TYPE)
+        if error.retry_after_s is not None:
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = error.allow
+        return response
 
 
 def problem_json(error: HttpError, request_id: str) -> bytes:
@@ -55,19 +43,11 @@ def problem_json(error: HttpError, request_id: str) -> bytes:
     return msgspec.json.encode(problem)
 
 
-def _answered(error: HttpError) -> Response:
-    body = problem_json(error, g.request_id)
-    response = Response(body, error.status, content_type=PROBLEM_TYPE)
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, MethodNotAllowed):
-        response.headers["Allow"] = error.allow
-    return response
-
-
-def _translated(error: HTTPException) -> HttpError:
-    """Return our error for one of werkzeug's."""
+def _translated(error: Exception) -> HttpError:
+    """Return our error for one of werkzeug's, or for a fault, which is logged."""
     match error:
+        case HttpError():
+            return error
         case werkzeug.NotFound():
             return UnknownRoute(f"there is nothing at this path: {DOCS} describes the API")
         case werkzeug.MethodNotAllowed():
@@ -75,5 +55,7 @@ def _translated(error: HTTPException) -> HttpError:
             return MethodNotAllowed(f"this path answers {allow}: {DOCS} describes the API", allow)
         case werkzeug.ClientDisconnected():
             return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
-        case _:
+        case werkzeug.HTTPException():
             return InvalidRequest(f"the request cannot be read: {error.description}")
+    log.error("unforeseen error", exc_info=error)
+    return InternalError("something went wrong on our side: the log has it under this request_id")

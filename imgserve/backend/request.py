@@ -2,21 +2,14 @@
 
 import io
 from codecs import BOM_UTF8
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import msgspec
 from flask import Request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from imgserve.contract import (
-    IMAGE_FIELD,
-    MODEL_OPTION,
-    ChoosingOptions,
-    ChoosingRequest,
-    PredictOptions,
-    PredictRequest,
-)
+from imgserve.contract import IMAGE_FIELD, MODEL_OPTION, URL_FIELD, ChoosingRequest, PredictRequest
 from imgserve.errors import InvalidRequest, PictureTooLarge
 from imgserve.pictures.address import data_in
 from imgserve.units import mebibytes
@@ -37,69 +30,45 @@ class PictureRequest(Request):
         return io.BytesIO()
 
 
-class RequestTypes(NamedTuple):
-    """What a route takes: options beside a picture, and the same with a URL as a JSON body."""
-
-    options: type[PredictOptions]
-    body: type[PredictRequest] | type[ChoosingRequest]
+# What is asked for, and the picture, or its address.
+Parsed = tuple[PredictRequest, bytes | str]
 
 
-FIXED_MODEL = RequestTypes(PredictOptions, PredictRequest)
-CHOSEN_MODEL = RequestTypes(ChoosingOptions, ChoosingRequest)
+def parse_request(request: Request, kind: type[PredictRequest], limit_bytes: int) -> Parsed:
+    """Return what a request asks for, to a route that takes this kind of JSON.
 
-
-class PredictionRequest(NamedTuple):
-    """A prediction that was asked for: of a picture, or of what is at its address."""
-
-    options: PredictOptions
-    picture: bytes | str
-
-    @property
-    def model(self) -> str | None:
-        """Return the model that the request names, if it names one."""
-        return getattr(self.options, "model", None)
-
-
-def parse_request(request: Request, types: RequestTypes, limit_bytes: int) -> PredictionRequest:
-    """Return what a request asks for.
-
-    Args:
-        request: to a route that predicts.
-        types: what the route takes.
-        limit_bytes: the largest picture.
-
-    Raises:
-        InvalidRequest: the body is not one of the three accepted kinds.
-        PictureTooLarge: the picture has more than ``limit_bytes`` bytes.
+    InvalidRequest where the body is not one of the three accepted kinds, PictureTooLarge where a
+    picture has more than ``limit_bytes`` bytes.
     """
     if request.mimetype.startswith("image/"):
-        options = _options(request.args, types, ignored=KEY)
-        wanted = PredictionRequest(options, request.get_data(cache=False))
+        options, picture = _options(request.args, kind, KEY), request.get_data(cache=False)
     elif request.mimetype == "application/json":
-        wanted = _with_address(_by_url(request, types), request.args, types)
+        options, picture = _by_url(request, kind)
+        options = _with_address(options, request.args)
     elif request.mimetype == "multipart/form-data":
-        wanted = _with_address(_by_form(request, types), request.args, types)
+        options, picture = _by_form(request, kind)
+        options = _with_address(options, request.args)
     else:
         given = f"of type {request.mimetype}" if request.mimetype else "without a type"
         raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
-    if isinstance(wanted.picture, bytes):
-        _check_size(len(wanted.picture), limit_bytes)
-    return wanted
+    request.environ["wsgi.input"].close()  # which has the picture once more
+    if isinstance(picture, bytes):
+        _check_size(len(picture), limit_bytes)
+    return options, picture
 
 
-def _by_url(request: Request, types: RequestTypes) -> PredictionRequest:
+def _by_url(request: Request, kind: type[PredictRequest]) -> Parsed:
     body = request.get_data(cache=False).removeprefix(BOM_UTF8)
     try:
-        given = msgspec.json.decode(body, type=types.body)
+        given = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise InvalidRequest(f"the JSON body cannot be used ({exc}): {HOW_TO_SEND}") from exc
     if (data := data_in(given.url)) is None:
-        return PredictionRequest(given, given.url)
-    options = msgspec.structs.replace(given, url="")  # which holds the picture once more
-    return PredictionRequest(options, data)
+        return given, given.url
+    return msgspec.structs.replace(given, url=""), data  # which held the picture once more
 
 
-def _by_form(request: Request, types: RequestTypes) -> PredictionRequest:
+def _by_form(request: Request, kind: type[PredictRequest]) -> Parsed:
     try:
         files = request.files.getlist(IMAGE_FIELD)
     except RequestEntityTooLarge as exc:  # in its parts: the server limits the whole
@@ -110,40 +79,40 @@ def _by_form(request: Request, types: RequestTypes) -> PredictionRequest:
         raise InvalidRequest(f"the form needs one file field {IMAGE_FIELD!r}: {HOW_TO_SEND}")
     stream = files[0].stream
     assert isinstance(stream, io.BytesIO), "uploads stay in memory"  # noqa: S101
-    # Its value is no copy, as a read would be.
-    return PredictionRequest(_options(request.form, types), stream.getvalue())
+    return _options(request.form, kind), stream.getvalue()  # no copy, as a read would be
 
 
-def _options(values: MultiDict[str, str], types: RequestTypes, ignored: str = "") -> PredictOptions:
+def _options(
+    values: MultiDict[str, str], kind: type[PredictRequest], ignored: str = ""
+) -> PredictRequest:
     given = values.to_dict(flat=False)
     given.pop(ignored, None)
-    repeated = [name for name, texts in given.items() if len(texts) > 1]
-    if repeated:
-        raise InvalidRequest(f"option {repeated[0]!r} is given more than once")
+    if URL_FIELD in given:
+        raise InvalidRequest(f"{URL_FIELD!r} belongs into a JSON body: {HOW_TO_SEND}")
+    for name, texts in given.items():
+        if len(texts) > 1:
+            raise InvalidRequest(f"option {name!r} is given more than once")
+    flat = {name: texts[0] for name, texts in given.items()}
     try:
-        flat = {name: texts[0] for name, texts in given.items()}
-        return msgspec.convert(flat, types.options, strict=False)
+        return msgspec.convert(flat | {URL_FIELD: ""}, kind, strict=False)
     except msgspec.ValidationError as exc:
         raise InvalidRequest(f"an option cannot be used ({exc})") from exc
 
 
-def _with_address(
-    wanted: PredictionRequest, query: MultiDict[str, str], types: RequestTypes
-) -> PredictionRequest:
-    """Return a request with the model that its address names, where the route takes one."""
-    misplaced = set(query) & set(types.options.__struct_fields__) - {MODEL_OPTION}
+def _with_address(options: PredictRequest, query: MultiDict[str, str]) -> PredictRequest:
+    """Return options with the model that the address names, where the route takes one."""
+    misplaced = set(query) & set(options.__struct_fields__) - {MODEL_OPTION, URL_FIELD}
     if misplaced:
         raise InvalidRequest(
             f"{min(misplaced)!r} belongs into the body here: only a body of type image/* leaves "
             "options to the address"
         )
-    named = {*query.getlist(MODEL_OPTION), wanted.model} - {None}
-    if not isinstance(wanted.options, ChoosingOptions) or not named:
-        return wanted
+    if not isinstance(options, ChoosingRequest):
+        return options
+    named = {*query.getlist(MODEL_OPTION), options.model} - {None}
     if len(named) > 1:
         raise InvalidRequest(f"more than one model is named: {', '.join(sorted(map(str, named)))}")
-    options = msgspec.structs.replace(wanted.options, model=named.pop())
-    return wanted._replace(options=options)
+    return msgspec.structs.replace(options, model=next(iter(named), None))
 
 
 def _check_size(size_bytes: int, limit_bytes: int) -> None:

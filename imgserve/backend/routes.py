@@ -1,9 +1,8 @@
-"""The routes of all backends: each version takes those it has (``app.py``)."""
+"""The routes of all backends, of which each version has its own."""
 
 import logging
 import secrets
 from collections.abc import Callable
-from functools import cache
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -14,20 +13,14 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from imgserve.backend.admission import Admission
 from imgserve.backend.openapi import Operation, document
 from imgserve.backend.problems import answer_problems
-from imgserve.backend.request import (
-    CHOSEN_MODEL,
-    FIXED_MODEL,
-    PictureRequest,
-    PredictionRequest,
-    RequestTypes,
-    parse_request,
-)
+from imgserve.backend.request import PictureRequest, parse_request
 from imgserve.backend.telemetry import Metrics, observe
 from imgserve.contract import (
     DOCS,
     HELLO,
     METRICS,
     MODEL,
+    MODEL_OPTION,
     MODEL_PREDICT,
     MODELS,
     OPENAPI,
@@ -35,8 +28,10 @@ from imgserve.contract import (
     READY,
     REQUEST_ID_HEADER,
     Choice,
+    ChoosingRequest,
     ModelState,
     PredictAnswer,
+    PredictRequest,
     Ready,
     Timings,
 )
@@ -64,7 +59,9 @@ HOW_TO_USE = (
 class Backend:
     """An application that tells its state and describes itself, and what its routes share."""
 
-    def __init__(self, settings: BackendSettings, pool: WorkerPool) -> None:
+    def __init__(
+        self, settings: BackendSettings, pool: WorkerPool, *, has_choice: bool, by_path: bool
+    ) -> None:
         self.settings = settings
         self.pool = pool
         self.operations: list[Operation] = []
@@ -87,6 +84,9 @@ class Backend:
         self.app = self._flask()
         add_state(self)
         add_docs(self)
+        if has_choice or by_path:
+            add_models(self)
+        add_predictions(self, has_choice=has_choice, by_path=by_path)
 
     def _flask(self) -> Flask:
         """Return an application without routes."""
@@ -114,52 +114,43 @@ class Backend:
 
         return add
 
-    def predict(self, types: RequestTypes, choose: Callable[[PredictionRequest], str]) -> Response:
-        """Answer the request at hand.
+    def predict(
+        self, kind: type[PredictRequest], choose: Callable[[PredictRequest], str]
+    ) -> Response:
+        """Answer the request at hand, of this kind, with the model that is chosen for it.
 
-        Args:
-            types: what the route takes.
-            choose: returns the id of the model to predict with.
-
-        Raises:
-            HttpError: of any kind but the routes' own.
+        HttpError of any kind but the routes' own.
         """
         with self.admission.admitted() as held:
-            wanted = parse_request(request, types, self.settings.max_image_bytes)
-            model_id = choose(wanted)
-            self._check(wanted, model_id)
-            began, fetch_ms, data = perf_counter(), 0.0, wanted.picture
+            options, data = parse_request(request, kind, self.settings.max_image_bytes)
+            model_id = choose(options)
+            self._check(options, model_id)
+            began, fetch_ms = perf_counter(), 0.0
             if isinstance(data, str):
                 data = self.fetcher.fetch(data, held.require)
                 fetch_ms = _ms_since(began)
-            result = self.pool.classify(model_id, data, wanted.options)
+            result = self.pool.classify(model_id, data, options)
             answer = _answer(model_id, result, fetch_ms, _ms_since(began))
         self.metrics.predicted(answer)
         return json_answer(answer)
 
-    def _check(self, wanted: PredictionRequest, model_id: str) -> None:
+    def _check(self, options: PredictRequest, model_id: str) -> None:
         """Refuse what this model cannot answer, before a picture is fetched for it."""
         self.pool.require(model_id)
-        classes, top_k = self.pool.classes(model_id), wanted.options.top_k
+        classes, top_k = self.pool.classes(model_id), options.top_k
         if classes and top_k and top_k > classes:
             raise InvalidRequest(f"top_k={top_k} cannot be used: {model_id} has {classes} classes")
-        if wanted.options.explain and self.settings.explain == "0":
+        if options.explain and self.settings.explain == "0":
             raise InvalidRequest("this service does not explain (EXPLAIN=0): ask without it")
 
 
 def _answer(model_id: str, result: Result, fetch_ms: float, total_ms: float) -> PredictAnswer:
-    timings = Timings(
-        fetch=fetch_ms,
-        decode=result.decode_ms,
-        preprocess=result.preprocess_ms,
-        inference=result.inference_ms,
-        total=total_ms,
-    )
+    stages = result.decode_ms, result.preprocess_ms, result.inference_ms
     return PredictAnswer(
         category=result.predictions[0].category,
         model=model_id,
         predictions=result.predictions,
-        timings_ms=timings,
+        timings_ms=Timings(fetch_ms, *stages, total_ms),
         thumbnail=result.thumbnail,
         incomplete=result.incomplete,
         precision=result.precision,
@@ -204,11 +195,8 @@ def add_docs(backend: Backend) -> None:
     def openapi() -> Response:
         """Describe the API."""
         counts = [backend.pool.classes(model_id) for model_id in backend.pool.ids]
-        return json_answer(described(None if None in counts else max(filter(None, counts))))
-
-    @cache
-    def described(most_classes: int | None) -> dict[str, Any]:
-        return document(backend.operations, most_classes)
+        most_classes = None if None in counts else max(filter(None, counts))
+        return json_answer(document(backend.operations, most_classes))
 
     page = get_swaggerui_blueprint(DOCS, OPENAPI, config={"app_name": "imgserve"})
     backend.app.register_blueprint(page)
@@ -235,19 +223,10 @@ def add_models(backend: Backend) -> None:
         )
 
 
-def add_predict(backend: Backend) -> None:
-    """Add the prediction with the one model."""
+def add_choice(backend: Backend) -> Callable[[PredictRequest], str]:
+    """Add the choice of a model, kept in the caller's own signed cookie; return who is chosen.
 
-    @backend.route("POST", PREDICT, PredictAnswer, (), FIXED_MODEL)
-    def predict() -> Response:
-        """Say what is on a picture."""
-        return backend.predict(FIXED_MODEL, lambda _: backend.pool.ids[0])
-
-
-def add_choice(backend: Backend) -> None:
-    """Add the choice of a model, kept in the caller's own signed cookie, and predictions by it.
-
-    What a path or a body names goes before the choice, and the choice before the default.
+    What a body names goes before the choice, and the choice before the default.
     """
     pool = backend.pool
     if not backend.settings.secret_key:
@@ -263,23 +242,30 @@ def add_choice(backend: Backend) -> None:
         keeps_cookies = COOKIE in request.cookies
         return json_answer(Choice(model, None if keeps_cookies else HOW_TO_USE.format(model=model)))
 
-    def chosen(wanted: PredictionRequest) -> str:
+    def chosen(options: PredictRequest) -> str:
         kept = session.get(CHOICE)
-        return wanted.model or (kept if kept in pool.ids else pool.ids[0])
+        named = getattr(options, MODEL_OPTION, None)
+        return named or (kept if kept in pool.ids else pool.ids[0])
 
-    @backend.route("POST", PREDICT, PredictAnswer, (UnknownModel,), CHOSEN_MODEL)
+    return chosen
+
+
+def add_predictions(backend: Backend, *, has_choice: bool, by_path: bool) -> None:
+    """Add what predicts: with the one model, or with the one that a caller or a path names."""
+    pool, kind = backend.pool, ChoosingRequest if has_choice else PredictRequest
+    unknown = (UnknownModel,) if has_choice or by_path else ()
+    chosen = add_choice(backend) if has_choice else lambda _: pool.ids[0]
+
     def predict() -> Response:
         """Say what is on a picture."""
-        return backend.predict(CHOSEN_MODEL, chosen)
+        return backend.predict(kind, chosen)
 
-    add_predict_by_path(backend, CHOSEN_MODEL)
-
-
-def add_predict_by_path(backend: Backend, types: RequestTypes = FIXED_MODEL) -> None:
-    """Add the prediction with the model that the path names."""
-
-    @backend.route("POST", MODEL_PREDICT, PredictAnswer, (UnknownModel,), types)
     def predict_with(model: str) -> Response:
         """Say what is on a picture, with this model."""
-        backend.pool.require(model)
-        return backend.predict(types, lambda _: model)
+        pool.require(model)
+        return backend.predict(kind, lambda _: model)
+
+    if not by_path:
+        backend.route("POST", PREDICT, PredictAnswer, unknown, kind)(predict)
+    if has_choice or by_path:
+        backend.route("POST", MODEL_PREDICT, PredictAnswer, unknown, kind)(predict_with)

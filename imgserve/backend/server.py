@@ -5,24 +5,29 @@ keeps a connection open takes nothing from others but a few kilobytes and a file
 """
 
 import asyncio
+import logging
 import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from imgserve.backend.admission import Admission, Held
-from imgserve.backend.connection import Connection, Phase
-from imgserve.backend.problems import REFUSAL
-from imgserve.backend.wsgi import Answer, answer
-from imgserve.errors import Busy
+from imgserve.backend.connection import Answer, Connection, Connections, Phase
+from imgserve.backend.problems import REFUSAL, problem_json
+from imgserve.contract import PROBLEM_TYPE
+from imgserve.errors import InternalError
 from imgserve.pictures.connection import CONNECTIONS_PER_HOST, HOSTS
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS: Final = 2048  # some 10 MB of memory
 # Files that are not for callers: kept connections to hosts of pictures, what a request opens (a
@@ -35,144 +40,102 @@ TICK_S: Final = 0.25
 FROZEN_S: Final = 2.0  # a tick that comes so late
 DRAIN_TICK_S: Final = 0.05
 ACCEPTED_AT_ONCE: Final = 64  # so that others can be closed before files run out
-# Who has been sending for so long gives way where memory is short.
-PATIENCE_S: Final = 1.0
 # How long a kept connection stays open at the end, for a request that may be on its way.
 LAST_REQUEST_S: Final = 2.0
 
 
-class Server:
-    """What all connections share.
-
-    ``app`` is a Flask application whose extension ``admission`` counts what is held; ``threads``
-    are those that answer, beside a few for requests that only read.
-    """
-
-    def __init__(self, app: Any, threads: int) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.now_s: Callable[[], float] = self._loop.time
-        self.admission: Admission = app.extensions["admission"]
-        self.is_stopping = False
-        self._most_connections = connection_limit(threads)
-        # By the caller's address, those first that have done nothing new for longest.
-        self._callers: dict[str, dict[Connection, None]] = {}
-        self._app = app
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._state_threads = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
-
-    def answer(self, environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
-        """Have a request answered in a thread, and the answer sent from the event loop's."""
-        is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
-        threads = self._state_threads if is_about_state else self._threads
-        in_loop = self._loop.call_soon_threadsafe
-        threads.submit(lambda: in_loop(send, answer(self._app, environ)))
-
-    @property
-    def connections(self) -> list[Connection]:
-        """Return all connections."""
-        return [one for theirs in self._callers.values() for one in theirs]
-
-    def place(self, connection: Connection) -> None:
-        """Put a connection behind the others of its caller: it does something new."""
-        theirs = self._callers.setdefault(connection.address, {})
-        theirs.pop(connection, None)
-        theirs[connection] = None
-
-    def remove(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
-        theirs = self._callers.get(connection.address, {})
-        theirs.pop(connection, None)
-        if not theirs:
-            self._callers.pop(connection.address, None)
-
-    def limit_connections(self, newest: Connection) -> None:
-        """Where there are too many, close one that is not being answered.
-
-        It is one of the caller who has most. There is no limit for a caller alone: behind a proxy,
-        many people have one address.
-        """
-        if sum(map(len, self._callers.values())) <= self._most_connections:
-            return
-        most = max(self._callers.values(), key=len)
-        idle = (one for one in most if one.phase is Phase.IDLE and one is not newest)
-        waiting = (one for one in most if one.phase is not Phase.ANSWERING)
-        leaving = next(idle, None) or next(waiting, newest)
-        self.remove(leaving)
-        leaving.close()
-
-    def require_room(self, size: int) -> None:
-        """Refuse a body of so many bytes if there is no room for it; ``Busy`` says so."""
-        self.admission.require_place()
-        self._require(lambda: self.admission.fits(size))
-
-    def hold(self, held: Held, size: int) -> None:
-        """Account for bytes of a body; ``Busy`` says that there is no room for them."""
-        self._require(lambda: held.take(size))
-
-    def _require(self, has_room: Callable[[], bool]) -> None:
-        """Make room if need be: the body that has been coming in for longest gives way."""
-        if has_room():
-            return
-        sending = [one for one in self.connections if one.phase is Phase.BODY]
-        slowest = min(sending, key=lambda one: one.began_s, default=None)
-        if slowest and slowest.began_s < self.now_s() - PATIENCE_S:
-            slowest.refuse(Busy("memory is short: send the picture again, and faster if you can"))
-        if not has_room():
-            raise self.admission.starved()
-
-    def sweep(self) -> None:
-        """See to deadlines."""
-        now_s = self.now_s()
-        for connection in self.connections:
-            if connection.deadline_s < now_s:
-                connection.expire()
-
-    def postpone(self, seconds: float) -> None:
-        """Give all connections the time that passed while nothing could be done here."""
-        for connection in self.connections:
-            connection.deadline_s += seconds
-            connection.began_s += seconds
-
-    async def listen(self, listener: socket.socket, backlog: int) -> asyncio.Server:
-        """Take connections from a socket."""
-        server = await self._loop.create_server(
-            lambda: Connection(self), sock=listener, backlog=ACCEPTED_AT_ONCE
-        )
-        listener.listen(backlog)
-        return server
-
-    async def drain(self, limit_s: float) -> None:
-        """Answer what is here, and say on each connection that it was the last answer."""
-        self.is_stopping = True
-        began_s = self.now_s()
-        while self.connections and self.now_s() < began_s + limit_s:
-            if self.now_s() > began_s + LAST_REQUEST_S:
-                for connection in self.connections:
-                    if connection.phase is Phase.IDLE:
-                        connection.close()
-            self.sweep()
-            await asyncio.sleep(DRAIN_TICK_S)
-
-
 async def serve(worker: Any) -> None:
     """Serve what one of gunicorn's workers has, until SIGTERM; then finish what was begun."""
-    stop, now_s = asyncio.Event(), asyncio.get_running_loop().time
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    server = Server(worker.wsgi, worker.cfg.threads)
-    listeners = [await server.listen(one.sock, worker.cfg.backlog) for one in worker.sockets]
-    ticked_s = now_s()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    connections = connections_to(worker.wsgi, worker.cfg.threads)
+    listeners = [await listen(connections, one.sock, worker.cfg.backlog) for one in worker.sockets]
+    ticked_s = loop.time()
     while worker.alive and not stop.is_set() and worker.ppid == os.getppid():
-        passed_s = now_s() - ticked_s
+        passed_s = loop.time() - ticked_s
         ticked_s += passed_s
         if passed_s > FROZEN_S:  # as an idle container is on Cloud Run
-            server.postpone(passed_s)
-        server.sweep()
+            connections.postpone(passed_s)
+        connections.sweep()
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), TICK_S)
     await asyncio.sleep(DRAIN_TICK_S)  # those who have connected already are accepted
     for listener in listeners:
         listener.close()
-    await server.drain(worker.cfg.graceful_timeout)
+    await drain(connections, worker.cfg.graceful_timeout)
+
+
+def connections_to(app: Any, threads: int) -> Connections:
+    """Return what will be the connections to a Flask application.
+
+    Its extension ``admission`` counts what is held; so many threads answer, beside a few for
+    requests that only read.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+    state_pool = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
+    in_loop = asyncio.get_running_loop().call_soon_threadsafe
+
+    def respond(environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
+        is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
+        chosen = state_pool if is_about_state else pool
+        chosen.submit(lambda: in_loop(send, answer(app, environ)))
+
+    return Connections(app.extensions["admission"], connection_limit(threads), respond)
+
+
+async def listen(connections: Connections, listener: socket.socket, backlog: int) -> asyncio.Server:
+    """Take connections from a socket."""
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(connections), sock=listener, backlog=ACCEPTED_AT_ONCE
+    )
+    listener.listen(backlog)
+    return server
+
+
+async def drain(connections: Connections, limit_s: float) -> None:
+    """Answer what is here, and say on each connection that it was the last answer."""
+    connections.is_stopping = True
+    began_s = connections.now_s()
+    while connections.all and connections.now_s() < began_s + limit_s:
+        if connections.now_s() > began_s + LAST_REQUEST_S:
+            for connection in connections.all:
+                if connection.phase is Phase.IDLE:
+                    connection.close()
+        connections.sweep()
+        await asyncio.sleep(DRAIN_TICK_S)
+
+
+def answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
+    """Return what an application answers; a fault of its own is logged and answered 500."""
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+        started[:] = status, headers
+
+    try:
+        pieces = app(environ, start_response)
+        return Answer(_head(*started), iter(pieces), getattr(pieces, "close", Answer.close))
+    except Exception:
+        log.exception("a request could not be answered")
+        error = InternalError("something went wrong on our side: the log says what")
+        body = problem_json(error, request_id="")
+        headers = [("Content-Type", PROBLEM_TYPE), ("Content-Length", str(len(body)))]
+        return Answer(_head("500 Internal Server Error", headers), iter([body]))
+
+
+def _head(status: str, headers: list[tuple[str, str]]) -> bytes:
+    """Return an answer's head; ValueError where it does not say how long the answer is."""
+    lines = [f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {_date(int(time.time()))}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    has_length = any(name.lower() == "content-length" for name, _ in headers)
+    if not has_length and status[:3] not in {"204", "304"}:
+        raise ValueError("an answer does not say how long it is")
+    return "\r\n".join(lines).encode("latin-1")
+
+
+@lru_cache(1)
+def _date(now_s: int) -> str:
+    return formatdate(now_s, usegmt=True)
 
 
 def connection_limit(requests: int) -> int:

@@ -1,37 +1,86 @@
-"""From the text of an environment variable to its value.
+"""Environment variables as a dataclass: what each takes, how it is read, and what it is for.
 
-A parser raises ValueError; its docstring, or that of the parser it returns, says what it accepts
+A parser makes a value of a variable's text, or raises ValueError; its docstring says what it takes
 and completes the sentence "it takes ...".
 """
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from imgserve.errors import InvalidSetting
+
+Value = TypeVar("Value")
 
 LONGEST_S = 3600.0  # Cloud Run ends every request by then; waiting takes no number without end
 
 
-def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """Return a parser of whole numbers from low to high, both allowed."""
+def parser(
+    takes: str, convert: Callable[[str], Value], is_usable: Callable[[Value], object]
+) -> Callable[[str], Value]:
+    """Return a parser of what ``convert`` makes of a text, where that is usable."""
 
-    def parse(text: str) -> int:
-        number = int(text)
-        if number < low or (high is not None and number > high):
-            raise ValueError
-        return number
+    def parse(text: str) -> Value:
+        value = convert(text)
+        if not is_usable(value):
+            raise ValueError(text)
+        return value
 
-    bound = f"{low} or more" if high is None else f"from {low} to {high}"
-    parse.__doc__ = f"a whole number, {bound}"
+    parse.__doc__ = takes
     return parse
 
 
-def seconds(text: str) -> float:
-    """a number of seconds above 0, up to 3600"""
-    number = float(text)
-    if not 0 < number <= LONGEST_S:
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers from low to high, both allowed."""
+    bound = f"{low} or more" if high is None else f"from {low} to {high}"
+    return parser(
+        f"a whole number, {bound}",
+        int,
+        lambda number: number >= low and (high is None or number <= high),
+    )
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Return a parser that accepts exactly these words."""
+    return parser(f"one of {', '.join(allowed)}", str, allowed.__contains__)
+
+
+seconds = parser(
+    f"a number of seconds above 0, up to {LONGEST_S:g}",
+    float,
+    lambda number: 0 < number <= LONGEST_S,
+)
+word = parser("text that is not empty", str.strip, bool)
+contact = parser(
+    "an address of a page or of mail, in ASCII without spaces, parentheses, commas or |",
+    str,
+    re.compile(r"[!-'*+\--{}~]+").fullmatch,
+)
+words = parser(
+    "a list separated by commas",
+    lambda text: tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip())),
+    bool,
+)
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """addresses or CIDR ranges separated by commas, such as 127.0.0.1/32"""
+    return tuple(str(ipaddress.ip_network(part)) for part in words(text))
+
+
+def base_url(text: str) -> str:
+    """an address that starts with http:// or https://"""
+    if not text.startswith(("http://", "https://")):
         raise ValueError
-    return number
+    return text.rstrip("/")
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """web origins separated by commas, such as https://page.example, or *"""
+    return tuple(part if part == "*" else base_url(part) for part in words(text))
 
 
 def folder(text: str) -> Path:
@@ -50,38 +99,6 @@ def file(text: str) -> Path:
     return path
 
 
-def word(text: str) -> str:
-    """text that is not empty"""
-    if not text.strip():
-        raise ValueError
-    return text.strip()
-
-
-def words(text: str) -> tuple[str, ...]:
-    """a list separated by commas"""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
-        raise ValueError
-    return tuple(dict.fromkeys(parts))
-
-
-def networks(text: str) -> tuple[str, ...]:
-    """addresses or CIDR ranges separated by commas, such as 127.0.0.1/32"""
-    return tuple(str(ipaddress.ip_network(part)) for part in words(text))
-
-
-def origins(text: str) -> tuple[str, ...]:
-    """web origins separated by commas, such as https://page.example, or *"""
-    return tuple(part if part == "*" else base_url(part) for part in words(text))
-
-
-def contact(text: str) -> str:
-    """an address of a page or of mail, in ASCII without spaces, parentheses, commas or |"""
-    if not re.fullmatch(r"[!-'*+\--{}~]+", text):
-        raise ValueError
-    return text
-
-
 def certificates(text: str) -> Path:
     """a file of certificates in PEM form"""
     import ssl  # here: few need it, and each worker would wait for it
@@ -94,20 +111,43 @@ def certificates(text: str) -> Path:
     return path
 
 
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a parser that accepts exactly these words."""
+def setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    meaning: str,
+    *,
+    unit: str = "",
+    shown: str | None = None,
+) -> Any:
+    """Return a dataclass field that reads its value with ``parse``, whose docstring says how.
 
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError
-        return text
+    ``default`` may be a callable that makes it. For the table are the ``meaning``, the ``unit`` of
+    the number, and the default as it is ``shown``, where that differs.
+    """
+    metadata = {"parse": parse, "meaning": meaning, "unit": unit, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
-    parse.__doc__ = "one of " + ", ".join(allowed)
-    return parse
 
+@dataclass(frozen=True)
+class Settings:
+    """Values read from the environment; the services' classes add their fields."""
 
-def base_url(text: str) -> str:
-    """an address that starts with http:// or https://"""
-    if not text.startswith(("http://", "https://")):
-        raise ValueError
-    return text.rstrip("/")
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Return the settings of this environment; an unset or empty variable has its default.
+
+        InvalidSetting names a variable whose value cannot be used.
+        """
+        values = {}
+        for field_ in fields(cls):
+            name, parse = field_.name.upper(), field_.metadata["parse"]
+            if text := environ.get(name, ""):
+                try:
+                    values[field_.name] = parse(text)
+                except ValueError as exc:
+                    raise InvalidSetting(
+                        f"{name}={text!r} cannot be used: it takes {parse.__doc__}"
+                    ) from exc
+        return cls(**values)

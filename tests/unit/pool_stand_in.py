@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imgserve.contract import PredictOptions, State
-from imgserve.errors import HttpError, NotReady
+from imgserve.errors import HttpError
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import Transform
 from imgserve.models.pool import WorkerPool
@@ -91,6 +91,3 @@ class Gate:
         """Wait until the gate is open."""
         self.came.set()
         assert self.opened.wait(10), "nobody opened"
-
-
-NOT_READY = NotReady("model small is still loading: try again in a moment")

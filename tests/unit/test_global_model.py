@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from imgserve.backend.app import many_models_app, one_model_app
+from imgserve.backend.app import make_app
 from imgserve.models.classifier import Classifier
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
@@ -47,7 +47,7 @@ def original(models: Models) -> Flask:
 
 
 def v2(models: Models) -> Flask:
-    return many_models_app(SETTINGS, PoolStandIn(models))
+    return make_app(SETTINGS, PoolStandIn(models), has_choice=True)
 
 
 def predict(caller: FlaskClient) -> Seen:
@@ -91,7 +91,7 @@ def test_a_choice_in_a_global_reaches_other_callers_and_one_in_v2_does_not(
 
 
 def test_in_v1_there_is_no_call_that_could_write_it() -> None:
-    fixed = one_model_app(SETTINGS, PoolStandIn(named_after_itself(ONE)))
+    fixed = make_app(SETTINGS, PoolStandIn(named_after_itself(ONE)))
     assert predict(fixed.test_client()) == (ONE, ONE)
     assert [rule for rule in fixed.url_map.iter_rules() if "PUT" in (rule.methods or ())] == []
     assert fixed.test_client().put(f"/model/{TWO}").status_code == 404

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 import pytest
-from flask import abort
+from flask import abort, request
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,12 +19,12 @@ from PIL import Image
 from werkzeug.test import TestResponse, encode_multipart
 
 from imgserve import contract, errors
-from imgserve.backend.app import one_model_app
+from imgserve.backend.app import make_app
 from imgserve.log import CloudFormatter
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
-from tests.unit.pool_stand_in import NOT_READY, PoolStandIn, Respond, classifier
+from tests.unit.pool_stand_in import PoolStandIn, Respond, classifier
 
 CLASSES = ["cat", "dog", "bird"]
 STAGES = ("fetch", "decode", "preprocess", "inference", "total")
@@ -48,7 +48,7 @@ def client(
         given.max_image_pixels,
         failures={"small": failure} if failure else {},
     )
-    return one_model_app(given, pool).test_client()
+    return make_app(given, pool).test_client()
 
 
 def cat(fmt: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
@@ -159,6 +159,7 @@ def test_thumbnail_is_the_picture_as_the_model_saw_it() -> None:
 
     def respond(crops: Crop) -> np.ndarray:
         seen.append(crops)
+        assert request.environ["wsgi.input"].closed  # it has the picture no more
         return three_classes(crops)
 
     answer = answered(upload(cat("PNG"), thumbnail="true"), client(respond)).get_json()
@@ -297,6 +298,7 @@ def test_a_fault_of_ours_is_told_without_its_inside(caplog: pytest.LogCaptureFix
     assert "KeyError" in caplog.text
 
 
+NOT_READY = errors.NotReady("model small is still loading: try again in a moment")
 UNAVAILABLE = errors.ModelUnavailable("model small could not be loaded: no weights", 60)
 LOST = errors.WorkerLost("the worker that had this picture ended: send the picture again")
 

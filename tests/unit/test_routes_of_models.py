@@ -4,17 +4,15 @@ In v2 else the address or the body does, else the caller's own cookie.
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imgserve import errors
-from imgserve.backend.app import many_models_app, model_by_path_app, one_model_app
+from imgserve.backend.app import make_app
 from imgserve.models import catalogue
 from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
@@ -29,13 +27,13 @@ def client(pool: PoolStandIn | None = None, **settings: Any) -> FlaskClient:
     """Return a client, with a cookie jar of its own, of a backend with the models a, b and c."""
     pool = pool or PoolStandIn(named_after_itself("a", "b", "c"))
     given = BackendSettings(**{"threads": 2, "secret_key": "k", **settings})
-    return many_models_app(given, pool).test_client()
+    return make_app(given, pool, has_choice=True).test_client()
 
 
 def client_of_v3(*behind_the_gateway: str) -> FlaskClient:
     """Return a client of a backend with the model a."""
     settings = BackendSettings(threads=1, models=behind_the_gateway)
-    return model_by_path_app(settings, PoolStandIn(named_after_itself("a"))).test_client()
+    return make_app(settings, PoolStandIn(named_after_itself("a")), by_path=True).test_client()
 
 
 @pytest.fixture(autouse=True)
@@ -161,15 +159,6 @@ def test_v3_has_its_own_model_and_no_predict_without_one() -> None:
     assert backend.get("/ready").get_json() == ready
 
 
-def test_a_model_that_cannot_be_loaded_says_why_and_others_answer() -> None:
-    unavailable = errors.ModelUnavailable("model a could not be loaded: no weights")
-    backend = client(PoolStandIn(named_after_itself("a", "b", "c"), failures={"a": unavailable}))
-    answered = problem(backend.post("/predict", **kinds()["form"]), errors.ModelUnavailable)
-    assert "no weights" in answered.detail
-    assert used(backend, model="b") == "b"
-    assert backend.get("/ready").get_json()["model"] == "b"
-
-
 @pytest.mark.parametrize(
     ("model", "state", "detail"),
     [("vgg16", "absent", "no weights"), ("efficientnet_lite0", "ready", None)],
@@ -192,9 +181,10 @@ def test_a_model_is_described_and_has_a_size_once_it_is_compiled(
     assert described["size_bytes"] == len("graph") + len("weights")
 
 
-@pytest.mark.parametrize("make", [one_model_app, many_models_app, model_by_path_app])
-def test_every_route_is_described_in_openapi_3_1(make: Callable[..., Flask]) -> None:
-    app = make(BackendSettings(threads=1), PoolStandIn(named_after_itself("a", "b", "c")))
+@pytest.mark.parametrize("version", [{}, {"has_choice": True}, {"by_path": True}])
+def test_every_route_is_described_in_openapi_3_1(version: dict[str, bool]) -> None:
+    pool = PoolStandIn(named_after_itself("a", "b", "c"))
+    app = make_app(BackendSettings(threads=1), pool, **version)
     document = app.test_client().get("/openapi.json").get_json()
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1")

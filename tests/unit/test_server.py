@@ -16,21 +16,12 @@ import numpy as np
 import pytest
 from flask import Response, request
 
-from imgserve.backend import server as server_module
-from imgserve.backend.admission import Held
-from imgserve.backend.app import one_model_app
-from imgserve.backend.connection import (
-    BODY_S,
-    HEAD_S,
-    IDLE_S,
-    LINGER_IN_ALL_S,
-    LINGER_S,
-    SENDING_S,
-    STALLED_S,
-)
+from imgserve.backend import connection, server
+from imgserve.backend.admission import Admission, Held
+from imgserve.backend.app import make_app
+from imgserve.backend.connection import HEAD_S, LINGER_S, STALLED_S
 from imgserve.backend.incoming import HEAD_BYTES, PIPELINED
-from imgserve.backend.server import LAST_REQUEST_S, PATIENCE_S, Server, connection_limit
-from imgserve.backend.wsgi import Body
+from imgserve.errors import Busy
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 from tests.unit import pictures
@@ -112,15 +103,15 @@ class Site:
         models = {"small": classifier(["cat", "dog", "bird"], self._respond)}
         pool = PoolStandIn(models, slots=threading.Semaphore(1))
         given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
-        self.app = app = one_model_app(given, pool)
+        self.app = app = make_app(given, pool)
         app.add_url_rule("/long", "long", _long_answer)
         app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
         app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
         app.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or "done")
-        self.server = Server(app, THREADS)
+        self.connections = server.connections_to(app, THREADS)
         self.passed_s = 0.0
         loop = asyncio.get_running_loop()
-        self.server.now_s = lambda: loop.time() + self.passed_s
+        self.connections.now_s = lambda: loop.time() + self.passed_s
         self.socket = socket.create_server(("127.0.0.1", 0))
         self._callers: list[Caller] = []
 
@@ -129,7 +120,7 @@ class Site:
         return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
 
     async def __aenter__(self) -> "Site":
-        self._listener = await self.server.listen(self.socket, 100)
+        self._listener = await server.listen(self.connections, self.socket, 100)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,13 +140,13 @@ class Site:
 
     @property
     def open(self) -> int:
-        return len(self.server.connections)
+        return len(self.connections.all)
 
     async def let_pass(self, seconds: float) -> None:
         """Let time pass for the server, and what is due be done."""
         await asyncio.sleep(0.02)
         self.passed_s += seconds
-        self.server.sweep()
+        self.connections.sweep()
         await asyncio.sleep(0.02)
 
 
@@ -304,14 +295,6 @@ async def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body(site: Sit
     assert (await caller.asked(b"12345"))[0] == 415
 
 
-def test_a_body_is_read_in_any_sizes_and_forgotten() -> None:
-    data = bytearray(b"abcdefgh")
-    body = Body(data)
-    assert [body.read(2), body.read(4), body.read(9), body.read(1)] == [b"ab", b"cdef", b"gh", b""]
-    assert data == b""
-    assert Body(bytearray(b"abc")).read() == b"abc"
-
-
 @at_a_server()
 async def test_an_application_that_fails_is_answered_500_and_logged(
     site: Site, caplog: pytest.LogCaptureFixture
@@ -334,7 +317,7 @@ async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
     await kept.asked(HELLO)
     await site.let_pass(HEAD_S + 1)
     assert await silent.rest() == b""
-    await site.let_pass(IDLE_S - HEAD_S - 2)
+    await site.let_pass(connection.IDLE_S - HEAD_S - 2)
     assert site.open == 1
     await site.let_pass(2)
     assert await kept.rest() == b""
@@ -345,8 +328,8 @@ async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
     [
         (b"GET /hello HTTP/1.1\r\nA: ", 1, HEAD_S),
         (POST % 1000, STALLED_S + 1, STALLED_S),
-        (POST % 1000, STALLED_S - 2, BODY_S),
-        (CHUNKED + b"100\r\n", STALLED_S - 2, BODY_S),
+        (POST % 1000, STALLED_S - 2, connection.BODY_S),
+        (CHUNKED + b"100\r\n", STALLED_S - 2, connection.BODY_S),
     ],
 )
 @at_a_server()
@@ -375,7 +358,7 @@ async def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece
     for caller in (slow, lost):
         caller.transport.pause_reading()
         await caller.send(LONG)
-    await site.let_pass(SENDING_S - 10)
+    await site.let_pass(connection.SENDING_S - 10)
     slow.transport.resume_reading()
     assert len((await slow.answer())[2]) == 5_000_000
     assert (await slow.asked(HELLO))[0] == 200
@@ -395,7 +378,7 @@ async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
     await caller.send(HELLO.replace(b"hello", b"end"))
     if stops_sending:
         caller.stop_sending()
-    await site.let_pass(max(IDLE_S, SENDING_S) + 1)
+    await site.let_pass(max(connection.IDLE_S, connection.SENDING_S) + 1)
     assert site.open == 0
 
 
@@ -411,7 +394,7 @@ async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender
     await first.send(PREDICT)
     await asyncio.to_thread(site.gate.came.wait, 10)
     await second.send(PREDICT)
-    await asyncio.to_thread(wait_until, lambda: site.server.admission.inside == 2)
+    await asyncio.to_thread(wait_until, lambda: site.connections.admission.inside == 2)
     await small.send(PREDICT)
     status, headers, _ = await small.answer()
     assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "keep-alive")
@@ -433,11 +416,11 @@ async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender
 async def test_who_sends_on_and_on_after_a_refusal_is_cut_off(site: Site, sent: int) -> None:
     caller = await site.caller()
     assert (await caller.asked(POST % 10**9))[0] == 413
-    while site.open and site.passed_s < 2 * LINGER_IN_ALL_S:
+    while site.open and site.passed_s < 2 * connection.LINGER_IN_ALL_S:
         with contextlib.suppress(ConnectionError):
             await caller.send(bytes(sent) or b"a")
         await site.let_pass(LINGER_S - 1)
-    most_s = LINGER_S if sent else LINGER_IN_ALL_S + LINGER_S
+    most_s = LINGER_S if sent else connection.LINGER_IN_ALL_S + LINGER_S
     assert site.passed_s <= most_s
 
 
@@ -447,15 +430,15 @@ async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_wa
 ) -> None:
     slow, early, late = await site.callers(3)
     await slow.send(POST % MIB + bytes(MIB - 1))
-    await asyncio.to_thread(wait_until, lambda: site.server.admission.held_bytes == MIB - 1)
+    await asyncio.to_thread(wait_until, lambda: site.connections.admission.held_bytes == MIB - 1)
     await early.send(POST % MIB)
     await early.refusal(503, "busy")
-    await site.let_pass(PATIENCE_S + 1)
+    await site.let_pass(connection.PATIENCE_S + 1)
     assert (await late.asked(PREDICT))[0] == 200
     await late.send(POST % MIB + bytes(MIB))
     await slow.refusal(503, "busy")
     assert (await late.answer())[0] == 415
-    assert site.server.admission.held_bytes == 0
+    assert site.connections.admission.held_bytes == 0
 
 
 @at_a_server(picture_memory_mb=1, max_image_bytes=MIB // 2)
@@ -463,12 +446,12 @@ async def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame(
     site: Site,
 ) -> None:
     waiting, slow = await site.callers(2)
-    Held(site.server.admission).require(MIB // 2)
+    Held(site.connections.admission).require(MIB // 2)
     await waiting.send(POST % 9)
     await slow.send(POST % (MIB // 2) + bytes(9))
-    await site.let_pass(PATIENCE_S + 1)
+    await site.let_pass(connection.PATIENCE_S + 1)
     assert (await waiting.asked(bytes(9)))[0] == 415
-    Held(site.server.admission).require(9)
+    Held(site.connections.admission).require(9)
     await slow.send(bytes(MIB // 2 - 9))
     await slow.refusal(503, "busy")
 
@@ -479,15 +462,15 @@ async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) 
     await first.send(POST % MIB + bytes(MIB - 1))
     await second.send(CHUNKED + b"80000\r\n", bytes(0x80000))
     await second.refusal(503, "busy")
-    assert site.server.admission.held_bytes == MIB - 1
+    assert site.connections.admission.held_bytes == MIB - 1
     first.close()
     await site.let_pass(0)
-    assert site.server.admission.held_bytes == 0
+    assert site.connections.admission.held_bytes == 0
 
 
 @pytest.fixture
 def _few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
 
 
 @pytest.mark.usefixtures("_few_connections")
@@ -526,7 +509,7 @@ def test_connections_leave_files_to_fetches(
     given: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, files))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
-    assert connection_limit(20) == connections
+    assert server.connection_limit(20) == connections
     assert given == [(files, files)]
 
 
@@ -541,13 +524,13 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
         await caller.send(HELLO)
         assert (await caller.answer())[1]["Connection"] == "keep-alive"
     await sending.send(POST % 9)
-    drained = asyncio.create_task(site.server.drain(limit_s=8))
+    drained = asyncio.create_task(server.drain(site.connections, limit_s=8))
     await asyncio.sleep(0.1)
     await kept.send(HELLO)
     await kept.end()
     await under_way.end()
     assert site.open == 2
-    await site.let_pass(LAST_REQUEST_S)
+    await site.let_pass(server.LAST_REQUEST_S)
     assert await idle.rest() == b""
     assert not drained.done()
     await sending.send(bytes(9))
@@ -559,7 +542,19 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
 async def test_the_end_waits_for_nobody_longer_than_it_may(site: Site) -> None:
     caller = await site.caller()
     await caller.send(POST % 9)
-    drained = asyncio.create_task(site.server.drain(limit_s=8))
+    drained = asyncio.create_task(server.drain(site.connections, limit_s=8))
     await site.let_pass(8)
     await drained
     assert site.open == 1
+
+
+# --- what admission counts --------------------------------------------------------------------
+
+
+def test_bytes_are_held_up_to_a_limit_and_given_back_for_good_also_after_an_error() -> None:
+    admission = Admission(1, 100_000, picture_bytes=0)
+    with pytest.raises(Busy, match="take 100000 bytes"), admission.admitted() as held:
+        list(map(held.require, (60_000, 40_000, 1)))
+    assert (admission.inside, admission.held_bytes) == (0, 0)
+    with pytest.raises(Busy):  # a fetch that outlives its request
+        held.require(1)

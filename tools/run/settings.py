@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from imgserve.settings import Settings, setting
-from imgserve.settings.parsers import one_of, whole, words
+from imgserve.settings.parsers import Settings, one_of, setting, whole, words
 from tools.process import LOOPBACK, is_free
 
 # Those whose trained weights are Python packages: they need no download.

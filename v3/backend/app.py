@@ -2,9 +2,9 @@
 
 import os
 
-from imgserve.backend.app import model_by_path_app, settings_or_exit
+from imgserve.backend.app import make_app, settings_or_exit
 from imgserve.models.pool import WorkerPool
 
 settings = settings_or_exit(os.environ, has_models=False, needs_model=True)
 pool = WorkerPool(settings, [settings.model_name])
-app = model_by_path_app(settings, pool)
+app = make_app(settings, pool, by_path=True)

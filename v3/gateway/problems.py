@@ -17,18 +17,16 @@ from imgserve.errors import (
 MODEL_ROUTES = (contract.MODEL, contract.MODEL_PREDICT)
 
 
-class InvalidApiKey(HttpError):
-    status, title, slug = 401, "Invalid API key", "invalid-api-key"
+class InvalidApiKey(HttpError, status=401, title="Invalid API key"): ...
 
 
-class ModelUnreachable(HttpError):
+class ModelUnreachable(
+    HttpError, status=502, title="Backend unreachable", slug="backend-unreachable"
+):
     """A model's backend does not answer, or not in HTTP."""
 
-    status, title, slug = 502, "Backend unreachable", "backend-unreachable"
 
-
-class ModelTooSlow(HttpError):
-    status, title, slug = 504, "Backend too slow", "backend-timeout"
+class ModelTooSlow(HttpError, status=504, title="Backend too slow", slug="backend-timeout"): ...
 
 
 def problems(models: tuple[str, ...], limit_bytes: int, timeout_s: float) -> dict[str, HttpError]:

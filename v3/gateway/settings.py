@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgserve.errors import InvalidSetting
-from imgserve.settings import BackendSettings, FrontendSettings, Settings, setting
-from imgserve.settings.parsers import folder, seconds, whole, word, words
+from imgserve.settings import ALL_ADDRESSES, BackendSettings, FrontendSettings
+from imgserve.settings.parsers import Settings, folder, seconds, setting, whole, word, words
 from v3.gateway.backends import bracketed, parse_port
 
 LIST = Path(__file__).with_name("backends.toml")
@@ -47,11 +47,7 @@ def project_id(text: str) -> str:
 @dataclass(frozen=True)
 class GatewaySettings(Settings):
     port: int = setting(8080, parse_port, "port to listen on; Cloud Run sets it")
-    host: str = setting(
-        "0.0.0.0",  # noqa: S104  Cloud Run's container contract asks for all addresses
-        ip_address,
-        "address to listen on",
-    )
+    host: str = setting(ALL_ADDRESSES, ip_address, "address to listen on")
     backends: str = setting(
         "",
         word,

@@ -1,20 +1,31 @@
-"""v1 as a container runs it: real gunicorn, real pictures, over HTTP."""
+"""Backends as a container runs them: real gunicorn, real pictures, over HTTP."""
 
 import json
+import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 
-from tests.services.conftest import StartBackend
+from imgserve.contract import OPENAPI
+from tests.services.conftest import MODELS, StartBackend
 from tests.unit import pictures
 from tests.unit.picture_host import PictureHost, reply, silence
 from tests.unit.waiting import wait_until
+
+PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
+# Room for one of the three at a time: each takes about 50 MB.
+TOO_LITTLE_MB = "70"
+# No document can say which bytes are a picture, so what it allows may well be refused.
+LEFT_OUT = "positive_data_acceptance"
 
 
 def test_sigterm_finishes_what_is_under_way_takes_nothing_new_and_ends_whatever_hangs(
@@ -47,6 +58,7 @@ def test_sigterm_finishes_what_is_under_way_takes_nothing_new_and_ends_whatever_
         with pytest.raises(requests.ConnectionError):
             hanging.result()
     backend.stop()
+    assert all("severity" in json.loads(line) for line in backend.log)
 
 
 def test_while_the_model_is_compiled_it_is_alive_but_not_ready(
@@ -90,18 +102,6 @@ def test_a_bad_setting_stops_the_start_and_is_named(
     assert "Traceback" not in log
 
 
-def test_logs_are_json_with_the_requests_trace(start_backend: StartBackend) -> None:
-    backend = start_backend(GOOGLE_CLOUD_PROJECT="my-project")
-    trace = "0af7651916cd43dd8448eb211c80319c"
-    header = {"X-Cloud-Trace-Context": f"{trace}/1;o=1", "X-Request-Id": "seen-in-log"}
-    requests.get(f"{backend.url}/hello", headers=header, timeout=10)
-    backend.stop()
-    entries = [json.loads(line) for line in backend.log]
-    (entry,) = [each for each in entries if each.get("request_id") == "seen-in-log"]
-    assert entry["logging.googleapis.com/trace"] == f"projects/my-project/traces/{trace}"
-    assert all("severity" in each for each in entries)
-
-
 def test_a_stopped_backend_leaves_no_compiler_behind(
     start_backend: StartBackend, tmp_path: Path
 ) -> None:
@@ -123,3 +123,77 @@ def _compilers(folder: Path) -> list[list[str]]:
     """Return the command lines that compile into a folder."""
     commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     return [each for each in commands if "imgserve.compile" in each and str(folder) in str(each)]
+
+
+def ask(url: str, name: str, session: requests.Session | None = None, **form: str) -> Any:
+    """Return which model answered, and what, to an uploaded picture; wait while it is busy."""
+    picture = {"image": pictures.path(name).read_bytes()}
+    for _ in range(60):
+        response = (session or requests).post(url, files=picture, data=form, timeout=60)
+        if response.status_code != 503:
+            break
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    return answer["model"], answer["predictions"]
+
+
+def test_every_caller_gets_the_answer_of_its_own_model_under_eviction_and_others_choices(
+    start_backend: StartBackend,
+) -> None:
+    environ = {"MODEL_NAME": "", "MODELS": ",".join(MODELS), "SECRET_KEY": "k"}
+    backend = start_backend("backend_v2.app:app", MODEL_MEMORY_MB=TOO_LITTLE_MB, **environ)
+    alone = {
+        (model, name): ask(f"{backend.url}/model/{model}/predict", name)
+        for model in MODELS
+        for name in PICTURES
+    }
+    for name in PICTURES:  # else nobody could tell one model from another
+        assert len({str(alone[model, name][1]) for model in MODELS}) == len(MODELS)
+
+    def call(seed: int) -> None:
+        order, kept = random.Random(seed), MODELS[0]
+        with requests.Session() as session:
+            for _ in range(10):
+                model, name = order.choice(MODELS), order.choice(PICTURES)
+                way = order.choice(("cookie", "body", "path", "kept"))
+                if way == "cookie":
+                    chosen = session.put(f"{backend.url}/model/{model}", timeout=30)
+                    assert chosen.json()["model"] == model
+                    kept = model
+                path = f"/model/{model}/predict" if way == "path" else "/predict"
+                form = {"model": model} if way == "body" else {}
+                expected = kept if way in ("cookie", "kept") else model
+                answer = ask(backend.url + path, name, session, **form)
+                assert answer == (expected, alone[expected, name][1])
+
+    with ThreadPoolExecutor(max_workers=8) as callers:
+        list(callers.map(call, range(8)))
+    assert any("left memory" in line for line in backend.log), "nothing was evicted"
+    backend.stop()
+
+
+@pytest.mark.parametrize(
+    ("app", "models"),
+    [
+        ("backend_v1", MODELS[0]),
+        ("backend_v2", MODELS[0]),
+        ("v3.backend", f"{MODELS[0]},in_an_image_of_its_own"),
+    ],
+)
+def test_every_answer_is_one_that_the_api_document_promises(
+    app: str, models: str, start_backend: StartBackend
+) -> None:
+    """Requests are made from the document, thousands of them."""
+    backend = start_backend(f"{app}.app:app", MODELS=models, FETCH_TIMEOUT_S="1")
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "run", backend.url + OPENAPI),
+            *("--checks", "all", "--exclude-checks", LEFT_OUT),
+            *("--max-examples", "40", "--seed", "1"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
