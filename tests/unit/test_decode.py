@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.pictures import colour, decode_limits
 from imgserve.pictures import decode as decoding
+from imgserve.pictures import decode_limits
 from imgserve.pictures.decode import decode
 from tests.shared import CASES, needs
 from tests.unit.pictures import saved
@@ -328,7 +328,7 @@ def test_no_copy_of_a_transparent_picture_is_larger_than_a_band_which_changes_no
         return genuine(picture, *how)
 
     data, expected, _ = PICTURES[f"PNG in {mode}, clear"]
-    monkeypatch.setattr(colour, "BAND_PIXELS", band_pixels)
+    monkeypatch.setattr("imgserve.pictures.pixels.BAND_PIXELS", band_pixels)
     monkeypatch.setattr(Image.Image, "convert", convert)
     assert (pixels(decoded(data)) == pixels(expected)).all()
     assert max(sizes) == (SIZE[0], max(1, band_pixels // SIZE[0]))
