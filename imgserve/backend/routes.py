@@ -41,7 +41,7 @@ from imgserve.contract import (
     Timings,
 )
 from imgserve.errors import InvalidRequest, ModelUnavailable, NotReady, UnknownModel
-from imgserve.models.loading import facts
+from imgserve.models.compiled_model import facts
 from imgserve.models.pool import WorkerPool
 from imgserve.models.worker import Result
 from imgserve.pictures.fetch import Fetcher

@@ -21,8 +21,7 @@ from pathlib import Path
 from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.machine import give_back_large_blocks
-from imgserve.models.classifier import Classifier
-from imgserve.models.occlusion import LIMIT_S
+from imgserve.models.classifier import LIMIT_S, Classifier
 from imgserve.models.worker import ENCODER, JOBS, Job, Loaded, Rejected, Result
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB

@@ -15,7 +15,7 @@ import pytest
 from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import Busy, ModelError, ModelUnavailable, NotReady, UnknownModel, WorkerLost
 from imgserve.models import pool as pool_module
-from imgserve.models import slot_queue
+from imgserve.models import worker as worker_module
 from imgserve.models.pool import SMALL_WEIGHTS_BYTES, WorkerPool
 from imgserve.models.worker import Result, WorkerExited
 from imgserve.settings import BackendSettings
@@ -145,7 +145,7 @@ class Workshop:
         return self.workers
 
     def waiting(self) -> int:
-        return len(self.pool._queue._waiting)
+        return len(self.pool._waiting)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
         made.may_load.set()
         monkeypatch.setattr(pool_module, "Worker", made.start)
         monkeypatch.setattr(pool_module, "prepare", made.prepare)
-        monkeypatch.setattr(slot_queue, "process_bytes", lambda _: SIZE)
+        monkeypatch.setattr(worker_module, "process_bytes", lambda _: SIZE)
         monkeypatch.setattr(pool_module, "RESTART_PAUSE_S", 0.0)
         yield made
         made.may_load.set()

@@ -19,7 +19,7 @@ from imgserve.contract import Prediction, PredictOptions
 from imgserve.log import logging_config
 from imgserve.models import worker as worker_module
 from imgserve.models import worker_process
-from imgserve.models.occlusion import LIMIT_S
+from imgserve.models.classifier import LIMIT_S
 from imgserve.models.worker import Result, Worker
 from imgserve.models.worker_process import BYTES_A_PIXEL, BYTES_A_SLOT, KEPT_BYTES
 from imgserve.settings import BackendSettings
