@@ -48,12 +48,7 @@ class Classifier:
 
     def warm_up(self) -> None:
         """Answer once: the first inference prepares what all later ones use, and is slower."""
-        self.probabilities(Image.new("RGB", (self.transform.crop_size,) * 2))
-
-    def probabilities(self, picture: Image.Image) -> Probabilities:
-        """Return (C,) probabilities of an RGB picture of any size, in the order of categories."""
-        row: Probabilities = self.engine(crop(picture, self.transform))[0]
-        return row
+        self.engine(crop(Image.new("RGB", (self.transform.crop_size,) * 2), self.transform))
 
     def classify(
         self,
@@ -117,22 +112,18 @@ def occlusion(
     inference_s: float,
     limit_s: float,
 ) -> list[list[float]]:
-    """Return by how much each place matters, in rows from the top.
+    """Return by how much each place matters to the most probable class, in rows from the top.
+
+    8 x 8 or 4 x 4 numbers: 1 for the place whose cover lowers the probability most, 0 for those
+    whose cover does not lower it.
 
     Args:
         engine: the model's.
         crops: what the model saw, (1, H, W, 3).
-        probabilities: what it made of that, (C,); the most probable class is in question.
+        probabilities: what it made of that, (C,).
         inference_s: how long one inference takes.
-        limit_s: how long all should take: the finest grid that fits is used.
-
-    Returns:
-        8 x 8 or 4 x 4 numbers: 1 for the place whose cover lowers the probability most, 0 for those
-        whose cover does not lower it.
-
-    Raises:
-        InvalidRequest: not even 4 x 4 fit.
-        Busy: it takes twice as long as it should, since other pictures are computed beside it.
+        limit_s: how long all should take: the finest grid that fits is used. InvalidRequest where
+            not even 4 x 4 fit, Busy where other pictures beside it make it take twice as long.
     """
     grid = next((side for side in GRIDS if side * side * inference_s <= limit_s), None)
     if grid is None:

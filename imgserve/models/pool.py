@@ -184,7 +184,13 @@ class WorkerPool:
             try:
                 worker = worker or self._start(model, number)
                 began_s = time.monotonic()
-                self._wait_until_exit(model, worker)
+                status = worker.wait_until_exit()
+                with self._changed:  # nobody has its slots any more; one in use is given back later
+                    worker.has_exited = True
+                    model.workers.remove(worker)
+                    model.idle = [slot for slot in model.idle if slot.worker is not worker]
+                if not model.is_closed:
+                    log.error("a worker of model %s ended with status %d", model.id, status)
                 if time.monotonic() - began_s >= LEAST_LIFE_S:
                     pause_s = 0.0
             except Exception as exc:  # whatever it is, the next try may do
@@ -192,16 +198,6 @@ class WorkerPool:
                 log.error(said, model.id, exc, exc_info=not isinstance(exc, ModelError))
             worker = None
             time.sleep(pause_s)
-
-    def _wait_until_exit(self, model: Model, worker: Worker) -> None:
-        """Wait until a worker has ended, and let nobody have its slots any more."""
-        status = worker.wait_until_exit()
-        with self._changed:
-            worker.has_exited = True  # a slot in use is given back later
-            model.workers.remove(worker)
-            model.idle = [slot for slot in model.idle if slot.worker is not worker]
-        if not model.is_closed:
-            log.error("a worker of model %s ended with status %d", model.id, status)
 
     # --- the queue -------------------------------------------------------------------------------
 

@@ -89,26 +89,17 @@ class Slot:
     def classify(self, data: bytes, options: PredictOptions) -> Result:
         """Return what is on a picture.
 
-        Raises:
-            HttpError: the picture cannot be used.
-            WorkerExited: the worker had ended before it was given the picture.
-            WorkerLost: it ended since, or was ended because it took too long.
+        HttpError where the picture cannot be used; WorkerExited where the worker had ended before
+        it was given the picture, WorkerLost where it ended since, or because it took too long.
         """
         job = Job(data, top_k=options.top_k, thumbnail=options.thumbnail, explain=options.explain)
-        answer = self._exchange(job)
-        if isinstance(answer, Rejected):
-            self.worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
-            raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
-        return answer
-
-    def _exchange(self, job: Job) -> Result | Rejected:
         worker = self.worker
         self._began_s = worker.clock_s
         is_sent = False
         try:
             self.connection.send_bytes(ENCODER.encode(job))
             is_sent = True
-            return RESULTS.decode(self.connection.recv_bytes())
+            answer = RESULTS.decode(self.connection.recv_bytes())
         except (OSError, EOFError) as exc:
             worker.has_exited = True
             if not is_sent and not worker.is_overdue:
@@ -119,6 +110,10 @@ class Slot:
             ) from exc
         finally:
             self._began_s = None
+        if isinstance(answer, Rejected):
+            worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
+            raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
+        return answer
 
 
 class Worker:

@@ -47,7 +47,9 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     model_id, settings = control.recv()
     logging.config.dictConfig(logging_config(settings.log_level))
     _silence_libraries()
-    _be_first_to_go()
+    with suppress(OSError):  # another system than Linux
+        # Where the container's memory runs out, this process ends first, not the backend.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         classifier = load(settings, model_id)
     except ImgserveError as exc:
@@ -121,12 +123,6 @@ def _silence_libraries() -> None:
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 2)
-
-
-def _be_first_to_go() -> None:
-    """Ask Linux to end this process, not the backend, where the container's memory runs out."""
-    with suppress(OSError):  # another system
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def limit_growth(growth_bytes: int) -> None:

@@ -167,9 +167,13 @@ def translated(error: Exception, attempt: Attempt) -> HttpError:
         case HostTimeout() | EmptyPoolError():
             told: HttpError = attempt.too_slow()
         case SSLError():
+            fault, cause = "it does not answer in TLS as it should", next(iter(reason.args), None)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                found = CERTIFICATE_FAULTS.get(cause.verify_code, "cannot be verified")
+                fault = f"its certificate {found}"
             told = PictureHostRefused(
                 "No secure connection (TLS) to the picture's host can be made, because "
-                f"{_tls_fault(reason)}: {UPLOAD}"
+                f"{fault}: {UPLOAD}"
             )
         case _:
             told = PictureHostFailed(
@@ -177,10 +181,3 @@ def translated(error: Exception, attempt: Attempt) -> HttpError:
             )
     told.__cause__ = error
     return told
-
-
-def _tls_fault(error: SSLError) -> str:
-    cause = error.args[0] if error.args else None
-    if not isinstance(cause, ssl.SSLCertVerificationError):
-        return "it does not answer in TLS as it should"
-    return f"its certificate {CERTIFICATE_FAULTS.get(cause.verify_code, 'cannot be verified')}"
