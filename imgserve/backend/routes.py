@@ -77,13 +77,7 @@ class Backend:
             waiting=lambda: self.admission.inside - pool.computing,
             computing=lambda: pool.computing,
         )
-        self.fetcher = Fetcher(
-            limit_bytes=settings.max_image_bytes,
-            timeout_s=settings.fetch_timeout_s,
-            allowed_addresses=settings.allowed_addresses,
-            contact=settings.fetch_contact,
-            certificates=settings.ssl_cert_file,
-        )
+        self.fetcher = Fetcher(settings)
         self.app = self._flask()
         add_state(self)
         add_docs(self)

@@ -28,6 +28,7 @@ from imgserve.log import TRACE_FIELDS
 from imgserve.pictures.address import LIMIT_URL_CHARS
 from imgserve.pictures.connection import LIMIT_CONNECT_S, Attempt, current_attempt
 from imgserve.pictures.fetch import LIMIT_REDIRECTS, REDIRECTS, Fetcher
+from imgserve.settings import BackendSettings
 from tests.unit.picture_host import Answer, PictureHost, endless, raw, redirect, reply, silence
 from tests.unit.waiting import wait_until
 
@@ -44,8 +45,12 @@ Tried = list[tuple[str, int]]  # addresses and ports
 @functools.cache
 def fetcher(**how: Any) -> Fetcher:
     """Return a fetcher, from 127.0.0.1 alone if not said otherwise: of each kind one."""
-    usual = {"limit_bytes": LIMIT, "timeout_s": PATIENCE_S, "allowed_addresses": (LOOPBACK,)}
-    return Fetcher(**usual | how)
+    usual = {
+        "max_image_bytes": LIMIT,
+        "fetch_timeout_s": PATIENCE_S,
+        "allowed_addresses": (LOOPBACK,),
+    }
+    return Fetcher(BackendSettings(**usual | how))
 
 
 class Web(contextlib.ExitStack):
@@ -134,7 +139,7 @@ def no_fetch_is_running() -> bool:
 def test_the_whole_head_of_a_request_is_as_meant_and_cookies_are_not_kept(web: Web) -> None:
     host = web.host(reply(b"picture", "200 OK", "Set-Cookie: a=b; Path=/"))
     for contact in (HOMEPAGE, HOMEPAGE, "https://cats.example/about"):
-        how = {} if contact == HOMEPAGE else {"contact": contact}
+        how = {} if contact == HOMEPAGE else {"fetch_contact": contact}
         web.fetch(host.url("/a b/ü.jpg?size=1&x=%20#part"), **how)
         assert host.requests.pop().decode().split("\r\n") == [
             "GET /a%20b/%C3%BC.jpg?size=1&x=%20 HTTP/1.1",
@@ -345,7 +350,7 @@ def test_addresses_are_tried_in_turn_and_each_family_too(web: Web, failure: type
 
     web.connect(connect)
     web.names["cats.example"] = [["127.0.0.2", "127.0.0.3", "127.0.0.1", "::1", "127.0.0.2"]]
-    how = {"allowed_addresses": ("127.0.0.0/8", "::1"), "timeout_s": 6}
+    how = {"allowed_addresses": ("127.0.0.0/8", "::1"), "fetch_timeout_s": 6}
     assert web.fetch("http://cats.example/", **how) == b"picture"
     tried = [address for address, _ in web.tried]
     assert tried == ["127.0.0.2", "::1", "127.0.0.3", "127.0.0.1"]
@@ -409,7 +414,7 @@ SLOW = {
 def left_at_the_deadline(web: Web, host: PictureHost, scheme: str = "http", **how: Any) -> None:
     """Fetch with little time; the host is left, and nothing that waits for it."""
     url = f"{scheme}://cats.example:{host.port}/"
-    error = web.refused(url, errors.PictureHostTimeout, timeout_s=IMPATIENCE_S, **how)
+    error = web.refused(url, errors.PictureHostTimeout, fetch_timeout_s=IMPATIENCE_S, **how)
     assert str(error) == (
         "The picture's host took longer than 0.5 seconds: "
         "try again, or use a picture from another host."
@@ -433,7 +438,7 @@ def test_the_deadline_covers_the_look_up_of_the_host_and_connecting(web: Web) ->
     web.refuse(TimeoutError)
     web.refused("http://127.0.0.1/", errors.PictureHostTimeout)
     web.resolve(slow)
-    web.refused("http://cats.example/", errors.PictureHostTimeout, timeout_s=IMPATIENCE_S)
+    web.refused("http://cats.example/", errors.PictureHostTimeout, fetch_timeout_s=IMPATIENCE_S)
     found.set()
     wait_until(no_fetch_is_running)
     assert web.tried == [("127.0.0.1", 80)]
@@ -465,10 +470,10 @@ def test_a_read_that_times_out_by_itself_is_the_hosts_slowness(web: Web) -> None
 def test_a_connection_is_kept_for_the_next_fetch_and_can_be_cut_at_its_deadline(web: Web) -> None:
     host = web.host(reply(), SLOW["drips its body"], reply())
     url = f"http://cats.example:{host.port}/"
-    assert web.fetch(url, timeout_s=IMPATIENCE_S) == b"picture"
+    assert web.fetch(url, fetch_timeout_s=IMPATIENCE_S) == b"picture"
     left_at_the_deadline(web, host)
     assert host.connections == 1
-    assert web.fetch(url, timeout_s=IMPATIENCE_S) == b"picture"
+    assert web.fetch(url, fetch_timeout_s=IMPATIENCE_S) == b"picture"
 
 
 def test_a_kept_connection_that_the_host_closes_is_replaced(web: Web) -> None:
@@ -785,9 +790,9 @@ def test_a_self_signed_certificate_is_refused(web: Web, secure: PictureHost) -> 
 def test_a_trusted_certificate_passes_for_its_own_name_only(
     web: Web, certificate: Path, secure: PictureHost, is_operators_own: bool
 ) -> None:
-    how: dict[str, Any] = {"contact": "its own fetcher"}
+    how: dict[str, Any] = {"fetch_contact": "its own fetcher"}
     if is_operators_own:  # beside the usual ones
-        how["certificates"] = certificate
+        how["ssl_cert_file"] = certificate
     else:
         web.patch.setattr(certifi, "where", lambda: str(certificate))
     for _ in range(2):
@@ -805,7 +810,7 @@ def test_a_slow_host_is_left_over_tls_too(web: Web, certificate: Path, secure: P
     left_at_the_deadline(web, silent, "https")
     assert silent.requests == []
     secure.answers = [SLOW["drips its body"]]
-    left_at_the_deadline(web, secure, "https", certificates=certificate)
+    left_at_the_deadline(web, secure, "https", ssl_cert_file=certificate)
 
 
 def test_a_host_without_tls_is_the_hosts_failure(web: Web) -> None:
