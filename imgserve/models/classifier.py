@@ -51,12 +51,7 @@ class Classifier:
         self.engine(crop(Image.new("RGB", (self.transform.crop_size,) * 2), self.transform))
 
     def classify(
-        self,
-        data: bytes,
-        options: PredictOptions,
-        *,
-        limit_pixels: int,
-        explain_s: float = LIMIT_S,
+        self, data: bytes, options: PredictOptions, *, limit_pixels: int, explain_s: float = LIMIT_S
     ) -> Result:
         """Return what is on a picture's file; errors as ``decode`` and ``occlusion``."""
         began = perf_counter()
@@ -105,12 +100,7 @@ def _ms(seconds: float) -> float:
 
 
 def occlusion(
-    engine: Engine,
-    crops: Crop,
-    probabilities: Probabilities,
-    *,
-    inference_s: float,
-    limit_s: float,
+    engine: Engine, crops: Crop, probabilities: Probabilities, *, inference_s: float, limit_s: float
 ) -> list[list[float]]:
     """Return by how much each place matters to the most probable class, in rows from the top.
 

@@ -77,7 +77,7 @@ def hungry(
 if __name__ == "__main__":
     limit_growth = worker_process.limit_growth
     if KIND == "hungry":
-        Classifier.classify = hungry  # type: ignore[method-assign]
+        Classifier.classify = hungry
     elif KIND == "tight":  # there is no memory for the pixels, and decoders call that damage
         worker_process.limit_growth = lambda _: limit_growth(worker_process.BYTES_A_SLOT)
     else:

@@ -273,9 +273,7 @@ def test_a_picture_writes_nothing_to_the_log_whatever_is_wrong_with_it(
 # --- workers that hang, die or grow ------------------------------------------------------------
 
 
-def test_a_stopped_worker_is_replaced_in_time_and_loses_only_its_own_picture(
-    start: Start,
-) -> None:
+def test_a_stopped_worker_is_replaced_in_time_and_loses_only_its_own_picture(start: Start) -> None:
     pool = start(copies=2, predict_timeout_s=LIMIT_S)
     stopped = workers(pool)[0]
     os.kill(stopped.pid, signal.SIGSTOP)
@@ -324,9 +322,7 @@ def test_a_worker_that_would_take_too_much_memory_is_replaced_and_its_picture_to
     assert pool.classify(MODEL, CAT, OPTIONS).predictions
 
 
-def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(
-    start: Start,
-) -> None:
+def test_the_largest_picture_that_is_allowed_fits_into_the_memory_of_a_worker(start: Start) -> None:
     side = 7000  # 49 megapixels
     pool = start(max_image_pixels=side * side)
     for mode in ("RGBA", "I;16"):

@@ -45,12 +45,8 @@ Tried = list[tuple[str, int]]  # addresses and ports
 @functools.cache
 def fetcher(**how: Any) -> Fetcher:
     """Return a fetcher, from 127.0.0.1 alone if not said otherwise: of each kind one."""
-    usual = {
-        "max_image_bytes": LIMIT,
-        "fetch_timeout_s": PATIENCE_S,
-        "allowed_addresses": (LOOPBACK,),
-    }
-    return Fetcher(BackendSettings(**usual | how))
+    usual = {"fetch_timeout_s": PATIENCE_S, "allowed_addresses": (LOOPBACK,)}
+    return Fetcher(BackendSettings(max_image_bytes=LIMIT, **usual | how))
 
 
 class Web(contextlib.ExitStack):
