@@ -39,8 +39,7 @@ OUT_OF_MEMORY = 12  # exit status; the number of ENOMEM
 def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     """Load the model that the backend names, then classify until it ends; return the status.
 
-    Args:
-        load: returns a model by its id, warm; errors as ``loading.prepare``.
+    ``load`` returns a model by its id, warm; an ImgserveError is told to the backend.
     """
     give_back_large_blocks(KEPT_BYTES, KEPT_BYTES, heaps=1)  # one for each thread wastes memory
     control, *slots = (Connection(int(number)) for number in sys.argv[1:])
