@@ -65,9 +65,10 @@ class Fetcher:
     def fetch(self, url: str, hold: Callable[[int], None] = lambda _: None) -> bytes:
         """Return the bytes at this URL: at least one, within MAX_IMAGE_BYTES and FETCH_TIMEOUT_S.
 
-        ``hold`` is told of each piece's size before it is kept, and may refuse. Each fetch has its own thread, because looking up a host cannot be interrupted. The thread
-        may outlive the call until the system's resolver answers. HttpError where the address is
-        malformed or not allowed, the host gives no picture or takes too long, or no thread is free.
+        ``hold`` is told of each piece's size before it is kept, and may refuse. Each fetch has its
+        own thread, because looking up a host cannot be interrupted. The thread may outlive the call
+        until the system's resolver answers. HttpError where the address is malformed or not
+        allowed, the host gives no picture or takes too long, or no thread is free.
         """
         attempt = Attempt(self._allowed, self._timeout_s, hold)
         answer: Future[bytes] = Future()
