@@ -134,7 +134,6 @@ class Fetcher:
             redirect=False,
             preload_content=False,
             retries=ONCE_MORE,
-            timeout=attempt.remaining_s(),
             pool_timeout=attempt.remaining_s(),
         )
         try:

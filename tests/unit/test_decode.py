@@ -89,12 +89,9 @@ def placed(frame: Image.Image, canvas: tuple[int, int], at: tuple[int, int]) -> 
 
 
 COLOURS = [(200, 30, 40), (10, 20, 250)]
-BMP_ROWS = {  # a row of the two colours, or of their indices, padded to 4 bytes
-    1: b"\x40\0\0\0",
+BMP_ROWS = {  # a row of the two colours, or of their indices, in bits that Pillow does not write
     4: b"\x01\0\0\0",
-    8: b"\0\1\0\0",
     16: struct.pack("<2H", 25 << 10 | 4 << 5 | 5, 1 << 10 | 2 << 5 | 31),
-    24: bytes([40, 30, 200, 250, 20, 10, 0, 0]),
     32: bytes([40, 30, 200, 0, 250, 20, 10, 0]),
 }
 
