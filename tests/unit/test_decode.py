@@ -409,6 +409,8 @@ def test_a_picture_that_breaks_off_is_completed_where_half_of_it_is_there(kind: 
     same = (pixels(found) == expected).all(axis=(1, 2))
     assert 0.6 <= same.mean() < 0.9
     assert same[-1 if name == "BMP" else 0]
+    if kind == "PNG":  # what is missing, and not close to what is there, is grey
+        assert (pixels(found)[-4:] == 127).all()
     refused(start_of(whole, 0.35), DamagedPicture, f"Too little of this {name} picture is there")
 
 
@@ -417,12 +419,6 @@ def test_of_a_frame_on_a_larger_canvas_half_of_the_frame_is_enough() -> None:
     found = completed(start_of(whole, 0.7))
     assert (pixels(found)[:, : NOISE.width] == 255).all()
     refused(start_of(whole, 0.35), DamagedPicture, "Too little")
-
-
-def test_what_is_missing_is_grey() -> None:
-    whole = saved(NOISE, "PNG")
-    found = completed(start_of(whole, 0.7))
-    assert (pixels(found)[-8:] == 127).all()
 
 
 @pytest.mark.parametrize("end", [1, 2])
