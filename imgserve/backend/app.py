@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgserve.errors import ImgserveError, InvalidSetting
 from imgserve.models import catalogue
-from imgserve.models.loading import facts
+from imgserve.models.compiled_model import facts
 from imgserve.models.pool import WorkerPool
 from imgserve.settings import BackendSettings
 

@@ -36,7 +36,7 @@ from imgserve.contract import (
     Timings,
 )
 from imgserve.errors import InvalidRequest, ModelUnavailable, NotReady, UnknownModel
-from imgserve.models.loading import facts
+from imgserve.models.compiled_model import facts
 from imgserve.models.pool import WorkerPool
 from imgserve.models.worker import Result
 from imgserve.pictures.fetch import Fetcher
@@ -74,13 +74,7 @@ class Backend:
             waiting=lambda: self.admission.inside - pool.computing,
             computing=lambda: pool.computing,
         )
-        self.fetcher = Fetcher(
-            limit_bytes=settings.max_image_bytes,
-            timeout_s=settings.fetch_timeout_s,
-            allowed_addresses=settings.allowed_addresses,
-            contact=settings.fetch_contact,
-            certificates=settings.ssl_cert_file,
-        )
+        self.fetcher = Fetcher(settings)
         self.app = self._flask()
         add_state(self)
         add_docs(self)

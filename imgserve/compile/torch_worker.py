@@ -10,7 +10,7 @@ from imgserve.compile.sources import original
 from imgserve.errors import ModelError
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
-from imgserve.models.loading import checkpoints_folder
+from imgserve.models.compiled_model import checkpoints_folder
 from imgserve.models.worker_process import main
 from imgserve.settings import BackendSettings
 

@@ -10,17 +10,27 @@ In int8 the names begin with ``<model>.int8``, so that both precisions can be in
 The JSON file is written last, by renaming, so a reader finds a whole model or none.
 """
 
+import importlib.util
+import logging
 import os
+import subprocess
+import sys
 import zlib
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import msgspec
 
-from imgserve.errors import CompiledModelInvalid
+from imgserve.contract import ModelState
+from imgserve.errors import CompiledModelInvalid, ModelError
+from imgserve.models import catalogue
+from imgserve.settings import BackendSettings
+
+log = logging.getLogger(__name__)
 
 FORMAT = 3
 FP32, INT8 = PRECISIONS = ("fp32", "int8")
+FLOAT32_BYTES = 4
 
 
 class Transform(msgspec.Struct, frozen=True):
@@ -138,3 +148,74 @@ def _invalid(what: str, model_id: str, precision: str) -> CompiledModelInvalid:
     option = "" if precision == FP32 else f" --precision {precision}"
     remedy = f"compile it again with `python -m imgserve.compile {model_id}{option}`"
     return CompiledModelInvalid(f"{what}: {remedy}")
+
+
+def compiled_folder(settings: BackendSettings) -> Path:
+    return settings.weights_dir / "compiled"
+
+
+def checkpoints_folder(settings: BackendSettings) -> Path:
+    return settings.weights_dir / "checkpoints"
+
+
+def facts(settings: BackendSettings, model_id: str) -> ModelState:
+    """Return what is known of a model before it is loaded, None for what compiling finds out.
+
+    UnknownModel where it is neither described nor compiled. An image has those of a person's own
+    without their files.
+    """
+    try:
+        info = parse_info(compiled_folder(settings), model_id, settings.compiled_precision)
+    except (OSError, CompiledModelInvalid):
+        said = catalogue.entry(model_id, settings.models_file)
+        classes = catalogue.CLASSES if said.input_size else None
+        told = said.title, said.parameters, said.top1, said.input_size
+        return ModelState(model_id, *told, None, "absent", classes=classes)
+    known = info.title, info.parameters, info.top1, info.transform.crop_size
+    size_bytes = info.graph.size_bytes + info.weights.size_bytes
+    return ModelState(model_id, *known, size_bytes, "absent", classes=len(info.categories))
+
+
+def prepare(settings: BackendSettings, model_id: str) -> int:
+    """Compile a model if that has not been done; return the size of its weights in bytes.
+
+    UnknownModel where there is no such model, ModelError where it could not be compiled.
+    """
+    known = facts(settings, model_id)
+    if settings.engine == "torch":
+        return (known.parameters or 0) * FLOAT32_BYTES
+    which = compiled_folder(settings), model_id, settings.compiled_precision
+    try:
+        return read_info(*which).weights.size_bytes
+    except (FileNotFoundError, CompiledModelInvalid) as exc:
+        if importlib.util.find_spec("imgserve.compile") is None:  # an image that only serves
+            raise ModelError(
+                f"model {model_id} is not in this image: name it when the image is built"
+            ) from exc
+        _compile_apart(settings, model_id)
+    return read_info(*which).weights.size_bytes
+
+
+def _compile_apart(settings: BackendSettings, model_id: str) -> None:
+    """Compile a model in a process of its own, so that torch does not stay in this one's memory.
+
+    ModelError has the compiler's last line where that failed.
+    """
+    log.info("model %s is compiled once for this machine; this takes a minute or more", model_id)
+    command = [sys.executable, "-m", "imgserve.compile", model_id]
+    command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]
+    command += ["--precision", settings.compiled_precision]
+    command += ["--checkpoints", str(checkpoints_folder(settings))]
+    if settings.models_file:
+        command += ["--models-file", str(settings.models_file)]
+    if settings.weights_url_base:
+        command += ["--weights-url-base", settings.weights_url_base]
+    last_line, pipe = "", subprocess.PIPE
+    # Nothing is written to its input: that it closes tells it that this process is gone.
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True) as process:  # noqa: S603
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            last_line = line.strip() or last_line
+    if process.returncode:
+        raise ModelError(f"compiling {model_id} failed: {last_line}")

@@ -13,8 +13,7 @@ from typing import Any
 
 from imgserve.errors import ModelError
 from imgserve.models.classifier import Classifier, Probabilities
-from imgserve.models.compiled_model import FP32, check_content, read_info
-from imgserve.models.loading import compiled_folder
+from imgserve.models.compiled_model import FP32, check_content, compiled_folder, read_info
 from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 

@@ -11,16 +11,16 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from math import ceil
 
 from imgserve.contract import PredictOptions, State
-from imgserve.errors import ImgserveError, ModelError, NotReady, UnknownModel
-from imgserve.models.loading import facts, prepare
-from imgserve.models.slot_queue import Model, SlotQueue
-from imgserve.models.worker import Result, Worker, WorkerExited
+from imgserve.errors import Busy, ImgserveError, ModelError, NotReady, UnknownModel
+from imgserve.models.compiled_model import facts, prepare
+from imgserve.models.worker import Model, Result, Slot, Worker, WorkerExited
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
 
@@ -47,12 +47,13 @@ class WorkerPool:
         All workers together take ``limit_bytes`` of memory; one model alone may take more.
         """
         self.ids = tuple(ids)
+        self.computing = 0  # pictures that are with a worker now, at most THREADS
         self._settings = settings
         self._limit_bytes = limit_bytes
         self._models: OrderedDict[str, Model] = OrderedDict()  # least recently used first
         self._leaving: list[Model] = []
-        self._changed = threading.Condition()  # guards the two above, their models and the queue
-        self._queue = SlotQueue(settings, self._changed)
+        self._waiting: dict[Future[Slot], Model] = {}  # who waits for a slot, the longest first
+        self._changed = threading.Condition()  # guards the three above and their models
         self._one_load = threading.Lock()
         self.warm(self.ids[0])
 
@@ -69,17 +70,12 @@ class WorkerPool:
             model.users += 1  # nobody closes it meanwhile
         try:
             while True:
-                with self._queue.slot(model) as slot, suppress(WorkerExited):
+                with self._slot(model) as slot, suppress(WorkerExited):
                     return slot.classify(data, options)
         finally:
             with self._changed:
                 model.users -= 1
                 self._changed.notify_all()
-
-    @property
-    def computing(self) -> int:
-        """Return how many pictures are with a worker now."""
-        return self._queue.computing
 
     def warm(self, model_id: str) -> None:
         """Begin to load a model, without waiting for it; UnknownModel if it is none of ``ids``."""
@@ -150,7 +146,7 @@ class WorkerPool:
                 model.failure = str(exc) if is_ours else "the log says why"
                 pause_s = 0.0 if isinstance(exc, NotReady) else RETRY_S
                 model.retry_at_s = time.monotonic() + pause_s
-                self._queue.hand_out()
+                self._hand_out()
 
     def _open(self, model: Model, weights_bytes: int) -> None:
         """Start a model's workers; it is ready after the first. Errors as ``Worker``."""
@@ -176,7 +172,7 @@ class WorkerPool:
             model.precision, model.classes = worker.precision, worker.classes
             model.workers.append(worker)
             model.idle += worker.slots
-            self._queue.hand_out()
+            self._hand_out()
         if model.is_closed:  # while it was loading
             worker.end()
         return worker
@@ -188,7 +184,13 @@ class WorkerPool:
             try:
                 worker = worker or self._start(model, number)
                 began_s = time.monotonic()
-                self._wait_until_exit(model, worker)
+                status = worker.wait_until_exit()
+                with self._changed:  # nobody has its slots any more; one in use is given back later
+                    worker.has_exited = True
+                    model.workers.remove(worker)
+                    model.idle = [slot for slot in model.idle if slot.worker is not worker]
+                if not model.is_closed:
+                    log.error("a worker of model %s ended with status %d", model.id, status)
                 if time.monotonic() - began_s >= LEAST_LIFE_S:
                     pause_s = 0.0
             except Exception as exc:  # whatever it is, the next try may do
@@ -197,15 +199,58 @@ class WorkerPool:
             worker = None
             time.sleep(pause_s)
 
-    def _wait_until_exit(self, model: Model, worker: Worker) -> None:
-        """Wait until a worker has ended, and let nobody have its slots any more."""
-        status = worker.wait_until_exit()
+    # --- the queue -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _slot(self, model: Model) -> Iterator[Slot]:
+        """Hold a slot of a model, once its turn has come.
+
+        NotReady where the model is not loaded in time or could not be; Busy where none is free.
+        """
+        turn: Future[Slot] = Future()
         with self._changed:
-            worker.has_exited = True  # a slot in use is given back later
-            model.workers.remove(worker)
-            model.idle = [slot for slot in model.idle if slot.worker is not worker]
-        if not model.is_closed:
-            log.error("a worker of model %s ended with status %d", model.id, status)
+            self._waiting[turn] = model
+            self._hand_out()
+        slot = self._wait(turn, model)
+        try:
+            yield slot
+        finally:
+            with self._changed:
+                self.computing -= 1
+                if not slot.worker.has_exited:
+                    model.idle.append(slot)
+                self._hand_out()
+
+    def _wait(self, turn: Future[Slot], model: Model) -> Slot:
+        for timeout_s in (self._settings.load_wait_s, self._settings.predict_timeout_s):
+            try:
+                return turn.result(timeout_s)
+            except TimeoutError:
+                if not model.workers:  # else it only has to wait for others
+                    break
+        with self._changed:
+            if self._waiting.pop(turn, None) is None:  # it came meanwhile
+                return turn.result()
+            if model.workers:
+                raise Busy("no worker was free in time: try again in a second")
+            raise model.not_ready()
+
+    def _hand_out(self) -> None:
+        """Give free slots to those who waited longest; a model's first worker goes first.
+
+        Those whose model could not be loaded are told so. Called with ``changed`` held.
+        """
+        for turn, model in tuple(self._waiting.items()):
+            if model.failure is not None:
+                turn.set_exception(model.not_ready())
+            elif model.idle and self.computing < self._settings.threads:
+                slot = min(model.idle, key=lambda slot: slot.worker.number)
+                model.idle.remove(slot)
+                self.computing += 1
+                turn.set_result(slot)
+            else:
+                continue
+            del self._waiting[turn]
 
     # --- memory ----------------------------------------------------------------------------------
 

@@ -58,16 +58,11 @@ def crop(picture: Image.Image, transform: Transform) -> Crop:
 def _kept(
     sides: tuple[int, int], transform: Transform, factor: int
 ) -> tuple[tuple[float, float], ...]:
-    """Return where what is kept begins and ends, from left to right and from top to bottom.
+    """Return where what is kept of width and height begins and ends, in pixels reduced by a factor.
 
     Rounding is torchvision's: the longer side is cut to whole pixels (``int``), the margins are
     rounded to even (``_compute_resized_output_size`` and ``center_crop`` in
     torchvision/transforms/functional.py).
-
-    Args:
-        sides: width and height of the picture, pixels.
-        transform: the model's.
-        factor: by how much both have been reduced; the result is in reduced pixels.
     """
     kept = []
     for side in sides:

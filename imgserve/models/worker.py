@@ -1,4 +1,4 @@
-"""A worker: a process that has loaded one model and classifies pictures with it.
+"""A worker: a process that has loaded one model and classifies pictures with it; a model's workers.
 
 This is the backend's side; ``worker_process`` is the other. Both talk over pairs of sockets: one
 for control, which carries what to load, pickled, and then closes when either side ends, and one for
@@ -6,15 +6,18 @@ each picture that the worker computes at once. All else is MessagePack: a worker
 strangers, and what it says is not unpickled.
 """
 
+import math
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 
 import msgspec
 
-from imgserve.contract import Prediction, PredictOptions
-from imgserve.errors import ModelError, WorkerLost, http_errors
+from imgserve.contract import Prediction, PredictOptions, State
+from imgserve.errors import ModelError, ModelUnavailable, NotReady, WorkerLost, http_errors
+from imgserve.machine import process_bytes
 from imgserve.settings import BackendSettings
 
 # What runs a model, by ENGINE. Only a process of its own imports either.
@@ -86,26 +89,17 @@ class Slot:
     def classify(self, data: bytes, options: PredictOptions) -> Result:
         """Return what is on a picture.
 
-        Raises:
-            HttpError: the picture cannot be used.
-            WorkerExited: the worker had ended before it was given the picture.
-            WorkerLost: it ended since, or was ended because it took too long.
+        HttpError where the picture cannot be used; WorkerExited where the worker had ended before
+        it was given the picture, WorkerLost where it ended since, or because it took too long.
         """
         job = Job(data, top_k=options.top_k, thumbnail=options.thumbnail, explain=options.explain)
-        answer = self._exchange(job)
-        if isinstance(answer, Rejected):
-            self.worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
-            raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
-        return answer
-
-    def _exchange(self, job: Job) -> Result | Rejected:
         worker = self.worker
         self._began_s = worker.clock_s
         is_sent = False
         try:
             self.connection.send_bytes(ENCODER.encode(job))
             is_sent = True
-            return RESULTS.decode(self.connection.recv_bytes())
+            answer = RESULTS.decode(self.connection.recv_bytes())
         except (OSError, EOFError) as exc:
             worker.has_exited = True
             if not is_sent and not worker.is_overdue:
@@ -116,6 +110,10 @@ class Slot:
             ) from exc
         finally:
             self._began_s = None
+        if isinstance(answer, Rejected):
+            worker.has_exited |= answer.slug == WorkerLost.slug  # it ends after saying so
+            raise HTTP_ERRORS.get(answer.slug, RuntimeError)(answer.detail)
+        return answer
 
 
 class Worker:
@@ -198,3 +196,45 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+@dataclass(eq=False)
+class Model:
+    """One model of the pool, from the moment it begins to load until it is closed."""
+
+    id: str
+    precision: str  # what it computes in, or what was asked for while that is not known
+    classes: int | None = None  # how many it knows, from when it was loaded first
+    copies: int = 1  # how many workers it should have; less where memory is short
+    workers: list[Worker] = field(default_factory=list)  # those that are loaded and run
+    idle: list[Slot] = field(default_factory=list)  # free ones, of all its workers
+    users: int = 0  # requests that wait for it or are computed by it
+    is_closed: bool = False
+    failure: str | None = None  # why it could not be loaded
+    retry_at_s: float = math.inf  # when that may be tried again
+
+    @property
+    def state(self) -> State:
+        """Return what a caller may expect of it now."""
+        if self.failure is not None:
+            return "absent"
+        return "ready" if any(not worker.is_stuck() for worker in self.workers) else "loading"
+
+    def not_ready(self) -> NotReady:
+        """Return the error for a request that cannot have it now."""
+        if self.failure is not None:
+            again_s = max(1, math.ceil(self.retry_at_s - time.monotonic()))
+            return ModelUnavailable(f"model {self.id} could not be loaded: {self.failure}", again_s)
+        if self.classes is not None:
+            return NotReady(f"model {self.id} is being loaded again: try again in a moment")
+        return NotReady(f"model {self.id} is still loading: try again in a moment")
+
+    def bytes(self) -> int:
+        """Return how much memory its workers take now."""
+        return sum(process_bytes(worker.pid) for worker in self.workers)
+
+    def close(self) -> None:
+        """End its workers; one that is being started ends by itself."""
+        self.is_closed = True
+        for worker in tuple(self.workers):
+            worker.end()

@@ -21,8 +21,7 @@ from pathlib import Path
 from imgserve.errors import DamagedPicture, HttpError, ImgserveError, WorkerLost
 from imgserve.log import logging_config
 from imgserve.machine import give_back_large_blocks
-from imgserve.models.classifier import Classifier
-from imgserve.models.occlusion import LIMIT_S
+from imgserve.models.classifier import LIMIT_S, Classifier
 from imgserve.models.worker import ENCODER, JOBS, Job, Loaded, Rejected, Result
 from imgserve.settings import BackendSettings
 from imgserve.units import MIB
@@ -40,15 +39,16 @@ OUT_OF_MEMORY = 12  # exit status; the number of ENOMEM
 def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
     """Load the model that the backend names, then classify until it ends; return the status.
 
-    Args:
-        load: returns a model by its id, warm; errors as ``loading.prepare``.
+    ``load`` returns a model by its id, warm; an ImgserveError is told to the backend.
     """
     give_back_large_blocks(KEPT_BYTES, KEPT_BYTES, heaps=1)  # one for each thread wastes memory
     control, *slots = (Connection(int(number)) for number in sys.argv[1:])
     model_id, settings = control.recv()
     logging.config.dictConfig(logging_config(settings.log_level))
     _silence_libraries()
-    _be_first_to_go()
+    with suppress(OSError):  # another system than Linux
+        # Where the container's memory runs out, this process ends first, not the backend.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         classifier = load(settings, model_id)
     except ImgserveError as exc:
@@ -122,12 +122,6 @@ def _silence_libraries() -> None:
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 2)
-
-
-def _be_first_to_go() -> None:
-    """Ask Linux to end this process, not the backend, where the container's memory runs out."""
-    with suppress(OSError):  # another system
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def limit_growth(growth_bytes: int) -> None:

@@ -146,7 +146,7 @@ def addresses_of(host: str, port: int, allowed: Sequence[Network], shown: str) -
             "pictures are fetched from ports 80 and 443 only."
         )
     first = [address for address in addresses if address.version == addresses[0].version]
-    second = [address for address in addresses if address.version != addresses[0].version]
+    second = [address for address in addresses if address not in first]
     return [address for address in chain(*zip_longest(first, second)) if address]
 
 

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,28 +43,26 @@ ANOTHER: Final = "try again later, or use a picture from another host."
 UPLOAD: Final = "save the picture and upload it."
 
 
+@dataclass
 class Attempt:
     """One fetch, and the time it has left."""
 
-    def __init__(
-        self, allowed: Sequence[Network], timeout_s: float, hold: Callable[[int], None]
-    ) -> None:
-        self.hold = hold
-        self.host = "The picture's host"  # the name that messages use
-        self._allowed = allowed
-        self._timeout_s = timeout_s
-        self._ends_at_s = time.monotonic() + timeout_s
+    allowed: Sequence[Network]  # that need not be public
+    timeout_s: float
+    hold: Callable[[int], None]  # is told of each piece's size
+    host: str = "The picture's host"  # the name that messages use
+    began_s: float = field(default_factory=time.monotonic)
 
     def too_slow(self) -> PictureHostTimeout:
         """Return the error for a host that took too long."""
         return PictureHostTimeout(
-            f"The picture's host took longer than {self._timeout_s:g} seconds: "
+            f"The picture's host took longer than {self.timeout_s:g} seconds: "
             "try again, or use a picture from another host."
         )
 
     def remaining_s(self) -> float:
         """Return the seconds that are left, or PictureHostTimeout."""
-        remaining_s = self._ends_at_s - time.monotonic()
+        remaining_s = self.began_s + self.timeout_s - time.monotonic()
         if remaining_s <= 0:
             raise self.too_slow()
         return remaining_s
@@ -74,7 +73,7 @@ class Attempt:
         HttpError where the host is not allowed, not found or cannot be reached, or no time is left.
         """
         failure: OSError | None = None
-        addresses = addresses_of(host, port, self._allowed, self.host)
+        addresses = addresses_of(host, port, self.allowed, self.host)
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             limit_s = self.remaining_s()
             if left > 1:
@@ -167,9 +166,13 @@ def translated(error: Exception, attempt: Attempt) -> HttpError:
         case HostTimeout() | EmptyPoolError():
             told: HttpError = attempt.too_slow()
         case SSLError():
+            fault, cause = "it does not answer in TLS as it should", next(iter(reason.args), None)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                found = CERTIFICATE_FAULTS.get(cause.verify_code, "cannot be verified")
+                fault = f"its certificate {found}"
             told = PictureHostRefused(
                 "No secure connection (TLS) to the picture's host can be made, because "
-                f"{_tls_fault(reason)}: {UPLOAD}"
+                f"{fault}: {UPLOAD}"
             )
         case _:
             told = PictureHostFailed(
@@ -177,10 +180,3 @@ def translated(error: Exception, attempt: Attempt) -> HttpError:
             )
     told.__cause__ = error
     return told
-
-
-def _tls_fault(error: SSLError) -> str:
-    cause = error.args[0] if error.args else None
-    if not isinstance(cause, ssl.SSLCertVerificationError):
-        return "it does not answer in TLS as it should"
-    return f"its certificate {CERTIFICATE_FAULTS.get(cause.verify_code, 'cannot be verified')}"

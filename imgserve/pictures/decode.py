@@ -1,13 +1,22 @@
 """Decode a stranger's picture: 8-bit RGB, upright, on white where it is transparent."""
 
+import re
 import struct
 from functools import partial
 from typing import Final, NamedTuple
 
+# Importing these registers them. Pillow would import forty other plugins to find WebP by itself.
+import PIL.AvifImagePlugin
+import PIL.BmpImagePlugin
+import PIL.GifImagePlugin
+import PIL.JpegImagePlugin
+import PIL.PngImagePlugin
+import PIL.TiffImagePlugin
+import PIL.WebPImagePlugin
 from PIL import Image, ImageFile
 
+from imgserve.contract import FORMATS, FORMATS_IN_WORDS
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
-from imgserve.pictures.colour import alone_on_white, rgb
 from imgserve.pictures.decode_limits import (
     LIMIT_EXIF_BYTES,
     LIMIT_SCANNED_PIXELS,
@@ -17,9 +26,38 @@ from imgserve.pictures.decode_limits import (
     essential_png,
     too_slow,
 )
-from imgserve.pictures.formats import format_of
-from imgserve.pictures.incomplete import COMPLETED, Open, completed
+from imgserve.pictures.pixels import COMPLETED, Open, completed, rgb
 from imgserve.units import megapixels
+
+PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
+
+PREFIX_BYTES: Final = 16  # as many as Pillow's plugins need to recognise a format
+
+# How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
+# specifications.
+SIGNATURES: Final = (
+    (b"%pdf-", "a PDF document"),
+    (b"\0\0\1\0", "an icon (ICO)"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cjxl ", "a JPEG XL picture"),
+    (b"<svg", "a drawing (SVG)"),
+    (b"<!doctype svg", "a drawing (SVG)"),
+    (b"<?xml", "a document in XML"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+)
+HTML: Final = re.compile(
+    rb"<(!doctype html|!--|/?(html|head|body|script|title|meta|link|style|base|iframe|h1|div|font"
+    rb"|table|a|b|br|p|img|span|center|form|noscript)[\s/>])"
+)
+NOT_YET_CONTENT: Final = re.compile(rb"(\s+|<!--.*?-->|<\?xml[^>]*>)*", re.DOTALL)
+# An ISO media file names its brands first (ISO/IEC 14496-12, 4.3; HEIF: ISO/IEC 23008-12).
+AVIF_BRANDS: Final = {b"avif", b"avis"}
+HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+HEIC: Final = (
+    "This is a HEIC photo, as iPhones make them, which is not accepted: save or export it as JPEG. "
+    "An iPhone takes JPEG photos with Settings, Camera, Formats, Most Compatible."
+)
 
 ORIENTATION: Final = 0x0112  # EXIF 2.32, 4.6.4
 UPRIGHT: Final = {
@@ -111,7 +149,9 @@ def _decoded(name: str, data: bytes, opened: Open) -> Decoded:
     turn = UPRIGHT.get(_orientation(source))
     del source  # turning the picture needs the memory
     if frame and frame != (0, 0, *picture.size):
-        picture = alone_on_white(picture, frame)
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture.crop(frame), frame)
+        picture = white
     return Decoded(picture if turn is None else picture.transpose(turn), not is_whole)
 
 
@@ -195,3 +235,41 @@ def _orientation(picture: Image.Image) -> int:
         return int(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - a picture with broken EXIF data is still good
         return 1
+
+
+def format_of(data: bytes) -> str:
+    """Return the accepted format whose signature the data begins with.
+
+    UnsupportedFormat says what the data is instead, where that is known.
+    """
+    prefix = data[:PREFIX_BYTES]
+    if data[4:8] == b"ftyp" and not AVIF_BRANDS & _brands(data):
+        prefix = b""  # Pillow goes by the first brand alone, which may be that of any HEIF file
+    for name in FORMATS:
+        _, accept = Image.OPEN[name.upper()]
+        if accept is not None and accept(prefix) is True:
+            return name
+    raise UnsupportedFormat(_looks_like(data))
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """Return the brands of an ISO media file; none where it is no such file."""
+    end = min(int.from_bytes(data[:4]), 512) if data[4:8] == b"ftyp" else 0
+    return {data[start : start + 4] for start in range(8, end, 4)}
+
+
+def _looks_like(data: bytes) -> str:
+    """Return what to tell someone whose data is not an accepted picture."""
+    if not data:
+        return "The picture is empty: choose it again."
+    if HEIF_BRANDS & _brands(data):
+        return HEIC
+    start = data[:4096].removeprefix(b"\xef\xbb\xbf").lower()
+    content = start[NOT_YET_CONTENT.match(start).end() :]  # type: ignore[union-attr]  # may be empty
+    kind = next((name for begin, name in SIGNATURES if content.startswith(begin)), "")
+    if not kind and HTML.match(content):
+        return "This is a web page (HTML), not a picture: paste the address of the picture itself."
+    kind = kind or next((name for begin, name in SIGNATURES if start.startswith(begin)), "")
+    if kind:
+        return f"This looks like {kind}: send a {FORMATS_IN_WORDS} picture."
+    return f"This is not a picture of an accepted format: send a {FORMATS_IN_WORDS} picture."

@@ -131,18 +131,16 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         yield start, kind, position
 
 
-def whole_segments(data: bytes) -> bytes:
-    """Return a JPEG without the segment in which it breaks off, which an end mark would fill."""
-    for start, kind, end in _segments(data):
-        if kind != END_OF_IMAGE and max(end, start + 4) > len(data):
-            return data[:start]
-    return data
+def ended_jpeg(data: bytes) -> tuple[bytes, bool]:
+    """Return a JPEG that breaks off with an end mark, and whether its first scan is whole.
 
-
-def has_first_scan(data: bytes) -> bool:
-    """Return whether a JPEG's first scan is whole: something other than the end follows it."""
-    kinds = [kind for _, kind, _ in _segments(data) if kind != END_OF_IMAGE]
-    return START_OF_SCAN in kinds[:-1]
+    It goes without the segment in which it breaks off, which the mark would fill. A scan is whole
+    if something other than the end follows it.
+    """
+    segments = [segment for segment in _segments(data) if segment[1] != END_OF_IMAGE]
+    cut = next((start for start, _, end in segments if max(end, start + 4) > len(data)), len(data))
+    is_there = START_OF_SCAN in [kind for _, kind, _ in segments[:-1]]
+    return data[:cut] + bytes([0xFF, END_OF_IMAGE]), is_there
 
 
 def essential_png(data: bytes) -> bytes:

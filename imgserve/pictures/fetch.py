@@ -2,19 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from http.client import responses
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, Retry
 from urllib3.exceptions import InvalidHeader
 
-from imgserve import HOMEPAGE, __version__
+from imgserve import __version__
 from imgserve.contract import FORMATS
 from imgserve.errors import (
     Busy,
@@ -33,6 +32,7 @@ from imgserve.pictures.connection import (
     picture_hosts,
     translated,
 )
+from imgserve.settings import BackendSettings
 from imgserve.units import mebibytes
 
 LIMIT_REDIRECTS: Final = 10
@@ -46,27 +46,15 @@ LIMIT_RETRY_AFTER_S: Final = 600
 class Fetcher:
     """Fetches pictures and keeps connections for the next fetch; all threads may share one."""
 
-    def __init__(
-        self,
-        *,
-        limit_bytes: int,
-        timeout_s: float,
-        allowed_addresses: Sequence[str] = (),
-        contact: str = HOMEPAGE,
-        certificates: Path | None = None,
-    ) -> None:
-        """Prepare the rules and the TLS context.
-
-        A host's operator may learn at ``contact`` who fetches. ``certificates`` are authorities to
-        trust beside the usual ones; the ``allowed_addresses`` need not be public, on any port.
-        """
-        self._limit_bytes = limit_bytes
-        self._timeout_s = timeout_s
-        self._allowed = [ip_network(block) for block in allowed_addresses]
-        self._hosts = picture_hosts(certificates)
+    def __init__(self, settings: BackendSettings) -> None:
+        """Prepare the rules and the TLS context."""
+        self._limit_bytes = settings.max_image_bytes
+        self._timeout_s = settings.fetch_timeout_s
+        self._allowed = [ip_network(block) for block in settings.allowed_addresses]
+        self._hosts = picture_hosts(settings.ssl_cert_file)
         # `identity`: a picture is compressed already, and no decompression bomb is decoded.
         self._headers = {
-            "User-Agent": f"imgserve/{__version__} (+{contact})",
+            "User-Agent": f"imgserve/{__version__} (+{settings.fetch_contact})",
             "Accept": ",".join(f"image/{name.lower()}" for name in FORMATS) + ",*/*;q=0.1",
             "Accept-Encoding": "identity",
         }
@@ -75,13 +63,12 @@ class Fetcher:
         self._hosts.clear()
 
     def fetch(self, url: str, hold: Callable[[int], None] = lambda _: None) -> bytes:
-        """Return the bytes at this URL, 1 to ``limit_bytes`` of them, after ``timeout_s`` at most.
+        """Return the bytes at this URL: at least one, within MAX_IMAGE_BYTES and FETCH_TIMEOUT_S.
 
-        ``hold`` is told of each piece's size before it is kept, and may refuse.
-
-        Each fetch has its own thread, because looking up a host cannot be interrupted. The thread
-        may outlive the call until the system's resolver answers. HttpError where the address is
-        malformed or not allowed, the host gives no picture or takes too long, or no thread is free.
+        ``hold`` is told of each piece's size before it is kept, and may refuse. Each fetch has its
+        own thread, because looking up a host cannot be interrupted. The thread may outlive the call
+        until the system's resolver answers. HttpError where the address is malformed or not
+        allowed, the host gives no picture or takes too long, or no thread is free.
         """
         attempt = Attempt(self._allowed, self._timeout_s, hold)
         answer: Future[bytes] = Future()
@@ -147,7 +134,6 @@ class Fetcher:
             redirect=False,
             preload_content=False,
             retries=ONCE_MORE,
-            timeout=attempt.remaining_s(),
             pool_timeout=attempt.remaining_s(),
         )
         try:

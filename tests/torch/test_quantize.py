@@ -18,7 +18,7 @@ from imgserve.compile import __main__ as compiling
 from imgserve.compile import crops, export, quantize, torchvision
 from imgserve.compile.original import Original, of_module
 from imgserve.errors import CompileMismatch, EvaluationFailed, ModelError
-from imgserve.models import compiled_model, loading, openvino_engine
+from imgserve.models import compiled_model, openvino_engine
 from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
 from imgserve.models.openvino_engine import openvino
@@ -176,7 +176,7 @@ def test_both_precisions_lie_side_by_side_and_a_backend_loads_the_one_it_is_set_
     for info in (fp32, int8):
         settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=info.precision)
         assert compiled_model.read_info(folder, EMBEDDED, info.precision) == info
-        assert loading.prepare(settings, EMBEDDED) == info.weights.size_bytes
+        assert compiled_model.prepare(settings, EMBEDDED) == info.weights.size_bytes
         loaded = openvino_engine.load(settings, EMBEDDED)
         assert loaded.probabilities(pictures.picture("coffee.png")).argmax() == 0
     (folder / fp32.weights.name).unlink()
@@ -192,7 +192,7 @@ def test_a_missing_model_is_compiled_in_the_precision_that_the_settings_name(
     monkeypatch.setattr(sys, "executable", str(python))
     settings = BackendSettings(weights_dir=tmp_path, threads=2, precision=INT8)
     with pytest.raises(ModelError, match="--precision int8 "):
-        loading.prepare(settings, EMBEDDED)
+        compiled_model.prepare(settings, EMBEDDED)
 
 
 def _rows(*rows: list[float]) -> np.ndarray:

@@ -1,3 +1,7 @@
+"""The catalogue's figures and our transform are those of torchvision's weights."""
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -53,3 +57,19 @@ def test_only_a_picture_that_is_far_too_large_is_brought_near_first() -> None:
 def test_a_very_long_picture_costs_no_more_than_its_crop(size: tuple[int, int]) -> None:
     transform = transform_of(default_weights("vgg16"))
     assert crop(SHAPES["cat1x1"].resize(size), transform).shape == (1, 224, 224, 3)
+
+
+@pytest.mark.parametrize("model_id", catalogue.catalogue(None))
+def test_catalogue_has_the_figures_of_torchvisions_weights(model_id: str) -> None:
+    entry, weights = catalogue.entry(model_id), default_weights(model_id)
+    assert entry.parameters == weights.meta["num_params"]
+    assert entry.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert entry.input_size == weights.transforms().crop_size[0]
+    assert len(weights.meta["categories"]) == 1000
+
+
+def test_what_is_called_kin_are_classes_of_imagenet(root: Path) -> None:
+    lines = (root / "imgserve" / "frontend" / "kin.txt").read_text().splitlines()
+    groups = [line.split(": ")[1] for line in lines if not line.startswith("#")]
+    names = {name for group in groups for name in group.split(", ")}
+    assert names <= set(default_weights("resnet152").meta["categories"])

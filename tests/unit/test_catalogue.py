@@ -1,6 +1,5 @@
 """The built-in models, and those that a person describes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,19 +30,11 @@ def test_choices_are_those_listed_or_all_and_begin_with_the_default(
     assert catalogue.choices(listed, default) == expected
 
 
-Own = Callable[[str], Path]
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Own:
-    """Return a function that writes a description of a person's own models."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "models.toml"
-        path.write_text(text)
-        return path
-
-    return write
+def own(folder: Path, text: str) -> Path:
+    """Return a file that describes a person's own models."""
+    path = folder / "models.toml"
+    path.write_text(text)
+    return path
 
 
 OWN = """
@@ -61,9 +52,9 @@ labels = ["tabby", "tiger cat"]
 
 
 def test_own_models_stand_beside_the_built_in_ones_and_their_paths_begin_at_the_file(
-    own: Own, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    path = own(OWN)
+    path = own(tmp_path, OWN)
     assert catalogue.choices((), "cats", path)[:2] == ("cats", "resnet152")
     pets, cats = (catalogue.entry(name, path) for name in ("pets", "cats"))
     assert (pets.module, pets.samples) == (str(tmp_path / "a/pets.py"), "")
@@ -72,8 +63,8 @@ def test_own_models_stand_beside_the_built_in_ones_and_their_paths_begin_at_the_
 
 
 @pytest.mark.parametrize("name", ["a", "p" + 37 * "1", "my_pets2"])
-def test_a_name_is_an_identifier_that_fits_a_services_name(name: str, own: Own) -> None:
-    assert name in catalogue.catalogue(own(f'[{name}]\ntitle = "Pets"\n'))
+def test_a_name_is_an_identifier_that_fits_a_services_name(name: str, tmp_path: Path) -> None:
+    assert name in catalogue.catalogue(own(tmp_path, f'[{name}]\ntitle = "Pets"\n'))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +86,6 @@ def test_a_name_is_an_identifier_that_fits_a_services_name(name: str, own: Own) 
         ("[pets", "cannot be read"),
     ],
 )
-def test_a_description_that_cannot_be_used_says_why(text: str, said: str, own: Own) -> None:
+def test_a_description_that_cannot_be_used_says_why(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ModelsFileInvalid, match=said):
-        catalogue.catalogue(own(text))
+        catalogue.catalogue(own(tmp_path, text))

@@ -40,7 +40,7 @@ def original(models: Models) -> Flask:
 
     @app.post("/predict")
     def predict() -> dict[str, Any]:
-        probabilities = kept["model"].probabilities(pictures.picture("coffee.png"))
+        probabilities = kept["model"].engine(np.zeros((1, 1, 1, 3), np.uint8))[0]
         return {"model": kept["name"], "category": [ONE, TWO][probabilities.argmax()]}
 
     return app

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imgserve.errors import Busy, InvalidRequest
-from imgserve.models.occlusion import occlusion
+from imgserve.models.classifier import occlusion
 from imgserve.models.transform import Crop
 
 SIDE = 64
@@ -72,7 +72,7 @@ def test_it_ends_when_it_takes_twice_the_time(
         looks.append(seen)
         return brightest(seen)
 
-    monkeypatch.setattr("imgserve.models.occlusion.perf_counter", lambda: len(looks) * look_s)
+    monkeypatch.setattr("imgserve.models.classifier.perf_counter", lambda: len(looks) * look_s)
     with nullcontext() if ends else pytest.raises(Busy, match="ask again, or without explain"):
         explain(lit(4, 4), engine=look)
     assert len(looks) == (64 if ends else 61)

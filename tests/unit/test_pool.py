@@ -15,7 +15,7 @@ import pytest
 from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import Busy, ModelError, ModelUnavailable, NotReady, UnknownModel, WorkerLost
 from imgserve.models import pool as pool_module
-from imgserve.models import slot_queue
+from imgserve.models import worker as worker_module
 from imgserve.models.pool import SMALL_WEIGHTS_BYTES, WorkerPool
 from imgserve.models.worker import Result, WorkerExited
 from imgserve.settings import BackendSettings
@@ -78,6 +78,7 @@ class Workshop:
 
     callers: ThreadPoolExecutor
     patch: pytest.MonkeyPatch
+    log: pytest.LogCaptureFixture
     weights_bytes: int = WEIGHTS
     workers: list[WorkerStandIn] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
@@ -95,6 +96,7 @@ class Workshop:
         self.at_once += number == 0
         assert self.at_once <= 1, "two models are loaded at once"
         assert self.may_load.wait(10)
+        time.sleep(0.001)  # so that others could come
         self.at_once -= number == 0
         if self.errors:
             raise self.errors.pop(0)
@@ -145,19 +147,19 @@ class Workshop:
         return self.workers
 
     def waiting(self) -> int:
-        return len(self.pool._queue._waiting)
+        return len(self.pool._waiting)
 
 
 @pytest.fixture
-def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+def shop(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Workshop]:
     """Let a pool start stand-ins; end them and the threads that watch them."""
     before = set(threading.enumerate())
     with ThreadPoolExecutor(16) as callers:
-        made = Workshop(callers, monkeypatch)
+        made = Workshop(callers, monkeypatch, caplog)
         made.may_load.set()
         monkeypatch.setattr(pool_module, "Worker", made.start)
         monkeypatch.setattr(pool_module, "prepare", made.prepare)
-        monkeypatch.setattr(slot_queue, "process_bytes", lambda _: SIZE)
+        monkeypatch.setattr(worker_module, "process_bytes", lambda _: SIZE)
         monkeypatch.setattr(pool_module, "RESTART_PAUSE_S", 0.0)
         yield made
         made.may_load.set()
@@ -181,13 +183,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     ],
 )
 def test_models_are_loaded_on_first_use_and_leave_when_another_needs_their_memory(
-    shop: Workshop,
-    caplog: pytest.LogCaptureFixture,
-    limit: int,
-    weights: int,
-    used: str,
-    loaded: str,
-    ready: str,
+    shop: Workshop, limit: int, weights: int, used: str, loaded: str, ready: str
 ) -> None:
     shop.weights_bytes = weights
     shop.open(limit)
@@ -195,7 +191,7 @@ def test_models_are_loaded_on_first_use_and_leave_when_another_needs_their_memor
     shop.use(used)
     wait_until(lambda: shop.ready() == ready)
     assert shop.loaded() == loaded
-    assert ("model b alone takes more than MODEL_MEMORY_MB" in caplog.text) == (limit < SIZE)
+    assert ("model b alone takes more than MODEL_MEMORY_MB" in shop.log.text) == (limit < SIZE)
 
 
 def test_many_who_ask_at_once_cause_one_load(shop: Workshop) -> None:
@@ -207,17 +203,6 @@ def test_many_who_ask_at_once_cause_one_load(shop: Workshop) -> None:
     assert shop.loaded() == "a"
 
 
-def test_a_model_in_use_is_not_closed_before_its_picture_is_answered(shop: Workshop) -> None:
-    pool = shop.open(SIZE, threads=2, copies=1)
-    with shop.in_use("a") as worker:
-        other = shop.later("b")
-        wait_until(lambda: pool.state("a")[0] == "absent")  # a new request would load it anew
-        assert pool.state("b")[0] == "loading"
-        assert not worker.over.is_set()
-    assert other.result(10) == "b"
-    assert worker.over.is_set()
-
-
 def test_an_idle_model_leaves_before_one_in_use(shop: Workshop) -> None:
     shop.open(2 * SIZE, threads=2, copies=1)
     with shop.in_use("a"):
@@ -225,25 +210,26 @@ def test_an_idle_model_leaves_before_one_in_use(shop: Workshop) -> None:
         assert shop.ready() == "ac"
 
 
-def test_while_models_in_use_hold_the_memory_others_are_told_to_come_again(shop: Workshop) -> None:
+def test_a_model_in_use_is_not_closed_and_others_are_told_to_come_again(shop: Workshop) -> None:
     shop.patch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
-    shop.open(SIZE, threads=2, copies=1)
-    with shop.in_use("a") as worker, pytest.raises(NotReady, match="memory is taken"):
-        shop.ask("b")
+    pool = shop.open(SIZE, threads=2, copies=1)
+    with shop.in_use("a") as worker:
+        with pytest.raises(NotReady, match="memory is taken"):
+            shop.ask("b")
+        assert pool.state("a")[0] == "absent"  # a new request would load it anew
+        assert not worker.over.is_set()
     wait_until(worker.over.is_set)
     shop.use("b")
 
 
-def test_a_model_that_took_more_than_expected_is_served_while_those_in_use_leave(
-    shop: Workshop, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_a_model_that_took_more_than_expected_is_served_while_others_leave(shop: Workshop) -> None:
+    shop.log.set_level(logging.INFO)
     shop.patch.setattr(pool_module, "ROOM_WAIT_S", 0.05)
     shop.weights_bytes = WEIGHTS - SIZE
     shop.open(SIZE, threads=2, copies=1)
     with shop.in_use("a"):
         shop.use("b")
-        wait_until(lambda: "model b loaded" in caplog.text, 5)
+        wait_until(lambda: "model b loaded" in shop.log.text, 5)
         shop.use("b")
     assert shop.loaded() == "ab"
 
@@ -289,11 +275,7 @@ def test_every_caller_gets_the_model_it_asked_for_whatever_comes_and_goes(
     ],
 )
 def test_a_failed_model_says_why_but_not_what_only_the_log_may_and_is_tried_again_later(
-    shop: Workshop,
-    caplog: pytest.LogCaptureFixture,
-    error: Exception,
-    reason: str,
-    has_traceback: bool,
+    shop: Workshop, error: Exception, reason: str, has_traceback: bool
 ) -> None:
     shop.errors = [error]
     pool = shop.open(3 * SIZE)
@@ -305,9 +287,9 @@ def test_a_failed_model_says_why_but_not_what_only_the_log_may_and_is_tried_agai
     assert pool.state("a")[:2] == ("absent", reason)
     with pytest.raises(ModelUnavailable, match=reason):
         pool.ready_id()
-    (entry,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    (entry,) = [record for record in shop.log.records if record.levelno >= logging.ERROR]
     assert bool(entry.exc_info) == has_traceback
-    assert str(error) in caplog.text
+    assert str(error) in shop.log.text
     shop.use("c")
     assert pool.ready_id() == "c"
     later_s = time.monotonic() + pool_module.RETRY_S
@@ -370,9 +352,7 @@ def test_further_workers_are_started_while_they_fit(shop: Workshop, limit: int, 
     wait_until(lambda: len(pool._models["a"].workers) == count)
 
 
-def test_only_the_picture_of_a_worker_that_ends_is_lost_and_another_worker_follows(
-    shop: Workshop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_only_the_picture_of_a_worker_that_ends_is_lost_and_another_follows(shop: Workshop) -> None:
     first, second = shop.two_workers()
     lost = shop.later("a", SLOW)
     assert first.gate.came.wait(10)
@@ -386,7 +366,7 @@ def test_only_the_picture_of_a_worker_that_ends_is_lost_and_another_worker_follo
     shop.use("aa")
     assert first.asked == [SLOW]
     assert len(second.asked) >= 2
-    assert "a worker of model a ended with status -9" in caplog.text
+    assert "a worker of model a ended with status -9" in shop.log.text
 
 
 def test_a_picture_that_a_worker_was_not_even_given_goes_to_another(shop: Workshop) -> None:
@@ -419,9 +399,7 @@ def test_a_model_whose_workers_are_all_stuck_is_not_ready(shop: Workshop) -> Non
         shop.pool.ready_id()
 
 
-def test_a_worker_that_cannot_be_started_again_is_logged_and_tried_again(
-    shop: Workshop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_worker_that_cannot_be_started_again_is_logged_and_tried_again(shop: Workshop) -> None:
     shop.open()
     shop.use("a")
     shop.errors = [ModelError("no memory"), OSError("no process")]
@@ -429,7 +407,7 @@ def test_a_worker_that_cannot_be_started_again_is_logged_and_tried_again(
     wait_until(lambda: len(shop.workers) == 4)
     wait_until(shop.ready)
     said = "a worker of model a could not be started"
-    _, *errors = [entry for entry in caplog.records if entry.levelno >= logging.ERROR]
+    _, *errors = [entry for entry in shop.log.records if entry.levelno >= logging.ERROR]
     assert [(entry.getMessage(), bool(entry.exc_info)) for entry in errors] == [
         (f"{said}: no memory", False),
         (f"{said}: no process", True),
