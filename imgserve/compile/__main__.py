@@ -14,14 +14,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import IO
 
 import filelock
 
-from imgserve.compile.export import export, say, versions
+from imgserve.compile.export import export, versions
+from imgserve.compile.original import say
 from imgserve.compile.sources import original
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_models_file, default_weights_dir
@@ -55,13 +55,8 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
-        made = original(
-            model_id,
-            entry,
-            folder=given.checkpoints,
-            url_base=given.weights_url_base or "",
-            say=partial(say, model_id),
-        )
+        url_base = given.weights_url_base or ""
+        made = original(model_id, entry, folder=given.checkpoints, url_base=url_base)
         if present and present.source == made.source:
             say(model_id, "is compiled already")
             return present
@@ -70,18 +65,17 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
+    needed = {}
     if precision == INT8:
         remedy = "requirements/install.sh quantize, or use PRECISION=fp32"
-        _require("int8", ("nncf", "skimage", "sklearn"), remedy)
+        needed["int8", remedy] = ("nncf", "skimage", "sklearn")
     if entry.onnx:
-        _require("ONNX", ("onnxruntime",), "requirements/install.sh onnx")
-
-
-def _require(what: str, names: Sequence[str], remedy: str) -> None:
-    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise ModelError(
-            f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
-        )
+        needed["ONNX", "requirements/install.sh onnx"] = ("onnxruntime",)
+    for (what, remedy), names in needed.items():
+        if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+            raise ModelError(
+                f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
+            )
 
 
 def _locked(model_id: str, out: Path) -> AbstractContextManager[object]:

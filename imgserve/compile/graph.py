@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from imgserve.compile.crops import check_crops
-from imgserve.compile.original import Original
+from imgserve.compile.original import Original, say
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
@@ -22,6 +23,7 @@ from imgserve.models.transform import Crop
 RESIZE_TO_CROP = 256 / 224  # as most of torchvision's classifiers have it
 SUM_TOLERANCE = 1e-3
 CHANNELS = 3
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class Input(NamedTuple):
@@ -39,12 +41,8 @@ class Input(NamedTuple):
         return rows if self.layout == "NHWC" else rows.transpose(0, 3, 1, 2).copy()
 
 
-def read(
-    path: Path, entry: Entry, categories: Sequence[str], say: Callable[[str], None]
-) -> Original:
+def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> Original:
     """Return the classifier of a file, made to take crops and to give probabilities.
-
-    ``say`` shows what was found out.
 
     Raises:
         OriginalInvalid: it is damaged, has operators that cannot be computed, or other inputs,
@@ -52,26 +50,26 @@ def read(
     """
     model, given = _model(path, entry)
     _check_output(path, model, len(categories))
-    compute = _onnx_runtime(path) if entry.onnx else _openvino(model)
+    compute = _onnx_runtime(path) if entry.onnx else openvino.compile_model(model, "CPU", F32)
 
     def run(crops: Crop) -> Probabilities:
-        return np.asarray(compute(given(crops)), np.float32)
+        return np.asarray(compute(given(crops))[0], np.float32)
+
+    def softmax(crops: Crop) -> Probabilities:
+        found: Probabilities = torch.tensor(run(crops)).softmax(dim=1).numpy()
+        return found
 
     gives_logits = _gives_logits(path, run, given.transform)
     what = "logits, so softmax follows" if gives_logits else "probabilities"
     side = given.transform.crop_size
-    say(f"{path.name} takes {given.layout} of {side} x {side} and gives {what}")
-
-    def engine(crops: Crop) -> Probabilities:
-        return _softmax(run(crops)) if gives_logits else run(crops)
-
+    say(model_id, f"{path.name} takes {given.layout} of {side} x {side} and gives {what}")
     return Original(
-        entry.title,
+        entry,
         given.transform,
         categories,
-        engine,
+        engine=softmax if gives_logits else run,
         convert=partial(_convert, model, given, gives_logits),
-        parameters=_weights(model),
+        parameters=_parameters(model),
     )
 
 
@@ -144,13 +142,7 @@ def _onnx_runtime(path: Path) -> Callable[[Any], Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_quota()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda values: session.run(None, {name: values})[0]
-
-
-def _openvino(model: Any) -> Callable[[Any], Any]:
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda values: compiled(values)[0]
+    return lambda values: session.run(None, {session.get_inputs()[0].name: values})
 
 
 def _gives_logits(path: Path, run: Engine, transform: Transform) -> bool:
@@ -159,12 +151,6 @@ def _gives_logits(path: Path, run: Engine, transform: Transform) -> bool:
     if not np.isfinite(rows).all():
         raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
     return bool((rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
-
-
-def _softmax(rows: NDArray[np.float32]) -> Probabilities:
-    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-    found: Probabilities = powers / powers.sum(axis=1, keepdims=True)
-    return found
 
 
 def _convert(model: Any, given: Input, gives_logits: bool) -> Any:
@@ -187,7 +173,7 @@ def _convert(model: Any, given: Input, gives_logits: bool) -> Any:
     return Model([opset13.softmax(logits, axis=1)], built.get_parameters(), built.get_name())
 
 
-def _weights(model: Any) -> int:
+def _parameters(model: Any) -> int:
     """Return how many floating-point numbers the graph holds."""
     constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
     real = [op for op in constants if op.get_element_type().is_real()]

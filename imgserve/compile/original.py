@@ -1,5 +1,6 @@
 """A trained classifier as it came: what is compiled, and what the result is compared with."""
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Original:
     """A trained classifier, and what serving it takes.
 
     Attributes:
+        entry: what is said of it.
         engine: what the compiled model is compared with.
         convert: returns its graph in OpenVINO's form, which takes (1, H, W, 3) uint8 crops and
             gives (1, C) probabilities.
@@ -55,13 +57,12 @@ class Original:
         servable: the torch module behind it, where there is one.
     """
 
-    title: str
+    entry: Entry
     transform: Transform
     categories: Sequence[str]
     engine: Engine
     convert: Callable[[], Any]
     parameters: int
-    top1: float | None = None
     source: str = ""
     servable: Servable | None = None
 
@@ -73,13 +74,12 @@ def of_module(
     torch.set_num_threads(cpu_quota())
     servable = Servable(module, transform).eval()
     return Original(
-        entry.title,
+        entry,
         transform,
         categories,
         engine=servable.answer,
         convert=partial(_converted, servable, transform.crop_size),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        top1=entry.top1,
         servable=servable,
     )
 
@@ -95,3 +95,8 @@ def _converted(servable: Servable, side: int) -> Any:
         # torch deprecates torch.jit, which OpenVINO's exporter still uses.
         warnings.simplefilter("ignore", DeprecationWarning)
         return convert_model(servable, example_input=example, input=list(shape))
+
+
+def say(model_id: str, what: str) -> None:
+    """Show progress to the person who is waiting."""
+    print(f"{model_id}: {what}", file=sys.stderr, flush=True)

@@ -14,13 +14,14 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgserve.compile.crops import Sample
+from imgserve.compile.original import say
 from imgserve.errors import CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models.classifier import Engine, Probabilities
@@ -39,11 +40,7 @@ MOST_LOST = 0.01
 
 
 def quantize(
-    graph: Path,
-    sample: Sample,
-    out: Path,
-    least_agreement: float,
-    report: Callable[[str], None],
+    model_id: str, graph: Path, sample: Sample, out: Path, least_agreement: float
 ) -> Quantization:
     """Write a float32 graph in int8; return how it was made and how good it is.
 
@@ -52,10 +49,10 @@ def quantize(
     expected = _answers(graph, sample.held_out)
     tried = []
     for floating, layers in choices(openvino.Core().read_model(graph)).items():
-        report(f"quantizing; in float32 stays {floating}")
+        say(model_id, f"quantizing; in float32 stays {floating}")
         _write(graph, sample.calibration, layers, out)
         found = compare(expected, _answers(out, sample.held_out), floating, sample.labels)
-        report(_in_words(found))
+        say(model_id, _in_words(found))
         if _is_good_enough(found, least_agreement):
             return found
         tried.append(found)

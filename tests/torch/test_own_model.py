@@ -172,7 +172,7 @@ def test_weights_come_by_gs_and_by_https_with_their_hash(
         address = f'weights = "{https}"\nsha256 = "{digest}"'
         status, err = person.compile(description + address, "--force")
         assert status == expected
-    assert f"{https} could not be downloaded" in err
+    assert f"could not be downloaded from {https}" in err
 
 
 # --- faults --------------------------------------------------------------------------------------
