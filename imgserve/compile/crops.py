@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from imgserve.errors import EvaluationFailed, HttpError
-from imgserve.evaluate.labels import labelled_pictures
+from imgserve.evaluate import labelled_pictures
 from imgserve.models.compiled_model import Transform
 from imgserve.models.transform import FILTERS, Crop, crop, least_side
 from imgserve.pictures.decode import decode

@@ -14,7 +14,7 @@ from PIL import Image
 
 from imgserve.contract import PredictOptions
 from imgserve.errors import EvaluationFailed, HttpError, ImgserveError, ModelError
-from imgserve.evaluate.labels import Labelled, labelled_pictures
+from imgserve.evaluate import Labelled, labelled_pictures
 from imgserve.machine import cpu_quota, default_weights_dir
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier

@@ -73,9 +73,7 @@ pytestmark = pytest.mark.large  # it trains
 def test_what_it_learned_is_right_about_pictures_it_has_not_seen(
     said: dict[str, str], commands: list[str]
 ) -> None:
-    trained, _, evaluated = (said[command] for command in commands[:3])
-    assert float(re.findall(r"^([\d.]+)% of 360 held-out", trained)[0]) >= 95
-    rows = re.findall(r"^(?:fp32|bf16) +360 +([\d.]+)%", evaluated, re.MULTILINE)
+    rows = re.findall(r"^(?:fp32|bf16) +360 +([\d.]+)%", said[commands[2]], re.MULTILINE)
     assert rows
     assert all(float(row) >= 95 for row in rows)
 
