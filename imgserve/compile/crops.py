@@ -8,17 +8,19 @@ picture is passed on, only ranges of numbers.
 
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageEnhance
+import torch
+from PIL import Image
+from torchvision import transforms
 
 from imgserve.errors import EvaluationFailed, HttpError
 from imgserve.evaluate import labelled_pictures
 from imgserve.models.compiled_model import Transform
-from imgserve.models.transform import FILTERS, Crop, crop, least_side
+from imgserve.models.transform import Crop, crop, least_side
 from imgserve.pictures.decode import decode
 from imgserve.settings import BackendSettings
 
@@ -28,8 +30,7 @@ LEAST_PHOTOS = 50  # of fewer, a single one is more than the percent that is jud
 MOST_CALIBRATION = 300  # more change the ranges little
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """Crops to quantize with."""
 
     calibration: Sequence[Crop]
@@ -65,33 +66,41 @@ def check_crops(transform: Transform) -> Iterator[Crop]:
 
 def bundled(transform: Transform) -> Sample:
     """Return parts of the packages' photographs, the same each time."""
-    return Sample(
-        _parts(CALIBRATION, transform, count=140, smallest=0.15, jitter=0.3, seed=1),
-        _parts(HELD_OUT, transform, count=300, smallest=0.25, jitter=0.2, seed=2),
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        calibration = _parts(CALIBRATION, transform, count=140, smallest=0.15, jitter=0.3)
+        return Sample(calibration, _parts(HELD_OUT, transform, 300, smallest=0.25, jitter=0.2))
 
 
 def _parts(
     names: Mapping[str, Sequence[str]],
     transform: Transform,
-    *,
     count: int,
+    *,
     smallest: float,
     jitter: float,
-    seed: int,
 ) -> list[Crop]:
-    """Return parts of pictures, spread evenly over them.
+    """Return random parts of pictures, spread evenly over them.
 
     Each covers a share of the picture's area, the ``smallest`` or more; brightness, contrast and
     colour change by a share, ``jitter`` or less.
     """
-    random = np.random.default_rng(seed)
+    vary = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(
+                transform.crop_size,
+                scale=(smallest, 1),
+                interpolation=transforms.InterpolationMode(transform.interpolation),
+            ),
+            transforms.RandomHorizontalFlip(),
+            transforms.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter),
+        ]
+    )
     files = [
         importlib.resources.files(package) / name for package in names for name in names[package]
     ]
     opened = [Image.open(str(file)).convert("RGB") for file in files]
-    cut = (_part(picture, smallest, transform, random) for picture in islice(cycle(opened), count))
-    return [np.asarray(_varied(part, jitter, random))[np.newaxis] for part in cut]
+    return [np.asarray(vary(picture))[np.newaxis] for picture in islice(cycle(opened), count)]
 
 
 def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
@@ -120,27 +129,3 @@ def _read(path: Path, transform: Transform) -> Crop:
     except HttpError as exc:
         raise EvaluationFailed(f"{path}: {exc}") from exc
     return crop(decoded.picture, transform)
-
-
-def _part(
-    picture: Image.Image, smallest: float, transform: Transform, random: np.random.Generator
-) -> Image.Image:
-    """Return a random part, with an aspect ratio from 3:4 to 4:3, resized to a square."""
-    area = random.uniform(smallest, 1) * picture.width * picture.height
-    ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
-    width = min(picture.width, int(np.sqrt(area * ratio)))
-    height = min(picture.height, int(np.sqrt(area / ratio)))
-    left = int(random.integers(picture.width - width + 1))
-    top = int(random.integers(picture.height - height + 1))
-    box = (left, top, left + width, top + height)
-    size = (transform.crop_size, transform.crop_size)
-    return picture.resize(size, FILTERS[transform.interpolation], box=box)
-
-
-def _varied(part: Image.Image, jitter: float, random: np.random.Generator) -> Image.Image:
-    """Return a part with other brightness, contrast and colour, mirrored half of the time."""
-    if random.random() < 1 / 2:
-        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        part = enhance(part).enhance(random.uniform(1 - jitter, 1 + jitter))
-    return part
