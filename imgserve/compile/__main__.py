@@ -38,6 +38,13 @@ from imgserve.models.compiled_model import (
 from imgserve.settings.parsers import base_url, file
 
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
+HELP = {
+    "precision": "int8 is faster; it is refused where it finds other classes (default: fp32)",
+    "photos": "labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one "
+    "half and must be right about as many of the other as fp32, less one percent",
+    "models-file": "your own models (default: MODELS_FILE, else models.toml if there is one)",
+    "checkpoints": "where downloaded weights are kept (default: %(default)s)",
+}
 
 
 def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
@@ -113,58 +120,21 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m imgserve.compile",
         description="Compile classifiers to the form they are served in, and check the result.",
     )
+    add, folder = parser.add_argument, default_weights_dir()
     known = ", ".join(catalogue.catalogue(None))
-    parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help=f"one of your own, or of: {known}"
-    )
-    _add_precision(parser)
-    _add_places(parser)
-    parser.add_argument(
-        "--force", action="store_true", help="compile also what is compiled already"
-    )
-    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    add("models", nargs="+", metavar="MODEL", help=f"one of your own, or of: {known}")
+    add("--precision", choices=PRECISIONS, default=FP32, help=HELP["precision"])
+    add("--photos", type=Path, metavar="FOLDER", help=HELP["photos"])
+    add("--models-file", type=file, default=default_models_file(), help=HELP["models-file"])
+    add("--out", type=Path, default=folder / "compiled", help="default: %(default)s")
+    add("--checkpoints", type=Path, default=folder / "checkpoints", help=HELP["checkpoints"])
+    add("--weights-url-base", type=base_url, help="a mirror to download weights from")
+    add("--force", action="store_true", help="compile also what is compiled already")
+    add("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.photos and given.precision != INT8:
         parser.error("--photos is for --precision int8")
     return given
-
-
-def _add_precision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=FP32,
-        help="int8 is faster; it is refused where it finds other classes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="FOLDER",
-        help="labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one half "
-        "and must be right about as many of the other as fp32, less one percent",
-    )
-
-
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    folder = default_weights_dir()
-    parser.add_argument(
-        "--models-file",
-        type=file,
-        default=default_models_file(),
-        help="describes your own models (default: MODELS_FILE, else models.toml if there is one)",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=folder / "compiled", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--checkpoints",
-        type=Path,
-        default=folder / "checkpoints",
-        help="where downloaded weights are kept (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--weights-url-base", type=base_url, help="a mirror to download weights from"
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ with the fp32 model.
 """
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from imgserve.errors import CompiledModelInvalid, CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models import compiled_model
 from imgserve.models.classifier import Engine
-from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization
+from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, Quantization
 from imgserve.models.openvino_engine import OpenVinoEngine
 from imgserve.models.transform import Crop
 
@@ -138,19 +138,16 @@ def put_in_place(graph: Path, info: ModelInfo, out: Path) -> None:
 
     The same model in the other precision goes, too, where it was made from something else.
     """
-    files = (info.graph.name, info.weights.name)
-    for name in files:
-        graph.with_suffix(Path(name).suffix).replace(out / name)
+    for file in (info.graph, info.weights):
+        graph.with_suffix(Path(file.name).suffix).replace(out / file.name)
     compiled_model.write_info(out, info)
-    _remove(out, info.model, info.precision, files)
-    (other,) = {FP32, INT8} - {info.precision}
-    with suppress(FileNotFoundError, CompiledModelInvalid):
-        if compiled_model.parse_info(out, info.model, other).source != info.source:
-            compiled_model.info_path(out, info.model, other).unlink()
-            _remove(out, info.model, other)
-
-
-def _remove(out: Path, model_id: str, precision: str, kept: Collection[str] = ()) -> None:
-    for path in out.glob(f"{compiled_model.stem(model_id, precision)}-*"):
-        if path.name not in kept:
-            path.unlink()
+    for precision in PRECISIONS:
+        with suppress(FileNotFoundError, CompiledModelInvalid):
+            there, kept = compiled_model.parse_info(out, info.model, precision), set()
+            if there.source == info.source:
+                kept = {there.graph.name, there.weights.name}
+            else:
+                compiled_model.info_path(out, info.model, precision).unlink()
+            for path in out.glob(f"{compiled_model.stem(info.model, precision)}-*"):
+                if path.name not in kept:
+                    path.unlink()

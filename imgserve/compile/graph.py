@@ -15,7 +15,7 @@ from imgserve.compile.original import Original, say
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
-from imgserve.models.classifier import Engine, Probabilities
+from imgserve.models.classifier import Probabilities
 from imgserve.models.compiled_model import Transform
 from imgserve.models.openvino_engine import openvino
 from imgserve.models.transform import Crop
@@ -48,8 +48,7 @@ def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> 
         OriginalInvalid: it is damaged, has operators that cannot be computed, or other inputs,
             outputs or sizes than a classifier of pictures of these classes.
     """
-    model, given = _model(path, entry)
-    _check_output(path, model, len(categories))
+    model, given = _model(path, entry, len(categories))
     compute = _onnx_runtime(path) if entry.onnx else openvino.compile_model(model, "CPU", F32)
 
     def run(crops: Crop) -> Probabilities:
@@ -59,7 +58,10 @@ def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> 
         found: Probabilities = torch.tensor(run(crops)).softmax(dim=1).numpy()
         return found
 
-    gives_logits = _gives_logits(path, run, given.transform)
+    rows = np.concatenate([run(crops) for crops in check_crops(given.transform)])
+    if not np.isfinite(rows).all():
+        raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
+    gives_logits = (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any()
     what = "logits, so softmax follows" if gives_logits else "probabilities"
     side = given.transform.crop_size
     say(model_id, f"{path.name} takes {given.layout} of {side} x {side} and gives {what}")
@@ -73,8 +75,8 @@ def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> 
     )
 
 
-def _model(path: Path, entry: Entry) -> tuple[Any, Input]:
-    """Return a graph that takes one crop, and how it takes it."""
+def _model(path: Path, entry: Entry, labels: int) -> tuple[Any, Input]:
+    """Return a graph that takes one crop and gives a number for each label; and how it takes it."""
     if entry.mean is None or entry.std is None:
         raise OriginalInvalid(
             f"{path.name}: say mean and std that it was trained with, such as [0.0, 0.0, 0.0] and "
@@ -83,6 +85,10 @@ def _model(path: Path, entry: Entry) -> tuple[Any, Input]:
     model = _read(path)
     layout, side = _layout(path, model, entry)
     model.reshape([1, CHANNELS, side, side] if layout == "NCHW" else [1, side, side, CHANNELS])
+    shape = model.output(0).get_partial_shape()
+    if shape.is_dynamic or list(shape.to_shape()) != [1, labels]:
+        count = shape[-1] if shape.rank.is_static and len(shape) == 2 else shape  # noqa: PLR2004
+        raise OriginalInvalid(f"there are {labels} labels, but {path.name} has {count} outputs")
     resize = max(entry.resize or round(side * RESIZE_TO_CROP), side)
     filter_ = entry.interpolation or "bilinear"
     transform = Transform(resize, side, filter_, entry.mean, entry.std)
@@ -129,13 +135,6 @@ def _layout(path: Path, model: Any, entry: Entry) -> tuple[str, int]:
     return layout, side
 
 
-def _check_output(path: Path, model: Any, labels: int) -> None:
-    shape = model.output(0).get_partial_shape()
-    if shape.is_dynamic or list(shape.to_shape()) != [1, labels]:
-        count = shape[-1] if shape.rank.is_static and len(shape) == 2 else shape  # noqa: PLR2004
-        raise OriginalInvalid(f"there are {labels} labels, but {path.name} has {count} outputs")
-
-
 def _onnx_runtime(path: Path) -> Callable[[Any], Any]:
     import onnxruntime  # here: only ONNX needs it, and only to compare
 
@@ -143,14 +142,6 @@ def _onnx_runtime(path: Path) -> Callable[[Any], Any]:
     options.intra_op_num_threads = cpu_quota()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda values: session.run(None, {session.get_inputs()[0].name: values})
-
-
-def _gives_logits(path: Path, run: Engine, transform: Transform) -> bool:
-    """Return whether what it gives are no probabilities, by what it makes of some pictures."""
-    rows = np.concatenate([run(crops) for crops in check_crops(transform)])
-    if not np.isfinite(rows).all():
-        raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
-    return bool((rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
 
 
 def _convert(model: Any, given: Input, gives_logits: bool) -> Any:

@@ -4,7 +4,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ class Servable(nn.Module):
     def __init__(self, module: nn.Module, transform: Transform) -> None:
         super().__init__()
         self.module = module
+        self.side = transform.crop_size
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(transform.mean).view(1, 3, 1, 1))
@@ -42,6 +42,19 @@ class Servable(nn.Module):
             found: Tensor = self(torch.tensor(crops, device=self.mean.device))
         numbers: Probabilities = found.cpu().numpy()
         return numbers
+
+    def convert(self) -> Any:
+        """Return the same in OpenVINO's form, for one crop."""
+        from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_engine
+
+        shape = (1, self.side, self.side, 3)
+        example = torch.zeros(shape, dtype=torch.uint8)
+        with warnings.catch_warnings():
+            # Sizes become constants in the graph, as intended: the input's shape is fixed.
+            warnings.simplefilter("ignore", TracerWarning)
+            # torch deprecates torch.jit, which OpenVINO's exporter still uses.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return convert_model(self, example_input=example, input=list(shape))
 
 
 @dataclass(frozen=True)
@@ -78,23 +91,10 @@ def of_module(
         transform,
         categories,
         engine=servable.answer,
-        convert=partial(_converted, servable, transform.crop_size),
+        convert=servable.convert,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         servable=servable,
     )
-
-
-def _converted(servable: Servable, side: int) -> Any:
-    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_engine
-
-    shape = (1, side, side, 3)
-    example = torch.zeros(shape, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # Sizes become constants in the graph, as intended: the input's shape is fixed.
-        warnings.simplefilter("ignore", TracerWarning)
-        # torch deprecates torch.jit, which OpenVINO's exporter still uses.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return convert_model(servable, example_input=example, input=list(shape))
 
 
 def say(model_id: str, what: str) -> None:

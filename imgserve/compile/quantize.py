@@ -100,11 +100,31 @@ def compare(
 
 
 def _write(graph: Path, calibration: Sequence[Crop], floating: list[str], out: Path) -> None:
-    """Write a graph in int8, with some layers in float32."""
+    """Write a graph in int8 by NNCF, with some layers in float32.
+
+    Ranges span the smallest and the largest number seen. NNCF's default, the mean of the largest
+    per picture, cuts off bright parts. Models with attention need NNCF's own settings for them.
+    """
     model = openvino.Core().read_model(graph)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # progress bars
         warnings.simplefilter("ignore")  # from NNCF's dependencies; the result is checked
-        save_graph(_with_nncf(model, calibration, floating), out)
+        import nncf  # here: it takes seconds, and fp32 does not need it
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+        logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would change handlers
+        whole_range = nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        )
+        attention = has_attention(model)
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(calibration),
+            subset_size=len(calibration),
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
+            ignored_scope=nncf.IgnoredScope(names=floating),
+            advanced_parameters=None if attention else whole_range,
+        )
+    save_graph(quantized, out)
 
 
 def save_graph(model: Any, path: Path) -> None:
@@ -116,30 +136,6 @@ def save_graph(model: Any, path: Path) -> None:
         if shutil.disk_usage(path.parent).free > sum(one.get_byte_size() for one in constants):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)) from exc
-
-
-def _with_nncf(model: Any, calibration: Sequence[Crop], floating: list[str]) -> Any:
-    """Return a model quantized by NNCF.
-
-    Ranges span the smallest and the largest number seen. NNCF's default, the mean of the largest
-    per picture, cuts off bright parts. Models with attention need NNCF's own settings for them.
-    """
-    import nncf  # here: it takes seconds, and fp32 does not need it
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would change handlers, too
-    whole_range = nncf.AdvancedQuantizationParameters(
-        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-    )
-    attention = has_attention(model)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(calibration),
-        subset_size=len(calibration),
-        model_type=nncf.ModelType.TRANSFORMER if attention else None,
-        ignored_scope=nncf.IgnoredScope(names=floating),
-        advanced_parameters=None if attention else whole_range,
-    )
 
 
 def has_attention(model: Any) -> bool:

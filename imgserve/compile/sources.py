@@ -60,25 +60,20 @@ def _builder(architecture: str, module: str) -> Callable[..., nn.Module]:
 
 def _categories(path: Path, entry: Entry, classes: Sequence[str] = ()) -> Sequence[str]:
     """Return the names of classes as the labels have them, else those in the file of weights."""
-    labels = entry.labels if isinstance(entry.labels, list) else _lines(entry.labels)
-    if names := labels or classes:
+    names = entry.labels or classes
+    if not names:
+        raise OriginalInvalid(f"{path.name} has no names of classes: give a file of labels")
+    if not isinstance(names, str):
         return names
-    raise OriginalInvalid(f"{path.name} has no names of classes: give a file of labels")
-
-
-def _lines(labels: str) -> list[str]:
-    """Return what a file of labels has in its lines; nothing where no file is named."""
-    if not labels:
-        return []
     try:
-        names = Path(labels).read_text(encoding="utf-8-sig").rstrip().splitlines()
+        text = Path(names).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise OriginalInvalid(f"the labels {labels} cannot be read: {exc}") from exc
-    names = [name.strip() for name in names] or [""]
-    if "" in names:
-        line = names.index("") + 1
-        raise OriginalInvalid(f"{labels} has an empty line {line}: it has a label in each")
-    return names
+        raise OriginalInvalid(f"the labels {names} cannot be read: {exc}") from exc
+    lines = [line.strip() for line in text.rstrip().splitlines()] or [""]
+    if "" in lines:
+        line = lines.index("") + 1
+        raise OriginalInvalid(f"{names} has an empty line {line}: it has a label in each")
+    return lines
 
 
 def _transform(architecture: str, entry: Entry) -> Transform:
