@@ -72,7 +72,7 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
-    needed = {}
+    needed: dict[tuple[str, str], tuple[str, ...]] = {}
     if precision == INT8:
         remedy = "requirements/install.sh quantize, or use PRECISION=fp32"
         needed["int8", remedy] = ("nncf", "skimage", "sklearn")

@@ -14,9 +14,8 @@ import msgspec
 import numpy as np
 
 from imgserve import __version__
-from imgserve.compile import crops
-from imgserve.compile.original import Original, say
-from imgserve.compile.quantize import LEAST_AGREEMENT, quantize, save_graph
+from imgserve.compile.original import Original, check_crops, say
+from imgserve.compile.quantize import LEAST_AGREEMENT, bundled, labelled, quantize, save_graph
 from imgserve.errors import CompiledModelInvalid, CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models import compiled_model
@@ -50,20 +49,20 @@ def export(
     judge it, see ``imgserve.evaluate``. CompileMismatch where the compiled model answers
     differently from the original, EvaluationFailed where the photos cannot be used.
     """
-    sample = crops.labelled(photos, original.categories, original.transform) if photos else None
+    sample = labelled(photos, original.categories, original.transform) if photos else None
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft, "model.xml")
         say(model_id, "exporting")
         write_graph(original, graph)
         say(model_id, "checking against the original")
         compiled = OpenVinoEngine(graph, threads=cpu_quota())
-        pictures = crops.check_crops(original.transform)
+        pictures = check_crops(original.transform)
         difference = largest_difference(original.engine, compiled, pictures)
         say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
         quantization = None
         if precision == INT8:
             fp32_graph, graph = graph, Path(draft, "int8.xml")
-            sample = sample or crops.bundled(original.transform)
+            sample = sample or bundled(original.transform)
             quantization = quantize(model_id, fp32_graph, sample, graph, least_agreement)
         info = describe(model_id, original, graph, difference, quantization)
         put_in_place(graph, info, out)

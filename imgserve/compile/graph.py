@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from imgserve.compile.crops import check_crops
-from imgserve.compile.original import Original, say
+from imgserve.compile.original import Original, check_crops, say
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
@@ -61,7 +60,7 @@ def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> 
     rows = np.concatenate([run(crops) for crops in check_crops(given.transform)])
     if not np.isfinite(rows).all():
         raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
-    gives_logits = (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any()
+    gives_logits = bool((rows < 0).any() or (abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
     what = "logits, so softmax follows" if gives_logits else "probabilities"
     side = given.transform.crop_size
     say(model_id, f"{path.name} takes {given.layout} of {side} x {side} and gives {what}")

@@ -2,11 +2,14 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
@@ -15,7 +18,10 @@ from imgserve.models.catalogue import Entry
 from imgserve.models.classifier import Engine, Probabilities
 from imgserve.models.compiled_model import Transform
 from imgserve.models.openvino_engine import openvino as _before_its_tools  # noqa: F401
-from imgserve.models.transform import Crop
+from imgserve.models.transform import Crop, crop
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+NOISE_PICTURES = 4
 
 
 class Servable(nn.Module):
@@ -95,6 +101,17 @@ def of_module(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         servable=servable,
     )
+
+
+def check_crops(transform: Transform) -> Iterator[Crop]:
+    """Yield what two forms of a model are compared with: the bundled pictures, then noise."""
+    for path in sorted(SAMPLES.glob("*.jpg")):
+        with Image.open(path) as picture:
+            yield crop(picture.convert("RGB"), transform)
+    noise = np.random.default_rng(seed=0)
+    shape = (1, transform.crop_size, transform.crop_size, 3)
+    for _ in range(NOISE_PICTURES):
+        yield noise.integers(0, 256, shape, dtype=np.uint8)
 
 
 def say(model_id: str, what: str) -> None:

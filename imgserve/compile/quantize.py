@@ -5,38 +5,138 @@ Normalisation and softmax stay in float32. Some layers lose too much accuracy, s
 choices of layers that stay in float32, fastest first. The first choice that is good enough on
 pictures not used for calibration is taken: where their classes are known, one that is right about
 as often as the original, else one that agrees with it.
+
+The pictures, (1, H, W, 3) uint8 crops, are a person's own, or parts of photographs in two packages
+that quantizing installs anyway. scikit-image's are in the public domain or CC0
+(skimage/data/_fetchers.py), scikit-learn's are CC BY 2.0 (sklearn/datasets/images/README.txt). No
+picture is passed on, only ranges of numbers.
 """
 
 import contextlib
 import errno
+import importlib.resources
 import io
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torchvision import transforms
 
-from imgserve.compile.crops import Sample
 from imgserve.compile.original import say
-from imgserve.errors import CompileMismatch
+from imgserve.errors import CompileMismatch, EvaluationFailed, HttpError
+from imgserve.evaluate import labelled_pictures
 from imgserve.machine import cpu_quota
 from imgserve.models.classifier import Engine, Probabilities
-from imgserve.models.compiled_model import Quantization
+from imgserve.models.compiled_model import Quantization, Transform
 from imgserve.models.openvino_engine import OpenVinoEngine, openvino
-from imgserve.models.transform import Crop
+from imgserve.models.transform import Crop, crop, least_side
+from imgserve.pictures.decode import decode
+from imgserve.settings import BackendSettings
 
 # The share of pictures in which int8 must find the same class as fp32.
 LEAST_AGREEMENT = 0.97
 # If fp32 finds two classes whose probabilities are this close, both count as the same answer: int8
 # costs about 0.01 of a probability, and many crops show more than one thing.
 NEAR_TIE = 0.01
-
 # Of pictures whose classes are known: by how much less often int8 may be right about them.
 MOST_LOST = 0.01
+LEAST_PHOTOS = 50  # of fewer, a single one is more than the percent that is judged
+MOST_CALIBRATION = 300  # more change the ranges little
+# Names of pictures by package. Besides photographs also unusual ones: the ranges must fit all.
+CALIBRATION = {
+    "skimage.data": (
+        *("astronaut.png", "brick.png", "camera.png", "clock_motion.png", "coins.png"),
+        *("color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png"),
+        *("moon.png", "page.png", "retina.jpg", "rocket.jpg"),
+    ),
+}
+# Photographs of things that the classes name; none of their scenes is among those above.
+HELD_OUT = {
+    "skimage.data": ("chelsea.png", "coffee.png", "motorcycle_right.png"),
+    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+}
+
+
+class Sample(NamedTuple):
+    """Crops to quantize with."""
+
+    calibration: Sequence[Crop]
+    held_out: Sequence[Crop]
+    labels: Sequence[int] = ()  # the classes of those held out, where they are known
+
+
+def bundled(transform: Transform) -> Sample:
+    """Return parts of the packages' photographs, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        calibration = _parts(CALIBRATION, transform, count=140, smallest=0.15, jitter=0.3)
+        return Sample(calibration, _parts(HELD_OUT, transform, 300, smallest=0.25, jitter=0.2))
+
+
+def _parts(
+    names: Mapping[str, Sequence[str]],
+    transform: Transform,
+    count: int,
+    *,
+    smallest: float,
+    jitter: float,
+) -> list[Crop]:
+    """Return random parts of pictures, spread evenly over them.
+
+    Each covers a share of the picture's area, the ``smallest`` or more; brightness, contrast and
+    colour change by a share, ``jitter`` or less.
+    """
+    vary = nn.Sequential(
+        transforms.RandomResizedCrop(
+            transform.crop_size,
+            scale=(smallest, 1),
+            interpolation=transforms.InterpolationMode(transform.interpolation),
+        ),
+        transforms.RandomHorizontalFlip(),
+        transforms.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter),
+    )
+    files = [
+        importlib.resources.files(package) / name for package in names for name in names[package]
+    ]
+    opened = [Image.open(str(file)).convert("RGB") for file in files]
+    return [np.asarray(vary(picture))[np.newaxis] for picture in islice(cycle(opened), count)]
+
+
+def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
+    """Return a person's own pictures: every second one for calibration.
+
+    Raises:
+        EvaluationFailed: they are too few, or one has no class of the model's or cannot be read.
+    """
+    pictures = labelled_pictures(folder, categories)
+    if len(pictures) < LEAST_PHOTOS:
+        raise EvaluationFailed(
+            f"{folder} has {len(pictures)} pictures; int8 needs {LEAST_PHOTOS} to be judged by"
+        )
+    held_out = pictures[::2]
+    return Sample(
+        [_read(picture.path, transform) for picture in pictures[1::2][:MOST_CALIBRATION]],
+        [_read(picture.path, transform) for picture in held_out],
+        [picture.class_id for picture in held_out],
+    )
+
+
+def _read(path: Path, transform: Transform) -> Crop:
+    limit_pixels, side = BackendSettings().max_image_pixels, least_side(transform)
+    try:
+        decoded = decode(path.read_bytes(), limit_pixels=limit_pixels, least_side=side)
+    except HttpError as exc:
+        raise EvaluationFailed(f"{path}: {exc}") from exc
+    return crop(decoded.picture, transform)
 
 
 def quantize(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import requests
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -137,19 +136,18 @@ def _downloaded(url: str, path: Path, expected: str) -> Path:
 def _from_storage(source: str, folder: Path) -> Path:
     """Return an object of Cloud Storage, as whoever is signed in here or the build's account."""
     import google.auth  # here: only this needs it
+    from google.auth.credentials import AnonymousCredentials
     from google.auth.transport.requests import AuthorizedSession
 
     bucket, _, name = source.removeprefix("gs://").partition("/")
     path = folder / Path(name).name
     folder.mkdir(parents=True, exist_ok=True)
     emulator = storage_emulator()
-    place = f"storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
+    url = f"{emulator or GOOGLE_STORAGE}/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
     draft = path.with_suffix(f"{path.suffix}.{os.getpid()}.partial")
     try:
-        session = requests.Session()
-        if not emulator:
-            session = AuthorizedSession(google.auth.default(scopes=[READ_STORAGE])[0])
-        url = f"{emulator or GOOGLE_STORAGE}/{place}"
+        found = AnonymousCredentials() if emulator else google.auth.default([READ_STORAGE])[0]
+        session = AuthorizedSession(found)  # type: ignore[no-untyped-call]
         with session.get(url, stream=True, timeout=TIMEOUT_S) as answer, draft.open("wb") as file:
             answer.raise_for_status()
             file.writelines(answer.iter_content(PART_BYTES))

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import crops, export, torchvision
-from imgserve.compile.original import Original, of_module
+from imgserve.compile import export, torchvision
+from imgserve.compile.original import NOISE_PICTURES, SAMPLES, Original, check_crops, of_module
 from imgserve.compile.weights import default_weights, transform_of
 from imgserve.errors import CompileMismatch
 from imgserve.models import catalogue, compiled_model, openvino_engine
@@ -145,12 +145,12 @@ def test_a_model_of_other_versions_is_replaced(tiny: Path, monkeypatch: pytest.M
     assert kept == {info.graph.name, info.weights.name}
 
 
-CHECKED = list(crops.check_crops(SMALL_TRANSFORM))
+CHECKED = list(check_crops(SMALL_TRANSFORM))
 
 
 def test_check_uses_real_pictures_and_noise() -> None:
-    samples = len(list(crops.SAMPLES.glob("*.jpg")))
-    assert len(CHECKED) == samples + crops.NOISE_PICTURES
+    samples = len(list(SAMPLES.glob("*.jpg")))
+    assert len(CHECKED) == samples + NOISE_PICTURES
     assert samples > 1
 
 
