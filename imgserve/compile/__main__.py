@@ -106,13 +106,9 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
 
 
 def interrupt_when_closed(stream: IO[str]) -> None:
-    """Interrupt this process, which then cleans up, when the stream's other end is closed."""
-
-    def watch() -> None:
-        stream.read()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """Interrupt this process, which then cleans up, once the stream's other end is closed."""
+    stream.read()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -143,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A process that a shell starts in the background ignores the signal unless told otherwise.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
-        interrupt_when_closed(sys.stdin)
+        threading.Thread(target=interrupt_when_closed, args=[sys.stdin], daemon=True).start()
     for model_id in given.models:
         started = perf_counter()
         try:
