@@ -49,7 +49,7 @@ def _builder(architecture: str, module: str) -> Callable[..., nn.Module]:
     if module and not path.is_file():
         raise OriginalInvalid(f"{path} is no module of Python")
     try:
-        defined = runpy.run_path(module, run_name=path.stem).get(architecture) if module else None
+        defined = runpy.run_path(module).get(architecture) if module else None
     except Exception as exc:  # whatever a person's own code raises
         raise OriginalInvalid(f"{path} failed: {type(exc).__name__}: {exc}") from exc
     if defined is None and architecture not in torchvision.models.list_models():
