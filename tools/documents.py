@@ -44,10 +44,6 @@ def with_tables(text: str) -> str:
     return text
 
 
-def main(path: Path) -> None:
-    """Rewrite the tables of one file."""
-    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    path = Path(sys.argv[1])
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

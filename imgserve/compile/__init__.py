@@ -6,10 +6,11 @@ shape rules for two, and fails if they are unknown. So it is first imported here
 of these two where it needs them; calling one still fails, as it should.
 """
 
-import torch
-
 try:
+    import torch
     import torchvision
+except ImportError as exc:
+    raise SystemExit(f"{exc}: run requirements/install.sh compile") from exc
 except RuntimeError:  # operator torchvision::nms does not exist
     # The definitions last as long as this object.
     _schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]

@@ -14,14 +14,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import IO
 
 import filelock
 
-from imgserve.compile.export import export, say, versions
+from imgserve.compile.export import export, versions
+from imgserve.compile.original import say
 from imgserve.compile.sources import original
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_models_file, default_weights_dir
@@ -38,6 +38,13 @@ from imgserve.models.compiled_model import (
 from imgserve.settings.parsers import base_url, file
 
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
+HELP = {
+    "precision": "int8 is faster; it is refused where it finds other classes (default: fp32)",
+    "photos": "labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one "
+    "half and must be right about as many of the other as fp32, less one percent",
+    "models-file": "your own models (default: MODELS_FILE, else models.toml if there is one)",
+    "checkpoints": "where downloaded weights are kept (default: %(default)s)",
+}
 
 
 def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
@@ -55,13 +62,8 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
             say(model_id, "is compiled already")
             return present
         say(model_id, "loading trained weights")
-        made = original(
-            model_id,
-            entry,
-            folder=given.checkpoints,
-            url_base=given.weights_url_base or "",
-            say=partial(say, model_id),
-        )
+        url_base = given.weights_url_base or ""
+        made = original(model_id, entry, folder=given.checkpoints, url_base=url_base)
         if present and present.source == made.source:
             say(model_id, "is compiled already")
             return present
@@ -70,18 +72,17 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
+    needed: dict[tuple[str, str], tuple[str, ...]] = {}
     if precision == INT8:
         remedy = "requirements/install.sh quantize, or use PRECISION=fp32"
-        _require("int8", ("nncf", "skimage", "sklearn"), remedy)
+        needed["int8", remedy] = ("nncf", "skimage", "sklearn")
     if entry.onnx:
-        _require("ONNX", ("onnxruntime",), "requirements/install.sh onnx")
-
-
-def _require(what: str, names: Sequence[str], remedy: str) -> None:
-    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise ModelError(
-            f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
-        )
+        needed["ONNX", "requirements/install.sh onnx"] = ("onnxruntime",)
+    for (what, remedy), names in needed.items():
+        if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+            raise ModelError(
+                f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
+            )
 
 
 def _locked(model_id: str, out: Path) -> AbstractContextManager[object]:
@@ -105,13 +106,9 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
 
 
 def interrupt_when_closed(stream: IO[str]) -> None:
-    """Interrupt this process, which then cleans up, when the stream's other end is closed."""
-
-    def watch() -> None:
-        stream.read()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """Interrupt this process, which then cleans up, once the stream's other end is closed."""
+    stream.read()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -119,58 +116,21 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m imgserve.compile",
         description="Compile classifiers to the form they are served in, and check the result.",
     )
+    add, folder = parser.add_argument, default_weights_dir()
     known = ", ".join(catalogue.catalogue(None))
-    parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help=f"one of your own, or of: {known}"
-    )
-    _add_precision(parser)
-    _add_places(parser)
-    parser.add_argument(
-        "--force", action="store_true", help="compile also what is compiled already"
-    )
-    parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    add("models", nargs="+", metavar="MODEL", help=f"one of your own, or of: {known}")
+    add("--precision", choices=PRECISIONS, default=FP32, help=HELP["precision"])
+    add("--photos", type=Path, metavar="FOLDER", help=HELP["photos"])
+    add("--models-file", type=file, default=default_models_file(), help=HELP["models-file"])
+    add("--out", type=Path, default=folder / "compiled", help="default: %(default)s")
+    add("--checkpoints", type=Path, default=folder / "checkpoints", help=HELP["checkpoints"])
+    add("--weights-url-base", type=base_url, help="a mirror to download weights from")
+    add("--force", action="store_true", help="compile also what is compiled already")
+    add("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.photos and given.precision != INT8:
         parser.error("--photos is for --precision int8")
     return given
-
-
-def _add_precision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=FP32,
-        help="int8 is faster; it is refused where it finds other classes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="FOLDER",
-        help="labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one half "
-        "and must be right about as many of the other as fp32, less one percent",
-    )
-
-
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    folder = default_weights_dir()
-    parser.add_argument(
-        "--models-file",
-        type=file,
-        default=default_models_file(),
-        help="describes your own models (default: MODELS_FILE, else models.toml if there is one)",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=folder / "compiled", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--checkpoints",
-        type=Path,
-        default=folder / "checkpoints",
-        help="where downloaded weights are kept (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--weights-url-base", type=base_url, help="a mirror to download weights from"
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A process that a shell starts in the background ignores the signal unless told otherwise.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
-        interrupt_when_closed(sys.stdin)
+        threading.Thread(target=interrupt_when_closed, args=[sys.stdin], daemon=True).start()
     for model_id in given.models:
         started = perf_counter()
         try:

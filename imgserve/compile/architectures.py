@@ -120,9 +120,8 @@ class PackagedWeights(WeightsEnum):  # type: ignore[misc]  # torchvision has no 
         The package uses other names for its layers but lists them in the same order.
         """
         module, file = self.url.removeprefix("package:").split("/", 1)
-        path = importlib.resources.files(module) / file
-        with importlib.resources.as_file(path) as local:
-            tensors = torch.load(local, map_location="cpu", weights_only=True)
+        with (importlib.resources.files(module) / file).open("rb") as opened:
+            tensors = torch.load(opened, map_location="cpu", weights_only=True)
         with torch.device("meta"):
             names = self.meta["architecture"]().state_dict()
         return dict(zip(names, tensors.values(), strict=True))

@@ -4,11 +4,9 @@ An int8 model is first exported in fp32 and compared with the original, then qua
 with the fp32 model.
 """
 
-import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,14 +14,13 @@ import msgspec
 import numpy as np
 
 from imgserve import __version__
-from imgserve.compile import crops
-from imgserve.compile.original import Original
-from imgserve.compile.quantize import LEAST_AGREEMENT, quantize, save_graph
+from imgserve.compile.original import Original, check_crops, say
+from imgserve.compile.quantize import LEAST_AGREEMENT, bundled, labelled, quantize, save_graph
 from imgserve.errors import CompiledModelInvalid, CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models import compiled_model
 from imgserve.models.classifier import Engine
-from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization
+from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, Quantization
 from imgserve.models.openvino_engine import OpenVinoEngine
 from imgserve.models.transform import Crop
 
@@ -52,31 +49,24 @@ def export(
     judge it, see ``imgserve.evaluate``. CompileMismatch where the compiled model answers
     differently from the original, EvaluationFailed where the photos cannot be used.
     """
-    sample = crops.labelled(photos, original.categories, original.transform) if photos else None
+    sample = labelled(photos, original.categories, original.transform) if photos else None
     with tempfile.TemporaryDirectory(dir=out, prefix=f"{model_id}.") as draft:
         graph = Path(draft, "model.xml")
         say(model_id, "exporting")
         write_graph(original, graph)
-        difference = _check(model_id, original, graph)
+        say(model_id, "checking against the original")
+        compiled = OpenVinoEngine(graph, threads=cpu_quota())
+        pictures = check_crops(original.transform)
+        difference = largest_difference(original.engine, compiled, pictures)
+        say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
         quantization = None
         if precision == INT8:
             fp32_graph, graph = graph, Path(draft, "int8.xml")
-            sample = sample or crops.bundled(original.transform)
-            report = partial(say, model_id)
-            quantization = quantize(fp32_graph, sample, graph, least_agreement, report)
+            sample = sample or bundled(original.transform)
+            quantization = quantize(model_id, fp32_graph, sample, graph, least_agreement)
         info = describe(model_id, original, graph, difference, quantization)
         put_in_place(graph, info, out)
     return info
-
-
-def _check(model_id: str, original: Original, graph: Path) -> float:
-    """Return the largest difference of a probability from the original's."""
-    say(model_id, "checking against the original")
-    compiled = OpenVinoEngine(graph, threads=cpu_quota())
-    pictures = crops.check_crops(original.transform)
-    difference = largest_difference(original.engine, compiled, pictures)
-    say(model_id, f"compiled; probabilities differ by {difference:.1e} at most")
-    return difference
 
 
 def write_graph(original: Original, graph: Path) -> None:
@@ -119,17 +109,18 @@ def describe(
 ) -> ModelInfo:
     """Return the description of a graph just written, with the final names of its files."""
     precision = INT8 if quantization else FP32
-    files = [compiled_model.described(path, path.suffix) for path in _files(graph)]
+    paths = (graph, graph.with_suffix(".bin"))
+    files = [compiled_model.described(path, path.suffix) for path in paths]
     hashes = "".join(f"{file.crc32:08x}" for file in files)
     stem = f"{compiled_model.stem(model_id, precision)}-{hashes}"
     named = [msgspec.structs.replace(file, name=stem + file.name) for file in files]
     return ModelInfo(
         format=compiled_model.FORMAT,
         model=model_id,
-        title=original.title,
+        title=original.entry.title,
         precision=precision,
         parameters=original.parameters,
-        top1=original.top1,
+        top1=original.entry.top1,
         transform=original.transform,
         categories=list(original.categories),
         largest_difference=difference,
@@ -141,33 +132,21 @@ def describe(
     )
 
 
-def _files(graph: Path) -> tuple[Path, Path]:
-    return graph, graph.with_suffix(".bin")
-
-
 def put_in_place(graph: Path, info: ModelInfo, out: Path) -> None:
     """Move a checked graph to where it is served from, and remove the files it replaces.
 
     The same model in the other precision goes, too, where it was made from something else.
     """
-    files = (info.graph.name, info.weights.name)
-    for path, name in zip(_files(graph), files, strict=True):
-        path.replace(out / name)
+    for file in (info.graph, info.weights):
+        graph.with_suffix(Path(file.name).suffix).replace(out / file.name)
     compiled_model.write_info(out, info)
-    _remove(out, info.model, info.precision, files)
-    (other,) = {FP32, INT8} - {info.precision}
-    with suppress(FileNotFoundError, CompiledModelInvalid):
-        if compiled_model.parse_info(out, info.model, other).source != info.source:
-            compiled_model.info_path(out, info.model, other).unlink()
-            _remove(out, info.model, other)
-
-
-def _remove(out: Path, model_id: str, precision: str, kept: Collection[str] = ()) -> None:
-    for path in out.glob(f"{compiled_model.stem(model_id, precision)}-*"):
-        if path.name not in kept:
-            path.unlink()
-
-
-def say(model_id: str, what: str) -> None:
-    """Show progress to the person who is waiting."""
-    print(f"{model_id}: {what}", file=sys.stderr, flush=True)
+    for precision in PRECISIONS:
+        with suppress(FileNotFoundError, CompiledModelInvalid):
+            there, kept = compiled_model.parse_info(out, info.model, precision), set()
+            if there.source == info.source:
+                kept = {there.graph.name, there.weights.name}
+            else:
+                compiled_model.info_path(out, info.model, precision).unlink()
+            for path in out.glob(f"{compiled_model.stem(info.model, precision)}-*"):
+                if path.name not in kept:
+                    path.unlink()

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from imgserve.compile.crops import check_crops
-from imgserve.compile.original import Original
+from imgserve.compile.original import Original, check_crops, say
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
-from imgserve.models.classifier import Engine, Probabilities
+from imgserve.models.classifier import Probabilities
 from imgserve.models.compiled_model import Transform
 from imgserve.models.openvino_engine import openvino
 from imgserve.models.transform import Crop
@@ -22,61 +21,47 @@ from imgserve.models.transform import Crop
 RESIZE_TO_CROP = 256 / 224  # as most of torchvision's classifiers have it
 SUM_TOLERANCE = 1e-3
 CHANNELS = 3
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-class Input(NamedTuple):
-    """What a graph takes: numbers in a range, normalised, in an order of axes."""
-
-    layout: str
-    value_range: tuple[float, float]
-    transform: Transform
-
-    def __call__(self, crops: Crop) -> NDArray[np.float32]:
-        """Return the input for (1, H, W, 3) uint8 crops."""
-        low, high = self.value_range
-        values = crops / 255 * (high - low) + low
-        rows = ((values - self.transform.mean) / self.transform.std).astype(np.float32)
-        return rows if self.layout == "NHWC" else rows.transpose(0, 3, 1, 2).copy()
-
-
-def read(
-    path: Path, entry: Entry, categories: Sequence[str], say: Callable[[str], None]
-) -> Original:
+def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> Original:
     """Return the classifier of a file, made to take crops and to give probabilities.
-
-    ``say`` shows what was found out.
 
     Raises:
         OriginalInvalid: it is damaged, has operators that cannot be computed, or other inputs,
             outputs or sizes than a classifier of pictures of these classes.
     """
-    model, given = _model(path, entry)
-    _check_output(path, model, len(categories))
-    compute = _onnx_runtime(path) if entry.onnx else _openvino(model)
+    model, layout, transform = _model(path, entry, len(categories))
+    compute = _onnx_runtime(path) if entry.onnx else openvino.compile_model(model, "CPU", F32)
 
     def run(crops: Crop) -> Probabilities:
-        return np.asarray(compute(given(crops)), np.float32)
+        values = ((crops / 255 - transform.mean) / transform.std).astype(np.float32)
+        given = values if layout == "NHWC" else values.transpose(0, 3, 1, 2).copy()
+        return np.asarray(compute(given)[0], np.float32)
 
-    gives_logits = _gives_logits(path, run, given.transform)
+    def softmax(crops: Crop) -> Probabilities:
+        found: Probabilities = torch.tensor(run(crops)).softmax(dim=1).numpy()
+        return found
+
+    rows = np.concatenate([run(crops) for crops in check_crops(transform)])
+    if not np.isfinite(rows).all():
+        raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
+    gives_logits = bool((rows < 0).any() or (abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
     what = "logits, so softmax follows" if gives_logits else "probabilities"
-    side = given.transform.crop_size
-    say(f"{path.name} takes {given.layout} of {side} x {side} and gives {what}")
-
-    def engine(crops: Crop) -> Probabilities:
-        return _softmax(run(crops)) if gives_logits else run(crops)
-
+    side = transform.crop_size
+    say(model_id, f"{path.name} takes {layout} of {side} x {side} and gives {what}")
     return Original(
-        entry.title,
-        given.transform,
+        entry,
+        transform,
         categories,
-        engine,
-        convert=partial(_convert, model, given, gives_logits),
-        parameters=_weights(model),
+        engine=softmax if gives_logits else run,
+        convert=partial(_convert, model, layout, transform, gives_logits),
+        parameters=_parameters(model),
     )
 
 
-def _model(path: Path, entry: Entry) -> tuple[Any, Input]:
-    """Return a graph that takes one crop, and how it takes it."""
+def _model(path: Path, entry: Entry, labels: int) -> tuple[Any, str, Transform]:
+    """Return a graph of one crop and a number for each label, its layout and its transform."""
     if entry.mean is None or entry.std is None:
         raise OriginalInvalid(
             f"{path.name}: say mean and std that it was trained with, such as [0.0, 0.0, 0.0] and "
@@ -85,10 +70,16 @@ def _model(path: Path, entry: Entry) -> tuple[Any, Input]:
     model = _read(path)
     layout, side = _layout(path, model, entry)
     model.reshape([1, CHANNELS, side, side] if layout == "NCHW" else [1, side, side, CHANNELS])
+    shape = model.output(0).get_partial_shape()
+    if shape.is_dynamic or list(shape.to_shape()) != [1, labels]:
+        count = shape[-1] if shape.rank.is_static and len(shape) == 2 else shape  # noqa: PLR2004
+        raise OriginalInvalid(f"there are {labels} labels, but {path.name} has {count} outputs")
     resize = max(entry.resize or round(side * RESIZE_TO_CROP), side)
     filter_ = entry.interpolation or "bilinear"
-    transform = Transform(resize, side, filter_, entry.mean, entry.std)
-    return model, Input(layout, entry.value_range, transform)
+    low, high = entry.value_range
+    mean = tuple((np.subtract(entry.mean, low) / (high - low)).tolist())
+    std = tuple((np.array(entry.std) / (high - low)).tolist())
+    return model, layout, Transform(resize, side, filter_, mean, std)
 
 
 def _read(path: Path) -> Any:
@@ -131,55 +122,26 @@ def _layout(path: Path, model: Any, entry: Entry) -> tuple[str, int]:
     return layout, side
 
 
-def _check_output(path: Path, model: Any, labels: int) -> None:
-    shape = model.output(0).get_partial_shape()
-    if shape.is_dynamic or list(shape.to_shape()) != [1, labels]:
-        count = shape[-1] if shape.rank.is_static and len(shape) == 2 else shape  # noqa: PLR2004
-        raise OriginalInvalid(f"there are {labels} labels, but {path.name} has {count} outputs")
-
-
 def _onnx_runtime(path: Path) -> Callable[[Any], Any]:
     import onnxruntime  # here: only ONNX needs it, and only to compare
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_quota()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda values: session.run(None, {name: values})[0]
+    return lambda values: session.run(None, {session.get_inputs()[0].name: values})
 
 
-def _openvino(model: Any) -> Callable[[Any], Any]:
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda values: compiled(values)[0]
-
-
-def _gives_logits(path: Path, run: Engine, transform: Transform) -> bool:
-    """Return whether what it gives are no probabilities, by what it makes of some pictures."""
-    rows = np.concatenate([run(crops) for crops in check_crops(transform)])
-    if not np.isfinite(rows).all():
-        raise OriginalInvalid(f"{path.name} gives numbers that are not finite (NaN or infinity)")
-    return bool((rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any())
-
-
-def _softmax(rows: NDArray[np.float32]) -> Probabilities:
-    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-    found: Probabilities = powers / powers.sum(axis=1, keepdims=True)
-    return found
-
-
-def _convert(model: Any, given: Input, gives_logits: bool) -> Any:
+def _convert(model: Any, layout: str, transform: Transform, gives_logits: bool) -> Any:
     """Return the graph with its preparation before it and, where it needs it, softmax after it."""
     from openvino import Layout, Model, Type, opset13
     from openvino.preprocess import PrePostProcessor
 
-    low, high = given.value_range
-    scale = 255 / (high - low)  # from the range's numbers to bytes
     prepared = PrePostProcessor(model)
     prepared.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
-    prepared.input().model().set_layout(Layout(given.layout))
+    prepared.input().model().set_layout(Layout(layout))
     steps = prepared.input().preprocess().convert_element_type(Type.f32)
-    steps.mean([(mean - low) * scale for mean in given.transform.mean])
-    steps.scale([std * scale for std in given.transform.std])
+    steps.mean([255 * mean for mean in transform.mean])
+    steps.scale([255 * std for std in transform.std])
     built = prepared.build()
     if not gives_logits:
         return built
@@ -187,7 +149,7 @@ def _convert(model: Any, given: Input, gives_logits: bool) -> Any:
     return Model([opset13.softmax(logits, axis=1)], built.get_parameters(), built.get_name())
 
 
-def _weights(model: Any) -> int:
+def _parameters(model: Any) -> int:
     """Return how many floating-point numbers the graph holds."""
     constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
     real = [op for op in constants if op.get_element_type().is_real()]

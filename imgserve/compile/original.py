@@ -1,12 +1,15 @@
 """A trained classifier as it came: what is compiled, and what the result is compared with."""
 
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
@@ -15,7 +18,10 @@ from imgserve.models.catalogue import Entry
 from imgserve.models.classifier import Engine, Probabilities
 from imgserve.models.compiled_model import Transform
 from imgserve.models.openvino_engine import openvino as _before_its_tools  # noqa: F401
-from imgserve.models.transform import Crop
+from imgserve.models.transform import Crop, crop
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+NOISE_PICTURES = 4
 
 
 class Servable(nn.Module):
@@ -24,6 +30,7 @@ class Servable(nn.Module):
     def __init__(self, module: nn.Module, transform: Transform) -> None:
         super().__init__()
         self.module = module
+        self.side = transform.crop_size
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(transform.mean).view(1, 3, 1, 1))
@@ -42,12 +49,26 @@ class Servable(nn.Module):
         numbers: Probabilities = found.cpu().numpy()
         return numbers
 
+    def convert(self) -> Any:
+        """Return the same in OpenVINO's form, for one crop."""
+        from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_engine
+
+        shape = (1, self.side, self.side, 3)
+        example = torch.zeros(shape, dtype=torch.uint8)
+        with warnings.catch_warnings():
+            # Sizes become constants in the graph, as intended: the input's shape is fixed.
+            warnings.simplefilter("ignore", TracerWarning)
+            # torch deprecates torch.jit, which OpenVINO's exporter still uses.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return convert_model(self, example_input=example, input=list(shape))
+
 
 @dataclass(frozen=True)
 class Original:
     """A trained classifier, and what serving it takes.
 
     Attributes:
+        entry: what is said of it.
         engine: what the compiled model is compared with.
         convert: returns its graph in OpenVINO's form, which takes (1, H, W, 3) uint8 crops and
             gives (1, C) probabilities.
@@ -55,13 +76,12 @@ class Original:
         servable: the torch module behind it, where there is one.
     """
 
-    title: str
+    entry: Entry
     transform: Transform
     categories: Sequence[str]
     engine: Engine
     convert: Callable[[], Any]
     parameters: int
-    top1: float | None = None
     source: str = ""
     servable: Servable | None = None
 
@@ -73,25 +93,27 @@ def of_module(
     torch.set_num_threads(cpu_quota())
     servable = Servable(module, transform).eval()
     return Original(
-        entry.title,
+        entry,
         transform,
         categories,
         engine=servable.answer,
-        convert=partial(_converted, servable, transform.crop_size),
+        convert=servable.convert,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        top1=entry.top1,
         servable=servable,
     )
 
 
-def _converted(servable: Servable, side: int) -> Any:
-    from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_engine
+def check_crops(transform: Transform) -> Iterator[Crop]:
+    """Yield what two forms of a model are compared with: the bundled pictures, then noise."""
+    for path in sorted(SAMPLES.glob("*.jpg")):
+        with Image.open(path) as picture:
+            yield crop(picture.convert("RGB"), transform)
+    noise = np.random.default_rng(seed=0)
+    shape = (1, transform.crop_size, transform.crop_size, 3)
+    for _ in range(NOISE_PICTURES):
+        yield noise.integers(0, 256, shape, dtype=np.uint8)
 
-    shape = (1, side, side, 3)
-    example = torch.zeros(shape, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # Sizes become constants in the graph, as intended: the input's shape is fixed.
-        warnings.simplefilter("ignore", TracerWarning)
-        # torch deprecates torch.jit, which OpenVINO's exporter still uses.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return convert_model(servable, example_input=example, input=list(shape))
+
+def say(model_id: str, what: str) -> None:
+    """Show progress to the person who is waiting."""
+    print(f"{model_id}: {what}", file=sys.stderr, flush=True)

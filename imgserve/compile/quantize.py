@@ -5,45 +5,142 @@ Normalisation and softmax stay in float32. Some layers lose too much accuracy, s
 choices of layers that stay in float32, fastest first. The first choice that is good enough on
 pictures not used for calibration is taken: where their classes are known, one that is right about
 as often as the original, else one that agrees with it.
+
+The pictures, (1, H, W, 3) uint8 crops, are a person's own, or parts of photographs in two packages
+that quantizing installs anyway. scikit-image's are in the public domain or CC0
+(skimage/data/_fetchers.py), scikit-learn's are CC BY 2.0 (sklearn/datasets/images/README.txt). No
+picture is passed on, only ranges of numbers.
 """
 
 import contextlib
 import errno
+import importlib.resources
 import io
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torchvision import transforms
 
-from imgserve.compile.crops import Sample
-from imgserve.errors import CompileMismatch
+from imgserve.compile.original import say
+from imgserve.errors import CompileMismatch, EvaluationFailed, HttpError
+from imgserve.evaluate import labelled_pictures
 from imgserve.machine import cpu_quota
 from imgserve.models.classifier import Engine, Probabilities
-from imgserve.models.compiled_model import Quantization
+from imgserve.models.compiled_model import Quantization, Transform
 from imgserve.models.openvino_engine import OpenVinoEngine, openvino
-from imgserve.models.transform import Crop
+from imgserve.models.transform import Crop, crop, least_side
+from imgserve.pictures.decode import decode
+from imgserve.settings import BackendSettings
 
 # The share of pictures in which int8 must find the same class as fp32.
 LEAST_AGREEMENT = 0.97
 # If fp32 finds two classes whose probabilities are this close, both count as the same answer: int8
 # costs about 0.01 of a probability, and many crops show more than one thing.
 NEAR_TIE = 0.01
-
 # Of pictures whose classes are known: by how much less often int8 may be right about them.
 MOST_LOST = 0.01
+LEAST_PHOTOS = 50  # of fewer, a single one is more than the percent that is judged
+MOST_CALIBRATION = 300  # more change the ranges little
+# Names of pictures by package. Besides photographs also unusual ones: the ranges must fit all.
+CALIBRATION = {
+    "skimage.data": (
+        *("astronaut.png", "brick.png", "camera.png", "clock_motion.png", "coins.png"),
+        *("color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png"),
+        *("moon.png", "page.png", "retina.jpg", "rocket.jpg"),
+    ),
+}
+# Photographs of things that the classes name; none of their scenes is among those above.
+HELD_OUT = {
+    "skimage.data": ("chelsea.png", "coffee.png", "motorcycle_right.png"),
+    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+}
+
+
+class Sample(NamedTuple):
+    """Crops to quantize with."""
+
+    calibration: Sequence[Crop]
+    held_out: Sequence[Crop]
+    labels: Sequence[int] = ()  # the classes of those held out, where they are known
+
+
+def bundled(transform: Transform) -> Sample:
+    """Return parts of the packages' photographs, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        calibration = _parts(CALIBRATION, transform, count=140, smallest=0.15, jitter=0.3)
+        return Sample(calibration, _parts(HELD_OUT, transform, 300, smallest=0.25, jitter=0.2))
+
+
+def _parts(
+    names: Mapping[str, Sequence[str]],
+    transform: Transform,
+    count: int,
+    *,
+    smallest: float,
+    jitter: float,
+) -> list[Crop]:
+    """Return random parts of pictures, spread evenly over them.
+
+    Each covers a share of the picture's area, the ``smallest`` or more; brightness, contrast and
+    colour change by a share, ``jitter`` or less.
+    """
+    vary = nn.Sequential(
+        transforms.RandomResizedCrop(
+            transform.crop_size,
+            scale=(smallest, 1),
+            interpolation=transforms.InterpolationMode(transform.interpolation),
+        ),
+        transforms.RandomHorizontalFlip(),
+        transforms.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter),
+    )
+    files = [
+        importlib.resources.files(package) / name for package in names for name in names[package]
+    ]
+    opened = [Image.open(str(file)).convert("RGB") for file in files]
+    return [np.asarray(vary(picture))[np.newaxis] for picture in islice(cycle(opened), count)]
+
+
+def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
+    """Return a person's own pictures: every second one for calibration.
+
+    Raises:
+        EvaluationFailed: they are too few, or one has no class of the model's or cannot be read.
+    """
+    pictures = labelled_pictures(folder, categories)
+    if len(pictures) < LEAST_PHOTOS:
+        raise EvaluationFailed(
+            f"{folder} has {len(pictures)} pictures; int8 needs {LEAST_PHOTOS} to be judged by"
+        )
+    held_out = pictures[::2]
+    return Sample(
+        [_read(picture.path, transform) for picture in pictures[1::2][:MOST_CALIBRATION]],
+        [_read(picture.path, transform) for picture in held_out],
+        [picture.class_id for picture in held_out],
+    )
+
+
+def _read(path: Path, transform: Transform) -> Crop:
+    limit_pixels, side = BackendSettings().max_image_pixels, least_side(transform)
+    try:
+        decoded = decode(path.read_bytes(), limit_pixels=limit_pixels, least_side=side)
+    except HttpError as exc:
+        raise EvaluationFailed(f"{path}: {exc}") from exc
+    return crop(decoded.picture, transform)
 
 
 def quantize(
-    graph: Path,
-    sample: Sample,
-    out: Path,
-    least_agreement: float,
-    report: Callable[[str], None],
+    model_id: str, graph: Path, sample: Sample, out: Path, least_agreement: float
 ) -> Quantization:
     """Write a float32 graph in int8; return how it was made and how good it is.
 
@@ -52,10 +149,10 @@ def quantize(
     expected = _answers(graph, sample.held_out)
     tried = []
     for floating, layers in choices(openvino.Core().read_model(graph)).items():
-        report(f"quantizing; in float32 stays {floating}")
+        say(model_id, f"quantizing; in float32 stays {floating}")
         _write(graph, sample.calibration, layers, out)
         found = compare(expected, _answers(out, sample.held_out), floating, sample.labels)
-        report(_in_words(found))
+        say(model_id, _in_words(found))
         if _is_good_enough(found, least_agreement):
             return found
         tried.append(found)
@@ -103,11 +200,31 @@ def compare(
 
 
 def _write(graph: Path, calibration: Sequence[Crop], floating: list[str], out: Path) -> None:
-    """Write a graph in int8, with some layers in float32."""
+    """Write a graph in int8 by NNCF, with some layers in float32.
+
+    Ranges span the smallest and the largest number seen. NNCF's default, the mean of the largest
+    per picture, cuts off bright parts. Models with attention need NNCF's own settings for them.
+    """
     model = openvino.Core().read_model(graph)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # progress bars
         warnings.simplefilter("ignore")  # from NNCF's dependencies; the result is checked
-        save_graph(_with_nncf(model, calibration, floating), out)
+        import nncf  # here: it takes seconds, and fp32 does not need it
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+        logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would change handlers
+        whole_range = nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        )
+        attention = has_attention(model)
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(calibration),
+            subset_size=len(calibration),
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
+            ignored_scope=nncf.IgnoredScope(names=floating),
+            advanced_parameters=None if attention else whole_range,
+        )
+    save_graph(quantized, out)
 
 
 def save_graph(model: Any, path: Path) -> None:
@@ -119,30 +236,6 @@ def save_graph(model: Any, path: Path) -> None:
         if shutil.disk_usage(path.parent).free > sum(one.get_byte_size() for one in constants):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)) from exc
-
-
-def _with_nncf(model: Any, calibration: Sequence[Crop], floating: list[str]) -> Any:
-    """Return a model quantized by NNCF.
-
-    Ranges span the smallest and the largest number seen. NNCF's default, the mean of the largest
-    per picture, cuts off bright parts. Models with attention need NNCF's own settings for them.
-    """
-    import nncf  # here: it takes seconds, and fp32 does not need it
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would change handlers, too
-    whole_range = nncf.AdvancedQuantizationParameters(
-        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-    )
-    attention = has_attention(model)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(calibration),
-        subset_size=len(calibration),
-        model_type=nncf.ModelType.TRANSFORMER if attention else None,
-        ignored_scope=nncf.IgnoredScope(names=floating),
-        advanced_parameters=None if attention else whole_range,
-    )
 
 
 def has_attention(model: Any) -> bool:

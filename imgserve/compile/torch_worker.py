@@ -1,11 +1,9 @@
 """A worker with ENGINE=torch: it runs a model as torch does, on a GPU if there is one."""
 
 import sys
-from functools import partial
 
 import torch
 
-from imgserve.compile.export import say
 from imgserve.compile.sources import original
 from imgserve.errors import ModelError
 from imgserve.models import catalogue
@@ -22,7 +20,6 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
         catalogue.entry(model_id, settings.models_file),
         folder=checkpoints_folder(settings),
         url_base=settings.weights_url_base,
-        say=partial(say, model_id),
     )
     if found.servable is None:
         raise ModelError(f"model {model_id} is a graph, which needs ENGINE=openvino")

@@ -5,7 +5,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +13,7 @@ from PIL import Image
 
 from imgserve.contract import PredictOptions
 from imgserve.errors import EvaluationFailed, HttpError, ImgserveError, ModelError
-from imgserve.evaluate.labels import Labelled, labelled_pictures
+from imgserve.evaluate import Labelled, labelled_pictures
 from imgserve.machine import cpu_quota, default_weights_dir
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
@@ -26,50 +25,44 @@ TOP = 5
 CELL_PIXELS = 8
 PICTURE_PIXELS = 1000  # of the confusion picture's side, about
 MOST_CONFUSED = 5
+FOLDER_HELP = "pictures, with a labels.csv (file, class_id or category) or a folder for each class"
+PRECISION_HELP = "default: fp32, bf16 where the CPU has it, int8 where it is compiled"
+
+Pair = tuple[int, int]  # a picture's class, and the one that the model finds
 
 
-@dataclass
-class Score:
-    """What came of all pictures in one precision."""
+def evaluate(
+    classifier: Classifier, pictures: Sequence[Labelled], limit_pixels: int
+) -> tuple[list[Pair], list[str]]:
+    """Print how often a model is right, with progress on standard error.
 
-    precision: str
-    pairs: list[tuple[int, int]] = field(default_factory=list)  # the true class, the one named
-    among_five: int = 0
-    times_ms: list[float] = field(default_factory=list)  # of each, decoding to inference
-    refused: list[str] = field(default_factory=list)  # what could not be classified, and why
-
-    def line(self) -> str:
-        """Return its line of the table."""
-        count = len(self.pairs)
-        right = sum(label == named for label, named in self.pairs)
-        return (
-            f"{self.precision:9}  {count:8}  {right / count:7.1%}  {self.among_five / count:7.1%}"
-            f"  {median(self.times_ms):12.1f}"
-        )
-
-
-def evaluate(classifier: Classifier, pictures: Sequence[Labelled], limit_pixels: int) -> Score:
-    """Return how often a model is right about pictures, showing progress on standard error."""
-    score, options = Score(classifier.precision), PredictOptions(top_k=TOP)
+    Returns:
+        A pair for each picture, and what could not be classified and why.
+    """
+    pairs, refused, times_ms, among_five = [], [], [], 0
     for number, (path, label) in enumerate(pictures, 1):
+        if sys.stderr.isatty() or number == len(pictures):
+            print(f"\r{classifier.precision}: {number} of {len(pictures)}", end="", file=sys.stderr)
         try:
+            options = PredictOptions(top_k=TOP)
             result = classifier.classify(path.read_bytes(), options, limit_pixels=limit_pixels)
         except HttpError as exc:
-            score.refused.append(f"{path.name}: {exc}")
+            refused.append(f"{path.name}: {exc}")
             continue
         named = [prediction.class_id for prediction in result.predictions]
-        score.pairs.append((label, named[0]))
-        score.among_five += label in named
-        score.times_ms.append(result.decode_ms + result.preprocess_ms + result.inference_ms)
-        if sys.stderr.isatty() or number == len(pictures):
-            print(f"\r{score.precision}: {number} of {len(pictures)}", end="", file=sys.stderr)
+        pairs.append((label, named[0]))
+        among_five += label in named
+        times_ms.append(result.decode_ms + result.preprocess_ms + result.inference_ms)
     print(file=sys.stderr)
-    if not score.pairs:
-        raise EvaluationFailed(f"no picture could be classified: {score.refused[0]}")
-    return score
+    if not (count := len(pairs)):
+        raise EvaluationFailed(f"no picture could be classified: {refused[0]}")
+    right, time_ms = sum(label == named for label, named in pairs) / count, median(times_ms)
+    among = among_five / count
+    print(f"{classifier.precision:9}  {count:8}  {right:7.1%}  {among:7.1%}  {time_ms:12.1f}")
+    return pairs, refused
 
 
-def confusion_picture(pairs: Sequence[tuple[int, int]]) -> Image.Image:
+def confusion_picture(pairs: Sequence[Pair]) -> Image.Image:
     """Return which classes (rows) are taken for which (columns): the darker, the more often.
 
     Classes that no picture is of and none was named are left out.
@@ -83,7 +76,7 @@ def confusion_picture(pairs: Sequence[tuple[int, int]]) -> Image.Image:
     return cells.resize((len(classes) * factor,) * 2, Image.Resampling.NEAREST)
 
 
-def most_confused(pairs: Sequence[tuple[int, int]], categories: Sequence[str]) -> list[str]:
+def most_confused(pairs: Sequence[Pair], categories: Sequence[str]) -> list[str]:
     """Return the commonest mistakes in words."""
     mistakes = Counter(pair for pair in pairs if pair[0] != pair[1])
     return [
@@ -120,28 +113,16 @@ def classifiers(given: argparse.Namespace) -> list[Classifier]:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m imgserve.evaluate",
         description="Say how often a compiled model is right about labelled pictures.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a compiled model's id")
-    parser.add_argument(
-        "folder",
-        type=Path,
-        metavar="FOLDER",
-        help="pictures, with a labels.csv (file, class_id or category) or a folder for each class",
-    )
-    parser.add_argument(
-        "--precision",
-        nargs="+",
-        choices=PRECISIONS,
-        help="default: fp32, bf16 where the CPU has it, int8 where it is compiled",
-    )
-    parser.add_argument("--confusion", type=Path, metavar="PNG", help="where to draw the mistakes")
-    parser.add_argument(
-        "--weights-dir", type=Path, default=default_weights_dir(), help="default: %(default)s"
-    )
+    add, weights_dir = parser.add_argument, default_weights_dir()
+    add("model", metavar="MODEL", help="a compiled model's id")
+    add("folder", type=Path, metavar="FOLDER", help=FOLDER_HELP)
+    add("--precision", nargs="+", choices=PRECISIONS, help=PRECISION_HELP)
+    add("--confusion", type=Path, metavar="PNG", help="where to draw the mistakes")
+    add("--weights-dir", type=Path, default=weights_dir, help="default: %(default)s")
     return parser.parse_args(argv)
 
 
@@ -152,18 +133,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         models = classifiers(given)
         pictures = labelled_pictures(given.folder, models[0].categories)
-        scores = [evaluate(model, pictures, limit_pixels) for model in models]
+        print("precision  pictures    top-1    top-5  ms a picture")
+        (pairs, refused), *_ = [evaluate(model, pictures, limit_pixels) for model in models]
         if given.confusion:
-            confusion_picture(scores[0].pairs).save(given.confusion)
+            confusion_picture(pairs).save(given.confusion)
     except KeyboardInterrupt:
         return 130  # as a shell says it: 128 and the signal's number
     except (ImgserveError, OSError, ValueError) as exc:
         print(f"{given.model}: {exc}", file=sys.stderr)
         return 1
-    print("precision  pictures    top-1    top-5  ms a picture")
-    for score in scores:
-        print(score.line())
-    for line in (*most_confused(scores[0].pairs, models[0].categories), *scores[0].refused):
+    for line in (*most_confused(pairs, models[0].categories), *refused):
         print(line)
     return 0
 

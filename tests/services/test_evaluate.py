@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from imgserve.errors import EvaluationFailed
+from imgserve.evaluate import labelled_pictures
 from imgserve.evaluate.__main__ import confusion_picture, most_confused
 from tests.services.conftest import MODELS
 from tests.shared import PHOTOS, needs
@@ -47,32 +49,26 @@ def test_pictures_in_a_folder_a_class_are_scored(
         assert picture.size == (24, 24)  # three classes of 8 pixels
 
 
-@pytest.mark.parametrize("heading", ["class_id", "category"])
-def test_a_list_of_labels_names_pictures_by_number_or_name(
-    root: Path, weights_dir: Path, folder: Path, heading: str
-) -> None:
-    label = "967" if heading == "class_id" else "espresso"
-    (folder / "labels.csv").write_text(f"file,{heading}\nespresso/espresso.jpg,{label}\n")
-    done = evaluate(root, weights_dir, folder, "--precision", "fp32")
-    assert LINE.findall(done.stdout) == [("fp32", "1", "100.0", "100.0")]
+@pytest.mark.parametrize("row", ["class_id\n{},1", "category\n{},a_cup"])
+def test_a_list_of_labels_names_pictures_by_number_or_name(folder: Path, row: str) -> None:
+    name = "espresso/espresso.jpg"
+    (folder / "labels.csv").write_text(f"file,{row.format(name)}\n")
+    assert labelled_pictures(folder, ["a dog", "a cup"]) == [(folder / name, 1)]
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
         ("gone.jpg,1", "names 'gone.jpg', which is not there"),
-        ("espresso/espresso.jpg,dragon", "is of class 'dragon', which is none of the model's 1000"),
-        ("espresso/espresso.jpg,1000", "is of class '1000'"),
+        ("espresso/espresso.jpg,dragon", "is of class 'dragon', which is none of the model's 2, "),
+        ("espresso/espresso.jpg,2", "is of class '2'"),
         ("", "has neither a labels.csv nor a folder of pictures for each class"),
     ],
 )
-def test_wrong_labels_are_named(
-    root: Path, weights_dir: Path, folder: Path, rows: str, said: str
-) -> None:
+def test_wrong_labels_are_named(folder: Path, rows: str, said: str) -> None:
     (folder / "labels.csv").write_text(f"file,category\n{rows}\n")
-    done = evaluate(root, weights_dir, folder, "--precision", "fp32")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
+    with pytest.raises(EvaluationFailed, match=said):
+        labelled_pictures(folder, ["a dog", "a cup"])
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Architectures are compiled for real; those whose weights need a hub with random ones."""
 
-import importlib.util
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import filelock
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import crops, export, torchvision
-from imgserve.compile.original import Original, of_module
+from imgserve.compile import export, torchvision
+from imgserve.compile.original import NOISE_PICTURES, SAMPLES, Original, check_crops, of_module
 from imgserve.compile.weights import default_weights, transform_of
 from imgserve.errors import CompileMismatch
 from imgserve.models import catalogue, compiled_model, openvino_engine
@@ -121,21 +121,16 @@ def compile_tiny(folder: Path, *options: str) -> ModelInfo:
     return compiled_model.read_info(folder, EMBEDDED)
 
 
-def test_compiling_again_has_to_be_forced(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compile_tiny(tiny)
-    before = (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns
-    compile_tiny(tiny)
-    assert (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns == before
-    assert "compiled already" in capsys.readouterr().err
-    compile_tiny(tiny, "--force")
-    assert (tiny / f"{EMBEDDED}.json").stat().st_mtime_ns > before
+def test_only_a_damaged_model_is_compiled_again_unless_it_is_forced(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compiles(*options: str) -> bool:
+        compile_tiny(tiny, *options)
+        return "is compiled already" not in capsys.readouterr().err
 
-
-def test_a_damaged_model_is_compiled_again(tiny: Path) -> None:
-    (tiny / compile_tiny(tiny).weights.name).write_text("damaged")
-    assert compiling.up_to_date(tiny, EMBEDDED) is None
-    compile_tiny(tiny)
-    assert compiling.up_to_date(tiny, EMBEDDED) is not None
+    assert [compiles(), compiles(), compiles("--force")] == [True, False, True]
+    (tiny / compiled_model.read_info(tiny, EMBEDDED).weights.name).write_text("damaged")
+    assert [compiles(), compiles()] == [True, False]
 
 
 def test_a_model_of_other_versions_is_replaced(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,19 +144,13 @@ def test_a_model_of_other_versions_is_replaced(tiny: Path, monkeypatch: pytest.M
     assert kept == {info.graph.name, info.weights.name}
 
 
-CHECKED = list(crops.check_crops(SMALL_TRANSFORM))
+CHECKED = list(check_crops(SMALL_TRANSFORM))
 
 
 def test_check_uses_real_pictures_and_noise() -> None:
-    samples = len(list(crops.SAMPLES.glob("*.jpg")))
-    assert len(CHECKED) == samples + crops.NOISE_PICTURES
+    samples = len(list(SAMPLES.glob("*.jpg")))
+    assert len(CHECKED) == samples + NOISE_PICTURES
     assert samples > 1
-
-
-def difference(first: list[float], second: list[float]) -> float:
-    """Return how much two models differ that answer the same to every picture."""
-    engines = (lambda _, row=row: np.array([row], np.float32) for row in (first, second))
-    return export.largest_difference(*engines, iter(CHECKED))
 
 
 @pytest.mark.parametrize(
@@ -170,39 +159,42 @@ def difference(first: list[float], second: list[float]) -> float:
         ([0.6, 0.4], [0.6003, 0.3997], "probabilities differ"),
         ([0.6, 0.4], [float("nan"), 0.4], "probabilities differ"),
         ([0.50001, 0.49999], [0.49999, 0.50001], "another one"),
+        ([0.6, 0.4], [0.60005, 0.39995], ""),  # within the tolerance
+        ([0.5, 0.5], [0.49995, 0.50005], ""),  # both are equally probable
     ],
 )
 def test_other_probabilities_and_another_top_class_are_a_mismatch(
     expected: list[float], actual: list[float], said: str
 ) -> None:
-    with pytest.raises(CompileMismatch, match=said):
-        difference(expected, actual)
-
-
-def test_probabilities_within_the_tolerance_and_two_equally_probable_classes_pass() -> None:
-    assert difference([0.6, 0.4], [0.60005, 0.39995]) == pytest.approx(5e-5, rel=0.01)
-    assert difference([0.5, 0.5], [0.49999, 0.50001]) == pytest.approx(1e-5, rel=0.01)
-
-
-def test_a_mismatch_leaves_nothing_behind(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    assert compiling.main([EMBEDDED, "--out", str(tiny)]) == 1
-    assert [path.name for path in tiny.iterdir()] == [f"{EMBEDDED}.lock"]
-    assert "probabilities differ" in capsys.readouterr().err
+    engines = (lambda _, row=row: np.array([row], np.float32) for row in (expected, actual))
+    with pytest.raises(CompileMismatch, match=said) if said else nullcontext():
+        assert export.largest_difference(*engines, iter(CHECKED)) == pytest.approx(5e-5, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("model", "out", "said"),
-    [("nope", "out", "choose one of resnet152"), (EMBEDDED, "file", "/file")],
+    ("words", "said"),
+    [
+        (f"{EMBEDDED} --out out", "probabilities differ"),
+        (f"{EMBEDDED} --out out --precision int8", "(nncf): run requirements/install.sh quantize"),
+        ("nope --out out", "choose one of resnet152"),
+        (f"{EMBEDDED} --out file", "'file'"),
+    ],
 )
-def test_an_unknown_model_and_a_folder_that_cannot_be_made_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, out: str, said: str
+@pytest.mark.usefixtures("tiny")
+def test_what_cannot_be_compiled_is_named_and_leaves_nothing_behind(
+    words: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
-    assert compiling.main([model, "--out", str(tmp_path / out)]) == 1
+    monkeypatch.setitem(sys.modules, "nncf", None)  # as if it were not installed
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("in the way")
+    assert compiling.main(words.split()) == 1
     assert said in capsys.readouterr().err
+    assert {path.name for path in Path("out").rglob("*")} <= {f"{EMBEDDED}.lock"}
 
 
 def test_who_started_it_is_gone_and_it_stops_and_cleans_up(tmp_path: Path) -> None:
@@ -230,14 +222,9 @@ def test_a_second_compiler_waits(tiny: Path, capsys: pytest.CaptureFixture[str])
     assert "another process: waiting" in capsys.readouterr().err
 
 
-def test_int8_without_its_packages_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "nncf" else find(name)
-    )
-    assert compiling.main([EMBEDDED, "--precision", "int8", "--out", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "not installed (nncf): run requirements/install.sh quantize" in said
-    assert list(tmp_path.iterdir()) == []
+def test_without_torchvision_a_sentence_says_what_to_install() -> None:
+    code = "import sys; sys.modules['torchvision'] = None; import imgserve.compile"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "torchvision" in done.stderr
+    assert done.stderr.endswith(": run requirements/install.sh compile\n")

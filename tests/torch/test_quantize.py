@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import crops, export, quantize, torchvision
+from imgserve.compile import export, quantize, torchvision
 from imgserve.compile.original import Original, of_module
 from imgserve.errors import CompileMismatch, EvaluationFailed, ModelError
 from imgserve.models import compiled_model, openvino_engine
@@ -123,7 +123,7 @@ def test_photos_of_ones_own_judge_int8_by_what_is_right(tmp_path: Path) -> None:
 def test_photos_that_cannot_be_used_are_named_before_anything_is_compiled(
     fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = _photos(tmp_path / "photos", crops.LEAST_PHOTOS - (fault == "few"))
+    photos = _photos(tmp_path / "photos", quantize.LEAST_PHOTOS - (fault == "few"))
     if fault == "damaged":
         (photos / "0" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(EvaluationFailed, match="49 pictures" if fault == "few" else r"0\.png: "):
@@ -250,13 +250,13 @@ def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
 def test_pictures_to_check_with_show_nothing_that_was_calibrated_with() -> None:
     calibrated, held_out = (
         {name.partition("_")[0] for names in packages.values() for name in names}
-        for packages in (crops.CALIBRATION, crops.HELD_OUT)
+        for packages in (quantize.CALIBRATION, quantize.HELD_OUT)
     )
     assert calibrated & held_out == set()
 
 
 def test_parts_of_pictures_are_the_same_each_time_and_as_large_as_the_model_wants() -> None:
-    first, second = (crops.bundled(SMALL).held_out for _ in range(2))
+    first, second = (quantize.bundled(SMALL).held_out for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
     assert {part.shape for part in first} == {(1, 32, 32, 3)}
     assert len({part.tobytes() for part in first}) == len(first)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from PIL import Image
 
 from imgserve.contract import PredictOptions
-from imgserve.evaluate.labels import Labelled, labelled_pictures
+from imgserve.evaluate import Labelled, labelled_pictures
 from imgserve.machine import cpu_quota
 from imgserve.models.compiled_model import FP32, INT8
 from tools.benchmarks import models
