@@ -27,10 +27,9 @@ from tests.services.gateway_process import (
     make_lab,  # noqa: F401  a fixture
 )
 from tests.unit import pictures
-from v3.gateway.backends import read_backends
 from v3.gateway.nginx import configuration
 from v3.gateway.serve import find_nginx
-from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.settings import LIST, GatewaySettings, read_backends
 
 PATH = "/model/swin_b"
 
@@ -50,6 +49,8 @@ def test_connections_to_an_address_are_kept_and_a_stop_finishes_what_there_is(la
     connection.request("GET", PATH)
     while len(upstream.asked) == 5:
         time.sleep(0.01)
+    for _ in range(20):  # as who stops it may be in a hurry
+        gateway.process.terminate()
     assert gateway.stop() == 0
     assert connection.getresponse().status == 200
     connection.close()

@@ -12,10 +12,9 @@ from imgserve.errors import InvalidSetting
 from imgserve.models.catalogue import catalogue
 from v3.gateway import nginx, serve
 from v3.gateway.__main__ import main
-from v3.gateway.backends import Backend, read_backends
 from v3.gateway.nginx import configuration
 from v3.gateway.serve import NginxMissing, find_nginx
-from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.settings import LIST, Backend, GatewaySettings, read_backends
 
 # Nothing that means something to nginx, JSON or a shell.
 HARMLESS = re.compile(r"[a-z0-9_.:\[\]-]+")

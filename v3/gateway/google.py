@@ -11,7 +11,7 @@ from typing import Any
 import imgserve
 from imgserve.contract import MODEL, MODEL_PREDICT, MODELS, PROBLEM_TYPE
 from imgserve.errors import InvalidSetting
-from v3.gateway.backends import Backend
+from v3.gateway.settings import Backend
 
 JSON = "application/json"
 BODIES = [JSON, "multipart/form-data", "image/*"]
