@@ -17,9 +17,8 @@ script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
 gcloud_since=528      # has `run deploy --min`
 curl_since=7.55       # has `--header @-`
-component='' # what is described (components.sh)
-template=''  # whose comment says how its scripts are used
-reads=''     # the name of the variable that says which of those in that comment a script reads
+component=''                 # what is described (components.sh)
+template=${BASH_SOURCE[1]:-} # the script that sources this, whose comment says how it is used
 
 # --- beginning -------------------------------------------------------------------------------
 
@@ -45,8 +44,11 @@ top_comment() {
 # Prints how a script is used: where a component is chosen, without what only others read.
 usage() {
   local shown='*'
-  [[ -z $component || -z $reads ]] || shown=${!reads}
-  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v shown=" $shown " '
+  case $component/${template##*/} in
+    ?*/deploy_*) shown=$deploy_reads ;;
+    ?*/submit_build_*) shown=$build_reads ;;
+  esac
+  top_comment "$template" | awk -v component="${component:-COMPONENT}" -v shown=" $shown " '
     !/^     / { skip = /^  [A-Z_]+  / && shown != " * " && !index(shown, " " $1 " ") }
     { gsub(/COMPONENT/, component) }
     !skip && !(blank && /^$/) { print; blank = /^$/ }'
@@ -59,16 +61,6 @@ begin() {
   answer_help "$@"
   (($# == 0)) || refuse "no '$1'"
   settle
-}
-
-# Does the same for a template, which takes a component first.
-#   begin_component TEMPLATE READS COMPONENT [-h]
-begin_component() {
-  template=$1 reads=$2
-  shift 2
-  choose_component "$@"
-  shift
-  begin "$@"
 }
 
 # Describes a component, or answers -h, or stops: choose_component COMPONENT [WORD...]
@@ -149,13 +141,12 @@ v3_models() {
   fi
 }
 
-# Prints the names of a component's images and services, one a line: its own, or for v3_backend one
-# for each model.
-names_of() {
-  if [[ $1 == v3_backend ]]; then
+# Prints the names of the images and services of what is described: v3_backend has one for each model.
+list_names() {
+  if [[ $component$model == v3_backend ]]; then
     v3_models | sed -n 's/./v3_backend_&/p'
   else
-    printf '%s\n' "$1"
+    printf '%s\n' "$component${model:+_$model}"
   fi
 }
 
