@@ -18,20 +18,12 @@ SCHEMAS = {WORKFLOW: "vendor.github-workflows", TRIGGER: "vendor.cloudbuild"}
 USES = re.compile(r"uses: (.*)")
 
 
-def check(schema: str, *files: Path) -> subprocess.CompletedProcess[str]:
-    """Return how the check of files by a published schema ends."""
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *files]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
-
-
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_file_fits_its_published_schema(name: str, root: Path, tmp_path: Path) -> None:
+def test_file_fits_its_published_schema(name: str, root: Path) -> None:
     builds = [root / "deployment" / f"cloudbuild_{component}.yaml" for component in NAMES]
     files = [root / name, *(builds if name == TRIGGER else [])]
-    assert check(SCHEMAS[name], *files).returncode == 0
-    wrong = tmp_path / "wrong.yml"
-    wrong.write_text((root / name).read_text().replace("env:", "enviroment:"))
-    assert "enviroment" in check(SCHEMAS[name], wrong).stdout
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", SCHEMAS[name], *files]
+    subprocess.run(command, check=True)
 
 
 @pytest.fixture
