@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
 import tomllib
@@ -12,62 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conventions.deployment import BY_NAME, NAMES
 from tests.servers import Files, served
 from tests.services.deployment.project import PROJECT, Project, git
 
-# A component's script is three lines, as another test says: one of each verb stands for all.
-COMMANDS = (
-    *("check.sh", "setup.sh", "teardown.sh", "submit_build_v3_backend.sh", "deploy_backend_v1.sh"),
-    "rollback.sh backend_v1",
-    "deploy_service_template.sh backend_v1",
-    "submit_build_template.sh backend_v1",
+
+@pytest.mark.parametrize(
+    "command", ["check.sh", "setup.sh", "deploy_backend_v1.sh", "rollback.sh backend_v1"]
 )
-VARIABLES = ("PROJECT_ID", "REGION", "REPO_NAME", "REGISTRY")
-SCRIPTS = [command.split()[0] for command in COMMANDS]
-USAGES = [(script, words) for script in SCRIPTS for words in ("-h", "--help", "--fast")]
-
-
-@pytest.mark.parametrize(("script", "words"), [*USAGES, ("rollback.sh", "backend_v1 -h")])
-def test_script_says_what_it_does_and_reads_and_calls_nothing(
-    script: str, words: str, project: Project
-) -> None:
-    result = project.run(script, *words.split(), PROJECT_ID=None)
-    if words == "--fast":
-        status, said, silent = 2, result.stderr, result.stdout
-        assert "'--fast'" in said
-    else:
-        status, said, silent = 0, result.stdout, result.stderr
-    assert (result.returncode, silent) == (status, "")
-    assert "  deployment/" in said
-    assert [name for name in VARIABLES if f"  {name} " not in said] == []
-    assert "shellcheck" not in said
-    assert project.record() == []
-
-
-USES = {
-    "backend": {"PRIVATE", "PRECISION", "FETCH_CONTACT", "MODELS_FILE"},
-    "frontend": {"MODEL_NAME", "MODELS_FILE", "PAGE_TITLE"},
-    "gateway": {"PRIVATE", "MODELS"},
-}
-ALL_USE = {"BUILD_REGION", "WORKER_POOL", "NO_CACHE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
-MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_h_names_the_component_and_the_variables_that_it_reads(name: str, project: Project) -> None:
-    shown = set()
-    for script in (f"submit_build_{name}.sh", f"deploy_{name}.sh"):
-        said = project.run(script, "-h").stdout
-        assert f"  deployment/{script}\n" in said
-        assert name in said.splitlines()[0]
-        assert "COMPONENT" not in said
-        shown |= set(re.findall(r"^  ([A-Z_]+)  ", said, re.M)) - set(VARIABLES)
-    models = {"MODELS"} if name in {"backend_v2", "v3_backend"} else set()
-    assert shown == ALL_USE | USES[BY_NAME[name].side] | MORE.get(name, set()) | models
-
-
-@pytest.mark.parametrize("command", COMMANDS)
 def test_missing_gcloud_says_so(command: str, project: Project, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
