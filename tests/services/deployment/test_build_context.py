@@ -72,26 +72,6 @@ def test_cloud_build_is_sent_what_images_are_made_of(
     assert set(listed.splitlines()) == wanted | {".dockerignore"}
 
 
-def patterns(root: Path, name: str) -> list[str]:
-    lines = (root / name).read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def test_docker_is_sent_the_same(root: Path) -> None:
-    """Patterns of .gcloudignore fit in every folder unless they begin with a slash, as git's do.
-
-    https://docs.docker.com/build/concepts/context/#dockerignore-files
-    """
-    docker = [
-        line[3:] if line.startswith("**/") else re.sub("^!?", r"\g<0>/", line)
-        for line in patterns(root, ".dockerignore")
-    ]
-    gcloud = [line.rstrip("/") for line in patterns(root, ".gcloudignore")]
-    # git looks into no folder that is left out.
-    own = ["!/.dockerignore", "!/deployment", "/deployment/*"]
-    assert sorted(docker + own) == sorted(gcloud)
-
-
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_everything_that_is_copied_is_sent(dockerfile: str, root: Path, wanted: set[str]) -> None:
     text = (root / dockerfile).read_text().replace("\\\n", " ")
