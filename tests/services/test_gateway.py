@@ -208,15 +208,11 @@ def test_wrong_method_is_told_which_are_right(path: str, method: str, gateway: G
     "request_bytes",
     [
         b"\x16\x03\x01\x02\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
         b"GET /../.. HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
         b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /model/swin_b/predict HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
         b"POST /model/swin_b/predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
         # One request to some, two to others.
         b"POST /model/swin_b/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"

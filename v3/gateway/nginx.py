@@ -147,11 +147,11 @@ def _name_servers(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
 def name_servers_of(resolv_conf: Path) -> Iterator[str]:
     """Yield the system's name servers as nginx writes them; none where none can be found."""
     with suppress(OSError, ValueError):
-        for line in resolv_conf.read_text(encoding="utf-8").splitlines():
-            words = line.split()
-            if len(words) > 1 and words[0] == "nameserver":
-                with suppress(ValueError):  # an address that nginx cannot use
-                    yield bracketed(ip_address(words[1]))
+        for word in re.findall(
+            r"^nameserver\s+(\S+)", resolv_conf.read_text("utf-8"), re.MULTILINE
+        ):
+            with suppress(ValueError):  # an address that nginx cannot use
+                yield bracketed(ip_address(word))
 
 
 def _authorities(given: Path | None, backends: Sequence[Backend]) -> str:
