@@ -36,9 +36,10 @@ for name in $names; do
   if [[ $side == backend ]]; then
     models=${model:-${!models_setting:-}}
     precision=${PRECISION:-}
-    send_own_models "${models:-$compiled_models}"
+    send_own_files "${models:-$compiled_models}" 'module|weights|labels|onnx|openvino'
   elif [[ $side == frontend ]]; then
-    send_own_samples "${MODEL_NAME:-${MODELS:-}}"
+    first=${MODEL_NAME:-${MODELS:-}}
+    send_own_files "${first%%,*}" samples own_samples
   fi
 
   build=$({ gcloud builds submit "$root" \

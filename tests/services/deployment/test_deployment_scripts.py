@@ -149,24 +149,23 @@ def described(project: Project) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("command", "files"),
+    ("arguments", "files"),
     [
-        ("send_own_models pets", "models.toml pets.txt trained/pets.pt"),
-        ("send_own_models graph,resnet152", "graph.bin graph.xml models.toml pets.txt"),
-        ("send_own_models far", "models.toml"),
-        ("send_own_models resnet152", ""),
-        ("send_own_samples pets,graph", "own_samples/a.jpg"),
-        ("send_own_samples graph,pets", ""),
-        ("send_own_samples ''", ""),
+        ("pets 'weights|labels'", "models.toml pets.txt trained/pets.pt"),
+        ("graph,resnet152 'openvino|labels'", "graph.bin graph.xml models.toml pets.txt"),
+        ("far weights", "models.toml"),
+        ("resnet152 weights", ""),
+        ("pets samples own_samples", "own_samples/a.jpg"),
+        ("graph samples own_samples", ""),
+        ("'' samples own_samples", ""),
     ],
 )
-def test_a_build_is_sent_what_its_own_models_are_made_from_or_its_first_one_s_samples(
-    command: str, files: str, described: Project
+def test_a_build_is_sent_the_files_that_are_described(
+    arguments: str, files: str, described: Project
 ) -> None:
-    script = f"set -euo pipefail; source deployment/lib.sh; {command}"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=described.root, capture_output=True, text=True, check=True
-    )
+    script = f'set -euo pipefail; source "$0"; send_own_files {arguments}'
+    command = ["bash", "-c", script, described.root / "deployment" / "lib.sh"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     folder = described.root / ".own_models"
     found = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     assert sorted(found) == files.split()
@@ -191,10 +190,19 @@ def test_what_cannot_be_sent_ends_it_before_a_build(
     assert not (described.root / ".own_models").exists()
 
 
-def test_nothing_is_left_behind_when_it_was_sent(described: Project) -> None:
-    done = described.run("submit_build_backend_v1.sh", MODEL_NAME="pets")
+@pytest.mark.parametrize(
+    ("name", "environ", "said"),
+    [
+        ("backend_v1", {"MODEL_NAME": "pets"}, "Sending the files of pets: "),
+        ("frontend_v2", {"MODELS": "pets,graph"}, "Sending the samples of pets: "),
+    ],
+)
+def test_nothing_is_left_behind_when_it_was_sent(
+    name: str, environ: dict[str, str], said: str, described: Project
+) -> None:
+    done = described.run(f"submit_build_{name}.sh", **environ)
     assert done.returncode == 0, done.stderr
-    assert "Sending what pets is made from: " in done.stderr
+    assert said in done.stderr
     assert not (described.root / ".own_models").exists()
 
 
