@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -26,6 +26,7 @@ from tests.services.deployment.project import (
 )
 from tests.services.deployment.scenarios import SCENARIOS, expected
 
+Line = list[str]
 TIMEOUT_S = 120
 # Names of gcloud's settings, https://cloud.google.com/sdk/gcloud/reference/topic/configurations
 APIS = (
@@ -50,9 +51,7 @@ class Google:
             f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.test/" for api in APIS
         }
 
-    def run(
-        self, line: list[str], stdin: str = "a secret", **environ: str
-    ) -> CompletedProcess[str]:
+    def run(self, line: Line, stdin: str = "a secret", **environ: str) -> CompletedProcess[str]:
         """Return how a command ends whose gcloud asks this proxy."""
         return subprocess.run(
             line,
@@ -98,40 +97,49 @@ UNDERSTOOD = "nothing is there|not be found|not found|404|not supported when cre
 OFFLINE = {"gcloud auth list": "", "gcloud auth print-identity-token": "credential"}
 # Flags in gcloud's own language, which it reads when it has something to show.
 EXPRESSION = re.compile(r"--(filter|flatten|format|sort-by)=")
+COMMAND = re.compile(
+    r"gcloud(?: [a-z-]+)*? (?:describe|list|create|delete|rm|enable|deploy|submit|log|version"
+    r"|get-value|print-identity-token|set-cleanup-policies|update-traffic|\w+-iam-policy[a-z-]*)\b"
+)
 LISTS_SOMETHING = ("gcloud", "config", "configurations", "list")
 MAKES_SOMETHING = ["gcloud", "config", "configurations", "create", "something"]
 
 
-def command_lines(root: Path) -> list[list[str]]:
+def command_lines(root: Path) -> list[Line]:
     """Return the command lines of gcloud that the transcripts show."""
     text = "".join(map(expected, SCENARIOS)).replace("\\\n", "").replace("ROOT", str(root))
     return [shlex.split(line) for line in re.findall("^gcloud (?!is ).*", text, re.M)]
 
 
-def kinds(lines: list[list[str]]) -> list[list[str]]:
-    """Return one of each kind: those with the same verb and flags are of one."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for line in lines:
-        verb = line[:3] if "deploy" in line[2:3] else line[:4]
-        flags = (word.split("=")[0] for word in line if word.startswith("--"))
-        found.setdefault((*verb, *flags), line)
-    return list(found.values())
+def flags(line: Line) -> set[str]:
+    """Return the flags of a command line, each with its command, and the command alone."""
+    command = COMMAND.match(" ".join(line))
+    assert command, line
+    return {command[0]} | {command[0] + word.split("=")[0] for word in line if word[:2] == "--"}
 
 
-def expressions(lines: list[list[str]]) -> list[list[str]]:
-    """Return command lines with the same expressions, of something that this machine can show."""
-    found: dict[str, list[str]] = {}
+def shapes(line: Line) -> set[str]:
+    """Return the expressions of a command line without the names in them."""
+    return {re.sub(r"[\w.-]+", "x", word) for word in line if EXPRESSION.match(word)}
+
+
+def some_with_all(lines: list[Line], parts: Callable[[Line], set[str]]) -> Iterator[Line]:
+    """Yield lines that have between them every part of all."""
+    seen: set[str] = set()
     for line in lines:
-        words = [word for word in line if EXPRESSION.match(word)]
-        found.setdefault(re.sub(r"[a-z0-9]+(-[a-z0-9]+)+", "NAME", " ".join(words)), words)
-    return [[*LISTS_SOMETHING, *words] for words in found.values() if words]
+        if parts(line) - seen:
+            seen |= parts(line)
+            yield line
 
 
 def test_gcloud_understands_every_kind_of_command_line_but_a_wrong_one(
     google: Google, root: Path
 ) -> None:
     wrong = ["gcloud", "run", "services", "list", "--project=p", "--regoin=europe-west1"]
-    lines = [*kinds(command_lines(root)), *expressions(command_lines(root)), wrong]
+    every = command_lines(root)
+    with_expressions = (filter(EXPRESSION.match, line) for line in some_with_all(every, shapes))
+    lines = [*some_with_all(every, flags), wrong]
+    lines += [[*LISTS_SOMETHING, *words] for words in with_expressions]
     assert len(lines) > 40
     assert google.run(MAKES_SOMETHING).returncode == 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -235,7 +243,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(tree).lower()  # 'True' and 'true' are the same
 
 
-def asked_of_google(line: list[str], google: Google, stdin: str = "") -> set[tuple[str, str]]:
+def asked_of_google(line: Line, google: Google, stdin: str = "") -> set[tuple[str, str]]:
     """Return what the real gcloud asks Cloud Run to keep, without what is gcloud's own."""
     google.sent.clear()
     ended = google.run(line, stdin)
