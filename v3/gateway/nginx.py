@@ -97,7 +97,7 @@ def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder
         **_problems(models, settings),
     }
     text = re.sub("@([A-Z_]+)@", lambda name: values[name[1]], TEMPLATE.read_text("utf-8"))
-    return re.sub(".* # if \n", "", text)
+    return re.sub(".*  # if \n|  # if .*", "", text)
 
 
 def _problems(models: Sequence[str], settings: GatewaySettings) -> dict[str, str]:
