@@ -37,20 +37,20 @@ def made(backends: str = LOCAL, folder: str = "/tmp/gateway", **environ: str) ->
 
 
 @pytest.mark.parametrize(
-    ("url", "root", "authority"),
+    ("url", "root"),
     [
-        ("https://A.example/", "https://a.example", "a.example"),
-        ("http://127.0.0.1:8001", "http://127.0.0.1:8001", "127.0.0.1:8001"),
-        ("http://a:80", "http://a", "a"),
-        ("https://a:443/", "https://a", "a"),
-        ("https://a:80", "https://a:80", "a:80"),
-        ("http://[::1]:8000", "http://[::1]:8000", "[::1]:8000"),
-        ("http://backend_v3:8000", "http://backend_v3:8000", "backend_v3:8000"),
+        ("https://A.example/", "https://a.example"),
+        ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
+        ("http://a:80", "http://a"),
+        ("https://a:443/", "https://a"),
+        ("https://a:80", "https://a:80"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("http://backend_v3:8000", "http://backend_v3:8000"),
     ],
 )
-def test_variable_is_the_list_and_usual_ports_go(url: str, root: str, authority: str) -> None:
+def test_variable_is_the_list_and_usual_ports_go(url: str, root: str) -> None:
     vgg16, swin_b = listed(f" vgg16 = {url} ,swin_b=http://other,")
-    assert (vgg16.model, vgg16.url, vgg16.authority) == ("vgg16", root, authority)
+    assert (vgg16.model, vgg16.url) == ("vgg16", root)
     assert (swin_b.model, swin_b.url) == ("swin_b", "http://other")
 
 
