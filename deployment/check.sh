@@ -17,42 +17,22 @@ tab=$'\t'
 uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 address='^(https://[^/[:space:]]+|http://127\.0\.0\.1:[0-9]+)(/[^[:space:]]*)?$'
 
-# Prints the entries of deliverables.yaml as deliverables_list.awk does, and after them, as empty
-# ones, those that should be there and are not.
-entries() {
-  local found name key
-  found=$(awk -f "$deployment/deliverables_list.awk" "$root/deliverables.yaml") || return
-  printf '%s\n' "$found"
+# Prints each entry that should be there, a tab, and the script that writes it; those of v3's
+# backends, one for each model that is deployed, as a pattern.
+list_writers() {
   for name in $components; do
     describe "$name"
-    for key in build_id service_url; do
-      [[ $name == v3_backend ]] || grep -qF "value${tab}$deliverable.$key$tab" <<<"$found" ||
-        printf 'value\t%s\t\n' "$deliverable.$key"
-    done
-  done
-}
-
-# Prints the script that writes an entry; nothing where none does.
-writer() {
-  local name verb owner=${1%.*}
-  case ${1##*.} in
-    build_id) verb=submit_build ;;
-    service_url) verb=deploy ;;
-    *) return ;;
-  esac
-  for name in $components; do
-    describe "$name"
-    [[ $name != v3_backend || $owner == *[A-Z]* ]] || deliverable+=.${owner##*.} # one for each model
-    [[ $owner != "$deliverable" ]] || printf 'deployment/%s_%s.sh' "$verb" "$name"
+    [[ $name != v3_backend ]] || deliverable+='[.][a-z0-9_]+'
+    printf '%s\tdeployment/%s_%s.sh\n' "$deliverable.build_id" submit_build "$name" \
+      "$deliverable.service_url" deploy "$name"
   done
 }
 
 # Sets $stands to how an entry stands, $why to what is wrong with it, and $remedy to what to do about
 # it: judge WORD PLACE VALUE
 judge() {
-  stands=malformed
-  why=''
-  remedy=$(writer "$2")
+  stands=filled why=''
+  remedy=$(awk -F '\t' -v place="$2" 'place ~ "^" $1 "$" { print $2 }' <<<"$writers")
   if [[ $1 == line ]]; then
     why="line $2 is no \`key:\` and no \`key: \"value\"\` in its place"
     remedy="correct line $2 of deliverables.yaml"
@@ -65,14 +45,17 @@ judge() {
     why='a build id is a UUID, 8-4-4-4-12 digits of 0-9 and a-f'
   elif [[ $2 == *.service_url && ! $3 =~ $address ]]; then
     why='an address begins with https:// and a host, or http://127.0.0.1:PORT; it has no space'
-  else
-    stands=filled
   fi
+  [[ -z $why ]] || stands=malformed
 }
 
 check_deliverables() {
-  local every word place value empty=0 malformed=0 next='' later=''
-  every=$(entries)
+  local writers found word place value empty=0 malformed=0 next='' later=''
+  writers=$(list_writers)
+  found=$(awk -f "$deployment/deliverables_list.awk" "$root/deliverables.yaml")
+  while IFS=$tab read -r place _; do # a missing entry is an empty one
+    [[ $place == *'['* || $found == *"value$tab$place$tab"* ]] || found+=$'\nvalue\t'$place
+  done <<<"$writers"
   while IFS=$tab read -r word place value; do
     judge "$word" "$place" "$value"
     printf '%-10s %s%s\n' "$stands" "$place${value:+: $value}" "${why:+ ($why)}"
@@ -82,7 +65,7 @@ check_deliverables() {
       empty*) empty=$((empty + 1)) next=${next:-$remedy} ;;
       malformed*) malformed=$((malformed + 1)) next=${next:-$remedy} ;;
     esac
-  done <<<"$every"
+  done <<<"$found"
   [[ -z $next ]] || die "$empty empty, $malformed malformed; next: $next"
   say "Every entry of v1 and v2 is filled.${later:+ v3 is not: $later is next there.}"
 }

@@ -17,7 +17,8 @@
 # deliverables.yaml. What it is deployed with is in deployment/components.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin_component "${BASH_SOURCE[0]}" deploy_reads "$@"
+choose_component "$@"
+begin "${@:2}"
 
 [[ $side != frontend ]] || PRIVATE='' # people open it in their browsers
 [[ ${PRIVATE:-} =~ ^[01]?$ ]] ||
@@ -37,7 +38,7 @@ case $component in
       settings="^|^${settings/,SERVING_AUTH/|SERVING_AUTH}|PAGE_TITLE=$PAGE_TITLE" ;;
 esac
 
-names=$(names_of "$component${model:+_$model}")
+names=$(list_names)
 for name in $names; do
   describe "$name"
   service=$(service_name "$name")

@@ -17,9 +17,8 @@ script=$(basename "$0")
 pause_s=${PAUSE_S:-3} # between two questions about the same thing
 gcloud_since=528      # has `run deploy --min`
 curl_since=7.55       # has `--header @-`
-component='' # what is described (components.sh)
-template=''  # whose comment says how its scripts are used
-reads=''     # the name of the variable that says which of those in that comment a script reads
+component=''                 # what is described (components.sh)
+template=${BASH_SOURCE[1]:-} # the script that sources this, whose comment says how it is used
 
 # --- beginning -------------------------------------------------------------------------------
 
@@ -45,8 +44,11 @@ top_comment() {
 # Prints how a script is used: where a component is chosen, without what only others read.
 usage() {
   local shown='*'
-  [[ -z $component || -z $reads ]] || shown=${!reads}
-  top_comment "${template:-$0}" | awk -v component="${component:-COMPONENT}" -v shown=" $shown " '
+  case $component/${template##*/} in
+    ?*/deploy_*) shown=$deploy_reads ;;
+    ?*/submit_build_*) shown=$build_reads ;;
+  esac
+  top_comment "$template" | awk -v component="${component:-COMPONENT}" -v shown=" $shown " '
     !/^     / { skip = /^  [A-Z_]+  / && shown != " * " && !index(shown, " " $1 " ") }
     { gsub(/COMPONENT/, component) }
     !skip && !(blank && /^$/) { print; blank = /^$/ }'
@@ -59,16 +61,6 @@ begin() {
   answer_help "$@"
   (($# == 0)) || refuse "no '$1'"
   settle
-}
-
-# Does the same for a template, which takes a component first.
-#   begin_component TEMPLATE READS COMPONENT [-h]
-begin_component() {
-  template=$1 reads=$2
-  shift 2
-  choose_component "$@"
-  shift
-  begin "$@"
 }
 
 # Describes a component, or answers -h, or stops: choose_component COMPONENT [WORD...]
@@ -142,20 +134,17 @@ service_name() { printf '%s' "${1//_/-}"; }
 
 # Prints the models of v3, one a line, the default first: $MODELS, or those of the gateway's list.
 v3_models() {
-  if [[ -n ${MODELS:-} ]]; then
-    tr -s ', ' '\n' <<<"$MODELS"
-  else
-    sed -nE 's/^([a-z0-9_]+) = ".*"$/\1/p' "$root/v3/gateway/backends.toml"
-  fi
+  local listed
+  listed=$(sed -nE 's/^([a-z0-9_]+) = ".*"$/\1/p' "$root/v3/gateway/backends.toml") || return
+  tr -s ', ' '\n' <<<"${MODELS:-$listed}"
 }
 
-# Prints the names of a component's images and services, one a line: its own, or for v3_backend one
-# for each model.
-names_of() {
-  if [[ $1 == v3_backend ]]; then
+# Prints the names of the images and services of what is described: v3_backend has one for each model.
+list_names() {
+  if [[ $component$model == v3_backend ]]; then
     v3_models | sed -n 's/./v3_backend_&/p'
   else
-    printf '%s\n' "$1"
+    printf '%s\n' "$component${model:+_$model}"
   fi
 }
 
@@ -239,39 +228,26 @@ record() {
 
 # --- models of one's own ---------------------------------------------------------------------
 
-# Puts what describes these models, and what it names, where the build looks for it; says its size.
-#   send_own_models MODEL,MODEL
-send_own_models() {
-  local file folder model path paths own=''
+# Puts what a description names for these models under keys where the build looks for it, with the
+# description; or under a name that it has there. Says its size.
+#   send_own_files MODEL,MODEL KEY|KEY [NAME]
+send_own_files() {
+  local file folder model path paths own='' kind=${3:-files}
   file=$(models_file)
   folder=$(dirname "$file")
   for model in ${1//,/ }; do
-    paths=$(own_files "$file" "$model" 'module|weights|labels|onnx|openvino') || continue
+    paths=$(own_files "$file" "$model" "$2") || continue
     own+=" $model"
     while IFS= read -r path; do
       [[ $path != /* && /$path/ != */../* ]] ||
         die "$file names $path for $model, which cannot be sent: keep it beside $file, or at gs://"
       [[ -e $folder/$path ]] || die "$file names $path for $model, which is not there"
-      mkdir -p "$own_models/$(dirname "$path")"
-      cp -R "$folder/$path" "$own_models/$path"
+      mkdir -p "$own_models/$(dirname "${3:-$path}")"
+      cp -R "$folder/$path" "$own_models/${3:-$path}"
     done < <(grep . <<<"$paths")
   done
-  [[ -n $own ]] || return 0
-  mkdir -p "$own_models"
-  cp "$file" "$own_models/models.toml"
-  say "Sending what$own is made from: $(du -sh "$own_models" | cut -f1)"
-}
-
-# Puts the samples of the first of these models where the build of a page looks for them.
-#   send_own_samples MODEL,MODEL
-send_own_samples() {
-  local file path
-  file=$(models_file)
-  path=$(own_files "$file" "${1%%,*}" samples) || return 0
-  [[ -n $path ]] || return 0
-  mkdir "$own_models"
-  cp -R "$(dirname "$file")/$path" "$own_models/own_samples"
-  say "Sending the samples of ${1%%,*}"
+  [[ -z $own || -n ${3:-} ]] || { mkdir -p "$own_models" && cp "$file" "$own_models/models.toml"; }
+  [[ ! -d $own_models ]] || say "Sending the ${kind#own_} of$own: $(du -sh "$own_models" | cut -f1)"
 }
 
 # Prints which file describes models of one's own: an empty one, where there is none.

@@ -17,14 +17,15 @@
 # deployment/cloudbuild_COMPONENT.yaml.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin_component "${BASH_SOURCE[0]}" build_reads "$@"
+choose_component "$@"
+begin "${@:2}"
 
 base=$(image_uri "${side}_base")
 # Where the code comes from, without any password in the address.
 source=$(git -C "$root" remote get-url origin 2>/dev/null | sed -E 's#^([a-z+]+://)[^/]*@#\1#') || source=unknown
 # The commit that is built, marked where files differ from it.
 revision=$(git -C "$root" describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null) || revision=unknown
-names=$(names_of "$component${model:+_$model}")
+names=$(list_names)
 trap 'rm -rf "$own_models"' EXIT
 for name in $names; do
   describe "$name"
@@ -35,9 +36,10 @@ for name in $names; do
   if [[ $side == backend ]]; then
     models=${model:-${!models_setting:-}}
     precision=${PRECISION:-}
-    send_own_models "${models:-$compiled_models}"
+    send_own_files "${models:-$compiled_models}" 'module|weights|labels|onnx|openvino'
   elif [[ $side == frontend ]]; then
-    send_own_samples "${MODEL_NAME:-${MODELS:-}}"
+    first=${MODEL_NAME:-${MODELS:-}}
+    send_own_files "${first%%,*}" samples own_samples
   fi
 
   build=$({ gcloud builds submit "$root" \

@@ -45,40 +45,35 @@ for service in $services; do
     --region="$REGION" \
     --quiet
 done
-if has repository "$REPO_NAME"; then
+! has repository "$REPO_NAME" ||
   gcloud artifacts repositories delete "$REPO_NAME" \
     --project="$PROJECT_ID" \
     --location="$REGION" \
     --quiet
-fi
 if [[ -n $elsewhere ]]; then
   say "Deleted. $left"
   exit
 fi
-if has bucket "$source_bucket"; then
+! has bucket "$source_bucket" ||
   gcloud storage rm "$source_bucket" \
     --project="$PROJECT_ID" \
     --recursive
-fi
 for secret in $secrets; do
-  if has secret "$secret"; then
+  ! has secret "$secret" ||
     gcloud secrets delete "$secret" \
       --project="$PROJECT_ID" \
       --quiet
-  fi
 done
-if has account "$build_account"; then
+! has account "$build_account" ||
   gcloud projects remove-iam-policy-binding "$PROJECT_ID" \
     --member="serviceAccount:$build_account" \
     --role=roles/logging.logWriter \
     --condition=None \
     --format=none
-fi
 for account in "$build_account" "$run_account" "$backend_account"; do
-  if has account "$account"; then
+  ! has account "$account" ||
     gcloud iam service-accounts delete "$account" \
       --project="$PROJECT_ID" \
       --quiet
-  fi
 done
 say "Deleted. deliverables.yaml is as it was. $left"

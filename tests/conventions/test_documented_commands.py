@@ -62,7 +62,7 @@ GOOGLE = {
         f"{DEPLOYMENT}/test_transcripts.py::test_script_does_what_its_transcript_says"
     ),
     r"BACKENDS=\S+ .venv/bin/python -m v3.gateway openapi --private >gateway.json": (
-        "tests/unit/test_gateway_openapi.py::test_private_backends_get_a_token_for_their_root"
+        "tests/unit/test_gateway.py::test_document_of_google_is_valid_and_leads_to_every_backend"
     ),
     r"gcloud (auth login|config set project YOUR-PROJECT|api-gateway .*)": None,
     r"project=\$\(gcloud config get-value project\)": None,

@@ -153,23 +153,23 @@ def raw(port: int, request: bytes) -> tuple[int, Message, bytes]:
         return answer.status, answer.headers, answer.read()
 
 
-class Lab:
+class Lab(contextlib.ExitStack):
     """Starts gateways and backends that echo, and stops them at its end."""
 
-    def __init__(self, root: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, root: Path) -> None:
+        super().__init__()
         self.root = root
-        self._stack = stack
 
     def upstream(self, **options: Any) -> Upstream:
         """Return a new backend."""
         upstream = Upstream(**options)
-        self._stack.callback(upstream.stop)
+        self.callback(upstream.stop)
         return upstream
 
     def gateway(self, backends: Mapping[str, str], **environ: str) -> Gateway:
         """Return a new gateway once it is ready."""
         gateway = Gateway(self.root, backends, **environ)
-        self._stack.callback(gateway.stop)
+        self.callback(gateway.stop)
         gateway.wait_until("/ready")
         return gateway
 
@@ -177,8 +177,8 @@ class Lab:
 @pytest.fixture(scope="module", name="lab")
 def make_lab(root: Path) -> Iterator[Lab]:
     """Return a place to start gateways in."""
-    with contextlib.ExitStack() as stack:
-        yield Lab(root, stack)
+    with Lab(root) as lab:
+        yield lab
 
 
 def assert_problem(answer: requests.Response, status: int, slug: str) -> str:

@@ -208,15 +208,11 @@ def test_wrong_method_is_told_which_are_right(path: str, method: str, gateway: G
     "request_bytes",
     [
         b"\x16\x03\x01\x02\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
         b"GET /../.. HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
         b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /model/swin_b/predict HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
         b"POST /model/swin_b/predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
         # One request to some, two to others.
         b"POST /model/swin_b/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
@@ -262,28 +258,16 @@ def test_slow_caller_holds_no_thread_of_a_backend(gateway: Gateway, swin_b: Upst
     connection.close()
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 405, 413, 500, 502, 503, 504])
-def test_errors_of_backends_pass_as_they_are(
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 405, 413, 500, 502, 503, 504])
+def test_answers_of_backends_pass_as_they_are_and_cannot_send_the_gateway_elsewhere(
     status: int, gateway: Gateway, swin_b: Upstream
 ) -> None:
-    problem = b'{"type":"urn:imgserve:problem:busy","status":503}'
-    expected = {"Content-Type": "application/problem+json", "Retry-After": "7"}
-    swin_b.answer_with(status, expected, problem)
-    answer = gateway.post(PREDICT)
-    assert (answer.status_code, answer.content) == (status, problem)
-    assert {name: answer.headers[name] for name in expected} == expected
-
-
-def test_backend_cannot_send_the_gateway_elsewhere(gateway: Gateway, swin_b: Upstream) -> None:
-    swin_b.answer_with(headers={"X-Accel-Redirect": "/problem/invalid-request"})
-    answer = gateway.get("/model/swin_b")
-    assert (answer.status_code, answer.json()["path"]) == (200, "/model/swin_b")
-
-
-def test_large_answer_comes_whole(gateway: Gateway, swin_b: Upstream) -> None:
+    headers = {"Content-Type": "application/problem+json", "Retry-After": "7"}
     body = os.urandom(3_000_000)
-    swin_b.answer_with(body=body)
-    assert gateway.get("/model/swin_b").content == body
+    swin_b.answer_with(status, headers | {"X-Accel-Redirect": "/problem/invalid-request"}, body)
+    answer = gateway.post(PREDICT)
+    assert (answer.status_code, answer.content) == (status, body)
+    assert {name: answer.headers[name] for name in headers} == headers
 
 
 def test_dead_backend_is_named_and_the_others_answer_until_it_is_back(

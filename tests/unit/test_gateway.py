@@ -1,5 +1,6 @@
-"""The list of backends and nginx's configuration: what they take, and what they say of the rest."""
+"""The list of backends, nginx's configuration and Google's: what they take, and refuse."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -7,15 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV2SpecValidator
 
 from imgserve.errors import InvalidSetting
 from imgserve.models.catalogue import catalogue
+from imgserve.settings import BackendSettings, FrontendSettings
 from v3.gateway import nginx, serve
 from v3.gateway.__main__ import main
-from v3.gateway.backends import Backend, read_backends
 from v3.gateway.nginx import configuration
 from v3.gateway.serve import NginxMissing, find_nginx
-from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.settings import LIST, Backend, GatewaySettings, read_backends
 
 # Nothing that means something to nginx, JSON or a shell.
 HARMLESS = re.compile(r"[a-z0-9_.:\[\]-]+")
@@ -35,20 +37,20 @@ def made(backends: str = LOCAL, folder: str = "/tmp/gateway", **environ: str) ->
 
 
 @pytest.mark.parametrize(
-    ("url", "root", "authority"),
+    ("url", "root"),
     [
-        ("https://A.example/", "https://a.example", "a.example"),
-        ("http://127.0.0.1:8001", "http://127.0.0.1:8001", "127.0.0.1:8001"),
-        ("http://a:80", "http://a", "a"),
-        ("https://a:443/", "https://a", "a"),
-        ("https://a:80", "https://a:80", "a:80"),
-        ("http://[::1]:8000", "http://[::1]:8000", "[::1]:8000"),
-        ("http://backend_v3:8000", "http://backend_v3:8000", "backend_v3:8000"),
+        ("https://A.example/", "https://a.example"),
+        ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
+        ("http://a:80", "http://a"),
+        ("https://a:443/", "https://a"),
+        ("https://a:80", "https://a:80"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("http://backend_v3:8000", "http://backend_v3:8000"),
     ],
 )
-def test_variable_is_the_list_and_usual_ports_go(url: str, root: str, authority: str) -> None:
+def test_variable_is_the_list_and_usual_ports_go(url: str, root: str) -> None:
     vgg16, swin_b = listed(f" vgg16 = {url} ,swin_b=http://other,")
-    assert (vgg16.model, vgg16.url, vgg16.authority) == ("vgg16", root, authority)
+    assert (vgg16.model, vgg16.url) == ("vgg16", root)
     assert (swin_b.model, swin_b.url) == ("swin_b", "http://other")
 
 
@@ -180,21 +182,15 @@ def test_key_that_nobody_could_send_is_refused_without_showing_it(
     assert key not in said
 
 
-UNUSABLE_VALUES = {
-    "HOST": ("localhost; }", "a.test"),
-    "PORT": ("80; }",),
-    "GOOGLE_CLOUD_PROJECT": ("a$project", 'a"b'),
-    "BACKEND_TIMEOUT_S": ("1s; }",),
-    "MAX_IMAGE_BYTES": ("1; }",),
-    "RESOLVER": (
-        *("a.test", "10.0.0.1;", "10.0.0.1:0", "[::1", "10.0.0.1 valid=1s", "1.2.3", "fe80::1%e"),
-    ),
-}
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(name, value) for name in UNUSABLE_VALUES for value in UNUSABLE_VALUES[name]],
+    [
+        *(("HOST", value) for value in ("localhost; }", "a.test")),
+        *(("GOOGLE_CLOUD_PROJECT", value) for value in ("a$project", 'a"b')),
+        *(("PORT", "80; }"), ("BACKEND_TIMEOUT_S", "1s; }"), ("MAX_IMAGE_BYTES", "1; }")),
+        *(("RESOLVER", value) for value in ("a.test", "10.0.0.1;", "10.0.0.1:0", "[::1", "1.2.3")),
+        *(("RESOLVER", value) for value in ("10.0.0.1 valid=1s", "fe80::1%e")),
+    ],
 )
 def test_value_that_could_break_out_of_the_configuration_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=name):
@@ -212,6 +208,72 @@ def test_limits_are_those_that_are_set() -> None:
     assert "client_max_body_size 66536;" in text
     assert "proxy_read_timeout 2500ms;" in text
     assert "1000 bytes" in text
+
+
+# --- Google's API Gateway ---------------------------------------------------------------------
+
+URLS = {
+    "efficientnet_lite0": "https://backend-v3-lite0-abc.a.run.app",
+    "swin_b": "https://backend-v3-swin-b-abc.a.run.app",
+}
+GOOGLES_DEFAULT_DEADLINE_S = 15  # esp-v2, src/go/util/util.go
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--private"], ["--api-key"], ["--private", "--api-key"]], ids=" ".join
+)
+def test_document_of_google_is_valid_and_leads_to_every_backend(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    backends = ",".join(f"{model}={url}" for model, url in URLS.items())
+    assert main(["openapi", *arguments], {"BACKENDS": backends}) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["swagger"] == "2.0"
+    OpenAPIV2SpecValidator(document).validate()
+    if "--api-key" in arguments:
+        definition = {"type": "apiKey", "name": "x-api-key", "in": "header"}
+        assert document["securityDefinitions"][next(iter(document["security"][0]))] == definition
+    else:
+        assert "security" not in document
+    found = {
+        (path, method): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    expected = {("/models", "get"): URLS["efficientnet_lite0"]}
+    for model, url in URLS.items():
+        expected |= {(f"/model/{model}", "get"): url, (f"/model/{model}/predict", "post"): url}
+    rules = {key: operation["x-google-backend"] for key, operation in found.items()}
+    assert {key: rule["address"] for key, rule in rules.items()} == expected
+    assert len({operation["operationId"] for operation in found.values()}) == len(expected)
+    assert not any("security" in operation for operation in found.values())
+    # Time for a cold start, and a token for the root of those that are private.
+    loading_and_fetching_s = BackendSettings.load_wait_s + BackendSettings.fetch_timeout_s
+    least_s = GOOGLES_DEFAULT_DEADLINE_S + loading_and_fetching_s
+    for rule in rules.values():
+        assert rule["path_translation"] == "APPEND_PATH_TO_ADDRESS"
+        assert least_s < rule["deadline"] < FrontendSettings.serving_timeout_s
+        private = "--private" in arguments
+        assert rule.get("jwt_audience") == (rule["address"] if private else None)
+        assert rule.get("disable_auth") == (None if private else True)
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "said"),
+    [
+        ("http://127.0.0.1:8000", [], "is this machine, which Google cannot reach"),
+        ("http://localhost:8000", [], "is this machine, which Google cannot reach"),
+        ("http://a.example", ["--private"], "a token must not travel unencrypted"),
+    ],
+)
+def test_backend_that_google_cannot_use_is_named(
+    url: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["openapi", *arguments], {"BACKENDS": f"swin_b={url}"}) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert url in printed.err
+    assert printed.out == ""
 
 
 # --- what the system has ----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from imgserve.frontend import messages
 from imgserve.frontend.french import FRENCH, PROBLEMS
 from imgserve.frontend.messages import answer_sentence, duration, joined, percent, plain
 from imgserve.settings import FrontendSettings
-from v3.gateway import problems as gateway
+from v3.gateway import nginx as gateway
 
 SNAKES = "rock python", "boa constrictor"
 

@@ -13,8 +13,7 @@ from tools.run.services import services
 from tools.run.settings import EMBEDDED, RunSettings, port_complaint
 from tools.run.supervisor import USER_AGENT, Service, readable
 from v3.gateway import serve
-from v3.gateway.backends import read_backends
-from v3.gateway.settings import LIST
+from v3.gateway.settings import LIST, read_backends
 
 
 @pytest.fixture(autouse=True)

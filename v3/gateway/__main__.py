@@ -10,11 +10,32 @@ from tempfile import TemporaryDirectory
 
 from imgserve.errors import ImgserveError
 from imgserve.machine import temporary_folder
-from v3.gateway.backends import Backend, read_backends
 from v3.gateway.google import api_document
 from v3.gateway.nginx import configuration
 from v3.gateway.serve import find_nginx, serve
-from v3.gateway.settings import LIST, GatewaySettings
+from v3.gateway.settings import LIST, Backend, GatewaySettings, read_backends
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what the arguments say; return the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = GatewaySettings.from_environ(environ)
+        backends = read_backends(LIST, settings.backends)
+        if given.command == "serve":
+            return _serve(settings, backends, environ)
+        if given.command == "openapi":
+            document = api_document(
+                backends, settings.backend_timeout_s, private=given.private, api_key=given.api_key
+            )
+            text = json.dumps(document, indent=2)
+        else:
+            text = configuration(settings, backends, given.folder)
+    except ImgserveError as exc:
+        sys.stderr.write(f"imgserve cannot start: {exc}\n")
+        return 2
+    sys.stdout.write(f"{text}\n")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,25 +56,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the arguments say; return the exit status."""
-    given = _parser().parse_args(arguments)
-    try:
-        settings = GatewaySettings.from_environ(environ)
-        backends = read_backends(LIST, settings.backends)
-        if given.command == "openapi":
-            document = api_document(
-                backends, settings.backend_timeout_s, private=given.private, api_key=given.api_key
-            )
-            return _print(json.dumps(document, indent=2))
-        if given.command == "nginx":
-            return _print(configuration(settings, backends, given.folder))
-        return _serve(settings, backends, environ)
-    except ImgserveError as exc:
-        sys.stderr.write(f"imgserve cannot start: {exc}\n")
-        return 2
-
-
 def _serve(
     settings: GatewaySettings, backends: Sequence[Backend], environ: Mapping[str, str]
 ) -> int:
@@ -64,11 +66,6 @@ def _serve(
         models = ", ".join(backend.model for backend in backends)
         sys.stderr.write(f"gateway on {settings.host}, port {settings.port}: {models}\n")
         return serve(nginx, config)
-
-
-def _print(text: str) -> int:
-    sys.stdout.write(f"{text}\n")
-    return 0
 
 
 if __name__ == "__main__":

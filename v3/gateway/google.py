@@ -11,7 +11,7 @@ from typing import Any
 import imgserve
 from imgserve.contract import MODEL, MODEL_PREDICT, MODELS, PROBLEM_TYPE
 from imgserve.errors import InvalidSetting
-from v3.gateway.backends import Backend
+from v3.gateway.settings import Backend
 
 JSON = "application/json"
 BODIES = [JSON, "multipart/form-data", "image/*"]
@@ -41,12 +41,10 @@ def api_document(
     container's start, the model's loading, then the fetching of the picture. ``private`` backends
     ask the gateway for an ID token of its service account; with ``api_key``, callers need a key.
     """
-    for backend in backends:
-        _require_reachable(backend, private=private)
-    rules = [_rule(backend, deadline_s, private=private) for backend in backends]
-    paths = {MODELS: {"get": _operation("list_models", "List the models", rules[0])}}
-    for backend, rule in zip(backends, rules, strict=True):
-        model = backend.model
+    rules = {backend.model: _rule(backend, deadline_s, private=private) for backend in backends}
+    first = rules[backends[0].model]
+    paths = {MODELS: {"get": _operation("list_models", "List the models", first)}}
+    for model, rule in rules.items():
         state = _operation(f"describe_{model}", f"Say what {model} is", rule)
         predict = _operation(f"predict_{model}", f"Say what {model} sees on a picture", rule)
         paths[MODEL.format(model=model)] = {"get": state}
@@ -67,20 +65,11 @@ def _operation(operation_id: str, summary: str, rule: dict[str, Any]) -> dict[st
 
 
 def _rule(backend: Backend, deadline_s: float, *, private: bool) -> dict[str, Any]:
-    """Return how a backend is called.
+    """Return how a backend is called, or InvalidSetting where Google cannot call it.
 
     Without ``jwt_audience`` or ``disable_auth``, Google sends a token for ``address`` in the place
     of the caller's own ``Authorization``, also where nobody asks for one.
     """
-    return {
-        "address": backend.url,
-        "path_translation": "APPEND_PATH_TO_ADDRESS",
-        "deadline": deadline_s,
-        **({"jwt_audience": backend.url} if private else {"disable_auth": True}),
-    }
-
-
-def _require_reachable(backend: Backend, *, private: bool) -> None:
     if backend.host in LOCAL_NAMES:
         raise InvalidSetting(
             f"{backend.model}'s backend {backend.url} is this machine, which Google cannot reach: "
@@ -91,3 +80,9 @@ def _require_reachable(backend: Backend, *, private: bool) -> None:
             f"{backend.model}'s backend {backend.url} is private, and a token must not travel "
             "unencrypted: use https"
         )
+    return {
+        "address": backend.url,
+        "path_translation": "APPEND_PATH_TO_ADDRESS",
+        "deadline": deadline_s,
+        **({"jwt_audience": backend.url} if private else {"disable_auth": True}),
+    }

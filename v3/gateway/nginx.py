@@ -1,4 +1,4 @@
-"""The configuration of nginx, from the list of backends.
+"""The configuration of nginx, from the list of backends, and what the gateway itself answers.
 
 What is put into it was either checked to hold no character that means something to nginx, or is
 quoted here. The API key is not in it: only a digest.
@@ -8,17 +8,24 @@ import hashlib
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from imgserve.contract import FORM_OVERHEAD_BYTES, MODEL, MODEL_PREDICT
-from imgserve.errors import InvalidSetting
-from v3.gateway.backends import Backend, bracketed
-from v3.gateway.problems import body, problems
-from v3.gateway.settings import GatewaySettings, ip_address
+from imgserve.contract import FORM_OVERHEAD_BYTES, MODEL, MODEL_PREDICT, MODELS, Problem
+from imgserve.errors import (
+    HttpError,
+    InternalError,
+    InvalidRequest,
+    InvalidSetting,
+    MethodNotAllowed,
+    PictureTooLarge,
+    UnknownModel,
+    UnknownRoute,
+)
+from v3.gateway.settings import Backend, GatewaySettings, bracketed, ip_address
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 # Debian and Alpine; Fedora; macOS and the BSDs.
@@ -28,12 +35,38 @@ AUTHORITIES = (
     Path("/etc/ssl/cert.pem"),
 )
 TEMPLATE = Path(__file__).with_name("nginx.conf.in")
-PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
-# A name server has 30 s by default, more than a person waits.
-RESOLVER_TIMEOUT_S = 5
 # Connections kept to a backend; it may predict as many pictures at once as it has CPUs.
 KEPT_CONNECTIONS = 16
-KEY_CHECK = "if ($secure_link != 1) { return 401; }"
+
+
+class InvalidApiKey(HttpError, status=401, title="Invalid API key"): ...
+
+
+class ModelUnreachable(
+    HttpError, status=502, title="Backend unreachable", slug="backend-unreachable"
+):
+    """A model's backend does not answer, or not in HTTP."""
+
+
+class ModelTooSlow(HttpError, status=504, title="Backend too slow", slug="backend-timeout"): ...
+
+
+ROUTES = ", ".join((MODELS, *(path.format(model="<id>") for path in (MODEL, MODEL_PREDICT))))
+# What the gateway itself answers; $model and its like are variables of nginx.
+PROBLEMS: dict[type[HttpError], str] = {
+    InvalidRequest: "the request is not HTTP that can be read: see RFC 9112",
+    InvalidApiKey: "the header X-API-Key is missing or wrong: ask who runs this service for a key",
+    UnknownModel: "there is no model ${{asked_model}}here: choose one of {models}",
+    UnknownRoute: f"there is nothing at this path: the gateway has {ROUTES}",
+    MethodNotAllowed: "this path answers $allowed",
+    PictureTooLarge: "the request is larger than a picture of {limit_bytes} bytes: "
+    "send a smaller one",
+    InternalError: "something went wrong on our side: the log has it under this request_id",
+    ModelUnreachable: "the backend of $model cannot be reached: "
+    "try again later, or choose another model",
+    ModelTooSlow: "the backend of $model did not answer in time, {timeout_s:g} s at most: "
+    "try again later, or choose another model",
+}
 
 
 def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder: Path) -> str:
@@ -41,8 +74,7 @@ def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder
 
     InvalidSetting where something that is needed is missing or cannot be written down.
     """
-    models = tuple(backend.model for backend in backends)
-    errors = problems(models, settings.max_image_bytes, settings.backend_timeout_s)
+    models = [backend.model for backend in backends]
     limit_bytes = settings.max_image_bytes + FORM_OVERHEAD_BYTES
     project = settings.google_cloud_project
     values = {
@@ -53,22 +85,41 @@ def configuration(settings: GatewaySettings, backends: Sequence[Backend], folder
         "BUFFER_BYTES": str(limit_bytes + limit_bytes // 16),
         "TRACE_PREFIX": f"projects/{project}/traces/" if project else "",
         "MODELS": msgspec.json.encode(models).decode(),
-        "RESOLVER": _resolver(settings.resolver, backends),
-        "PROXY_SSL": _proxy_ssl(settings.ssl_cert_file, backends),
-        "UPSTREAMS": "\n".join(_upstream(one) for one in backends if not one.needs_look_up),
-        "LOCATIONS": "\n".join(_locations(one, bool(settings.api_key)) for one in backends),
-        "KEY": _key(settings.api_key),
-        "KEY_CHECK": KEY_CHECK if settings.api_key else "",
-        **{name: _quoted(body(error, "$id")) for name, error in errors.items()},
+        "MODEL_NAMES": "|".join(models),
+        "HOSTS": " ".join(f"/{one.model} {one.authority};" for one in backends),
+        "TARGETS": " ".join(f"/{one.model} {one.scheme}://{_target(one)};" for one in backends),
+        "GROUPS": "\n    ".join(_group(one) for one in backends if not one.needs_look_up),
+        "NAME_SERVERS": _name_servers(settings.resolver, backends),
+        "AUTHORITIES": _authorities(settings.ssl_cert_file, backends),
+        **_key(settings.api_key),
+        **_problems(models, settings),
     }
-    return filled(TEMPLATE.read_text(encoding="utf-8"), values)
+    text = re.sub("@([A-Z_]+)@", lambda name: values[name[1]], TEMPLATE.read_text("utf-8"))
+    return re.sub(".*  # if \n|  # if .*", "", text)
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """Return a template with every ``@NAME@`` replaced; a line that held nothing else may go."""
-    lines = (PLACEHOLDER.sub(lambda name: values[name[1]], line) for line in template.split("\n"))
-    pairs = zip(template.split("\n"), lines, strict=True)
-    return "\n".join(line for before, line in pairs if line.strip() or not before.strip())
+def _problems(models: Sequence[str], settings: GatewaySettings) -> dict[str, str]:
+    """Return every problem as JSON that stands between single quotes, by its slug in capitals."""
+    told = {"models": ", ".join(models), "limit_bytes": settings.max_image_bytes}
+    quoted = {}
+    for kind, said in PROBLEMS.items():
+        detail = said.format(**told, timeout_s=settings.backend_timeout_s)
+        uri = f"urn:imgserve:problem:{kind.slug}"
+        text = msgspec.json.encode(Problem(uri, kind.title, kind.status, detail, "$id")).decode()
+        name = kind.slug.upper().replace("-", "_")
+        quoted[name] = text.replace("\\", "\\\\").replace("'", "\\'")
+    return quoted
+
+
+def _key(api_key: str) -> dict[str, str]:
+    """Return what a caller's key is compared with: a salt of this start, and a digest with it.
+
+    How long a comparison takes says nothing about the key, and who reads the configuration cannot
+    send it. MD5 is what nginx offers; nobody can choose both texts, which is what it is broken for.
+    """
+    salt = secrets.token_hex(16) if api_key else ""
+    digest = hashlib.md5(f"{salt}{api_key}".encode(), usedforsecurity=False).digest()
+    return {"SALT": salt, "KEY_DIGEST": urlsafe_b64encode(digest).decode().rstrip("=")}
 
 
 def _path(path: Path) -> str:
@@ -80,101 +131,54 @@ def _path(path: Path) -> str:
     return text
 
 
-def _quoted(text: str) -> str:
-    """Return a text as it stands between single quotes; ``$name`` stays a variable."""
-    return text.replace("\\", "\\\\").replace("'", "\\'")
-
-
-def _key(api_key: str) -> str:
-    """Return what compares a caller's key with ours.
-
-    Both with a salt of this start, as digests: how long a comparison takes says nothing about the
-    key, and who reads the configuration cannot send it. MD5 is what the module offers; nobody can
-    choose both texts, which is what MD5 is broken for.
-    """
-    if not api_key:
-        return ""
-    salt = secrets.token_hex(16)
-    digest = hashlib.md5(f"{salt}{api_key}".encode(), usedforsecurity=False).digest()
-    expected = urlsafe_b64encode(digest).decode().rstrip("=")
-    return f'secure_link {expected};\n        secure_link_md5 "{salt}$http_x_api_key";'
-
-
-def _resolver(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
+def _name_servers(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
+    """Return who is asked for the names of backends, if any has one that is not of this machine."""
     names = [backend.host for backend in backends if backend.needs_look_up]
-    if not names:
-        return ""
     servers = given or tuple(name_servers_of(RESOLV_CONF))
-    if not servers:
+    if names and not servers:
         raise InvalidSetting(
             f"no name server is known that could look up {names[0]}: set RESOLVER to one"
         )
-    return f"resolver {' '.join(servers)};\n    resolver_timeout {RESOLVER_TIMEOUT_S}s;"
+    return " ".join(servers) if names else ""
 
 
 def name_servers_of(resolv_conf: Path) -> Iterator[str]:
     """Yield the system's name servers as nginx writes them; none where none can be found."""
     with suppress(OSError, ValueError):
-        for line in resolv_conf.read_text(encoding="utf-8").splitlines():
-            words = line.split()
-            if len(words) > 1 and words[0] == "nameserver":
-                with suppress(ValueError):  # an address that nginx cannot use
-                    yield bracketed(ip_address(words[1]))
+        for word in re.findall(
+            r"^nameserver\s+(\S+)", resolv_conf.read_text("utf-8"), re.MULTILINE
+        ):
+            with suppress(ValueError):  # an address that nginx cannot use
+                yield bracketed(ip_address(word))
 
 
-def _proxy_ssl(given: Path | None, backends: Sequence[Backend]) -> str:
-    """Return how backends prove who they are; nginx by itself believes any certificate."""
+def _authorities(given: Path | None, backends: Sequence[Backend]) -> str:
+    """Return the file of the authorities to trust, where a backend has a certificate.
+
+    It is the given one, else the system's: nginx by itself believes any certificate.
+    """
     if all(backend.scheme == "http" for backend in backends):
         return ""
-    return (
-        "proxy_ssl_protocols TLSv1.2 TLSv1.3;\n    proxy_ssl_verify on;\n"
-        "    proxy_ssl_verify_depth 4;\n"
-        f'    proxy_ssl_trusted_certificate "{_path(_authorities(given))}";'
-    )
-
-
-def _authorities(given: Path | None) -> Path:
-    """Return the file of the authorities to trust: the given one, else the system's."""
     candidates = (given,) if given else AUTHORITIES
     for file in candidates:
         if file.is_file():
-            return file
+            return _path(file)
     raise InvalidSetting(
         "the certificates of the authorities that https needs are not in "
         f"{' or '.join(map(str, candidates))}: install ca-certificates, or set SSL_CERT_FILE"
     )
 
 
-def _upstream(backend: Backend) -> str:
+def _target(backend: Backend) -> str:
+    return f"{backend.host}:{backend.port}" if backend.needs_look_up else backend.model
+
+
+def _group(backend: Backend) -> str:
     """Return a group of one, to which connections are kept.
 
     A name in it would be looked up only at the start, before nginx 1.27.3:
     https://nginx.org/en/docs/http/ngx_http_upstream_module.html#resolve
     """
     host = "127.0.0.1" if backend.host == "localhost" else bracketed(backend.host)
-    return (
-        f"    upstream {backend.model} {{\n"
-        f"        server {host}:{backend.port};\n"
-        f"        keepalive {KEPT_CONNECTIONS};\n"
-        "    }"
-    )
-
-
-def _locations(backend: Backend, has_key: bool) -> str:
-    """Return the two paths of a model.
-
-    The path that is passed on is written out, so that both sides agree on what it means; a
-    variable in it makes nginx look names up when a request comes.
-    """
-    target = f"{backend.host}:{backend.port}" if backend.needs_look_up else backend.model
-    paths = (path.format(model=backend.model) for path in (MODEL, MODEL_PREDICT))
-    return "\n".join(
-        f"        location = {path} {{\n"
-        f"            set $model {backend.model};\n"
-        f"            set $backend_host {backend.authority};\n"
-        f"            set $backend_name {bracketed(backend.host)};\n"
-        + (f"            {KEY_CHECK}\n" if has_key else "")
-        + f"            proxy_pass {backend.scheme}://{target}{path}$is_args$args;\n"
-        "        }"
-        for path in paths
-    )
+    server = f"server {host}:{backend.port}; keepalive {KEPT_CONNECTIONS};"
+    return f"upstream {backend.model} {{ {server} }}"

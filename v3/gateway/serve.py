@@ -5,13 +5,10 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from types import FrameType
 
 from imgserve.errors import ImgserveError
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Where Debian has it, which is not in everybody's PATH.
-DEBIAN_FOLDER = "/usr/sbin"
+DEBIAN_FOLDER = "/usr/sbin"  # where Debian has it, which is not in everybody's PATH
 
 
 class NginxMissing(ImgserveError):
@@ -36,24 +33,15 @@ def serve(nginx: str, config: Path) -> int:
     docker stop a container, for an order to drop the requests it has. It finishes them on SIGQUIT:
     https://nginx.org/en/docs/control.html
     """
-    is_stopped = False
-    running: list[subprocess.Popen[bytes]] = []
-
-    def drain(_number: int, _frame: FrameType | None) -> None:
-        # No lock is taken here: a second signal may come while the first is handled.
-        nonlocal is_stopped
-        is_stopped = True
-        for process in running:
-            process.send_signal(signal.SIGQUIT)
-
-    for number in STOP_SIGNALS:
-        signal.signal(number, drain)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # macOS forgets a signal that nobody handles
+    # Waited for, and never handled; nginx has a mask of its own.
+    awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     # -e: what goes wrong before the configuration is read must not go to a file either.
-    command = [nginx, "-e", "stderr", "-p", str(config.parent), "-c", str(config)]
-    running.append(subprocess.Popen(command))
-    if is_stopped:  # before there was one to tell
-        running[0].send_signal(signal.SIGQUIT)
-    status = running[0].wait()
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # as Python ends, it gives up our handler
-    return 0 if is_stopped else status or 1
+    process = subprocess.Popen([nginx, "-e", "stderr", "-p", config.parent, "-c", config])
+    is_stopped = False
+    while process.poll() is None:
+        if signal.sigwait(awaited) != signal.SIGCHLD:
+            is_stopped = True
+            process.send_signal(signal.SIGQUIT)
+    return 0 if is_stopped else process.returncode or 1

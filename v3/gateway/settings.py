@@ -1,20 +1,30 @@
-"""What the gateway can be told."""
+"""What the gateway can be told: its settings, and the one list of models and their backends."""
 
 import ipaddress
 import re
+import tomllib
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from imgserve.errors import InvalidSetting
+from imgserve.models.catalogue import NAME, NAME_IN_WORDS
 from imgserve.settings import ALL_ADDRESSES, BackendSettings, FrontendSettings
 from imgserve.settings.parsers import Settings, folder, seconds, setting, whole, word, words
-from v3.gateway.backends import bracketed, parse_port
 
 LIST = Path(__file__).with_name("backends.toml")
 # The page must hear from the gateway which model is too slow, not give up before.
 SOONER_THAN_THE_PAGE_S = 5.0
 NAME_SERVER = re.compile(r"([0-9.]+|\[[^]]*\])(?::([0-9]+))?", re.ASCII)
-API_KEY_LENGTHS = range(16, 257)
+# Scheme, host and port, nothing else: what ends up in a configuration holds no other character.
+# Underscores are no part of host names, but container networks have them.
+ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])"
+    r"(:(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII | re.IGNORECASE,
+)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+parse_port = whole(1, 65535)
 
 
 def ip_address(text: str) -> str:
@@ -35,6 +45,11 @@ def _name_server(text: str) -> str:
     match = NAME_SERVER.fullmatch(text)
     host, port = (match[1].strip("[]"), match[2]) if match else (text, None)
     return bracketed(ip_address(host)) + (f":{parse_port(port)}" if port else "")
+
+
+def bracketed(host: str) -> str:
+    """Return a host as addresses write it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def project_id(text: str) -> str:
@@ -85,10 +100,103 @@ class GatewaySettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse a key that no caller could send, without showing it."""
-        key = self.api_key
-        printable = all("!" <= character <= "~" for character in key)
-        if key and not (printable and len(key) in API_KEY_LENGTHS):
+        if self.api_key and not re.fullmatch("[!-~]{16,256}", self.api_key):
             raise InvalidSetting(
-                f"API_KEY cannot be used: it takes {API_KEY_LENGTHS.start} to "
-                f"{API_KEY_LENGTHS.stop - 1} printable ASCII characters without spaces"
+                "API_KEY cannot be used: it takes 16 to 256 printable ASCII characters "
+                "without spaces"
             )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where a model is served."""
+
+    model: str
+    scheme: str
+    host: str  # a name or an IP address, version 6 without brackets
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """Return what the ``Host`` header says: the port only where it is not the usual one."""
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return bracketed(self.host) + port
+
+    @property
+    def url(self) -> str:
+        """Return the root address, without a slash at its end."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def needs_look_up(self) -> bool:
+        """Return whether a name server is asked for the host.
+
+        None is for names of this machine (RFC 6761, 6.3).
+        """
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return self.host != "localhost"
+        return False
+
+
+def read_backends(path: Path, given: str) -> tuple[Backend, ...]:
+    """Return the backends, the default first; InvalidSetting where an entry cannot be used.
+
+    The variable ``BACKENDS``, where ``given`` is not empty, is the whole list; else the file is.
+    """
+    backends = [_backend(*pair) for pair in (_pairs(given) if given.strip() else _file(path))]
+    for one, other in combinations(backends, 2):
+        if one.model == other.model:
+            raise InvalidSetting(f"BACKENDS names {one.model} twice: each model has one backend")
+        if one.url == other.url:
+            twins = f"{one.model} and {other.model}"
+            raise InvalidSetting(f"{twins} have one backend, {one.url}: each needs its own")
+    if not backends:
+        raise InvalidSetting("there is no backend: BACKENDS takes MODEL=URL, separated by commas")
+    return tuple(backends)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    entries = [entry.partition("=") for entry in text.split(",") if entry.strip()]
+    for model, equals, _ in entries:
+        if not equals:
+            raise InvalidSetting(f"BACKENDS has {model.strip()!r}: each entry is MODEL=URL")
+    return [(model.strip(), url.strip()) for model, _, url in entries]
+
+
+def _file(path: Path) -> list[tuple[str, str]]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("backends", {})
+    except (OSError, ValueError) as exc:
+        raise InvalidSetting(f"the list of backends {path} cannot be read: {exc}") from exc
+    if not isinstance(table, dict) or not all(isinstance(url, str) for url in table.values()):
+        raise InvalidSetting(f"{path} needs a table [backends] of lines like: resnet152 = 'URL'")
+    return list(table.items())
+
+
+def _backend(model: str, url: str) -> Backend:
+    if not NAME.fullmatch(model):
+        raise InvalidSetting(
+            f"the list of backends is wrong: a model's name has {NAME_IN_WORDS}, not {model!r}"
+        )
+    if not url:
+        raise InvalidSetting(f"the address of {model}'s backend is not known: say it in BACKENDS")
+    try:
+        return Backend(model, *_address(url))
+    except ValueError as exc:
+        raise InvalidSetting(
+            f"{model}'s backend {url!r} cannot be used: an address is http://HOST, https://HOST "
+            "or either with :PORT, and nothing after it"
+        ) from exc
+
+
+def _address(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a root address; ValueError where there can be none such."""
+    match = ADDRESS.fullmatch(url)
+    if not match or ".." in url:
+        raise ValueError(url)
+    scheme, host = match["scheme"].lower(), match["host"].lower().strip("[]")
+    if ":" in host:
+        ipaddress.IPv6Address(host)
+    return scheme, host, parse_port(match["port"] or str(DEFAULT_PORTS[scheme]))

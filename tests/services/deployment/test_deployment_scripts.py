@@ -1,72 +1,23 @@
-"""What all deployment scripts have in common, run for real with stand-ins for gcloud and curl."""
+"""The scripts beyond what their transcripts show, run with stand-ins for gcloud and curl."""
 
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
+import tomllib
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.conventions.deployment import BY_NAME, NAMES
 from tests.servers import Files, served
-from tests.services.deployment.project import PROJECT, Project
+from tests.services.deployment.project import PROJECT, Project, git
 
-# A component's script is three lines, as another test says: one of each verb stands for all.
-COMMANDS = (
-    *("check.sh", "setup.sh", "teardown.sh", "submit_build_v3_backend.sh", "deploy_backend_v1.sh"),
-    "rollback.sh backend_v1",
-    "deploy_service_template.sh backend_v1",
-    "submit_build_template.sh backend_v1",
+
+@pytest.mark.parametrize(
+    "command", ["check.sh", "setup.sh", "deploy_backend_v1.sh", "rollback.sh backend_v1"]
 )
-VARIABLES = ("PROJECT_ID", "REGION", "REPO_NAME", "REGISTRY")
-SCRIPTS = [command.split()[0] for command in COMMANDS]
-USAGES = [(script, words) for script in SCRIPTS for words in ("-h", "--help", "--fast")]
-
-
-@pytest.mark.parametrize(("script", "words"), [*USAGES, ("rollback.sh", "backend_v1 -h")])
-def test_script_says_what_it_does_and_reads_and_calls_nothing(
-    script: str, words: str, project: Project
-) -> None:
-    result = project.run(script, *words.split(), PROJECT_ID=None)
-    if words == "--fast":
-        status, said, silent = 2, result.stderr, result.stdout
-        assert "'--fast'" in said
-    else:
-        status, said, silent = 0, result.stdout, result.stderr
-    assert (result.returncode, silent) == (status, "")
-    assert "  deployment/" in said
-    assert [name for name in VARIABLES if f"  {name} " not in said] == []
-    assert "shellcheck" not in said
-    assert project.record() == []
-
-
-USES = {
-    "backend": {"PRIVATE", "PRECISION", "FETCH_CONTACT", "MODELS_FILE"},
-    "frontend": {"MODEL_NAME", "MODELS_FILE", "PAGE_TITLE"},
-    "gateway": {"PRIVATE", "MODELS"},
-}
-ALL_USE = {"BUILD_REGION", "WORKER_POOL", "NO_CACHE", "TAG", "MIN_INSTANCES", "MAX_INSTANCES"}
-MORE = {"backend_v1": {"MODEL_NAME"}, "v3_frontend": {"API_GATEWAY"}}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_h_names_the_component_and_the_variables_that_it_reads(name: str, project: Project) -> None:
-    shown = set()
-    for script in (f"submit_build_{name}.sh", f"deploy_{name}.sh"):
-        said = project.run(script, "-h").stdout
-        assert f"  deployment/{script}\n" in said
-        assert name in said.splitlines()[0]
-        assert "COMPONENT" not in said
-        shown |= set(re.findall(r"^  ([A-Z_]+)  ", said, re.M)) - set(VARIABLES)
-    models = {"MODELS"} if name in {"backend_v2", "v3_backend"} else set()
-    assert shown == ALL_USE | USES[BY_NAME[name].side] | MORE.get(name, set()) | models
-
-
-@pytest.mark.parametrize("command", COMMANDS)
 def test_missing_gcloud_says_so(command: str, project: Project, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -77,18 +28,16 @@ def test_missing_gcloud_says_so(command: str, project: Project, tmp_path: Path) 
     assert "gcloud is missing: install the Google Cloud CLI" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["submit_build_backend_v1.sh", "deploy_v3_gateway.sh"])
 @pytest.mark.parametrize("folder", [".", "deployment", "v3/gateway"])
-def test_script_may_be_called_from_anywhere(script: str, folder: str, project: Project) -> None:
+def test_script_may_be_called_from_anywhere(folder: str, project: Project) -> None:
     cwd = project.root / folder
-    called = os.path.relpath(project.root / "deployment" / script, cwd)
+    called = os.path.relpath(project.root / "deployment" / "submit_build_backend_v1.sh", cwd)
     result = project.execute(called if "/" in called else f"./{called}", cwd=cwd)
     assert result.returncode == 0, result.stderr
-    for call in project.calls():
-        if call[1:3] == ["builds", "submit"]:
-            (config,) = [word[9:] for word in call if word.startswith("--config=")]
-            assert (cwd / call[3]).resolve() == project.root
-            assert (cwd / config).resolve().parent == project.root / "deployment"
+    (call,) = [call for call in project.calls() if call[1:3] == ["builds", "submit"]]
+    (config,) = [word[9:] for word in call if word.startswith("--config=")]
+    assert (cwd / call[3]).resolve() == project.root
+    assert (cwd / config).resolve().parent == project.root / "deployment"
 
 
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
@@ -113,16 +62,167 @@ def test_real_curl_says_what_a_server_answers(root: Path) -> None:
     assert "\n404\nThere is no such address." in done.stderr
 
 
+# --- builds ---------------------------------------------------------------------------------------
+
+
+def substitutions(project: Project) -> dict[str, str]:
+    """Return what the first build was told."""
+    (given,) = [word for word in project.calls()[0] if word.startswith("--substitutions=^|^")]
+    pairs = given.removeprefix("--substitutions=^|^").split("|")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def test_models_of_v3_are_those_of_the_gateway_s_list_unless_told(root: Path) -> None:
+    command = ["bash", "-euc", 'source "$0"; v3_models', root / "deployment" / "lib.sh"]
+    told = {"PATH": os.environ["PATH"]}
+    listed = tomllib.loads((root / "v3" / "gateway" / "backends.toml").read_text())["backends"]
+    assert subprocess.check_output(command, env=told, text=True).split() == list(listed)
+
+
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("https://me:word@git.example/a.git", "https://git.example/a.git"),
+        ("https://me:w@rd@git.example/a.git", "https://git.example/a.git"),
+        ("https://ghs_token@git.example/a/b@c.git", "https://git.example/a/b@c.git"),
+        ("ssh://git@git.example:22/a.git", "ssh://git.example:22/a.git"),
+        ("git@git.example:a/b.git", "git@git.example:a/b.git"),
+        ("", "unknown"),
+    ],
+)
+def test_build_is_told_whose_code_it_is_whether_it_was_changed_and_no_password(
+    remote: str, source: str, project: Project
+) -> None:
+    revision = git(project.root, "rev-parse", "HEAD").strip() + "-dirty"
+    with (project.root / "deployment" / "lib.sh").open("a") as lib:
+        lib.write("# changed\n")
+    if remote:
+        git(project.root, "remote", "set-url", "origin", remote)
+    else:
+        (project.root / ".git").rename(project.folder / "not-git")
+        revision = "unknown"
+    assert project.run("submit_build_frontend_v1.sh").returncode == 0
+    told = substitutions(project)
+    assert (told["_SOURCE"], told["_REVISION"]) == (source, revision)
+
+
+@pytest.mark.parametrize("status", ["FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"])
+def test_build_that_does_not_end_well_is_not_waited_for(status: str, project: Project) -> None:
+    project.answer("gcloud", "builds", "describe", says=f"{status}\t{status}\tbuild the app\n")
+    result = project.run("submit_build_backend_v1.sh")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"build build-1 ended with {status}" in result.stderr
+
+
+# --- a person's own models ------------------------------------------------------------------------
+
+DESCRIPTION = """\
+[pets]
+weights = "trained/pets.pt"  # of last week
+labels = 'pets.txt'
+samples = "some pets"
+
+[far]
+weights = "gs://bucket/far.pt"
+labels = ["a", "b"]
+
+[graph]
+openvino = "graph.xml"
+labels = "pets.txt"
+
+[outside]
+weights = "../secret.pt"
+
+[absent]
+onnx = "absent.onnx"
+"""
+
+
+@pytest.fixture
+def described(project: Project) -> Project:
+    """Return a project with a description and what it names."""
+    (project.root / "models.toml").write_text(DESCRIPTION)
+    for name in ("trained/pets.pt", "pets.txt", "some pets/a.jpg", "graph.xml", "graph.bin"):
+        (project.root / name).parent.mkdir(exist_ok=True)
+        (project.root / name).write_text(name)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files"),
+    [
+        ("pets 'weights|labels'", "models.toml pets.txt trained/pets.pt"),
+        ("graph,resnet152 'openvino|labels'", "graph.bin graph.xml models.toml pets.txt"),
+        ("far weights", "models.toml"),
+        ("resnet152 weights", ""),
+        ("pets samples own_samples", "own_samples/a.jpg"),
+        ("graph samples own_samples", ""),
+        ("'' samples own_samples", ""),
+    ],
+)
+def test_a_build_is_sent_the_files_that_are_described(
+    arguments: str, files: str, described: Project
+) -> None:
+    script = f'set -euo pipefail; source "$0"; send_own_files {arguments}'
+    command = ["bash", "-c", script, described.root / "deployment" / "lib.sh"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    folder = described.root / ".own_models"
+    found = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    assert sorted(found) == files.split()
+    assert ("Sending " in done.stderr) == bool(files)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"MODEL_NAME": "outside"}, "names ../secret.pt for outside, which cannot be sent"),
+        ({"MODEL_NAME": "absent"}, "names absent.onnx for absent, which is not there"),
+        ({"MODELS_FILE": "no.toml"}, "MODELS_FILE=no.toml is not there"),
+    ],
+)
+def test_what_cannot_be_sent_ends_it_before_a_build(
+    environ: dict[str, str], said: str, described: Project
+) -> None:
+    done = described.run("submit_build_backend_v1.sh", **environ)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert described.record() == []
+    assert not (described.root / ".own_models").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "said"),
+    [
+        ("backend_v1", {"MODEL_NAME": "pets"}, "Sending the files of pets: "),
+        ("frontend_v2", {"MODELS": "pets,graph"}, "Sending the samples of pets: "),
+    ],
+)
+def test_nothing_is_left_behind_when_it_was_sent(
+    name: str, environ: dict[str, str], said: str, described: Project
+) -> None:
+    done = described.run(f"submit_build_{name}.sh", **environ)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+    assert not (described.root / ".own_models").exists()
+
+
+def test_setup_lets_the_builds_account_read_where_a_model_comes_from(described: Project) -> None:
+    assert described.run("setup.sh").returncode == 0
+    grants = [
+        call for call in described.calls() if call[2:4] == ["buckets", "add-iam-policy-binding"]
+    ]
+    assert [call[4] for call in grants] == ["gs://my-project-imgserve-source", "gs://bucket"]
+    assert "--role=roles/storage.objectViewer" in grants[1]
+
+
 # --- setup.sh and teardown.sh ---------------------------------------------------------------------
 
 
 def test_secret_is_random_and_on_no_command_line(project: Project) -> None:
     project.answer("gcloud", "describe", status=1, complains="ERROR: NOT_FOUND\n")
-    for _ in range(2):
-        assert "NOT_FOUND" not in project.run("setup.sh").stderr
-    made = [call.stdin for call in project.record() if "--data-file=-" in call.argv]
-    assert [len(base64.b64decode(secret, validate=True)) for secret in made] == [32] * 4
-    assert len(set(made)) == 4
+    assert "NOT_FOUND" not in project.run("setup.sh").stderr
+    made = {call.stdin for call in project.record() if "--data-file=-" in call.argv}
+    assert [len(base64.b64decode(secret, validate=True)) for secret in made] == [32] * 2
     assert [secret for secret in made if secret in str(project.calls())] == []
 
 

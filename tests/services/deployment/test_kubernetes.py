@@ -33,19 +33,17 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 Json = dict[str, Any]
 
 
-def built(root: Path, version: str) -> list[Json]:
+def built(folder: Path) -> list[Json]:
     """Return what kubectl would apply of a folder."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
+    if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed: https://kubernetes.io/docs/tasks/tools")
-    command = [kubectl, "kustomize", root / FOLDER / version]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return list(yaml.safe_load_all(text))
+    return list(yaml.safe_load_all(subprocess.check_output(["kubectl", "kustomize", folder])))
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(scope="module", params=["v1", "v2"])
 def documents(request: pytest.FixtureRequest, root: Path) -> list[Json]:
-    return built(root, request.param)
+    """Return what is applied of a version; tests leave it as it is."""
+    return built(root / FOLDER / request.param)
 
 
 def containers(documents: list[Json]) -> dict[str, tuple[Json, Json]]:
@@ -65,14 +63,6 @@ def test_documents_fit_the_schemas_of_kubernetes(documents: list[Json]) -> None:
     assert sorted(kinds) == sorted(["Deployment", "HorizontalPodAutoscaler", "Service"] * 2)
     for document in documents:
         kubernetes_validate.validate(document, VERSION, strict=True)
-
-
-@pytest.mark.parametrize("wrong", [{"replica": 2}, {"replicas": "two"}])
-def test_schemas_refuse_what_is_wrong(root: Path, wrong: Json) -> None:
-    (deployment, *_) = [one for one in built(root, "v1") if one["kind"] == "Deployment"]
-    deployment["spec"] |= wrong
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(deployment, VERSION, strict=True)
 
 
 def test_containers_are_as_on_cloud_run(documents: list[Json], root: Path) -> None:
@@ -129,7 +119,7 @@ def started(root: Path, container: Json, *command: str, **environ: str) -> Itera
 
 
 def test_services_start_and_work_with_a_read_only_root(root: Path, weights_dir: Path) -> None:
-    (_, backend_container), (_, page_container) = containers(built(root, "v1")).values()
+    (_, backend_container), (_, page_container) = containers(built(root / FOLDER / "v1")).values()
     settings = {"MODEL_NAME": "efficientnet_lite0", "WEIGHTS_DIR": str(weights_dir)}
     backend_command = (*GUNICORN, "backend_v1.app:app")
     page_command = (sys.executable, "-m", "imgserve.frontend", "frontend_v1/app.py")
@@ -150,8 +140,6 @@ def test_the_documented_command_names_the_registry(root: Path) -> None:
     made, _, applied = command.rpartition(" | ")
     assert applied == "kubectl apply -f -"
     told = {**os.environ, "images": "registry.example/imgserve", "tag": "build-1"}
-    text = subprocess.run(
-        ["bash", "-c", made], check=True, cwd=root, env=told, capture_output=True, text=True
-    ).stdout
+    text = subprocess.check_output(["bash", "-c", made], cwd=root, env=told)
     for side, (_, container) in containers(list(yaml.safe_load_all(text))).items():
         assert container["image"] == f"registry.example/imgserve/{side}_v1:build-1"

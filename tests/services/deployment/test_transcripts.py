@@ -15,7 +15,7 @@ STOPPING = (
     *("submit_backend_v1", "submit_v3_backend", "deploy_backend_v1_first", "deploy_frontend_v1"),
     *("deploy_backend_v2_becomes_private", "deploy_backend_v2_becomes_public"),
     *("deploy_v3_gateway", "deploy_v3_backend", "rollback_backend_v1"),
-    *("setup", "setup_again", "teardown"),
+    *("setup", "teardown"),
 )
 FAILURES = [name for name in SCENARIOS if "\n# exit status 1\n" in expected(name)]
 # What curl had in 2017: https://curl.se/docs/manpage.html

@@ -1,9 +1,10 @@
-"""check.sh --deliverables says how each entry stands; the schema and the script agree."""
+"""Scripts write one value of deliverables.yaml; check.sh and the schema say how each stands."""
 
 import json
+import os
 import re
+import subprocess
 from functools import reduce
-from operator import getitem
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -47,11 +48,57 @@ def with_value(text: str, place: str, value: str | None) -> str:
     """Return the file with another value for one entry, or without the entry."""
     tree = yaml.safe_load(text)
     *above, key = place.split(".")
-    entry = reduce(getitem, above, tree)
+    entry = reduce(lambda entry, name: entry.setdefault(name, {}), above, tree)
     entry[key] = value
     if value is None:
         del entry[key]
     return str(yaml.safe_dump(tree, sort_keys=False))
+
+
+# --- what the scripts write ----------------------------------------------------------------------
+
+
+def recorded(root: Path, text: str, path: str, value: str) -> str:
+    """Return a file's text with a value written into it."""
+    command = ["awk", "-f", root / "deployment" / "deliverables.awk"]
+    told = {**os.environ, "path": path, "value": value}
+    return subprocess.check_output(command, env=told, input=text, text=True)
+
+
+@pytest.mark.parametrize("value", ["https://a.b/c?d=e&f=g", r'a\b "c"', "#1: it's 9% & b -", ""])
+@pytest.mark.parametrize(
+    ("path", "more_lines"),
+    [
+        *((FIRST, 0), ("services.v1.back_end.service_url", 0), ("v3.back_ends.vgg16.build_id", 0)),
+        *(("v3.gateway.service_url", 0), ("v3.front_end.build_id", 0), ("v3.more", 1), ("more", 1)),
+        *(("services.v1.back_end.more", 1), ("v3.back_ends.swin_b.more", 1), ("servers.v1", 2)),
+        *(("services.v1.third_end.build_id", 2), ("v3.back_ends.vgg16_bn.build_id", 2)),
+        *(("v3.back_ends.vgg.service_url", 2), ("services.v3.back_end.build_id", 3)),
+    ],
+)
+def test_value_is_written_as_it_is_and_nothing_else_is_touched(
+    path: str, more_lines: int, value: str, root: Path
+) -> None:
+    text = (root / "deliverables.yaml").read_text()
+    written = recorded(root, text, path, value)
+    assert yaml.safe_load(written) == yaml.safe_load(with_value(text, path, value))
+    assert recorded(root, written, path, value) == written
+    before, after = text.splitlines(), written.splitlines()
+    assert len(after) - len(before) == more_lines
+    if more_lines:
+        remaining = iter(after)
+        assert [line for line in before if line not in remaining] == []
+    else:
+        assert sum(old != new for old, new in zip(before, after, strict=True)) == bool(value)
+
+
+def test_comments_stay(root: Path) -> None:
+    text = "a: # the first\n  build_id: old # not yet\n"
+    written = recorded(root, text, "a.build_id", "new")
+    assert written == 'a: # the first\n  build_id: "new"  # not yet\n'
+
+
+# --- how they stand ------------------------------------------------------------------------------
 
 
 def check(project: Project, text: str, **environ: str) -> CompletedProcess[str]:
