@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from imgserve.settings import BackendSettings, FrontendSettings, Settings
-from tools.run.settings import RunSettings
+from tools.run import RunSettings
 from v3.gateway.settings import GatewaySettings
 
 TABLES: dict[str, type[Settings]] = {

@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
+# How containers start a backend, before the name of its app, and the gateway.
+GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
+GATEWAY = (sys.executable, "-m", "v3.gateway", "serve")
 PORTS = range(16_000, 32_000)  # Linux gives connections those from 32768 on
 READY_S, POLL_S = 120.0, 0.05
 SHOWN_LINES = 20

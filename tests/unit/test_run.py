@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.run import __main__ as run
-from tools.run import services as version_services
-from tools.run.services import services
-from tools.run.settings import EMBEDDED, RunSettings, port_complaint
-from tools.run.supervisor import USER_AGENT, Service, readable
+from tools import run
+from tools.run import EMBEDDED, RunSettings, port_complaint, services
+from tools.supervisor import USER_AGENT, Service, readable
 from v3.gateway import serve
 from v3.gateway.backends import read_backends
 from v3.gateway.settings import LIST
@@ -81,7 +79,7 @@ def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() ->
 
 @pytest.mark.parametrize(("cpus", "share"), [(1, "1"), (2, "1"), (7, "2"), (12, "4")])
 def test_backends_of_v3_share_cpus(cpus: int, share: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(version_services, "cpu_quota", lambda: cpus)
+    monkeypatch.setattr(run, "cpu_quota", lambda: cpus)
     backends = [by_name(RunSettings(version="v3"), {})[model] for model in EMBEDDED]
     assert {backend.environ["THREADS"] for backend in backends} == {share}
     told = by_name(RunSettings(version="v3"), {"THREADS": "5"})[EMBEDDED[0]]

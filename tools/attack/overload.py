@@ -12,8 +12,7 @@ from imgserve.contract import MODEL_PREDICT, PREDICT
 from tools.attack.report import Row, counted
 from tools.attack.target import BUSY, OK, SAMPLE, Target, Watch, backend, callers, post, started
 from tools.benchmarks.models import MODEL
-from tools.benchmarks.servers import GATEWAY
-from tools.process import LOOPBACK
+from tools.process import GATEWAY, LOOPBACK
 
 LARGE_BYTES = 120_000
 CALLERS = 700

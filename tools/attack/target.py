@@ -16,8 +16,7 @@ from imgserve.contract import PREDICT, READY
 from tools.benchmarks.load import put_load, upload
 from tools.benchmarks.models import MODEL
 from tools.benchmarks.process import child, tree
-from tools.benchmarks.servers import GUNICORN
-from tools.process import LOOPBACK, ROOT, Failed, free_port
+from tools.process import GUNICORN, LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
 WATCH_PAUSE_S = 0.1

@@ -1,7 +1,6 @@
 """Servers that are compared: ours, started as containers start them, and their peers."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,10 +18,8 @@ from tools.benchmarks.paths import SCRATCH, SMALL, WEIGHTS, sample_photograph
 from tools.benchmarks.picture_host import PictureHost
 from tools.benchmarks.process import child, cpu_s
 from tools.benchmarks.records import Row
-from tools.process import LOOPBACK, Failed, Process, free_port
+from tools.process import GATEWAY, GUNICORN, LOOPBACK, Failed, Process, free_port
 
-GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
-GATEWAY = (sys.executable, "-m", "v3.gateway", "serve")
 WAYS = ("url", "upload")
 # What people use instead: how each is started, with Python's -m.
 PEERS = {
