@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tools.attack import connections, hosts, overload, pictures, shapes
 from tools.attack.report import Row, page
-from tools.benchmarks.picture_host import require_programs
-from tools.benchmarks.process import exit_status, say
+from tools.benchmarks.programs import exit_status, require_programs, say
 
 SEED = 20261126
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from imgserve.contract import MODEL_PREDICT, PREDICT
 from tools.attack.report import Row, counted
 from tools.attack.target import BUSY, OK, SAMPLE, Target, Watch, backend, callers, post, started
-from tools.benchmarks.models import MODEL
+from tools.benchmarks.plan import MODEL
 from tools.process import GATEWAY, LOOPBACK
 
 LARGE_BYTES = 120_000

@@ -16,7 +16,7 @@ from PIL import Image
 from imgserve.contract import PREDICT
 from tools.attack.report import Row, counted
 from tools.attack.target import SAMPLE, Target, backend
-from tools.benchmarks.process import MB
+from tools.benchmarks.programs import MB
 from tools.process import LOOPBACK, Failed
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")

@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tools.benchmarks.machine import machine
-from tools.benchmarks.summary import table
+from tools.benchmarks.results import machine, table
 
 TITLES = ("what", "tried", "came of it", "goal", "held")
 INTRODUCTION = """# Reliability

@@ -13,9 +13,8 @@ import psutil
 import requests
 
 from imgserve.contract import PREDICT, READY
-from tools.benchmarks.load import put_load, upload
-from tools.benchmarks.models import MODEL
-from tools.benchmarks.process import child, tree
+from tools.benchmarks.plan import MODEL
+from tools.benchmarks.programs import child, put_load, tree, upload
 from tools.process import GUNICORN, LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
