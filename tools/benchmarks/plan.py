@@ -46,7 +46,6 @@ class Plan:
     load_s: Mapping[int, float] = field(default_factory=lambda: {8: 3, 32: 5, 1: 2})
     large_load_s: Mapping[int, float] = field(default_factory=lambda: {8: 4, 32: 7})
     loop_s: float = 3  # of a bare loop
-    repeats: int = 20  # inferences of one model alone
     precisions: tuple[str, ...] = PRECISIONS  # to compile in; what is compiled already takes part
     models: tuple[str, ...] = (*EMBEDDED, *HUB)  # whose cold start and latency are measured
     servers: tuple[str, ...] = ()  # names of those that take part; empty for all
@@ -61,7 +60,6 @@ QUICK = Plan(
     load_s={8: 1, 32: 2, 1: 1},
     large_load_s={8: 1, 32: 2},
     loop_s=0.5,
-    repeats=5,
     precisions=PRECISIONS[:1],
     models=(MODEL,),
     servers=("v1", "v1_int8", "v2", "v3", "original_eager", "original_ours"),

@@ -12,7 +12,7 @@ from tools.benchmarks.alone import ENGINE, OPENVINO, TORCH, WHOLE, Arrangement
 from tools.benchmarks.models import AUTO
 from tools.benchmarks.plan import HERE, LARGE, MODEL, SMALL
 from tools.benchmarks.results import Results, Summary, by_round, summary, table
-from tools.benchmarks.servers import EAGER, IMPORTS, LIMIT, NO_CLIENTS, ORIGINAL, OURS, PEERS, WAYS
+from tools.benchmarks.servers import EAGER, LIMIT, NO_CLIENTS, ORIGINAL, OURS, PEERS, WAYS
 
 INTRODUCTION = """# The benchmark's results
 
@@ -192,17 +192,14 @@ def _limit_table(results: Results) -> str:
 
 def _servers_table(results: Results) -> str:
     """Return what every server did, each way, for each number of clients; and what is left out."""
-    record = results.records.get("servers")
-    cores = int(record.machine.get("cores", 1)) if record else 1
     columns = ["way", "megapixels", "clients", "entrance"]
     found = results["servers"].groupby(columns, sort=False)
     cells = [
-        (way, f"{size:g}", "" if clients == NO_CLIENTS else clients, name, *_load(rows, cores))
+        (way, f"{size:g}", "" if clients == NO_CLIENTS else clients, name, *_load(rows))
         for (way, size, clients, name), rows in sorted(found, key=lambda group: group[0][:3])
     ]
     asked = ("way", "megapixels", "clients", "server", "answers a second")
     taken = ("p50, ms", "p99, ms", "peak, MB", "CPU s per 1000", "MB s per 1000")
-    titles = (*asked, *taken, "wrk and nginx, of all cores")
     left_out = [
         f"- {row.entrance}, {row.way}, {row.megapixels} MP, {row.clients} clients, "
         f"round {row.round + 1}: {row.failed} of {row.answers} failed\n"
@@ -210,12 +207,11 @@ def _servers_table(results: Results) -> str:
     ]
     if left_out:
         left_out = ["Left out, because not all answers were right:\n\n", *left_out, "\n"]
-    return "".join(left_out) + table(titles, cells)
+    return "".join(left_out) + table((*asked, *taken), cells)
 
 
-def _load(rows: pd.DataFrame, cores: int) -> tuple[object, ...]:
+def _load(rows: pd.DataFrame) -> tuple[object, ...]:
     thousands = rows.answers / 1000
-    shares = (rows.generator_cpu_s + rows.host_cpu_s) / (rows.seconds * cores)
     return (
         summary(rows.rate),
         float(rows.p50_ms.median()),
@@ -223,18 +219,17 @@ def _load(rows: pd.DataFrame, cores: int) -> tuple[object, ...]:
         float(rows.peak_mb.max()),
         float((rows.server_cpu_s / thousands).median()),
         float((rows.peak_mb * rows.seconds / thousands).median()),
-        f"{100 * shares.median():.1f} %",
     )
 
 
 def _cold_table(results: Results) -> str:
     """Return the starts of every model, and their ratio to the original's."""
-    imports, cells = _start(results, IMPORTS, ""), []
+    cells = []
     for (model, what), _ in results["cold"].groupby(["model", "what"], sort=False):
         taken = _start(results, what, model)
-        against = [taken, taken / _start(results, ORIGINAL, model), taken / imports]
-        cells.append((model, what, *map(summary, against)))
-    return table(("model", "what", "seconds", "of the original's", "of the imports'"), cells)
+        ratio = taken / _start(results, ORIGINAL, model)
+        cells.append((model, what, summary(taken), summary(ratio)))
+    return table(("model", "what", "seconds", "of the original's"), cells)
 
 
 def _latency_table(results: Results) -> str:

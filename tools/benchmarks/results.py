@@ -24,7 +24,7 @@ Rows = Generator[Row, None, None]
 COLUMNS = {
     "limit": "round work precision processes threads loops rate cpu_s_each memory_mb",
     "servers": "round entrance way megapixels clients answers failed seconds rate p50_ms p99_ms "
-    "server_cpu_s generator_cpu_s host_cpu_s peak_mb",
+    "server_cpu_s peak_mb",
     "cold": "round what model seconds",
     "latency": "round model engine precision inference_ms",
     "accuracy": "model megapixels way pictures top1 top5",

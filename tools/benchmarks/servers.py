@@ -9,8 +9,6 @@ before, so they come from memory, for every server.
 """
 
 import os
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -24,7 +22,7 @@ from imgserve.machine import cpu_quota
 from tools.benchmarks import alone, models, programs
 from tools.benchmarks.models import AUTO
 from tools.benchmarks.plan import MODEL, SCRATCH, SIZES, SMALL, WEIGHTS, Plan, sample_photograph
-from tools.benchmarks.programs import PictureHost, child, cpu_s, picture_host, put_load, say, upload
+from tools.benchmarks.programs import child, cpu_s, picture_host, put_load, say, upload
 from tools.benchmarks.results import WITHOUT_MATRIX_UNITS, Results, Row, Rows
 from tools.process import GATEWAY, GUNICORN, LOOPBACK, Failed, Process, free_port
 
@@ -55,9 +53,6 @@ AS_THEY_COME = ("v1", *(f"{name}_{EAGER}" for name in PEERS))
 # How a server is asked, of how many megapixels, by how many clients and for how many seconds.
 Load = tuple[str, float, int, float]
 PAUSE_S = 0.01  # between questions to one that starts
-IMPORTS = "import torch, torchvision"
-# torchvision needs help where its operators do not load: imgserve/compile/__init__.py.
-IMPORT_CODE = "import imgserve.compile"
 
 
 class Program(NamedTuple):
@@ -131,7 +126,7 @@ class Entrance(NamedTuple):
     program: Program
     process: Process
     pids: Sequence[int]  # of all processes of the server
-    host: PictureHost
+    host: str  # the pictures' address
     category: str  # that its answers should name
 
     def request(self, way: str, megapixels: float = SMALL) -> requests.PreparedRequest:
@@ -140,7 +135,7 @@ class Entrance(NamedTuple):
         picture = sample_photograph(megapixels)
         if way == "upload":
             return upload(address, picture.read_bytes())
-        body = {"url": f"{self.host.url}/{picture.name}"}
+        body = {"url": f"{self.host}/{picture.name}"}
         return requests.Request("POST", address, json=body).prepare()
 
     def wait_until_ready(self, way: str, *, pause_s: float = 0.05) -> float:
@@ -168,15 +163,14 @@ class Entrance(NamedTuple):
 
     def measure(self, way: str, megapixels: float, clients: int, seconds: float) -> Row:
         """Return what it does under load; Failed where an answer before or after is not right."""
-        request, host = self.request(way, megapixels), [self.host.pid]
+        request = self.request(way, megapixels)
         self._require_right(request)
-        before = cpu_s(self.pids), cpu_s(host)
+        before_s = cpu_s(self.pids)
         counted = put_load(request, clients=clients, seconds=seconds, pids=self.pids)
-        after = cpu_s(self.pids), cpu_s(host)
+        spent_s = cpu_s(self.pids) - before_s
         self._require_right(request)
         row = {"entrance": self.program.name, "way": way, "megapixels": megapixels}
-        spent = {"server_cpu_s": after[0] - before[0], "host_cpu_s": after[1] - before[1]}
-        return {**row, "clients": clients, **counted, **spent}
+        return {**row, "clients": clients, **counted, "server_cpu_s": spent_s}
 
     def _require_right(self, request: requests.PreparedRequest) -> None:
         if not self.is_right(request):
@@ -184,9 +178,7 @@ class Entrance(NamedTuple):
 
 
 @contextmanager
-def running(
-    server: Sequence[Program], host: PictureHost, category: str
-) -> Iterator[list[Entrance]]:
+def running(server: Sequence[Program], host: str, category: str) -> Iterator[list[Entrance]]:
     """Start a server's processes, which may not answer yet; stop them at the end."""
     with ExitStack() as stack:
         started = [stack.enter_context(program.running()) for program in server]
@@ -247,8 +239,7 @@ def _loop_rows(plan: Plan, best: alone.Arrangement) -> Iterator[Row]:
         asked = {"entrance": name, "way": "file", "megapixels": SMALL, "clients": NO_CLIENTS}
         took = {"seconds": done.seconds, "rate": rate, "p50_ms": each_ms, "p99_ms": each_ms}
         spent = {"server_cpu_s": done.cpu_s, "peak_mb": done.memory_mb}
-        nothing = {"failed": 0, "generator_cpu_s": 0.0, "host_cpu_s": 0.0}
-        yield {**asked, "answers": done.pictures, **took, **spent, **nothing}
+        yield {**asked, "answers": done.pictures, "failed": 0, **took, **spent}
 
 
 def measure_cold(plan: Plan, remarks: list[str]) -> Rows:
@@ -264,13 +255,8 @@ def measure_cold(plan: Plan, remarks: list[str]) -> Rows:
                     yield {"round": number, **row}
 
 
-def _starts(categories: Mapping[tuple[str, str], str], host: PictureHost) -> Iterator[Row]:
+def _starts(categories: Mapping[tuple[str, str], str], host: str) -> Iterator[Row]:
     """Yield what was started, its model, and the seconds until it named the model's category."""
-    with child("imports", (sys.executable, "-c", IMPORT_CODE), os.environ) as imports:
-        while not imports.has_ended():
-            time.sleep(PAUSE_S)
-        seconds = time.perf_counter() - imports.started_s
-    yield {"what": IMPORTS, "model": "", "seconds": seconds}
     for (model, precision), category in categories.items():
         chosen = {OURS if precision == AUTO else f"{OURS}, {precision}": v1(model, precision)}
         if precision == AUTO and not missing(f"{ORIGINAL}_{EAGER}"):
