@@ -75,7 +75,6 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _page(found: Mapping[str, Sequence[Row]], given: argparse.Namespace, *, minutes: float) -> str:
-    """Return the document about the rows of each kind of attack."""
     short = " in this, its short form" if given.quick else ""
     sections = [INTRODUCTION.format(minutes=max(1, minutes), short=short)]
     for title, rows in found.items():

@@ -45,22 +45,6 @@ class Throughput(NamedTuple):
     memory_mb: float
 
 
-@contextmanager
-def loop(model: str, precision: str, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """Run a process with a loaded model; ask it with ``submit(repeat, work, seconds, loops)``.
-
-    ``precision`` is that of the compiled model, or ``torch`` for eager torch; ``threads`` are of
-    each inference. Failed where the model cannot be loaded.
-    """
-    job = (model, precision, threads)
-    with ProcessPoolExecutor(1, get_context("spawn"), _load, job) as process:
-        try:
-            process.submit(repeat, WHOLE, 0).result()
-        except BrokenProcessPool as exc:
-            raise Failed(f"{model}, {precision} could not be loaded") from exc
-        yield process
-
-
 # In the process: the work by its name.
 _steps: dict[str, Callable[[], object]] = {}
 
@@ -86,14 +70,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def repeat(work: str, seconds: float, loops: int = 1) -> Throughput:
+def repeat(work: str, seconds: float, loops: int) -> Throughput:
     """Return what this process does in so many seconds, in as many threads as there are loops.
 
     Each of them does one picture at least.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
 
-    def run(_: int) -> int:
+    def run() -> int:
         count = 0
         while not count or time.perf_counter() - started < seconds:
             _steps[work]()
@@ -101,7 +85,8 @@ def repeat(work: str, seconds: float, loops: int = 1) -> Throughput:
         return count
 
     with ThreadPoolExecutor(loops) as threads:
-        pictures = sum(threads.map(run, range(loops)))
+        others = [threads.submit(run) for _ in range(loops - 1)]
+        pictures = run() + sum(other.result() for other in others)  # torch keeps to its thread
     took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
     return Throughput(pictures, took_s, cpu_s, memory_mb([os.getpid()]))
 
@@ -139,20 +124,29 @@ def arrangements() -> list[Arrangement]:
 
 @contextmanager
 def loaded(
-    arrangement: Arrangement, precision: str = AUTO
-) -> Iterator[Callable[[float, str], Throughput]]:
-    """Load an arrangement; yield what runs it for so many seconds of some work, once warm."""
-    job = (MODEL, precision, arrangement.threads)
-    with ExitStack() as stack:
-        processes = [stack.enter_context(loop(*job)) for _ in range(arrangement.processes)]
+    arrangement: Arrangement, precision: str = AUTO, model: str = MODEL
+) -> Iterator[Callable[[str, float], Throughput]]:
+    """Load an arrangement; yield what runs it: some work, for so many seconds.
 
-        def run(seconds: float, work: str) -> Throughput:
-            for lap_s in (WARM_UP_S, seconds):
-                asked = [one.submit(repeat, work, lap_s, arrangement.loops) for one in processes]
-                done = [one.result() for one in asked]
-            pictures, took_s, cpu_s, mb = zip(*done, strict=True)
+    ``precision`` is that of the compiled model, or ``torch`` for eager torch. Failed where the
+    model cannot be loaded.
+    """
+    job = (model, precision, arrangement.threads)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _load, job))
+            for _ in range(arrangement.processes)
+        ]
+
+        def run(work: str, seconds: float) -> Throughput:
+            asked = [one.submit(repeat, work, seconds, arrangement.loops) for one in processes]
+            pictures, took_s, cpu_s, mb = zip(*(one.result() for one in asked), strict=True)
             return Throughput(sum(pictures), max(took_s), sum(cpu_s), sum(mb))
 
+        try:
+            run(WHOLE, 0)
+        except BrokenProcessPool as exc:
+            raise Failed(f"{model}, {precision} could not be loaded") from exc
         yield run
 
 
@@ -166,7 +160,8 @@ def measure_limit(plan: Plan, remarks: list[str]) -> Rows:
         }
         turns = product(range(plan.rounds), runs.items(), (WHOLE, ENGINE))
         for number, ((arrangement, precision), run), work in turns:
-            done = run(plan.loop_s, work)
+            run(work, WARM_UP_S)
+            done = run(work, plan.loop_s)
             row = {"round": number, "work": work, "precision": precision}
             rate, cpu_s_each = done.pictures / done.seconds, done.cpu_s / done.pictures
             spent = {"rate": rate, "cpu_s_each": cpu_s_each, "memory_mb": done.memory_mb}
@@ -192,15 +187,15 @@ def measure_latency(plan: Plan, remarks: list[str]) -> Rows:
     remarks += models.ensure(chosen, plan.precisions)
     for model in chosen:
         with ExitStack() as stack:
-            ready = {}
+            runs = {}
             for told in (*models.available(model, (AUTO, FP32, INT8)), TORCH):
                 try:
-                    ready[told] = stack.enter_context(loop(model, told, cpu_quota()))
+                    runs[told] = stack.enter_context(loaded(arrangements()[0], told, model))
                 except Failed as exc:
                     say(f"latency: {exc}")
             for number in range(-1, REPEATS):  # the first is a warm-up
-                for told, process in ready.items():
-                    took_ms = 1000 * process.submit(repeat, ENGINE, 0).result().seconds
+                for told, run in runs.items():
+                    took_ms = 1000 * run(ENGINE, 0).seconds
                     engine, precision = (TORCH, FP32) if told == TORCH else (OPENVINO, told)
                     row = {"model": model, "engine": engine, "precision": precision}
                     if number >= 0:

@@ -61,18 +61,15 @@ def targets() -> dict[str, Target]:
 
 
 def _server(results: Results, column: str, entrance: str, **wanted: object) -> pd.Series:
-    """Return one figure of a server by round: ``way`` and ``clients`` say which."""
     wanted = {"entrance": entrance, "megapixels": SMALL, **wanted}
     return by_round(results["servers"], column, **wanted)
 
 
 def _start(results: Results, what: str, model: str = MODEL) -> pd.Series:
-    """Return the seconds of one kind of start by round."""
     return by_round(results["cold"], "seconds", what=what, model=model)
 
 
 def _inference(results: Results, model: str, engine: str, precision: str) -> pd.Series:
-    """Return the milliseconds of single inferences by round."""
     wanted = {"model": model, "engine": engine, "precision": precision}
     return by_round(results["latency"], "inference_ms", **wanted)
 
@@ -176,7 +173,6 @@ def _target_row(key: str, target: Target, found: Sequence[Results]) -> tuple[str
 
 
 def _limit_table(results: Results) -> str:
-    """Return the rates of all arrangements: all of the work, and the inference alone."""
     cells = []
     for (precision,), rows in results["limit"].groupby(["precision"], sort=False):
         rates = {
@@ -223,27 +219,24 @@ def _load(rows: pd.DataFrame) -> tuple[object, ...]:
 
 
 def _cold_table(results: Results) -> str:
-    """Return the starts of every model, and their ratio to the original's."""
     cells = []
-    for (model, what), _ in results["cold"].groupby(["model", "what"], sort=False):
-        taken = _start(results, what, model)
+    for (model, what), rows in results["cold"].groupby(["model", "what"], sort=False):
+        taken = by_round(rows, "seconds")
         ratio = taken / _start(results, ORIGINAL, model)
         cells.append((model, what, summary(taken), summary(ratio)))
     return table(("model", "what", "seconds", "of the original's"), cells)
 
 
 def _latency_table(results: Results) -> str:
-    """Return single inferences of every model, and their ratio to eager torch."""
     cells = []
-    for key, _ in results["latency"].groupby(["model", "engine", "precision"], sort=False):
-        taken = _inference(results, *key)
-        torch = _inference(results, key[0], TORCH, FP32)
-        cells.append((*key, summary(taken), summary(taken / torch)))
+    for key, rows in results["latency"].groupby(["model", "engine", "precision"], sort=False):
+        taken = by_round(rows, "inference_ms")
+        ratio = taken / _inference(results, key[0], TORCH, FP32)
+        cells.append((*key, summary(taken), summary(ratio)))
     return table(("model", "engine", "precision", "ms", "of eager torch's"), cells)
 
 
 def _accuracy_table(results: Results) -> str:
-    """Return how often each way of computing is right about labelled photographs."""
     titles = ("model", "megapixels", "computed in", "pictures", "right", "among five")
     return table(titles, results["accuracy"].itertuples(index=False))
 
