@@ -74,17 +74,12 @@ def test_interrupted_it_stops_all_that_it_started(
 @pytest.mark.parametrize(
     ("told", "options"),
     [
-        (
-            ("QUICK=1", "PARTS=limit", "PHOTOS=p", "MATRIX_UNITS=0"),
-            ["limit", "--quick", "--photos", "p", "--without-matrix-units"],
-        ),
-        (("QUICK=", "PHOTOS=", "MATRIX_UNITS="), []),
+        ("QUICK=1 PARTS=limit MATRIX_UNITS=0", "limit --quick --without-matrix-units"),
+        ("QUICK=0 PHOTOS=p", "--photos p"),
+        ("QUICK= PHOTOS= MATRIX_UNITS=", ""),
     ],
-    ids=["all", "empty"],
 )
-def test_make_tells_the_benchmark_what_it_was_told(
-    told: tuple[str, ...], options: list[str], root: Path
-) -> None:
-    make = ["make", "--no-print-directory", "--dry-run", "bench"]
-    said = subprocess.check_output([*make, *told], cwd=root, text=True)
-    assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options
+def test_make_tells_the_benchmark_what_it_was_told(told: str, options: str, root: Path) -> None:
+    make = ["make", "--no-print-directory", "--dry-run", "bench", *told.split()]
+    said = subprocess.check_output(make, cwd=root, text=True)
+    assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options.split()

@@ -53,10 +53,8 @@ def test_memory_is_the_most_of_each_round(tmp_path: Path) -> None:
     peaks_mb = (("v1", 100.0), ("v1", 50.0), ("original_eager", 400.0), ("original_eager", 40.0))
     asked = ("url", 0.3, 8, 100, 0, *(1.0,) * 5)
     record(tmp_path, "servers", *((0, name, *asked, peak_mb) for name, peak_mb in peaks_mb))
-    assert targets()["memory"].worst("memory", Results(tmp_path)) == (
-        "",
-        Summary(0.25, 0.25, 0.25, 1),
-    )
+    worst = targets()["memory"].worst("memory", Results(tmp_path))
+    assert worst == ("", Summary(0.25, 0.25, 0.25, 1))
 
 
 def test_best_arrangement_has_the_highest_median_of_all_the_work(tmp_path: Path) -> None:
@@ -88,22 +86,10 @@ def test_machine_is_named_with_its_matrix_units(flags: str, amx: str, tmp_path: 
     assert (found["cpu"], found["instructions"], found["amx"]) == ("Some CPU", "avx2", amx)
 
 
-@pytest.mark.parametrize(
-    ("raised", "status", "said"),
-    [
-        (Failed("wrk is not installed"), 1, "wrk is not installed"),
-        (NginxMissing("nginx is not installed"), 1, "nginx is not installed"),
-        (KeyboardInterrupt(), 130, "everything that was started is stopped"),
-    ],
-    ids=["it failed", "a program is missing", "interrupted"],
-)
+@pytest.mark.parametrize("raised", [Failed("no wrk"), NginxMissing("no nginx")], ids=str)
 def test_command_that_does_not_end_well_says_why(
-    raised: BaseException,
-    status: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    raised: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    assert exit_status(Mock(side_effect=raised)) == status
-    assert said in capsys.readouterr().err
+    assert exit_status(Mock(side_effect=raised)) == 1
+    assert str(raised) in capsys.readouterr().err
