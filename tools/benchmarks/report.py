@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imgserve.models.compiled_model import FP32
 from tools.benchmarks.alone import ENGINE, OPENVINO, TORCH, WHOLE, Arrangement
 from tools.benchmarks.models import AUTO
 from tools.benchmarks.plan import HERE, LARGE, MODEL, SMALL
-from tools.benchmarks.results import Results, Summary, by_round, summary, table
+from tools.benchmarks.results import COLUMNS, Results, Summary, by_round, summary, table
 from tools.benchmarks.servers import EAGER, LIMIT, NO_CLIENTS, ORIGINAL, OURS, PEERS, WAYS
 
 INTRODUCTION = """# The benchmark's results
@@ -60,18 +59,9 @@ def targets() -> dict[str, Target]:
     return {key: Target(**fields) for key, fields in tables.items()}
 
 
-def _server(results: Results, column: str, entrance: str, **wanted: object) -> pd.Series:
+def _server(results: Results, column: str, entrance: str = V1, **wanted: object) -> pd.Series:
     wanted = {"entrance": entrance, "megapixels": SMALL, **wanted}
     return by_round(results["servers"], column, **wanted)
-
-
-def _start(results: Results, what: str, model: str = MODEL) -> pd.Series:
-    return by_round(results["cold"], "seconds", what=what, model=model)
-
-
-def _inference(results: Results, model: str, engine: str, precision: str) -> pd.Series:
-    wanted = {"model": model, "engine": engine, "precision": precision}
-    return by_round(results["latency"], "inference_ms", **wanted)
 
 
 def _rates(
@@ -91,21 +81,20 @@ def _as_it_comes(results: Results, peers: Iterable[str], megapixels: str) -> Cov
 
 def _limit(results: Results, way: str) -> Covered:
     limit = _server(results, "rate", LIMIT)
-    rates = {count: _server(results, "rate", V1, way=way, clients=count) for count in SEVERAL}
+    rates = {count: _server(results, "rate", way=way, clients=count) for count in SEVERAL}
     return {f"{count} clients": rate / limit for count, rate in rates.items()}
 
 
 def _growth(results: Results) -> Covered:
     asked = {"way": "url", "clients": min(SEVERAL)}
-    small, large = (
-        _server(results, "rate", V1, megapixels=size, **asked) for size in (SMALL, LARGE)
-    )
-    return {"": small / large}
+    small = _server(results, "rate", **asked)
+    return {"": small / _server(results, "rate", megapixels=LARGE, **asked)}
 
 
 def _latency(results: Results, model: str) -> Covered:
-    ours, torch = (_inference(results, model, *how) for how in ((OPENVINO, AUTO), (TORCH, FP32)))
-    return {"": ours / torch}
+    rows, column = results["latency"], "inference_ms"
+    ours = by_round(rows, column, model=model, engine=OPENVINO, precision=AUTO)
+    return {"": ours / by_round(rows, column, model=model, engine=TORCH)}
 
 
 def _accuracy(results: Results, precision: str) -> Covered:
@@ -116,12 +105,18 @@ def _accuracy(results: Results, precision: str) -> Covered:
 
 
 def _tail(results: Results) -> Covered:
-    found = {}
-    for way in WAYS:
-        asked = {"way": way, "clients": max(SEVERAL)}
-        p99_ms, rate = (_server(results, name, V1, **asked) for name in ("p99_ms", "rate"))
-        found[way] = p99_ms * rate / (1000 * max(SEVERAL))
-    return found
+    def figure(column: str, way: str) -> pd.Series:
+        return _server(results, column, way=way, clients=max(SEVERAL))
+
+    share_s = 1 / (1000 * max(SEVERAL))
+    return {way: figure("p99_ms", way) * figure("rate", way) * share_s for way in WAYS}
+
+
+def _cold(results: Results) -> Covered:
+    ours, theirs = (
+        by_round(results["cold"], "seconds", what=what, model=MODEL) for what in (OURS, ORIGINAL)
+    )
+    return {MODEL: ours / theirs}
 
 
 def _memory(results: Results) -> Covered:
@@ -133,11 +128,10 @@ def _memory(results: Results) -> Covered:
 
 
 def _gateway(results: Results) -> Covered:
-    through, direct = (
-        {way: _server(results, "p50_ms", name, way=way, clients=1) for way in WAYS}
-        for name in ("v3_gateway", "v3_direct")
-    )
-    return {way: through[way] - direct[way] for way in WAYS}
+    def p50_ms(entrance: str, way: str) -> pd.Series:
+        return _server(results, "p50_ms", entrance, way=way, clients=1)
+
+    return {way: p50_ms("v3_gateway", way) - p50_ms("v3_direct", way) for way in WAYS}
 
 
 COVERED: Mapping[str, Callable[..., Covered]] = {
@@ -151,7 +145,7 @@ COVERED: Mapping[str, Callable[..., Covered]] = {
     "latency": _latency,
     "accuracy": _accuracy,
     "tail": _tail,
-    "cold": lambda results: {MODEL: _start(results, OURS) / _start(results, ORIGINAL)},
+    "cold": _cold,
     "memory": _memory,
     "gateway": _gateway,
 }
@@ -218,22 +212,16 @@ def _load(rows: pd.DataFrame) -> tuple[object, ...]:
     )
 
 
-def _cold_table(results: Results) -> str:
+def _compared(results: Results, part: str, **base: str) -> str:
+    """Return a part's figure, and its ratio to that of the base with the same model."""
+    _, *keys, figure = COLUMNS[part].split()
     cells = []
-    for (model, what), rows in results["cold"].groupby(["model", "what"], sort=False):
-        taken = by_round(rows, "seconds")
-        ratio = taken / _start(results, ORIGINAL, model)
-        cells.append((model, what, summary(taken), summary(ratio)))
-    return table(("model", "what", "seconds", "of the original's"), cells)
-
-
-def _latency_table(results: Results) -> str:
-    cells = []
-    for key, rows in results["latency"].groupby(["model", "engine", "precision"], sort=False):
-        taken = by_round(rows, "inference_ms")
-        ratio = taken / _inference(results, key[0], TORCH, FP32)
+    for key, rows in results[part].groupby(keys, sort=False):
+        taken = by_round(rows, figure)
+        ratio = taken / by_round(results[part], figure, model=key[0], **base)
         cells.append((*key, summary(taken), summary(ratio)))
-    return table(("model", "engine", "precision", "ms", "of eager torch's"), cells)
+    titles = (figure.rpartition("_")[2], *(f"against {name}" for name in base.values()))
+    return table((*keys, *titles), cells)
 
 
 def _accuracy_table(results: Results) -> str:
@@ -258,11 +246,11 @@ def _taken(results: Results) -> str:
     return "".join(alike + "".join(parts) for alike, parts in lines.items())
 
 
-SECTIONS = {
+SECTIONS: Mapping[str, Callable[[Results], str]] = {
     "The limit": _limit_table,
     "Servers": _servers_table,
-    "Cold start": _cold_table,
-    "One inference alone": _latency_table,
+    "Cold start": lambda results: _compared(results, "cold", what=ORIGINAL),
+    "One inference alone": lambda results: _compared(results, "latency", engine=TORCH),
     "Accuracy": _accuracy_table,
     "Taken": _taken,
 }

@@ -25,7 +25,7 @@ COLUMNS = {
     "limit": "round work precision processes threads loops rate cpu_s_each memory_mb",
     "servers": "round entrance way megapixels clients answers failed seconds rate p50_ms p99_ms "
     "server_cpu_s peak_mb",
-    "cold": "round what model seconds",
+    "cold": "round model what seconds",
     "latency": "round model engine precision inference_ms",
     "accuracy": "model megapixels way pictures top1 top5",
 }
