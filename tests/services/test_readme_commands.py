@@ -46,11 +46,6 @@ def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_there_are_curl_lines_to_run() -> None:
-    assert len(CURLS) >= 5
-    assert any("/model" in line for line in CURLS)
-
-
 @pytest.mark.parametrize("line", CURLS)
 def test_curl_line_of_the_readme_is_answered(
     line: str, backend_v1: Backend, backend_v2: Backend, picture_host: PictureHost

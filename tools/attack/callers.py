@@ -21,7 +21,7 @@ from tools.attack.target import (
     Watch,
     backend,
     counted,
-    request,
+    post,
     started,
 )
 from tools.benchmarks.plan import MODEL
@@ -139,13 +139,13 @@ def run_many(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how callers fare when there are far too many."""
     with backend() as target:
         for what, (picture, count) in MANY.items():
-            yield _overload(target, what, request(PREDICT, picture), count, given)
+            yield _overload(target, what, post(PREDICT, picture), count, given)
 
 
 def run_gateway(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how callers fare behind v3's gateway, whose backend is full."""
     what = "pictures of 120 kB through the gateway, to a full backend"
-    message = request(MODEL_PREDICT.format(model=MODEL), SAMPLE + bytes(LARGE_BYTES))
+    message = post(MODEL_PREDICT.format(model=MODEL), SAMPLE + bytes(LARGE_BYTES))
     with backend(app="v3.backend.app:app", MAX_QUEUE="4") as target:
         backends = {"BACKENDS": f"{MODEL}=http://{LOOPBACK}:{target.port}"}
         with started("attacked-gateway", GATEWAY, backends) as gateway:
@@ -172,7 +172,7 @@ def run_faults(_: argparse.Namespace) -> Iterator[Row]:
         for what, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
             hit = threading.Timer(1, lambda number=number: os.kill(target.workers[0].pid, number))
             hit.start()
-            found = target.answers(repeat(request(PREDICT, SAMPLE)), 8, seconds=14)
+            found = target.answers(repeat(post(PREDICT, SAMPLE)), 8, seconds=14)
             hit.join()
             began = time.monotonic()
             while not target.is_ready() and time.monotonic() < began + 30:

@@ -18,7 +18,7 @@ from dnslib import QTYPE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from imgserve.contract import PREDICT
-from tools.attack.target import Row, Target, backend, counted, request
+from tools.attack.target import Row, Target, backend, counted, post
 from tools.process import LOOPBACK, Failed
 
 NAME_SERVER, ALLOWED, PUBLIC = "127.0.0.53", "127.0.0.2", "93.184.215.14"
@@ -139,7 +139,7 @@ def _with_name_server(folder: Path) -> tuple[str, ...]:
 def _row(target: Target, what: str, urls: list[str]) -> Row:
     before = Inside.heard[LOOPBACK]
     bodies = (msgspec.json.encode({"url": url}) for url in urls)
-    found = target.answers(request(PREDICT, body, "application/json") for body in bodies)
+    found = target.answers(post(PREDICT, body, "application/json") for body in bodies)
     heard = Inside.heard[LOOPBACK] - before
     is_held = not heard and {*found} <= REFUSED
     return Row(what, str(len(urls)), f"{counted(found)}; heard inside: {heard}", "nothing", is_held)

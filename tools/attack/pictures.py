@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from imgserve.contract import PREDICT
-from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, counted, request
+from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, counted, post
 from tools.benchmarks.programs import MB
 from tools.process import Failed
 
@@ -32,7 +32,7 @@ def run_damaged(given: argparse.Namespace) -> Iterator[Row]:
         for kind in FORMATS:
             whole = [_noise(kind, mode, dice) for mode in ("L", "RGB", "RGBA", "P")]
             damaged = (_damaged(dice.choice(whole), dice) for _ in range(count))
-            found = target.answers((request(PREDICT, data) for data in damaged), CALLERS)
+            found = target.answers((post(PREDICT, data) for data in damaged), CALLERS)
             is_held = LOST not in found and max(found) < FIRST_FAULT
             yield Row(kind, f"{found.total():,}", counted(found), "no 5xx", is_held)
         target.require_alive()
@@ -80,7 +80,7 @@ def run_bombs(_: argparse.Namespace) -> Iterator[Row]:
     with backend() as target:
         for name, make in BOMBS.items():
             data, before_s = make(), _cpu_s(target)
-            (status,) = target.answers([request(PREDICT, data)])
+            (status,) = target.answers([post(PREDICT, data)])
             spent_s, peak_mb = _cpu_s(target) - before_s, _peak_mb(target)
             yield Row(
                 f"{name}, {len(data) / MB:.2f} MB",

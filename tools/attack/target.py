@@ -44,10 +44,10 @@ def counted(found: Mapping[int, int] | Mapping[str, int]) -> str:
     return ", ".join(f"{status or 'lost'}: {count}" for status, count in sorted(found.items()))
 
 
-def request(path: str, body: bytes = b"", media_type: str = "image/jpeg") -> bytes:
-    """Return a request; one with a body posts it."""
-    head = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}"
-    return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+def post(path: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
+    """Return a request that carries a body."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Target(NamedTuple):
@@ -95,11 +95,11 @@ class Target(NamedTuple):
 
     def is_ready(self) -> bool:
         """Return whether it says so."""
-        return self.answers([request(READY)])[OK] > 0
+        return self.answers([f"GET {READY} HTTP/1.1\r\nHost: x\r\n\r\n".encode()])[OK] > 0
 
     def require_alive(self) -> None:
         """Check that it still classifies; Failed where it does not."""
-        if [*(got := self.answers([request(PREDICT, SAMPLE)]))] != [OK]:
+        if [*(got := self.answers([post(PREDICT, SAMPLE)]))] != [OK]:
             raise Failed(f"after the attack it answers {counted(got)}")
 
 
