@@ -126,8 +126,8 @@ class Entrance(NamedTuple):
     program: Program
     process: Process
     pids: Sequence[int]  # of all processes of the server
-    host: str  # the pictures' address
     category: str  # that its answers should name
+    host: str  # the pictures' address, where it is asked by URL
 
     def request(self, way: str, megapixels: float = SMALL) -> requests.PreparedRequest:
         """Return a request for it."""
@@ -178,12 +178,12 @@ class Entrance(NamedTuple):
 
 
 @contextmanager
-def running(server: Sequence[Program], host: str, category: str) -> Iterator[list[Entrance]]:
+def running(server: Sequence[Program], category: str, host: str = "") -> Iterator[list[Entrance]]:
     """Start a server's processes, which may not answer yet; stop them at the end."""
     with ExitStack() as stack:
         started = [stack.enter_context(program.running()) for program in server]
         pids = [process.pid for process in started]
-        yield [Entrance(*pair, pids, host, category) for pair in zip(server, started, strict=True)]
+        yield [Entrance(*pair, pids, category, host) for pair in zip(server, started, strict=True)]
 
 
 def measure_servers(plan: Plan, remarks: list[str]) -> Rows:
@@ -195,11 +195,12 @@ def measure_servers(plan: Plan, remarks: list[str]) -> Rows:
     category = models.expected_category(MODEL, AUTO)
     with picture_host() as host, ExitStack() as stack:
         there = [
-            stack.enter_context(running(server, host, category))
+            entrance
             for name, server in wanted.items()
             if not missing(name)
+            for entrance in stack.enter_context(running(server, category, host))
         ]
-        for entrance in chain.from_iterable(there):
+        for entrance in there:
             entrance.wait_until_ready(WAYS[0])
             put_load(entrance.request(WAYS[0]), clients=WARM_UP_CLIENTS, seconds=WARM_UP_S)
         for number in range(plan.rounds):
@@ -208,20 +209,19 @@ def measure_servers(plan: Plan, remarks: list[str]) -> Rows:
 
 
 def _under_load(
-    plan: Plan, there: list[list[Entrance]], number: int, remarks: list[str]
+    plan: Plan, there: list[Entrance], number: int, remarks: list[str]
 ) -> Iterator[Row]:
-    """Yield a row for each load and entrance; a server that fails is not asked any more."""
+    """Yield a row for each load and entrance; one that fails is not asked any more."""
     for turn, load in enumerate(_loads(plan)):
         first = (number + turn) % max(1, len(there))  # nobody is always asked first
-        for server in (*there[first:], *there[:first]):
+        for entrance in (*there[first:], *there[:first]):
             try:
-                for entrance in server:
-                    if load[1] == SMALL or entrance.program.name in AS_THEY_COME:
-                        yield entrance.measure(*load)
+                if load[1] == SMALL or entrance.program.name in AS_THEY_COME:
+                    yield entrance.measure(*load)
             except Failed as exc:
                 remarks.append(f"in round {number + 1}: {exc}".splitlines()[0])
                 say(f"it is not asked any more: {exc}")
-                there.remove(server)
+                there.remove(entrance)
 
 
 def _loads(plan: Plan) -> Iterator[Load]:
@@ -248,15 +248,14 @@ def measure_cold(plan: Plan, remarks: list[str]) -> Rows:
     remarks += models.ensure(plan.models, plan.precisions)
     keys = [(model, precision) for model in plan.models for precision in models.available(model)]
     categories = {key: models.expected_category(*key) for key in keys}
-    with picture_host() as host:
-        # The first of several rounds fills the page cache and is not counted.
-        for number in range(-1 if plan.rounds > 1 else 0, plan.rounds):
-            for row in _starts(categories, host):
-                if number >= 0:
-                    yield {"round": number, **row}
+    # The first of several rounds fills the page cache and is not counted.
+    for number in range(-1 if plan.rounds > 1 else 0, plan.rounds):
+        for row in _starts(categories):
+            if number >= 0:
+                yield {"round": number, **row}
 
 
-def _starts(categories: Mapping[tuple[str, str], str], host: str) -> Iterator[Row]:
+def _starts(categories: Mapping[tuple[str, str], str]) -> Iterator[Row]:
     """Yield what was started, its model, and the seconds until it named the model's category."""
     for (model, precision), category in categories.items():
         chosen = {OURS if precision == AUTO else f"{OURS}, {precision}": v1(model, precision)}
@@ -264,7 +263,7 @@ def _starts(categories: Mapping[tuple[str, str], str], host: str) -> Iterator[Ro
             chosen[ORIGINAL] = peer(ORIGINAL, model, EAGER)
         for what, program in chosen.items():
             try:
-                with running([program], host, category) as (entrance,):
+                with running([program], category) as (entrance,):
                     seconds = entrance.wait_until_ready("upload", pause_s=PAUSE_S)
                 yield {"what": what, "model": model, "seconds": seconds}
             except Failed as exc:
