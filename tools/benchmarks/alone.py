@@ -104,13 +104,6 @@ class Arrangement(NamedTuple):
     threads: int
     loops: int
 
-    def __str__(self) -> str:
-        return (
-            f"{self.processes} process{'es' * (self.processes > 1)}, "
-            f"1 stream of {self.threads} thread{'s' * (self.threads > 1)}, "
-            f"{self.loops} loop{'s' * (self.loops > 1)}"
-        )
-
 
 def arrangements() -> list[Arrangement]:
     """Return the ways that are tried; the first is one loop that has all cores to itself.

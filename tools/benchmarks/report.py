@@ -11,7 +11,7 @@ from tools.benchmarks.alone import ENGINE, OPENVINO, TORCH, WHOLE, Arrangement
 from tools.benchmarks.models import AUTO
 from tools.benchmarks.plan import HERE, LARGE, MODEL, SMALL
 from tools.benchmarks.results import COLUMNS, Results, Summary, by_round, summary, table
-from tools.benchmarks.servers import EAGER, LIMIT, NO_CLIENTS, ORIGINAL, OURS, PEERS, WAYS
+from tools.benchmarks.servers import EAGER, LIMIT, ORIGINAL, OURS, PEERS, WAYS
 
 INTRODUCTION = """# The benchmark's results
 
@@ -167,29 +167,21 @@ def _target_row(key: str, target: Target, found: Sequence[Results]) -> tuple[str
 
 
 def _limit_table(results: Results) -> str:
-    cells = []
-    for (precision,), rows in results["limit"].groupby(["precision"], sort=False):
-        rates = {
-            Arrangement(*way): [by_round(own, "rate", work=work) for work in (WHOLE, ENGINE)]
-            for way, own in rows.groupby([*Arrangement._fields], sort=False)
-        }
-        best = max(rates, key=lambda way: float(rates[way][0].median()))
-        for way, both in rates.items():
-            name = f"**{way}**" if way == best else str(way)
-            cells.append((precision, name, *map(summary, both)))
-    return table(("precision", "arrangement", "pictures a second", "engine alone"), cells)
+    keys = ["precision", *Arrangement._fields]
+    cells = [
+        (*key, *(summary(by_round(rows, "rate", work=work)) for work in (WHOLE, ENGINE)))
+        for key, rows in results["limit"].groupby(keys, sort=False)
+    ]
+    return table((*keys, "pictures a second", "engine alone"), cells)
 
 
 def _servers_table(results: Results) -> str:
     """Return what every server did, each way, for each number of clients; and what is left out."""
-    columns = ["way", "megapixels", "clients", "entrance"]
-    found = results["servers"].groupby(columns, sort=False)
-    cells = [
-        (way, f"{size:g}", "" if clients == NO_CLIENTS else clients, name, *_load(rows))
-        for (way, size, clients, name), rows in sorted(found, key=lambda group: group[0][:3])
-    ]
-    asked = ("way", "megapixels", "clients", "server", "answers a second")
-    taken = ("p50, ms", "p99, ms", "peak, MB", "CPU s per 1000", "MB s per 1000")
+    keys = ["way", "megapixels", "clients", "entrance"]
+    found = sorted(results["servers"].groupby(keys, sort=False), key=lambda group: group[0][:3])
+    cells = [(*key, *_load(rows)) for key, rows in found]
+    taken = ("answers a second", "p50, ms", "p99, ms", "peak, MB")
+    titles = (*keys, *taken, "CPU s per 1000", "MB s per 1000")
     left_out = [
         f"- {row.entrance}, {row.way}, {row.megapixels} MP, {row.clients} clients, "
         f"round {row.round + 1}: {row.failed} of {row.answers} failed\n"
@@ -197,7 +189,7 @@ def _servers_table(results: Results) -> str:
     ]
     if left_out:
         left_out = ["Left out, because not all answers were right:\n\n", *left_out, "\n"]
-    return "".join(left_out) + table((*asked, *taken), cells)
+    return "".join(left_out) + table(titles, cells)
 
 
 def _load(rows: pd.DataFrame) -> tuple[object, ...]:
@@ -220,13 +212,7 @@ def _compared(results: Results, part: str, **base: str) -> str:
         taken = by_round(rows, figure)
         ratio = taken / by_round(results[part], figure, model=key[0], **base)
         cells.append((*key, summary(taken), summary(ratio)))
-    titles = (figure.rpartition("_")[2], *(f"against {name}" for name in base.values()))
-    return table((*keys, *titles), cells)
-
-
-def _accuracy_table(results: Results) -> str:
-    titles = ("model", "megapixels", "computed in", "pictures", "right", "among five")
-    return table(titles, results["accuracy"].itertuples(index=False))
+    return table((*keys, figure, *(f"against {name}" for name in base.values())), cells)
 
 
 def _taken(results: Results) -> str:
@@ -251,7 +237,9 @@ SECTIONS: Mapping[str, Callable[[Results], str]] = {
     "Servers": _servers_table,
     "Cold start": lambda results: _compared(results, "cold", what=ORIGINAL),
     "One inference alone": lambda results: _compared(results, "latency", engine=TORCH),
-    "Accuracy": _accuracy_table,
+    "Accuracy": lambda results: table(
+        COLUMNS["accuracy"].split(), results["accuracy"].itertuples(index=False)
+    ),
     "Taken": _taken,
 }
 

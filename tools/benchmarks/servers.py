@@ -46,7 +46,7 @@ KEPT |= WITHOUT_MATRIX_UNITS.keys()
 # A backend answers 503 while its model is loading, a gateway 502 while its backend starts.
 STARTING = (502, 503)
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
-LIMIT, ONE_LOOP, NO_CLIENTS = "limit", "bare", 0
+LIMIT, ONE_LOOP = "limit", "bare"
 WARM_UP_CLIENTS, WARM_UP_S = 8, 1
 # Who is asked for larger pictures, too.
 AS_THEY_COME = ("v1", *(f"{name}_{EAGER}" for name in PEERS))
@@ -237,7 +237,7 @@ def _loop_rows(plan: Plan, best: alone.Arrangement) -> Iterator[Row]:
             run(alone.WHOLE, alone.WARM_UP_S)
             done = run(alone.WHOLE, plan.loop_s)
         each_ms, rate = 1000 * done.seconds / done.pictures, done.pictures / done.seconds
-        asked = {"entrance": name, "way": "file", "megapixels": SMALL, "clients": NO_CLIENTS}
+        asked = {"entrance": name, "way": "file", "megapixels": SMALL, "clients": 0}
         took = {"seconds": done.seconds, "rate": rate, "p50_ms": each_ms, "p99_ms": each_ms}
         spent = {"server_cpu_s": done.cpu_s, "peak_mb": done.memory_mb}
         yield {**asked, "answers": done.pictures, "failed": 0, **took, **spent}
