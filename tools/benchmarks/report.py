@@ -1,10 +1,9 @@
 """The page: each target (``targets.toml``) with its results, then the tables behind them."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
+import msgspec
 import pandas as pd
 
 from tools.benchmarks.alone import ENGINE, OPENVINO, TORCH, WHOLE, Arrangement
@@ -29,20 +28,14 @@ OTHERS = [peer for peer in PEERS if peer != ORIGINAL]
 Covered = Mapping[str, Iterable[float]]
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct):
     """One row of the table of targets; its key names the quantity in COVERED, and what it takes."""
 
     what: str
-    bounds: Sequence[float]  # on CPUs with matrix units, and without
+    bounds: list[float]  # on CPUs with matrix units, and without
     is_most: bool = False  # what is allowed at most, not what is wanted at least
     unit: str = ""  # empty for a ratio
     note: str = ""  # what stands in the way while it is not met
-
-    @property
-    def wanted(self) -> str:
-        """Return the bounds in words."""
-        bounds = ", ".join(f"{bound:g}" for bound in dict.fromkeys(self.bounds))
-        return f"at {'most' if self.is_most else 'least'} {bounds} {self.unit}".rstrip()
 
     def worst(self, key: str, results: Results) -> tuple[str, Summary] | None:
         """Return the worst of what it covers, and its name; None if nothing has run."""
@@ -55,8 +48,7 @@ class Target(NamedTuple):
 
 def targets() -> dict[str, Target]:
     """Return all targets by key, in the order of the file."""
-    tables = tomllib.loads((HERE / "targets.toml").read_text(encoding="utf-8"))
-    return {key: Target(**fields) for key, fields in tables.items()}
+    return msgspec.toml.decode((HERE / "targets.toml").read_bytes(), type=dict[str, Target])
 
 
 def _server(results: Results, column: str, entrance: str = V1, **wanted: object) -> pd.Series:
@@ -163,7 +155,9 @@ def _target_row(key: str, target: Target, found: Sequence[Results]) -> tuple[str
         is_missed |= not is_met
         text = f"{summary} {target.unit}".rstrip() + (f"; {name}" if name else "")
         cells += [text, "yes" if is_met else "**no**"]
-    return target.what, target.wanted, *cells, target.note if is_missed else ""
+    bounds = ", ".join(f"{bound:g}" for bound in dict.fromkeys(target.bounds))
+    wanted = f"at {'most' if target.is_most else 'least'} {bounds} {target.unit}".rstrip()
+    return target.what, wanted, *cells, target.note if is_missed else ""
 
 
 def _limit_table(results: Results) -> str:
