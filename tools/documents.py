@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.settings.parsers import Settings
-from tools.run.settings import RunSettings
+from tools.run import RunSettings
 from v3.gateway.settings import GatewaySettings
 
 TABLES: dict[str, type[Settings]] = {

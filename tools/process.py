@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
+# How containers start a backend, before the name of its app, and the gateway.
+GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
+GATEWAY = (sys.executable, "-m", "v3.gateway", "serve")
 PORTS = range(16_000, 32_000)  # Linux gives connections those from 32768 on
 READY_S, POLL_S = 120.0, 0.05
 SHOWN_LINES = 20
@@ -25,9 +29,7 @@ class Failed(Exception):
 class Process:
     """A process in the background, with all that it says in a log; Ctrl-C does not reach it.
 
-    Attributes:
-        pid: its own; what it starts is in the process group of this number.
-        started_s: when it was started, by ``time.perf_counter``.
+    ``pid`` is its own, and that of the process group of what it starts.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Process:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            self.started_s = time.perf_counter()
+            self._started_s = time.perf_counter()
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -78,7 +80,7 @@ class Process:
                 first = f"{self.log.stem} {how}; the end of {self.log}:"
                 raise Failed("\n  ".join([first, *(said or ["(it printed nothing)"])]))
             time.sleep(pause_s)
-        return time.perf_counter() - self.started_s
+        return time.perf_counter() - self._started_s
 
     def stop(self, limit_s: float) -> bool:
         """Tell it to stop, as Cloud Run does; kill what is left of it and of all that it started.

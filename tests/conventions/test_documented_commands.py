@@ -32,7 +32,7 @@ RUN_BY = {
         f"{README_TEST}::test_make_test_takes_arguments"
     ),
     r"make run( ALLOWED_ADDRESSES=127.0.0.1/32)?": (
-        f"{README_TEST}::test_make_run_answers_the_command_that_it_shows"
+        f"{MAKE_TEST}::test_run_answers_for_every_model_and_its_command_works"
     ),
     r"make run MODEL_NAME=resnet152": (
         f"{MAKE_TEST}::test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends"

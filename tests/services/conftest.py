@@ -21,14 +21,13 @@ from tests.servers import Files, served
 from tests.services.browser import browser, open_page  # noqa: F401  fixtures
 from tests.services.compiled_models import compiled
 from tests.unit import pictures
-from tools.process import is_free
+from tools.process import GUNICORN, is_free
 
 START_TIMEOUT_S = 120
 # Those whose trained weights are packages.
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = cycle(range(21_000 + 1000 * (WORKER % 11), 22_000 + 1000 * (WORKER % 11), 10))
-GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
 
 
 # A developer's own settings must not change what is tested.

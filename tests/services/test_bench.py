@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.unit.waiting import wait_until
-from tools.benchmarks.records import Results
+from tools.benchmarks.results import Results
 
 LIMIT_S = 120
 
@@ -20,7 +20,7 @@ LIMIT_S = 120
 def started(root: Path, tmp_path: Path, weights_dir: Path) -> Iterator["subprocess.Popen[str]"]:
     """Return a short benchmark of v1 that keeps its things in a folder of the test's."""
     (tmp_path / "weights").symlink_to(weights_dir)
-    parts = ["limit", "servers", "--seconds", "0.2", "--servers", "v1"]
+    parts = ["limit", "servers", "--servers", "v1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.benchmarks", "--quick", *parts],
         cwd=root,
@@ -74,17 +74,12 @@ def test_interrupted_it_stops_all_that_it_started(
 @pytest.mark.parametrize(
     ("told", "options"),
     [
-        (
-            ("QUICK=1", "PARTS=limit", "PHOTOS=p", "MATRIX_UNITS=0"),
-            ["limit", "--quick", "--photos", "p", "--without-matrix-units"],
-        ),
-        (("QUICK=", "PHOTOS=", "MATRIX_UNITS="), []),
+        ("QUICK=1 PARTS=limit MATRIX_UNITS=0", "limit --quick --without-matrix-units"),
+        ("QUICK=0 PHOTOS=p", "--photos p"),
+        ("QUICK= PHOTOS= MATRIX_UNITS=", ""),
     ],
-    ids=["all", "empty"],
 )
-def test_make_tells_the_benchmark_what_it_was_told(
-    told: tuple[str, ...], options: list[str], root: Path
-) -> None:
-    make = ["make", "--no-print-directory", "--dry-run", "bench"]
-    said = subprocess.check_output([*make, *told], cwd=root, text=True)
-    assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options
+def test_make_tells_the_benchmark_what_it_was_told(told: str, options: str, root: Path) -> None:
+    make = ["make", "--no-print-directory", "--dry-run", "bench", *told.split()]
+    said = subprocess.check_output(make, cwd=root, text=True)
+    assert said.rpartition("-m tools.benchmarks")[2].replace("\\\n", "").split() == options.split()

@@ -12,8 +12,7 @@ import requests
 from imgserve.contract import MODEL_PREDICT
 from tests.conventions.documents import section
 from tests.services.conftest import Backend, StartBackend
-from tools.run.services import services
-from tools.run.settings import RunSettings
+from tools.run import RunSettings, services
 
 BUILT_IN = "efficientnet_lite0"
 LIMIT_S = 400

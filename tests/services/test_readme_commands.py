@@ -1,20 +1,19 @@
 """The commands of the documents do what is said beside them."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conventions.documents import sections
-from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost, free_port
+from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost
 from tests.services.repository_copy import copy_repository
-from tests.services.test_supervisor import finish, read_until
+from tests.services.test_make_run import MAKE
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT = re.compile("Egyptian cat|tabby|tiger cat")
@@ -26,8 +25,6 @@ CURLS = [
     for command in section.commands
     if command.startswith("curl ")
 ]
-# `make` as a person has it, but it installs nothing: the tests run in what is installed.
-MAKE = ("make", *(f"--assume-old=.venv/{name}.stamp" for name in ("run", "quantize", "dev")))
 LIMIT_S = 300
 
 
@@ -47,11 +44,6 @@ def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=LIMIT_S,
     )
-
-
-def test_there_are_curl_lines_to_run() -> None:
-    assert len(CURLS) >= 5
-    assert any("/model" in line for line in CURLS)
 
 
 @pytest.mark.parametrize("line", CURLS)
@@ -98,39 +90,6 @@ def test_example_answer_of_the_documents_has_the_fields_of_a_real_one(backend_v1
 
 
 # --- make --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def made(weights_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Return a running `make run` as the README calls it, on free ports, and its backend's URL."""
-    backend = free_port()
-    ports = [f"BACKEND_PORT={backend}", f"FRONTEND_PORT={free_port()}"]
-    process = subprocess.Popen(
-        [*MAKE, "run", "ALLOWED_ADDRESSES=127.0.0.1/32", *ports],
-        cwd=ROOT,
-        env={**CLEAN, "WEIGHTS_DIR": str(weights_dir)},
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-    yield process, f"http://127.0.0.1:{backend}"
-    if process.poll() is None:
-        os.killpg(process.pid, 15)
-        process.communicate(timeout=30)
-
-
-def test_make_run_answers_the_command_that_it_shows(
-    made: tuple[subprocess.Popen[str], str], picture_host: PictureHost
-) -> None:
-    process, url = made
-    said = read_until(process, "Ctrl-C stops everything.")
-    (line,) = re.findall(r"^  curl     (.*)$", said, re.MULTILINE)
-    assert CAT.search(json.loads(run("bash", "-c", f"{line} --silent").stdout)["category"])
-    body = json.dumps({"url": picture_host.url("chelsea.png")})
-    asked = run("curl", "--silent", f"{url}/predict", "--json", body)
-    assert CAT.search(json.loads(asked.stdout)["category"]), "ALLOWED_ADDRESSES had no effect"
-    os.killpg(process.pid, 2)  # as Ctrl-C does: to all of them
-    finish(process)
 
 
 def test_make_lists_what_it_can_do() -> None:

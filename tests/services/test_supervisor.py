@@ -21,7 +21,7 @@ Start = Callable[..., Run]
 # Runs stand-ins as `make run` runs its services. Each is given as its name and its arguments.
 DRIVER = """
 import os, sys
-from tools.run import supervisor
+from tools import supervisor
 
 supervisor.STOP_TIMEOUT_S = 1.5
 script, *plans = sys.argv[1:]
@@ -39,7 +39,7 @@ sys.exit(supervisor.supervise(services, "GO"))
 # Gets a signal, and another at every call and return while it handles that one.
 INTERRUPTED = """
 import os, signal, sys
-from tools.run import supervisor
+from tools import supervisor
 
 def say(text):
     for _ in range(50 if "GO" in text else 0):

@@ -1,19 +1,31 @@
 """``make run``: what it starts, and what it refuses."""
 
-import shlex
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from tools.run import __main__ as run
-from tools.run import services as version_services
-from tools.run.services import services
-from tools.run.settings import EMBEDDED, RunSettings, port_complaint
-from tools.run.supervisor import USER_AGENT, Service, readable
+from tools import run
+from tools.run import EMBEDDED, RunSettings, port_complaint, services
+from tools.supervisor import USER_AGENT, Service, readable
 from v3.gateway import serve
-from v3.gateway.settings import LIST, read_backends
+
+URL = "http://127.0.0.1"
+# Name, module, what it runs, port, and what it is told beside what all are; v3's page sends no key.
+SERVICES = {
+    "v1": f"""\
+backend gunicorn backend_v1.app:app 8000 MODEL_NAME=efficientnet_lite0
+frontend imgserve.frontend frontend_v1/app.py 8501 SERVING_URL={URL}:8000""",
+    "v2": f"""\
+backend gunicorn backend_v2.app:app 8000 MODELS=vgg16,swin_b
+frontend imgserve.frontend frontend_v2/app.py 8501 SERVING_URL={URL}:8000""",
+    "v3": f"""\
+vgg16 gunicorn v3.backend.app:app 8000 MODELS=vgg16,swin_b MODEL_NAME=vgg16
+swin_b gunicorn v3.backend.app:app 8001 MODELS=vgg16,swin_b MODEL_NAME=swin_b
+gateway v3.gateway serve 8080 API_KEY= BACKENDS=vgg16={URL}:8000,swin_b={URL}:8001
+frontend imgserve.frontend v3/frontend/app.py 8501 API_GATEWAY={URL}:8080""",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,17 +42,21 @@ def by_name(settings: RunSettings, environ: dict[str, str]) -> dict[str, Service
     return {service.name: service for service in services(settings, environ)}
 
 
-def test_services_of_v1_are_gunicorn_and_streamlit_on_loopback() -> None:
-    settings = RunSettings(backend_port=9000, frontend_port=9001)
-    backend, frontend = services(settings, {"THREADS": "2"})
-    assert backend.command[:3] == (sys.executable, "-m", "gunicorn")
-    assert backend.command[-1] == "backend_v1.app:app"
-    assert (backend.environ["HOST"], backend.environ["PORT"]) == ("127.0.0.1", "9000")
-    assert backend.ready_url == "http://127.0.0.1:9000/ready"
-    assert frontend.command == (sys.executable, "-m", "imgserve.frontend", "frontend_v1/app.py")
-    assert (frontend.environ["HOST"], frontend.environ["PORT"]) == ("127.0.0.1", "9001")
-    assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:9000"
-    assert backend.environ["THREADS"] == frontend.environ["THREADS"] == "2"
+@pytest.mark.parametrize("version", SERVICES)
+def test_services_of_a_version_are_told_of_each_other_on_loopback(version: str) -> None:
+    settings = RunSettings(version=version, models=("vgg16", "swin_b"))
+    given = {"API_KEY": "meant for something else", "THREADS": "2", "LOG_LEVEL": "DEBUG"}
+    found = []
+    for service in services(settings, given):
+        own = dict(service.environ)
+        assert (own.pop("HOST"), own["LOG_LEVEL"]) == ("127.0.0.1", "DEBUG")
+        assert service.command[0] == sys.executable
+        port = own.pop("PORT")
+        ready = "/_stcore/health" if service.name == "frontend" else "/ready"
+        assert service.ready_url == f"{URL}:{port}{ready}"
+        told = sorted("=".join(pair) for pair in own.items() - given.items())
+        found.append(" ".join([service.name, service.command[2], service.command[-1], port, *told]))
+    assert found == SERVICES[version].splitlines()
 
 
 @pytest.mark.parametrize("name", [None, "", "swin_b"])
@@ -50,37 +66,9 @@ def test_model_of_v1_is_the_embedded_one_by_default(name: str | None) -> None:
     assert backend.environ["MODEL_NAME"] == model
 
 
-def test_services_of_v2_are_one_backend_with_all_models_and_its_page() -> None:
-    settings = RunSettings(version="v2", models=("vgg16", "swin_b"))
-    backend, frontend = services(settings, {})
-    assert backend.command[-1] == "backend_v2.app:app"
-    assert backend.environ["MODELS"] == "vgg16,swin_b"
-    assert "MODEL_NAME" not in backend.environ
-    assert "frontend_v2/app.py" in frontend.command
-    assert frontend.environ["SERVING_URL"] == "http://127.0.0.1:8000"
-
-
-def test_services_of_v3_are_a_backend_for_each_model_a_gateway_and_its_page() -> None:
-    settings = RunSettings(version="v3", models=("vgg16", "swin_b"), backend_port=9000)
-    found = by_name(settings, {"MODEL_NAME": "resnet152", "API_KEY": "meant for something else"})
-    assert list(found) == ["vgg16", "swin_b", "gateway", "frontend"]
-    for port, model in ((9000, "vgg16"), (9001, "swin_b")):
-        backend = found[model]
-        assert backend.command[-1] == "v3.backend.app:app"
-        assert (backend.environ["PORT"], backend.environ["MODEL_NAME"]) == (str(port), model)
-        assert backend.environ["MODELS"] == "vgg16,swin_b"
-    assert "v3/frontend/app.py" in found["frontend"].command
-    assert found["frontend"].environ["API_GATEWAY"] == "http://127.0.0.1:8080"
-    gateway = found["gateway"].environ
-    urls = [(backend.model, backend.url) for backend in read_backends(LIST, gateway["BACKENDS"])]
-    assert urls == [("vgg16", "http://127.0.0.1:9000"), ("swin_b", "http://127.0.0.1:9001")]
-    assert (gateway["HOST"], gateway["PORT"]) == ("127.0.0.1", "8080")
-    assert gateway["API_KEY"] == ""  # the page would send none
-
-
 @pytest.mark.parametrize(("cpus", "share"), [(1, "1"), (2, "1"), (7, "2"), (12, "4")])
 def test_backends_of_v3_share_cpus(cpus: int, share: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(version_services, "cpu_quota", lambda: cpus)
+    monkeypatch.setattr(run, "cpu_quota", lambda: cpus)
     backends = [by_name(RunSettings(version="v3"), {})[model] for model in EMBEDDED]
     assert {backend.environ["THREADS"] for backend in backends} == {share}
     told = by_name(RunSettings(version="v3"), {"THREADS": "5"})[EMBEDDED[0]]
@@ -129,24 +117,6 @@ def test_what_cannot_be_is_refused(
         monkeypatch.setattr(run, "find_nginx", lambda _: Path("nginx"))
     assert run.main(environ) == 2
     assert said in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("version", "target"),
-    [
-        ("v1", "http://127.0.0.1:8000/predict"),
-        ("v2", "http://127.0.0.1:8000/predict"),
-        ("v3", "http://127.0.0.1:8080/model/vgg16/predict"),
-    ],
-)
-def test_announcement_asks_the_default_model(version: str, target: str) -> None:
-    text = run.announcement(RunSettings(version=version, models=("vgg16", "swin_b")))
-    assert "http://127.0.0.1:8501" in text
-    (command,) = (line for line in text.splitlines() if "curl -F" in line)
-    *_, picture, asked = shlex.split(command)
-    assert Path(picture.removeprefix("image=@")).is_file()
-    assert asked == target
-    assert ("http://127.0.0.1:8080/models" in text) == (version == "v3")
 
 
 @pytest.mark.parametrize(

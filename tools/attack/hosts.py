@@ -5,21 +5,20 @@ import http.server
 import ipaddress
 import os
 import shutil
-import string
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from dnslib import QTYPE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from imgserve.contract import PREDICT
-from tools.attack.report import Row, counted
-from tools.attack.target import Target, backend
+from tools.attack.target import Row, Target, backend, counted, post
 from tools.process import LOOPBACK, Failed
 
 NAME_SERVER, ALLOWED, PUBLIC = "127.0.0.53", "127.0.0.2", "93.184.215.14"
@@ -35,26 +34,22 @@ OTHERS = (
 REFUSED = {400, 422, 502, 504}
 
 
-class Listener(http.server.ThreadingHTTPServer):
-    """A web server inside, which should hear nothing; at ``ALLOWED``, it redirects inside."""
+class Inside(http.server.BaseHTTPRequestHandler):
+    """A web server inside, which should hear nothing; the one that may be asked redirects inside.
 
-    daemon_threads = True
-    heard = 0
+    Attributes:
+        heard: how often each address was asked.
+        redirects: where to, by path.
+    """
 
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Counts, and redirects where there is somewhere to."""
-
-    server: Listener
+    heard: ClassVar = Counter[str]()
+    redirects: ClassVar = dict[str, str]()
 
     def do_GET(self) -> None:
-        self.server.heard += 1
-        path = self.path.partition("/to/")[2]
-        is_ours = path and set(path) <= set(string.hexdigits)  # else we redirected to ourselves
-        target = bytes.fromhex(path).decode() if is_ours else ""
+        self.heard[self.server.server_address[0]] += 1
+        target = self.redirects.get(self.path, "")
         self.send_response(http.HTTPStatus.FOUND if target else http.HTTPStatus.OK)
-        if target:
-            self.send_header("Location", target.encode().decode("latin-1"))
+        self.send_header("Location", target.encode().decode("latin-1"))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -110,9 +105,10 @@ def run(_: argparse.Namespace) -> Iterator[Row]:
         yield Row("left out: needs root on Linux", "0", "not tried", "", True)
         return
     with ExitStack() as stack:
-        inside, redirecting = (
-            stack.enter_context(_listening(host)) for host in (LOOPBACK, ALLOWED)
-        )
+        for host in (LOOPBACK, ALLOWED):
+            server = stack.enter_context(http.server.ThreadingHTTPServer((host, 80), Inside))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
         quiet = DNSLogger("-request,-reply,-truncated,-error")
         names = DNSServer(Rebinding(), address=NAME_SERVER, port=53, logger=quiet)
         names.start_thread()
@@ -121,22 +117,15 @@ def run(_: argparse.Namespace) -> Iterator[Row]:
         environ = {"ALLOWED_ADDRESSES": f"{ALLOWED}/32", "FETCH_TIMEOUT_S": "2"}
         target = stack.enter_context(backend(prefix, **environ))
         addresses = [*spellings()]
-        yield _row(target, inside, "spelt in every way", addresses)
-        redirects = [f"http://{ALLOWED}/to/{url.encode().hex()}" for url in addresses]
-        yield _row(target, inside, "redirected to by a host that may be asked", redirects)
-        if not redirecting.heard:
+        yield _row(target, "spelt in every way", addresses)
+        Inside.redirects |= {f"/to/{number}": url for number, url in enumerate(addresses)}
+        redirects = [f"http://{ALLOWED}{path}" for path in Inside.redirects]
+        yield _row(target, "redirected to by a host that may be asked", redirects)
+        if not Inside.heard[ALLOWED]:
             raise Failed("the host that may be asked was not asked")
         kinds = ("inside", "both", "turns")
         urls = [f"http://{kind}-{number}.test/" for kind in kinds for number in range(20)] * 2
-        yield _row(target, inside, "names that resolve inside, also or later", urls)
-
-
-@contextmanager
-def _listening(address: str) -> Iterator[Listener]:
-    with Listener((address, 80), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+        yield _row(target, "names that resolve inside, also or later", urls)
 
 
 def _with_name_server(folder: Path) -> tuple[str, ...]:
@@ -147,12 +136,10 @@ def _with_name_server(folder: Path) -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", "-c", script, "sh")
 
 
-def _row(target: Target, inside: Listener, what: str, urls: list[str]) -> Row:
-    before = inside.heard
+def _row(target: Target, what: str, urls: list[str]) -> Row:
+    before = Inside.heard[LOOPBACK]
     bodies = (msgspec.json.encode({"url": url}) for url in urls)
-    found = Counter(
-        target.ask("POST", PREDICT, body, "application/json").status_code for body in bodies
-    )
-    heard = inside.heard - before
+    found = target.answers(post(PREDICT, body, "application/json") for body in bodies)
+    heard = Inside.heard[LOOPBACK] - before
     is_held = not heard and {*found} <= REFUSED
     return Row(what, str(len(urls)), f"{counted(found)}; heard inside: {heard}", "nothing", is_held)

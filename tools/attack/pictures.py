@@ -1,73 +1,53 @@
 """Damaged pictures of every format, and small files that are much work."""
 
 import argparse
-import http.client
 import io
 import random
 import struct
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
 from imgserve.contract import PREDICT
-from tools.attack.report import Row, counted
-from tools.attack.target import SAMPLE, Target, backend
-from tools.benchmarks.process import MB
-from tools.process import LOOPBACK, Failed
+from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, counted, post
+from tools.benchmarks.programs import MB
+from tools.process import Failed
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
 SIDE = 64
 CALLERS = 4
 NUMBERS = (0, 1, 0xFFFF, 2**31 - 1, 2**32 - 1)
-Size = tuple[int, int]
-SIZE: Size = (7211, 7211)  # 52 megapixels
-FIRST_FAULT = 500  # statuses
+SIZE = (7211, 7211)  # 52 megapixels
 LONGEST_S = 2.0  # of CPU, for one picture
 MOST_MB = 1100  # of a worker: 850 for a picture, the rest for Python, libraries and a small model
 
 
 def run_damaged(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how damaged pictures of each format were answered."""
-    count = (6_000 if given.quick else 100_000) // len(FORMATS) // CALLERS
-    with backend() as target, ThreadPoolExecutor(CALLERS) as callers:
+    count = (6_000 if given.quick else 100_000) // len(FORMATS)
+    dice = random.Random(given.seed)  # noqa: S311  the same each time
+    with backend() as target:
         for kind in FORMATS:
-            shares = [
-                callers.submit(_send, target.port, kind, count, given.seed + number)
-                for number in range(CALLERS)
-            ]
-            found = sum((share.result() for share in shares), Counter())
-            is_held = max(found) < FIRST_FAULT
+            whole = [_noise(kind, mode, dice) for mode in ("L", "RGB", "RGBA", "P")]
+            damaged = (_damaged(dice.choice(whole), dice) for _ in range(count))
+            found = target.answers((post(PREDICT, data) for data in damaged), CALLERS)
+            is_held = LOST not in found and max(found) < FIRST_FAULT
             yield Row(kind, f"{found.total():,}", counted(found), "no 5xx", is_held)
         target.require_alive()
 
 
-def _send(port: int, kind: str, count: int, seed: int) -> Counter[int]:
-    """Send damaged pictures one after the other; count the answers by status."""
-    dice = random.Random(seed)  # noqa: S311  the same each time
-    found: Counter[int] = Counter()
-    whole = [_encoded(kind, mode, dice) for mode in ("L", "RGB", "RGBA", "P")]
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
-    for _ in range(count):
-        data = _damaged(dice.choice(whole), dice)
-        connection.request("POST", PREDICT, data, {"Content-Type": "image/jpeg"})
-        answer = connection.getresponse()
-        answer.read()
-        found[answer.status] += 1
-    connection.close()
-    return found
-
-
-def _encoded(kind: str, mode: str, dice: random.Random) -> bytes:
+def _noise(kind: str, mode: str, dice: random.Random) -> bytes:
     picture = Image.effect_noise((SIDE, SIDE), 60).convert("RGB").convert(mode)
-    file = io.BytesIO()
     if kind == "JPEG":
-        picture.convert("RGB").save(file, kind, progressive=dice.random() < 1 / 2)
-    else:
-        picture.save(file, kind)
+        return _file(picture.convert("RGB"), kind, progressive=dice.random() < 1 / 2)
+    return _file(picture, kind)
+
+
+def _file(picture: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -100,14 +80,14 @@ def run_bombs(_: argparse.Namespace) -> Iterator[Row]:
     with backend() as target:
         for name, make in BOMBS.items():
             data, before_s = make(), _cpu_s(target)
-            status = target.ask("POST", PREDICT, data).status_code
+            (status,) = target.answers([post(PREDICT, data)])
             spent_s, peak_mb = _cpu_s(target) - before_s, _peak_mb(target)
             yield Row(
                 f"{name}, {len(data) / MB:.2f} MB",
                 "1",
                 f"{status} after {spent_s:.2f} s of CPU; {peak_mb:.0f} MB at most so far",
                 f"{LONGEST_S:g} s, {MOST_MB} MB, no 5xx",
-                spent_s <= LONGEST_S and peak_mb <= MOST_MB and status < FIRST_FAULT,
+                spent_s <= LONGEST_S and peak_mb <= MOST_MB and LOST < status < FIRST_FAULT,
             )
         target.require_alive()
 
@@ -124,10 +104,8 @@ def _peak_mb(target: Target) -> float:
     return max(int(text.partition("VmHWM:")[2].split()[0]) for text in texts) * 1024 / MB
 
 
-def _saved(kind: str, mode: str = "RGB", size: Size = SIZE, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size).save(file, kind, **options)
-    return file.getvalue()
+def _saved(kind: str, mode: str = "RGB", size: tuple[int, int] = SIZE, **options: object) -> bytes:
+    return _file(Image.new(mode, size), kind, **options)
 
 
 def _with(segments: bytes) -> bytes:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT, PROBLEM_TYPE
-from tools.attack.report import Row, counted
-from tools.attack.target import backend
+from tools.attack.target import Row, backend, counted
 from tools.process import LOOPBACK
 
 ANSWER_S = 15.0

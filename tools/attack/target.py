@@ -1,31 +1,53 @@
-"""The backend that is attacked, those who ask it meanwhile, and how they fare."""
+"""The backend that is attacked, those who ask it meanwhile, and what came of it."""
 
 import asyncio
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import NamedTuple, Self
 
 import psutil
-import requests
 
 from imgserve.contract import PREDICT, READY
-from tools.benchmarks.load import put_load, upload
-from tools.benchmarks.models import MODEL
-from tools.benchmarks.process import child, tree
-from tools.benchmarks.servers import GUNICORN
-from tools.process import LOOPBACK, ROOT, Failed, free_port
+from tools.benchmarks.plan import MODEL
+from tools.benchmarks.programs import put_load, tree, upload
+from tools.benchmarks.servers import Program
+from tools.process import GUNICORN, LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
 WATCH_PAUSE_S = 0.1
-LIMIT_S = 30  # of one request here; no answer is waited for longer
+LIMIT_S = 60  # of one request here; no answer is waited for longer
 CLIENTS = 8
-OK, BUSY = 200, 503
+OK, BUSY, FIRST_FAULT = 200, 503, 500
 # Without an answer: a status that no server sends.
 LOST = 0
+
+
+class Row(NamedTuple):
+    """One attack, as the document has it.
+
+    Attributes:
+        tried: how often, or how many at once.
+    """
+
+    what: str
+    tried: str
+    outcome: str
+    goal: str
+    is_held: bool
+
+
+def counted(found: Mapping[int, int] | Mapping[str, int]) -> str:
+    """Return how often each status was answered; what got no answer has none."""
+    return ", ".join(f"{status or 'lost'}: {count}" for status, count in sorted(found.items()))
+
+
+def post(path: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
+    """Return a request that carries a body."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Target(NamedTuple):
@@ -45,43 +67,85 @@ class Target(NamedTuple):
 
     def rate(self, seconds: float) -> float:
         """Return the predictions a second that eight callers get."""
-        request = upload(f"http://{LOOPBACK}:{self.port}{PREDICT}", SAMPLE)
-        return put_load(request, clients=CLIENTS, seconds=seconds)["rate"]
+        asked = upload(f"http://{LOOPBACK}:{self.port}{PREDICT}", SAMPLE)
+        return put_load(asked, clients=CLIENTS, seconds=seconds)["rate"]
 
-    def ask(
-        self, method: str, path: str, body: bytes = b"", media_type: str = "image/jpeg"
-    ) -> requests.Response:
-        """Return the answer to one request on a connection of its own."""
-        url, headers = f"http://{LOOPBACK}:{self.port}{path}", {"Content-Type": media_type}
-        request = requests.Request(method, url, headers if body else {}, data=body).prepare()
-        with requests.Session() as session:
-            return session.send(request, timeout=LIMIT_S)
+    def answers(
+        self,
+        requests: Iterable[bytes],
+        callers: int = 1,
+        *,
+        seconds: float = 3600,
+        pause_s: float = 0,
+    ) -> Counter[int]:
+        """Return how often callers got each status, who share these requests.
+
+        Each asks again so many seconds after an answer, later after a 503, until none is left or
+        the time is over. The status of a 503 without ``Retry-After`` is negative.
+        """
+        found: Counter[int] = Counter()
+        shared, end = iter(requests), time.monotonic() + seconds
+
+        async def ask() -> None:
+            calls = (_ask(self.port, shared, end, pause_s, found) for _ in range(callers))
+            await asyncio.gather(*calls)
+
+        asyncio.run(ask())
+        return found
 
     def is_ready(self) -> bool:
         """Return whether it says so."""
-        with suppress(requests.RequestException):
-            return self.ask("GET", READY).ok
-        return False
+        return self.answers([f"GET {READY} HTTP/1.1\r\nHost: x\r\n\r\n".encode()])[OK] > 0
 
     def require_alive(self) -> None:
-        """Check that it still classifies.
+        """Check that it still classifies; Failed where it does not."""
+        if [*(got := self.answers([post(PREDICT, SAMPLE)]))] != [OK]:
+            raise Failed(f"after the attack it answers {counted(got)}")
 
-        Raises:
-            Failed: it does not.
-        """
-        got = self.ask("POST", PREDICT, SAMPLE)
-        if not got.ok:
-            raise Failed(f"after the attack it answers {got.status_code} {got.content[:200]!r}")
+
+async def _ask(
+    port: int, requests: Iterator[bytes], end: float, pause_s: float, found: Counter[int]
+) -> None:
+    """Send requests one after the other, on one connection as long as the server keeps it."""
+    streams = None
+    while time.monotonic() < end and (message := next(requests, b"")):
+        try:
+            streams = streams or await asyncio.open_connection(LOOPBACK, port)
+            head = await asyncio.wait_for(_exchange(*streams, message), LIMIT_S)
+        except (OSError, EOFError, TimeoutError, ValueError):
+            found[LOST] += 1
+            streams = None
+            await asyncio.sleep(0.1)
+            continue
+        status = int(head.split()[1])
+        has_hint = status != BUSY or b"\r\nretry-after:" in head
+        found[status if has_hint else -status] += 1
+        await asyncio.sleep(0.5 if status == BUSY else pause_s)
+        if b"\r\nconnection: close" in head:
+            streams[1].close()
+            streams = None
+    if streams:
+        streams[1].close()
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes
+) -> bytes:
+    """Send a request; return the head of its answer, in small letters, which may come before."""
+    writer.write(message)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(int(head.partition(b"\r\ncontent-length:")[2].split()[0]))
+    if b"\r\nconnection: close" not in head:
+        await writer.drain()
+    return head
 
 
 @contextmanager
 def started(name: str, command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Target]:
     """Run a server until the end of the block, once it is ready."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
-    port = free_port()
-    own = {"HOST": LOOPBACK, "PORT": str(port), "LOG_LEVEL": "WARNING"}
-    with child(name, command, {**kept, **own, **environ}) as server:
-        target = Target(port, server.pid)
+    program = Program(name, command, {"LOG_LEVEL": "WARNING", **environ}, "", free_port())
+    with program.running() as server:
+        target = Target(program.port, server.pid)
         server.wait_until(target.is_ready)
         yield target
 
@@ -93,85 +157,28 @@ def backend(
     return started("attacked", (*prefix, *GUNICORN, app), {"MODEL_NAME": MODEL, **environ})
 
 
-class Watch:
+class Watch(threading.Thread):
     """Asks ``/ready`` on new connections, again and again, and remembers the longest wait."""
 
     def __init__(self, target: Target) -> None:
-        self.longest_s = 0.0
-        self.failures = 0
-        self._target = target
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__(daemon=True)
+        self.longest_s, self.failures = 0.0, 0
+        self._target, self._is_over = target, threading.Event()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        self._thread.join()
+        self.join()
 
     def __str__(self) -> str:
         return f"/ready within {self.longest_s:.2f} s, {self.failures} failures"
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Ask until it is over."""
         while not self._is_over.wait(WATCH_PAUSE_S):
             began = time.perf_counter()
             self.failures += not self._target.is_ready()
             self.longest_s = max(self.longest_s, time.perf_counter() - began)
-
-
-def post(path: str, picture: bytes) -> bytes:
-    """Return a request that carries a picture."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
-    return f"{head}Content-Length: {len(picture)}\r\n\r\n".encode() + picture
-
-
-async def callers(
-    port: int, request: bytes, count: int, seconds: float, pause_s: float = 0.0
-) -> Counter[int]:
-    """Return how often callers got each status, who ask again so many seconds after an answer.
-
-    That of a 503 without ``Retry-After`` is negative.
-    """
-    found: Counter[int] = Counter()
-    end = time.monotonic() + seconds
-    await asyncio.gather(*(_ask_again(port, request, end, pause_s, found) for _ in range(count)))
-    return found
-
-
-async def _ask_again(
-    port: int, request: bytes, end: float, pause_s: float, found: Counter[int]
-) -> None:
-    """Ask until the time is over, on one connection as long as the server keeps it."""
-    streams = None
-    while time.monotonic() < end:
-        try:
-            streams = streams or await asyncio.open_connection(LOOPBACK, port)
-            head = await asyncio.wait_for(_exchange(*streams, request), 60)
-        except (OSError, EOFError, TimeoutError, ValueError):
-            found[LOST] += 1
-            streams = None
-            await asyncio.sleep(0.1)
-            continue
-        status = int(head.split()[1])
-        has_hint = status != BUSY or b"\r\nretry-after:" in head
-        found[status if has_hint else -status] += 1
-        await asyncio.sleep(pause_s if status == OK else 0.5)
-        if b"\r\nconnection: close" in head:
-            streams[1].close()
-            streams = None
-    if streams:
-        streams[1].close()
-
-
-async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
-) -> bytes:
-    """Send a request; return the head of its answer, in small letters, which may come before."""
-    writer.write(request)
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    await reader.readexactly(int(head.partition(b"\r\ncontent-length:")[2].split()[0]))
-    if b"\r\nconnection: close" not in head:
-        await writer.drain()
-    return head

@@ -10,25 +10,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tools.benchmarks.machine import WITHOUT_MATRIX_UNITS, machine, uses_matrix_units, versions
-from tools.benchmarks.parts import accuracy, cold, limit, servers
-from tools.benchmarks.paths import DRAFTS
-from tools.benchmarks.picture_host import require_programs
-from tools.benchmarks.plan import FULL, QUICK, Plan
-from tools.benchmarks.process import exit_status, say
-from tools.benchmarks.records import Record, Results, Rows, keep
+from tools.benchmarks import alone, results, servers
+from tools.benchmarks.plan import DRAFTS, FULL, QUICK, Plan
+from tools.benchmarks.programs import exit_status, require_programs, say
 from tools.benchmarks.report import page
-from tools.benchmarks.summary import shown
 
 # What measures each part: yields rows, and adds remarks.
-PARTS: Mapping[str, Callable[[Plan, list[str]], Rows]] = {
-    "limit": limit.measure,
-    "servers": servers.measure,
-    "cold": cold.measure,
-    "latency": limit.measure_latency,
-    "accuracy": accuracy.measure,
+PARTS: Mapping[str, Callable[[Plan, list[str]], results.Rows]] = {
+    "limit": alone.measure_limit,
+    "servers": servers.measure_servers,
+    "cold": servers.measure_cold,
+    "latency": alone.measure_latency,
+    "accuracy": alone.measure_accuracy,
 }
 REPORT = "report"
 PAGE = "REPORT.md"
@@ -49,23 +43,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--without-matrix-units", action="store_true", help="compute as on a CPU that has none"
     )
-    parser.add_argument("--seconds", type=float, help="of each load, instead of the plan's")
     parser.add_argument("--servers", nargs="+", metavar="NAME", help="instead of the plan's")
     given = parser.parse_args(argv)
     if unknown := set(given.parts) - set(known):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     return given
-
-
-def _plan(given: argparse.Namespace) -> Plan:
-    """Return what is to be measured; a plan that was changed is named so, and never committed."""
-    plan = replace(QUICK if given.quick else FULL, photos=given.photos)
-    changed: dict[str, Any] = {}
-    if given.servers:
-        changed["servers"] = tuple(given.servers)
-    if given.seconds:
-        changed |= {"loop_s": given.seconds, "load_s": dict.fromkeys(plan.load_s, given.seconds)}
-    return replace(plan, name=f"changed {plan.name}", out=DRAFTS, **changed) if changed else plan
 
 
 def _measure(plan: Plan, parts: Sequence[str]) -> None:
@@ -79,23 +61,26 @@ def _measure(plan: Plan, parts: Sequence[str]) -> None:
     for name in wanted:
         began = time.monotonic()
         taken = datetime.now(UTC).isoformat(timespec="seconds")
-        record = Record(name, taken, plan.name, machine(), versions())
+        record = results.Record(name, taken, plan.name, results.machine(), results.versions())
         with closing(PARTS[name](plan, record.remarks)) as rows:
             for row in rows:
                 record.rows.append(row)
-                say(f"{name}: {', '.join(f'{key} {shown(value)}' for key, value in row.items())}")
-        say(f"{name}: {time.monotonic() - began:.0f} s; {keep(plan.out, record)}")
+                cells = (f"{key} {results.shown(value)}" for key, value in row.items())
+                say(f"{name}: {', '.join(cells)}")
+        say(f"{name}: {time.monotonic() - began:.0f} s; {record.keep(plan.out)}")
 
 
 def run(given: argparse.Namespace) -> int:
     """Measure what was asked for, write the page, and show it; return the exit status."""
     if given.without_matrix_units:
-        os.environ.update(WITHOUT_MATRIX_UNITS)
-    plan = _plan(given)
+        os.environ.update(results.WITHOUT_MATRIX_UNITS)
+    plan = replace(QUICK if given.quick else FULL, photos=given.photos)
+    if given.servers:  # results without the others are never committed
+        plan = replace(plan, servers=tuple(given.servers), out=DRAFTS)
     folder = plan.out
-    own = folder / (WITH if uses_matrix_units() else WITHOUT)
+    own = folder / (WITHOUT if results.machine()["amx"] in {"no", results.UNUSED} else WITH)
     _measure(replace(plan, out=own), given.parts)
-    text = page([Results(folder / WITH), Results(folder / WITHOUT)])
+    text = page([results.Results(folder / WITH), results.Results(folder / WITHOUT)])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PAGE).write_text(text, encoding="utf-8")
     sys.stdout.write(text)

@@ -11,22 +11,16 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-from imgserve.contract import PredictOptions
+from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import CompiledModelInvalid
-from imgserve.models.catalogue import catalogue
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import INT8, read_info
 from imgserve.settings import BackendSettings
-from tools.benchmarks.paths import WEIGHTS, sample_photograph
-from tools.benchmarks.process import say
+from tools.benchmarks.plan import EMBEDDED, WEIGHTS, sample_photograph
+from tools.benchmarks.programs import say
 from tools.process import ROOT, Failed
 
 AUTO = "auto"
-# Their trained weights are Python packages.
-EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-MODEL = EMBEDDED[0]
-HUB = tuple(model for model in catalogue(None) if model not in EMBEDDED)
-
 COMPILED = WEIGHTS / "compiled"
 COMPILE_S = 900
 LIMIT_PIXELS = 50_000_000
@@ -54,10 +48,10 @@ def load(model: str, precision: str, threads: int, weights: Path = WEIGHTS) -> C
     return openvino_engine.load(settings, model)
 
 
-def category(classifier: Classifier, data: bytes) -> str:
-    """Return the most probable class of a picture's file, as a backend's worker does it."""
-    made = classifier.classify(data, PredictOptions(top_k=1), limit_pixels=LIMIT_PIXELS)
-    return made.predictions[0].category
+def predictions(classifier: Classifier, data: bytes, count: int = 1) -> list[Prediction]:
+    """Return the most probable classes of a picture's file, as a backend's worker does it."""
+    options = PredictOptions(top_k=count)
+    return list(classifier.classify(data, options, limit_pixels=LIMIT_PIXELS).predictions)
 
 
 def ensure(models: Iterable[str], precisions: Iterable[str]) -> list[str]:
@@ -86,11 +80,7 @@ def _compile(model: str, precision: str) -> str:
 
 
 def expected_category(model: str, precision: str) -> str:
-    """Return the class of the sample photograph, which a server of this model should name.
-
-    Raises:
-        Failed: the model has not been compiled.
-    """
+    """Return the class of the sample photograph, which a server of this model should name."""
     if not is_compiled(model, precision):
         raise Failed(f"{model} has not been compiled in {precision}")
-    return category(load(model, precision, 1), sample_photograph().read_bytes())
+    return predictions(load(model, precision, 1), sample_photograph().read_bytes())[0].category

@@ -3,19 +3,21 @@
 ``python -m tools.benchmarks.torch_models MODEL PRECISION FOLDER`` compiles one of the latter.
 """
 
+import io
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
 from imgserve.compile import export, torchvision
 from imgserve.compile.original import Original, of_module
 from imgserve.compile.weights import default_weights, trained, transform_of
 from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
-from tools.benchmarks.models import EMBEDDED
-from tools.benchmarks.paths import WEIGHTS
+from tools.benchmarks.plan import EMBEDDED, WEIGHTS
 
 # With random weights all classes are about as probable: int8 may well find others.
 ANY_AGREEMENT = 0.0
@@ -38,6 +40,25 @@ def module(model: str, weights: Path = WEIGHTS) -> nn.Module:
     return made.eval()
 
 
+def eager(
+    model: str, weights: Path = WEIGHTS
+) -> tuple[Callable[[Sequence[bytes]], Tensor], Sequence[str]]:
+    """Return what finds (N, C) probabilities of N pictures, and the names of the classes.
+
+    It is written as torchvision's documentation begins, and takes whole pictures.
+    """
+    made, entry = module(model, weights), default_weights(model)
+    transform = entry.transforms()
+
+    def probabilities(pictures: Sequence[bytes]) -> Tensor:
+        opened = [Image.open(io.BytesIO(data)).convert("RGB") for data in pictures]
+        with torch.no_grad():
+            logits: Tensor = made(torch.stack([transform(picture) for picture in opened]))
+        return logits.softmax(dim=1)
+
+    return probabilities, entry.meta["categories"]
+
+
 def load(model: str, threads: int) -> Classifier:
     """Return a model as eager torch runs it, warm."""
     original = _original(model)
@@ -53,11 +74,7 @@ def _original(model: str) -> Original:
 
 
 def main(model: str, precision: str, out: Path) -> None:
-    """Compile one model with random weights.
-
-    Raises:
-        ImgserveError: the compiled model answers otherwise than the original.
-    """
+    """Compile one model with random weights; ImgserveError where it answers otherwise."""
     out.mkdir(parents=True, exist_ok=True)
     export.export(model, _original(model), out, precision=precision, least_agreement=ANY_AGREEMENT)
 

@@ -1,10 +1,8 @@
 """What classifies behind each peer, as its environment says: torch as it comes, or our engine."""
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import requests
 
@@ -15,45 +13,20 @@ Classify = Callable[[Sequence[bytes]], list[str]]
 
 
 def classifier() -> Classify:
-    """Return what classifies pictures."""
+    """Return what classifies pictures; each engine imports only what it needs."""
     model, weights = os.environ["MODEL_NAME"], Path(os.environ["WEIGHTS_DIR"])
     if os.environ["BENCH_ENGINE"] == "ours":
-        return _ours(model, weights, int(os.environ["THREADS"]))
-    probabilities, categories = eager(model, weights)
+        from tools.benchmarks.models import AUTO, load, predictions
 
-    def classify(pictures: Sequence[bytes]) -> list[str]:
-        return [categories[int(number)] for number in probabilities(pictures).argmax(dim=1)]
+        ours = load(model, AUTO, int(os.environ["THREADS"]), weights)
+        return lambda pictures: [predictions(ours, data)[0].category for data in pictures]
 
-    return classify
+    from tools.benchmarks.torch_models import eager
+
+    probabilities, names = eager(model, weights)
+    return lambda pictures: [names[int(number)] for number in probabilities(pictures).argmax(dim=1)]
 
 
 def fetched(url: str) -> bytes:
     """Return the picture at an address, as most would write it."""
     return requests.get(url, timeout=FETCH_S).content
-
-
-def _ours(model: str, weights: Path, threads: int) -> Classify:
-    from tools.benchmarks import models  # here, as torch below: each engine brings only its own
-
-    loaded = models.load(model, models.AUTO, threads, weights)
-    return lambda pictures: [models.category(loaded, data) for data in pictures]
-
-
-def eager(model: str, weights: Path) -> tuple[Callable[[Sequence[bytes]], Any], Sequence[str]]:
-    """Return what finds (N, C) probabilities of N pictures, and the names of the classes."""
-    import torch
-    from PIL import Image
-
-    from imgserve.compile.weights import default_weights
-    from tools.benchmarks import torch_models
-
-    module, entry = torch_models.module(model, weights), default_weights(model)
-    transform = entry.transforms()
-
-    def probabilities(pictures: Sequence[bytes]) -> Any:
-        opened = [Image.open(io.BytesIO(data)).convert("RGB") for data in pictures]
-        with torch.no_grad():
-            logits = module(torch.stack([transform(picture) for picture in opened]))
-        return logits.softmax(dim=1)
-
-    return probabilities, entry.meta["categories"]

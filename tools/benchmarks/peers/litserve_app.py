@@ -43,7 +43,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitS
         return {"category": output}
 
 
-def main() -> None:
+if __name__ == "__main__":
     is_ours = os.environ["BENCH_ENGINE"] == "ours"
     api = Classifier(
         max_batch_size=1 if is_ours else BATCH, batch_timeout=0 if is_ours else BATCH_WAIT_S
@@ -51,7 +51,3 @@ def main() -> None:
     workers = len(os.sched_getaffinity(0)) if is_ours else 1
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=60)
     server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,11 +11,6 @@ app = Flask(__name__)
 model = classifier()
 
 
-@app.get("/hello")
-def hello() -> str:
-    return "Hello!"
-
-
 @app.post("/predict")
 def predict() -> dict[str, str]:
     upload = request.files.get("image")

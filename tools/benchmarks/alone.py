@@ -1,7 +1,8 @@
-"""The limit: what this engine does on all cores without HTTP, and what an inference alone takes.
+"""A model without a server: the limit, single inferences, and how often it is right.
 
-A loop classifies one picture again and again, in a process that stays loaded. All arrangements of
-loops are loaded and wait while one after the other runs.
+The limit is what this engine does on all cores without HTTP. A loop classifies one picture again
+and again, in a process that stays loaded. All arrangements of loops are loaded and wait while one
+after the other runs.
 """
 
 import os
@@ -15,25 +16,25 @@ from itertools import product
 from multiprocessing import get_context, parent_process
 from typing import NamedTuple
 
+from imgserve.evaluate.labels import labelled_pictures
+
 from imgserve.machine import cpu_quota
 from imgserve.models.compiled_model import FP32, INT8
 from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
 from tools.benchmarks import models
-from tools.benchmarks.models import AUTO, HUB, MODEL
-from tools.benchmarks.paths import sample_photograph
-from tools.benchmarks.plan import Plan
-from tools.benchmarks.process import memory_mb, say
-from tools.benchmarks.records import Results, Rows
+from tools.benchmarks.models import AUTO, LIMIT_PIXELS
+from tools.benchmarks.plan import HUB, MODEL, SIZES, Plan, enlarged, sample_photograph
+from tools.benchmarks.programs import memory_mb, say
+from tools.benchmarks.results import Results, Row, Rows
 from tools.process import Failed
 
 # All of the work, from the file to the class, or the inference alone.
 WHOLE, ENGINE = "whole", "engine"
 OPENVINO, TORCH = "openvino", "torch"
-# The engine and the precision of what a loop is told.
-ENGINES = {precision: (OPENVINO, precision) for precision in (AUTO, FP32, INT8)}
-ENGINES[TORCH] = (TORCH, FP32)
 WARM_UP_S = 0.3
+REPEATS = 20  # of a single inference
+TOP = 5
 
 
 class Throughput(NamedTuple):
@@ -43,27 +44,6 @@ class Throughput(NamedTuple):
     seconds: float
     cpu_s: float
     memory_mb: float
-
-
-@contextmanager
-def loop(model: str, precision: str, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """Run a process with a loaded model; ask it with ``submit(repeat, work, seconds, loops)``.
-
-    Args:
-        model: its id.
-        precision: of the compiled model; ``torch`` for eager torch.
-        threads: of each inference.
-
-    Raises:
-        Failed: the model could not be loaded.
-    """
-    job = (model, precision, threads)
-    with ProcessPoolExecutor(1, get_context("spawn"), _load, job) as process:
-        try:
-            process.submit(repeat, WHOLE, 0).result()
-        except BrokenProcessPool as exc:
-            raise Failed(f"{model}, {precision} could not be loaded") from exc
-        yield process
 
 
 # In the process: the work by its name.
@@ -79,9 +59,9 @@ def _load(model: str, precision: str, threads: int) -> None:
     else:
         classifier = models.load(model, precision, threads)
     picture = sample_photograph()
-    decoded = decode(picture.read_bytes(), limit_pixels=models.LIMIT_PIXELS).picture
+    decoded = decode(picture.read_bytes(), limit_pixels=LIMIT_PIXELS).picture
     crops = crop(decoded, classifier.transform)
-    _steps[WHOLE] = lambda: models.category(classifier, picture.read_bytes())
+    _steps[WHOLE] = lambda: models.predictions(classifier, picture.read_bytes())
     _steps[ENGINE] = lambda: classifier.engine(crops)
 
 
@@ -91,7 +71,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def repeat(work: str, seconds: float, loops: int = 1) -> Throughput:
+def repeat(work: str, seconds: float, loops: int) -> Throughput:
     """Return what this process does in so many seconds, in as many threads as there are loops.
 
     Each of them does one picture at least.
@@ -107,7 +87,7 @@ def repeat(work: str, seconds: float, loops: int = 1) -> Throughput:
 
     with ThreadPoolExecutor(loops) as threads:
         others = [threads.submit(run) for _ in range(loops - 1)]
-        pictures = run() + sum(other.result() for other in others)
+        pictures = run() + sum(other.result() for other in others)  # torch keeps to its thread
     took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
     return Throughput(pictures, took_s, cpu_s, memory_mb([os.getpid()]))
 
@@ -125,13 +105,6 @@ class Arrangement(NamedTuple):
     threads: int
     loops: int
 
-    def __str__(self) -> str:
-        return (
-            f"{self.processes} process{'es' * (self.processes > 1)}, "
-            f"1 stream of {self.threads} thread{'s' * (self.threads > 1)}, "
-            f"{self.loops} loop{'s' * (self.loops > 1)}"
-        )
-
 
 def arrangements() -> list[Arrangement]:
     """Return the ways that are tried; the first is one loop that has all cores to itself.
@@ -145,35 +118,44 @@ def arrangements() -> list[Arrangement]:
 
 @contextmanager
 def loaded(
-    arrangement: Arrangement, precision: str = AUTO
-) -> Iterator[Callable[[float, str], Throughput]]:
-    """Load an arrangement; yield what runs it for so many seconds of some work, once warm."""
-    job = (MODEL, precision, arrangement.threads)
-    with ExitStack() as stack:
-        processes = [stack.enter_context(loop(*job)) for _ in range(arrangement.processes)]
+    arrangement: Arrangement, precision: str = AUTO, model: str = MODEL
+) -> Iterator[Callable[[str, float], Throughput]]:
+    """Load an arrangement; yield what runs it: some work, for so many seconds.
 
-        def run(seconds: float, work: str) -> Throughput:
-            for lap_s in (WARM_UP_S, seconds):
-                asked = [one.submit(repeat, work, lap_s, arrangement.loops) for one in processes]
-                done = [one.result() for one in asked]
-            pictures, took_s, cpu_s, mb = zip(*done, strict=True)
+    ``precision`` is that of the compiled model, or ``torch`` for eager torch. Failed where the
+    model cannot be loaded.
+    """
+    job = (model, precision, arrangement.threads)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _load, job))
+            for _ in range(arrangement.processes)
+        ]
+
+        def run(work: str, seconds: float) -> Throughput:
+            asked = [one.submit(repeat, work, seconds, arrangement.loops) for one in processes]
+            pictures, took_s, cpu_s, mb = zip(*(one.result() for one in asked), strict=True)
             return Throughput(sum(pictures), max(took_s), sum(cpu_s), sum(mb))
 
+        try:
+            run(WHOLE, 0)
+        except BrokenProcessPool as exc:
+            raise Failed(f"{model}, {precision} could not be loaded") from exc
         yield run
 
 
-def measure(plan: Plan, remarks: list[str]) -> Rows:
+def measure_limit(plan: Plan, remarks: list[str]) -> Rows:
     """Yield the rates of all arrangements, interleaved, round by round."""
     remarks += models.ensure([MODEL], plan.precisions)
     with ExitStack() as stack:
         runs = {
-            (arrangement, precision): stack.enter_context(loaded(arrangement, precision))
-            for arrangement in arrangements()
-            for precision in models.available(MODEL)
+            way: stack.enter_context(loaded(*way))
+            for way in product(arrangements(), models.available(MODEL))
         }
         turns = product(range(plan.rounds), runs.items(), (WHOLE, ENGINE))
         for number, ((arrangement, precision), run), work in turns:
-            done = run(plan.loop_s, work)
+            run(work, WARM_UP_S)
+            done = run(work, plan.loop_s)
             row = {"round": number, "work": work, "precision": precision}
             rate, cpu_s_each = done.pictures / done.seconds, done.cpu_s / done.pictures
             spent = {"rate": rate, "cpu_s_each": cpu_s_each, "memory_mb": done.memory_mb}
@@ -199,16 +181,56 @@ def measure_latency(plan: Plan, remarks: list[str]) -> Rows:
     remarks += models.ensure(chosen, plan.precisions)
     for model in chosen:
         with ExitStack() as stack:
-            ready = {}
+            runs = {}
             for told in (*models.available(model, (AUTO, FP32, INT8)), TORCH):
                 try:
-                    ready[told] = stack.enter_context(loop(model, told, cpu_quota()))
+                    runs[told] = stack.enter_context(loaded(arrangements()[0], told, model))
                 except Failed as exc:
                     say(f"latency: {exc}")
-            for number in range(-1, plan.repeats):  # the first is a warm-up
-                for told, process in ready.items():
-                    took_ms = 1000 * process.submit(repeat, ENGINE, 0).result().seconds
-                    engine, precision = ENGINES[told]
+            for number in range(-1, REPEATS):  # the first is a warm-up
+                for told, run in runs.items():
+                    took_ms = 1000 * run(ENGINE, 0).seconds
+                    engine, precision = (TORCH, FP32) if told == TORCH else (OPENVINO, told)
                     row = {"model": model, "engine": engine, "precision": precision}
                     if number >= 0:
                         yield {"round": number, **row, "inference_ms": took_ms}
+
+
+# From a picture's file to the numbers of its most probable classes, the first first.
+Classify = Callable[[bytes], list[int]]
+
+
+def measure_accuracy(plan: Plan, remarks: list[str]) -> Rows:
+    """Yield how often each way is right about a folder's pictures, as they are and enlarged.
+
+    Failed where no folder is named; EvaluationFailed where there are no labelled pictures in it.
+    """
+    if plan.photos is None:
+        raise Failed("accuracy needs labelled photographs: PHOTOS=folder (see imgserve.evaluate)")
+    remarks += models.ensure([MODEL], plan.precisions)
+    pictures = labelled_pictures(plan.photos, models.load(MODEL, FP32, 1).categories)
+    ways = {TORCH: _torch()}
+    ways |= {way: _ours(way) for way in models.available(MODEL, (AUTO, FP32, INT8))}
+    for megapixels in SIZES[:2]:
+        row: Row = {"model": MODEL, "megapixels": megapixels, "pictures": len(pictures)}
+        rows = {way: {**row, "way": way, "top1": 0, "top5": 0} for way in ways}
+        for path, label in pictures:
+            data = enlarged(path, megapixels)
+            for way, classify in ways.items():
+                named = classify(data)
+                rows[way]["top1"] += label == named[0]
+                rows[way]["top5"] += label in named
+        yield from rows.values()
+
+
+def _ours(precision: str) -> Classify:
+    classifier = models.load(MODEL, precision, cpu_quota())
+    return lambda data: [one.class_id for one in models.predictions(classifier, data, TOP)]
+
+
+def _torch() -> Classify:
+    """Return torchvision's transform of the whole picture and its module, as its documents do."""
+    from tools.benchmarks.torch_models import eager  # here: it imports torch
+
+    probabilities, _ = eager(MODEL)
+    return lambda data: probabilities([data])[0].topk(TOP).indices.tolist()

@@ -1,1 +1,0 @@
-"""The parts of the benchmark; each returns a record of what it found."""
