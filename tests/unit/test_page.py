@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 from imgserve import errors
-from imgserve.frontend import question, waiting
+from imgserve.frontend import asking, question
+from imgserve.frontend.asking import ASLEEP, BUSY, SLOW_HOST, Asking
 from imgserve.frontend.client import Answered, Picture
-from imgserve.frontend.messages import INCOMPLETE, Failure
+from imgserve.frontend.messages import Failure
+from imgserve.frontend.outcomes import Row, as_csv
 from imgserve.frontend.question import BATCH_LIMIT, MOST_SAMPLES, UPLOAD_MIB
-from imgserve.frontend.table import Row, as_csv
-from imgserve.frontend.waiting import BUSY, SLOW_HOST, WAKING, Asking
 from imgserve.settings import BackendSettings, FrontendSettings
 from imgserve.units import MIB
-from tests.unit.page_driver import DOG, THUMBNAIL, URL, Page, answer
+from tests.unit.page_driver import DOG, INCOMPLETE, THUMBNAIL, URL, Page, answer
 
 SAMPLES = {path.stem.capitalize(): path for path in FrontendSettings().samples_dir.glob("*.jpg")}
 NOT_A_PICTURE = errors.RequestRefused("not a picture", "unsupported-format", 415)
@@ -54,7 +54,7 @@ def test_a_pasted_url_is_answered_shown_heard_and_kept_in_the_address(page: Page
     assert re.findall('<img src="([^"]*)" alt="([^"]*)"', page.html) == [
         (THUMBNAIL, "The picture as the model saw it, probably tabby")
     ]
-    bars = re.findall('<li><span>(.*?)</span> <span>(.*?)</span>.*?width:(.*?)"', page.html)
+    bars = re.findall(r'<li><span>(.*?)</span> <span>(.*?)</span>\s.*width:(.*?)"', page.html)
     assert bars == [("tabby", "75.0%", "75.0%"), ("lynx", "&lt;0.1%", "0.0%")]
     assert page.backend.pictures == [URL]
     assert page.query["url"] == URL
@@ -225,13 +225,14 @@ def test_who_is_slow_is_said_while_a_long_silence_lasts(
 ) -> None:
     asked: list[str | None] = []
     shown: list[str] = []
-    monkeypatch.setattr(waiting, "NOTICE_AFTER_S", 0.05)
+    monkeypatch.setattr(asking, "NOTICE_AFTER_S", 0.0)
+    monkeypatch.setattr(asking, "NOTICE_EVERY_S", 0.05)
     backend: Any = SimpleNamespace(is_ready=lambda model: asked.append(model) or ready)
     place: Any = SimpleNamespace(html=shown.append)
     for picture, words in ((Picture(URL), SLOW_HOST), (Picture(), BUSY)):
-        asking = Asking([picture], backend, place, 1, model)
-        assert asking.patiently(lambda: time.sleep(0.2) or "answer") == "answer"
-        assert (words if ready else WAKING) in shown[-1]
+        one = Asking([picture], backend, place, 1, model)
+        assert one.ask_one(lambda: time.sleep(0.2) or "answer") == "answer"
+        assert (words if ready else ASLEEP) in shown[-1]
     assert len(shown) > 2
     assert set(asked) == {model}
 

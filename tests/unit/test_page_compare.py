@@ -12,21 +12,12 @@ from msgspec.structs import replace
 
 from imgserve.contract import PredictAnswer, Prediction
 from imgserve.errors import BackendNotReady, BackendUnreachable
+from imgserve.frontend.asking import LOOKING, MODELS_AT_ONCE, WAKING, Asking
 from imgserve.frontend.client import Answered, Picture
-from imgserve.frontend.comparison import (
-    AT_ONCE,
-    COLUMNS,
-    LOOKING,
-    WAKING,
-    Comparison,
-    class_shares,
-    compare,
-    sentence,
-)
-from imgserve.frontend.messages import INCOMPLETE, Failure
+from imgserve.frontend.messages import Failure
 from imgserve.frontend.model_choice import KnownModel
-from imgserve.frontend.waiting import Asking
-from tests.unit.page_driver import GONE, LARGE, SMALL, URL, Backend, Page, answer
+from imgserve.frontend.outcomes import COLUMNS, Comparison, class_shares, sentence
+from tests.unit.page_driver import GONE, INCOMPLETE, LARGE, SMALL, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -147,7 +138,7 @@ def compared(
     """Compare models where there is no page, and ``show`` what is drawn meanwhile."""
     place: Any = SimpleNamespace(html=show)
     asking = Asking([Picture(URL)], backend, place, wake_timeout_s)
-    return compare(asking, [KnownModel(model) for model in models])
+    return asking.compare([KnownModel(model) for model in models])
 
 
 def test_answers_are_shown_as_they_come_whatever_the_order() -> None:
@@ -167,7 +158,7 @@ def test_few_models_are_asked_at_once() -> None:
     backend = Backend()
     backend.usual = lambda: time.sleep(0.02) or answer()
     assert len(compared(backend, *"abcdefgh", show=shown.append)) == 8
-    assert 1 < max(html.count(LOOKING) for html in shown) <= AT_ONCE
+    assert 1 < max(html.count(LOOKING) for html in shown) <= MODELS_AT_ONCE
 
 
 def test_a_model_that_wakes_is_waited_for_and_said_to_wake() -> None:

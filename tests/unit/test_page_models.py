@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from imgserve.errors import BackendTimeout, BackendUnreachable, RequestRefused
 from imgserve.frontend import model_choice
-from imgserve.frontend.model_choice import KnownModels
+from imgserve.frontend.model_choice import Models
 from tests.unit.page_driver import GONE, LARGE, URL, Page, answer
 
 
@@ -46,7 +46,7 @@ def test_the_picker_shows_size_accuracy_and_state_of_each_model(page: Page) -> N
     assert page.choices[3:] == ["Compare all models"]
     assert page.picked == "small"
     assert "model" not in page.query
-    assert not page.app.warning
+    assert "alert" not in page.html
 
 
 def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(page: Page) -> None:
@@ -166,7 +166,7 @@ def test_a_model_that_goes_away_keeps_its_name_and_is_away_in_french_too(page: P
 
 
 def test_looks_become_rarer_while_nothing_changes() -> None:
-    waits = [KnownModels(unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
+    waits = [Models(looked_at_s=0, unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
     assert waits == sorted(waits)
     assert waits[0] == model_choice.LOOK_EVERY_S
     assert waits[-1] == model_choice.SLOWEST_LOOK_S
@@ -183,7 +183,7 @@ def test_a_missing_list_leaves_the_page_usable(page: Page) -> None:
     assert "tabby" in page.click("Try again")
     assert page.backend.asked == [(URL, "small")]
     assert page.picked == "small"
-    assert not page.app.warning
+    assert "alert" not in page.html
 
 
 @pytest.mark.usefixtures("always_due")
