@@ -15,10 +15,10 @@ from flask import Flask, Response, redirect, request
 from werkzeug.serving import make_server
 
 from imgserve import errors
-from imgserve.contract import PROBLEM_TYPE, ModelState, PredictAnswer
+from imgserve.contract import PROBLEM_TYPE, ModelState
 from imgserve.frontend import client as client_module
 from imgserve.frontend.asking import ask_all
-from imgserve.frontend.client import LIMIT_ANSWER_BYTES, Picture, connect
+from imgserve.frontend.client import LIMIT_ANSWER_BYTES, BackendAnswer, Picture, connect
 from imgserve.frontend.client import BackendClient as Client
 from imgserve.frontend.messages import FAILURES, Failure
 from imgserve.settings import FrontendSettings
@@ -34,7 +34,7 @@ ANSWER = {
     "thumbnail": "data:image/jpeg;base64,AA==",
     "explanation": [[0, 1], [0.5, 0]],
 }
-EXPECTED = msgspec.convert(ANSWER, PredictAnswer)
+EXPECTED = msgspec.convert(ANSWER, BackendAnswer)
 STATE = {"id": "swin_b", "title": "Swin B", "parameters": 9, "top1": 83.582, "input_size": 224}
 STATE |= {"size_bytes": None, "state": "absent", "detail": "no weights"}
 
