@@ -14,6 +14,7 @@ from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
 from imgserve.errors import BackendError, RequestRefused
 from imgserve.frontend import client
 from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.settings import FrontendSettings
 
 URL, DOG = "https://pictures.test/cat.png", "https://pictures.test/dog.png"
 INCOMPLETE = "The end of this picture's file is missing."
@@ -55,9 +56,9 @@ class Backend(BackendClient):
         self.explained = 0  # how many were asked about with a map
         self.looked_at: list[str] = []  # ids of the models, and "list"
 
-    def connect(self, url: str, _: object) -> "Backend":
+    def connect(self, url: str, settings: FrontendSettings) -> "Backend":
         """Stand at this address."""
-        self.base_url = url
+        self.base_url, self.settings = url, settings
         return self
 
     @property

@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +16,8 @@ from werkzeug.serving import make_server
 from imgserve import errors
 from imgserve.contract import PROBLEM_TYPE, ModelState
 from imgserve.frontend import client as client_module
-from imgserve.frontend.asking import ask_all
 from imgserve.frontend.client import LIMIT_ANSWER_BYTES, BackendAnswer, Picture, connect
 from imgserve.frontend.client import BackendClient as Client
-from imgserve.frontend.messages import FAILURES, Failure
 from imgserve.settings import FrontendSettings
 from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
 
@@ -93,28 +90,25 @@ def test_people_share_connections_and_no_cookies() -> None:
         assert not any(b"mine" in request for request in host.requests)
 
 
+SENT = {"thumbnail": "true", "image": ("application/octet-stream", b"picture")}
+
+
 @pytest.mark.parametrize(
-    ("asked", "body"),
+    ("picture", "body", "options"),
     [
-        ((CAT,), {"url": CAT.url, "thumbnail": True}),
-        ((CAT, None, 3), {"url": CAT.url, "thumbnail": True, "top_k": 3}),
-        ((FILE,), {"thumbnail": "true", "image": ("application/octet-stream", b"picture")}),
-        (
-            (FILE, None, 3),
-            {"thumbnail": "true", "image": ("application/octet-stream", b"picture"), "top_k": "3"},
-        ),
+        (CAT, {"url": CAT.url, "thumbnail": True}, {"top_k": 3, "explain": True}),
+        (FILE, SENT, {"top_k": "3", "explain": "true"}),
     ],
-    ids=["url", "url-classes", "file", "file-classes"],
+    ids=["url", "file"],
 )
 def test_a_picture_is_posted_as_the_contract_has_it_and_the_answer_decoded_and_timed(
-    backend: Backend, asked: Any, body: dict[str, Any]
+    backend: Backend, picture: Picture, body: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    answered = backend.client.predict(*asked)
+    answered = backend.client.predict(picture)
     assert answered.answer == EXPECTED
     assert answered.round_trip_ms > 0
-    backend.client.predict(*asked, explain=True)
-    explain = "true" if asked[0] is FILE else True
-    assert backend.bodies == [body, body | {"explain": explain}]
+    backend.client.predict(picture, None, 3, explain=True)
+    assert backend.bodies == [body, body | options]
 
 
 @pytest.mark.parametrize(
@@ -254,17 +248,3 @@ def test_an_answer_of_the_assignment_s_own_backend_is_the_category_alone(backend
     backend.answers = [{"category": "tabby"}]
     found = backend.client.predict(CAT).answer
     assert (found.category, found.predictions, found.model) == ("tabby", [], "")
-
-
-def test_waiting_ends_at_its_limit_or_at_once_where_it_cannot_mend(backend: Backend) -> None:
-    def ask() -> Any:
-        return ask_all([lambda: backend.client.predict(CAT)], print, 1.5, 60)[0]
-
-    backend.answers = [problem(415, "unsupported-format", "not a picture")]
-    assert ask() == Failure("Not a picture.", again=False, slug="unsupported-format")
-    assert len(backend.paths) == 1
-    backend.answers = [problem(503, "not-ready", "loading")]
-    started = time.monotonic()
-    assert ask() == FAILURES[errors.BackendNotReady]
-    assert time.monotonic() - started < 1.5
-    assert len(backend.paths) > 2

@@ -1,9 +1,14 @@
 """ID tokens: a metadata server's stand-in gives them, a backend's stand-in reads them."""
 
+import base64
 import io
+import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -17,9 +22,46 @@ from imgserve.frontend import identity
 from imgserve.frontend.client import connect
 from imgserve.frontend.identity import IdTokenAuth
 from imgserve.settings import FrontendSettings
-from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
+from tests.servers import Quiet, served
 
 AUDIENCE = "https://backend.test"
+PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
+
+
+def token(**claims: Any) -> str:
+    """Return a token with these claims that nobody signed."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b""))
+
+
+def claims_of(header: str | None) -> Any:
+    """Return what the token of an ``Authorization`` header says."""
+    scheme, _, given = (header or "").partition(" ")
+    assert scheme == "Bearer"
+    payload = given.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+class MetadataServer:
+    """The part of a metadata server that gives ID tokens."""
+
+    def __init__(self) -> None:
+        self.audiences: list[str] = []  # of every token that was asked for
+        self.lifetime_s = 3600.0  # of the tokens from now on
+        self.delay_s = 0.0  # before each answer
+        self.status = 200
+        self.instead = ""  # answered in the place of a token, if not empty
+
+    def answer(self, path: str, flavor: str | None) -> tuple[int, str]:
+        url = urlsplit(path)
+        if url.path != PATH or flavor != "Google":
+            return 403, "not as a metadata server is asked"
+        query = parse_qs(url.query)
+        assert query["format"] == ["full"]
+        self.audiences += query["audience"]
+        time.sleep(self.delay_s)
+        number, expires = len(self.audiences), int(time.time() + self.lifetime_s)
+        return self.status, self.instead or token(aud=query["audience"][0], exp=expires, jti=number)
 
 
 class Backend(requests.adapters.BaseAdapter):
@@ -51,7 +93,7 @@ class Backend(requests.adapters.BaseAdapter):
 
     def numbers(self) -> list[int]:
         """Return the numbers of the tokens that came, in the order they were given."""
-        return [claims_of(header or "")["jti"] for header in self.seen]
+        return [claims_of(header)["jti"] for header in self.seen]
 
 
 @pytest.fixture
@@ -59,8 +101,16 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
     connect.cache_clear()
     # google-auth's pauses between tries take no time.
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
-    with metadata_server() as server:
-        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.host)
+    server = MetadataServer()
+
+    class Handler(Quiet):
+        def respond(self) -> None:
+            status, body = server.answer(self.path, self.headers["Metadata-Flavor"])
+            google = {"Metadata_Flavor": "Google", "Content_Type": "text/plain"}
+            self.answer(status, body.encode(), **google)
+
+    with served(Handler) as origin:
+        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", origin.removeprefix("http://"))
         yield server
 
 
@@ -71,7 +121,7 @@ def backend(metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch) -> Backen
 
 def test_a_token_for_the_backends_root_serves_many_calls(backend: Backend) -> None:
     backend.ask(times=6)
-    assert claims_of(backend.seen[0] or "")["aud"] == AUDIENCE
+    assert claims_of(backend.seen[0])["aud"] == AUDIENCE
     assert backend.numbers() == [1] * 6
     assert backend.metadata.audiences == [AUDIENCE]
 
