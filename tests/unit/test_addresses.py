@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgserve.frontend.addresses import addresses_in
+from imgserve.frontend.question import addresses_in
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 SVG = "data:image/svg+xml,%3Csvg"
