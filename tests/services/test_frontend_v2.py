@@ -1,4 +1,4 @@
-"""People with browsers who each choose a model: real Chromium, Streamlit and models."""
+"""The page of v2: real Chromium, Streamlit, and a backend with real models."""
 
 import re
 from collections.abc import Callable
@@ -18,23 +18,6 @@ TO_COMPARE = "Compare all models"
 def page_url(frontend: Callable[..., str], start_backend: StartBackend) -> str:
     backend = start_backend("backend_v2.app:app", MODEL_NAME="", MODELS=",".join(MODELS))
     return frontend(backend.url, "frontend_v2")
-
-
-def test_two_people_with_two_models_at_once_each_get_their_own(
-    open_page: OpenPage, page_url: str, picture_host: Any
-) -> None:
-    first, second = open_page(page_url), open_page(page_url)
-    chosen = {"efficientnet_lite1": first, "efficientnet_lite2": second}
-    for model, page in chosen.items():
-        choose(page, TITLES[model])
-    for name, what in (("coffee.png", "espresso"), ("chelsea.png", re.compile("tabby|cat"))):
-        for page in chosen.values():  # the second asks while the first waits
-            paste(page, picture_host.url(name))
-        for model, page in chosen.items():
-            expect(page.get_by_role("heading", name=what)).to_be_visible()
-            expect_answer_of(page, model)
-    for page in chosen.values():
-        assert "imgserve" not in {cookie["name"] for cookie in page.context.cookies()}
 
 
 def test_the_address_carries_picture_and_model_and_opens_them_again(

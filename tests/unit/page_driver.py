@@ -19,8 +19,8 @@ from imgserve.settings import FrontendSettings
 URL, DOG = "https://pictures.test/cat.png", "https://pictures.test/dog.png"
 INCOMPLETE = "The end of this picture's file is missing."
 THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
-SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready")
-LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent")
+SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready", classes=1000)
+LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent", classes=3)
 THIRD = ModelState("third", "Third", 6_092_072, 77.6, 260, None, "ready")
 GONE = RequestRefused("the backend of large cannot be reached", "backend-unreachable", 502)
 

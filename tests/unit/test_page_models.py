@@ -18,7 +18,7 @@ from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.messages import FAILURES, Failure
 from imgserve.frontend.model_choice import KnownModel, Models
 from imgserve.frontend.outcomes import COLUMNS, class_shares, sentence
-from tests.unit.page_driver import GONE, INCOMPLETE, LARGE, SMALL, URL, Backend, Page, answer
+from tests.unit.page_driver import GONE, INCOMPLETE, LARGE, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -262,6 +262,8 @@ def test_every_model_answers_about_the_same_picture(comparing: Page) -> None:
     assert words.count(INCOMPLETE) == 1
     assert comparing.strip == ["tabby 75.0%"] * 3
     assert (comparing.query["url"], comparing.query["model"]) == (URL, "all")
+    # As many classes as make it likely that each has the others', too.
+    assert comparing.backend.top_k == {"small": 50, "large": 3, "third": None}
     comparing.backend.usual = None
     assert "Model: third" in comparing.pick("third")  # asks anew
     assert comparing.backend.asked[-1] == (URL, "third")
@@ -273,16 +275,6 @@ def test_a_question_right_behind_a_choice_is_linked_with_it(page: Page) -> None:
     page.submit(URL)
     assert page.header == "3 of 3 models agree: tabby"
     assert page.query["model"] == "all"
-
-
-def test_models_are_asked_for_many_classes_so_that_each_has_the_others(
-    page: Page,
-) -> None:
-    facts = {"small": replace(SMALL, classes=1000), "large": replace(LARGE, classes=3)}
-    page.backend.states |= facts
-    page.pick("all")
-    page.submit(URL)
-    assert page.backend.top_k == {"small": 50, "large": 3, "third": None}
 
 
 def test_a_model_that_fails_spoils_its_own_row_only(comparing: Page) -> None:
