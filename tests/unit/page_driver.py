@@ -153,12 +153,8 @@ class Page:
         return "\n".join(element.proto.body for element in self.app.get("html"))
 
     @property
-    def headings(self) -> list[str]:
-        return [unescape(found) for found in re.findall("<h2[^>]*>(.*?)</h2>", self.html)]
-
-    @property
     def header(self) -> str:
-        return self.headings[0]
+        return unescape(re.findall("<h2[^>]*>(.*?)</h2>", self.html)[0])
 
     @property
     def rows(self) -> list[list[str]]:

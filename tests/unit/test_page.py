@@ -328,14 +328,11 @@ def test_an_answer_can_be_asked_for_from_a_program_and_only_what_has_a_link_is_c
 
 
 def test_what_was_asked_before_is_a_strip_until_it_is_cleared(page: Page) -> None:
-    page.submit(URL)
-    assert "So far" not in page.headings
+    assert "So far" not in page.submit(URL)
     page.backend.usual = answer(category="otter")
-    page.upload(b"picture")
-    assert "So far" in page.headings
+    assert "So far" in page.upload(b"picture")
     assert page.strip == ["otter 75.0%", "tabby 75.0%"]
-    page.click("Clear")
-    assert "So far" not in page.headings
+    assert "So far" not in page.click("Clear")
 
 
 # --- in French -----------------------------------------------------------------------------------
@@ -350,7 +347,6 @@ def test_the_page_speaks_french_where_the_link_or_the_person_says_so(page: Page)
     page.click("English")
     assert page.header == "I think this is an image of a tabby"
     assert page.query["lang"] == "en"
-
     page.click("Français")
     slow = refused("the host is slow", "picture-host-timeout", 504)
     kin = answer(probability=0.45)
