@@ -1,9 +1,11 @@
-"""What the page says, in English or French: sentences, numbers, and outside text made harmless.
+"""What the page says, in English or French: sentences, numbers, and why there is no answer.
 
-A sentence stands in English where it is said, and beside it in FRENCH.
+A sentence stands in English where it is said, and beside it in ``french.toml``.
 """
 
+import logging
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +16,12 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from imgserve import errors
 from imgserve.contract import Prediction
-from imgserve.frontend.french import FRENCH, PROBLEMS
 
+log = logging.getLogger(__name__)
+
+_CATALOGUE = tomllib.loads(Path(__file__).with_name("french.toml").read_text(encoding="utf-8"))
+FRENCH: Mapping[str, str] = _CATALOGUE["sentences"]
+PROBLEMS: Mapping[str, str] = _CATALOGUE["problems"]
 DESCRIPTION = (
     "Show me a picture, by its address or from your device: I will tell you what is in it."
 )
@@ -26,7 +32,6 @@ SURE_FROM = 0.3
 # Three models were less sure than this of 395 of 3 x 500 labelled photographs. Where kin were as
 # probable as this together, the word was right for 64 of 68 (docs/how-it-works.md, 2026-11-27).
 LIKELY_FROM = 0.5
-INCOMPLETE = "The end of this picture's file is missing. The answer is about the part above."
 
 _VOWEL_SOUND = re.compile(r"[aio]|e(?!u)|u(?!ni)|hour", re.IGNORECASE)
 # ImageNet's classes that are plural, or a mass rather than a thing.
@@ -37,8 +42,6 @@ _WITHOUT_ARTICLE = frozenset(
 )
 
 THIN_SPACE = "\u202f"  # in French before % and units' signs; no line ends at it
-_LINKLIKE = re.compile(r"(\S*(?:://\w|www\.|@)\S*)", re.IGNORECASE)
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,17 @@ FAILURES: Mapping[type[errors.BackendError], Failure] = {
         "Try again in a minute; the page's log says why.",
     ),
 }
+
+
+def explained(error: errors.BackendError) -> Failure:
+    """Return what to tell the person, and tell the log what happened."""
+    log.warning("%s: %s", type(error).__name__, error)
+    if not isinstance(error, errors.RequestRefused):
+        return FAILURES[type(error)]
+    again = error.status >= 500 and error.slug != errors.PictureHostRefused.slug  # noqa: PLR2004
+    detail = str(error).rstrip()
+    stop = "" if detail.endswith((".", "!", "?")) else "."
+    return Failure(detail[:1].upper() + detail[1:] + stop, again=again, slug=error.slug)
 
 
 def language() -> str:
@@ -172,20 +186,3 @@ def duration(milliseconds: float) -> str:
 def joined(names: Sequence[str], last: str = " and ") -> str:
     """Return names as they stand in a sentence: "a, b and c"."""
     return say(last).join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def plain(text: str) -> str:
-    """Return Markdown that shows this text as it is: no link, no picture, no formatting.
-
-    Streamlit turns whatever looks like an address into a link, escaped or not, except in code.
-    """
-    words = _LINKLIKE.split(" ".join(text.split()))
-    words[::2] = [_PUNCTUATION.sub(r"\\\1", word) for word in words[::2]]
-    words[1::2] = map(_code, words[1::2])
-    return "".join(words)
-
-
-def _code(text: str) -> str:
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    return f"{fence} {text} {fence}" if longest else f"`{text}`"

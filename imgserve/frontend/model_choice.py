@@ -7,18 +7,16 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from html import escape
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.contract import ModelState
 from imgserve.errors import BackendError
-from imgserve.frontend import markup
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.messages import Failure, number, plain, say
+from imgserve.frontend.markup import html
+from imgserve.frontend.messages import Failure, explained, number, say
 from imgserve.frontend.question import current_question, forget_outcome
-from imgserve.frontend.waiting import explained
 
 KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every click
 LOOK_EVERY_S = 3  # while something is loading, or away
@@ -29,8 +27,7 @@ NO_LIST = (
     "The list of models cannot be loaded at the moment. It comes back here by itself; "
     "a picture can be asked about meanwhile."
 )
-
-
+NO_SUCH_MODEL = "There is no model {wanted} here: {title} answers."
 PASSING = {"loading", "away"}
 EXPLANATIONS = {
     "loading": "{title} is loading: it answers in a moment.",
@@ -67,58 +64,54 @@ class KnownModel:
 
 
 @dataclass(frozen=True)
-class KnownModels:
+class Models:
     """All of them, the default first; with a problem, as they were when there was none."""
 
-    models: dict[str, KnownModel] = field(default_factory=dict)  # by id; none while unknown
+    by_id: dict[str, KnownModel] = field(default_factory=dict)  # none while unknown
     problem: Failure | None = None  # why the list could not be loaded this time
-    looked_at_s: float = 0.0  # on the clock of time.monotonic
+    looked_at_s: float = float("-inf")  # on the clock of time.monotonic
     unchanged: int = 0  # how many looks in a row have found nothing new
+    chosen: str | None = None  # whom to ask: an id, ALL, or None while nothing is known or chosen
 
     @property
     def next_look_s(self) -> float:
         """Return when to look again at what is unsettled: soon at first, then less often."""
         return self.looked_at_s + min(LOOK_EVERY_S * (1 + self.unchanged), SLOWEST_LOOK_S)
 
-
-@dataclass(frozen=True)
-class Choice:
-    models: dict[str, KnownModel]  # by id, as far as they are known, the default first
-    model: str | None  # whom to ask: an id, ALL, or None while nothing is known or chosen
-
     @property
     def compares(self) -> bool:
-        return self.model == ALL
+        return self.chosen == ALL
 
     def known(self, model_id: str) -> KnownModel:
-        return self.models.get(model_id, KnownModel(model_id))
+        return self.by_id.get(model_id, KnownModel(model_id))
 
 
-def choose_model(container: DeltaGenerator, backend: BackendClient) -> Choice:
-    """Draw the models in ``container``, and return the choice.
+def choose_model(container: DeltaGenerator, backend: BackendClient) -> Models:
+    """Draw the models in ``container``, and return them with the choice.
 
     Draw the rest of the page before, as a backend that is not there takes seconds to say so.
     """
     _follow_link()
-    with container, st.spinner(say("Asking which models there are …")):
-        known = _known_models(backend)
+    known: Models = st.session_state.get("models", Models())
+    if time.monotonic() > known.looked_at_s + KEPT_S:
+        with container, st.spinner(say("Asking which models there are …")):
+            known = st.session_state.models = _look(backend, known)
+    models = list(known.by_id.values())
     wanted: str | None = st.session_state.get("chosen")
-    models = list(known.models.values())
-    default = next(iter(known.models), wanted)
-    chosen = wanted if wanted == ALL or wanted in known.models else default
+    chosen = wanted if wanted == ALL or wanted in known.by_id else next(iter(known.by_id), wanted)
     with container:
         if models:
             _select(models, chosen or "")
         if known.problem:
-            st.warning(say(NO_LIST))
+            st.html(html.alert(say(NO_LIST), "warning"))
         elif wanted and chosen and wanted != chosen:
-            no_such = "There is no model {wanted} here: {title} answers."
-            st.warning(plain(say(no_such, wanted=wanted, title=known.models[chosen].title)))
+            no_such = say(NO_SUCH_MODEL, wanted=wanted, title=known.by_id[chosen].title)
+            st.html(html.alert(no_such, "warning"))
         _explain(models, chosen)
         if known.problem or any(model.status in PASSING for model in models):
             _watch_models(backend)
     st.session_state.answering = chosen
-    return Choice(known.models, chosen)
+    return replace(known, chosen=chosen)
 
 
 def expire_models() -> None:
@@ -130,33 +123,25 @@ def expire_models() -> None:
 # --- what is known -----------------------------------------------------------------------------
 
 
-def _known_models(backend: BackendClient) -> KnownModels:
-    """Return the models, asking the backend where that was not done lately."""
-    known: KnownModels | None = st.session_state.get("models")
-    if known is None or time.monotonic() > known.looked_at_s + KEPT_S:
-        known = st.session_state.models = _look(backend, known or KnownModels())
-    return known
-
-
 @st.fragment(run_every=LOOK_EVERY_S)
 def _watch_models(backend: BackendClient) -> None:
     """Look at what is unsettled every now and then, and draw the page again when it changes."""
-    before: KnownModels = st.session_state.models
+    before: Models = st.session_state.models
     if time.monotonic() >= before.next_look_s:
         now = st.session_state.models = _look(backend, before, anew=False)
         if not now.unchanged:
             st.rerun()
 
 
-def _look(backend: BackendClient, before: KnownModels, *, anew: bool = True) -> KnownModels:
+def _look(backend: BackendClient, before: Models, *, anew: bool = True) -> Models:
     """Return the models as they are now; where not ``anew``, ask only about what may have changed.
 
     What was known before stays known of a model that does not answer.
     """
-    models, problem = before.models, None
+    models, problem = before.by_id, None
 
     def now(model_id: str) -> KnownModel:
-        last = before.models.get(model_id)
+        last = before.by_id.get(model_id)
         if last and last.status not in PASSING and not anew:
             return last
         try:
@@ -170,8 +155,8 @@ def _look(backend: BackendClient, before: KnownModels, *, anew: bool = True) -> 
             models = dict(zip(ids, pool.map(now, ids), strict=True))
     except BackendError as exc:
         problem = explained(exc)
-    same = (models, problem) == (before.models, before.problem)
-    return KnownModels(models, problem, time.monotonic(), before.unchanged + 1 if same else 0)
+    same = (models, problem) == (before.by_id, before.problem)
+    return Models(models, problem, time.monotonic(), before.unchanged + 1 if same else 0)
 
 
 # --- what is chosen ----------------------------------------------------------------------------
@@ -219,13 +204,10 @@ def _in_a_line(model: KnownModel) -> str:
 
 def _explain(models: Sequence[KnownModel], chosen: str | None) -> None:
     """Say what stands in the way of the chosen model, and of the others."""
-    others = []
+    others = [model for model in models if model.id != chosen and model.reason]
     for model in models:
-        if model.id != chosen and model.reason:
-            others.append(f"<li><b>{escape(model.title)}</b>: {escape(model.reason)}</li>")
-        elif model.id == chosen and model.status in EXPLANATIONS and not current_question():
+        if model.id == chosen and model.status in EXPLANATIONS and not current_question():
             explanation = say(EXPLANATIONS[model.status], title=model.title)
-            st.warning(plain(f"{explanation} {model.reason}"))
+            st.html(html.alert(f"{explanation} {model.reason}", "warning"))
     if others:
-        title = say("Models that cannot answer: {count}", count=len(others))
-        st.html(markup.fold(title, f"<ul>{''.join(others)}</ul>"))
+        st.html(html.reasons(others))

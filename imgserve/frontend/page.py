@@ -1,34 +1,44 @@
-"""The parts of a frontend's page; a frontend's ``app.py`` puts them together.
+"""The parts of a frontend's page; a frontend's ``app.py`` puts them together with the others.
 
 A part draws one thing and returns.
 """
 
+import json
 import logging
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.contract import FORMATS
 from imgserve.errors import InvalidSetting
-from imgserve.frontend import markup
-from imgserve.frontend.answer import show_answer
-from imgserve.frontend.messages import DESCRIPTION, language, number, say
-from imgserve.frontend.model_choice import choose_model
-from imgserve.frontend.question import choose_picture, offer_samples
-from imgserve.frontend.table import show_remembered
+from imgserve.frontend.asking import Asking
+from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.frontend.markup import explanation_map, html, part_that_matters
+from imgserve.frontend.messages import (
+    DESCRIPTION,
+    Failure,
+    answer_sentence,
+    duration,
+    language,
+    number,
+    say,
+)
+from imgserve.frontend.model_choice import KnownModel, Models, expire_models
+from imgserve.frontend.outcomes import Comparison, Row, download, show_comparison, show_table
+from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.settings import FrontendSettings
 from imgserve.units import mebibytes
 
-__all__ = [
-    "choose_model",
-    "choose_picture",
-    "offer_samples",
-    "read_settings",
-    "show_answer",
-    "show_footer",
-    "show_header",
-    "show_remembered",
-]
+MOST_REMEMBERED = 200
+PROGRAM = """import requests
+
+answer = requests.post({url!r}, {sent}, timeout=60)
+for top in answer.json()["predictions"]:
+    print(f"{{top['probability']:.1%}} {{top['category']}}")"""
+
+Outcome = Answered | Comparison | list[Row] | Failure
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +49,8 @@ def read_settings(environ: Mapping[str, str]) -> FrontendSettings:
         return FrontendSettings.from_environ(environ)
     except InvalidSetting as exc:
         log.error("%s", exc)
-        st.error(say("This page is not set up correctly. Its log says which setting to change."))
+        words = "This page is not set up correctly. Its log says which setting to change."
+        st.html(html.alert(say(words)))
         st.stop()
 
 
@@ -49,7 +60,7 @@ def show_header(title: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(say(title), anchor=False)
         st.button(name, key="other_language", type="tertiary", on_click=_speak, args=(other,))
-    st.html(f'<p data-lang="{language()}">{say(DESCRIPTION)}</p>')
+    st.html(html.introduction(say(DESCRIPTION)))
 
 
 def _speak(chosen: str) -> None:
@@ -58,10 +69,158 @@ def _speak(chosen: str) -> None:
 
 def show_footer(limit_bytes: int) -> None:
     """Draw what is taken, and what happens to a picture."""
-    size = number(mebibytes(limit_bytes))
-    taken = say("{formats}, up to {size}.", formats=", ".join(FORMATS), size=size)
-    words = (
-        "A trained model picks the likeliest of the classes that it knows. It can be wrong. "
-        "Pictures are not stored."
-    )
-    st.html(markup.small(taken, say(words)))
+    st.html(html.footer(", ".join(FORMATS), number(mebibytes(limit_bytes))))
+
+
+def show_answer(
+    placeholder: DeltaGenerator,
+    backend: BackendClient,
+    settings: FrontendSettings,
+    models: Models | None = None,
+) -> None:
+    """Draw the answer to what was asked, asking the backend first where that was not done yet.
+
+    Draw the rest of the page before, as this may take long; ``placeholder`` is an ``st.empty()``.
+    ``models`` says which of the backend's is asked, where it has several.
+    """
+    question = current_question()
+    if question and "outcome" not in st.session_state:
+        asking = Asking(question, backend, placeholder, settings.wake_timeout_s)
+        found = st.session_state.outcome = _outcome(asking, models)
+        _remember(question, found)
+        if models and _is_news(models, found):
+            expire_models()
+            st.rerun()
+    outcome: Outcome | None = st.session_state.get("outcome")
+    if outcome is None:
+        return
+    with placeholder.container():
+        _show(question, outcome)
+        if isinstance(outcome, Answered) and outcome.answer.predictions:
+            model = outcome.answer.model if models else None
+            explains = settings.explain == "1" and not outcome.answer.explanation
+            _offer_more(question[0], backend.predict_address(model), explains=explains)
+        if models and models.compares and isinstance(outcome, list):
+            st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
+
+
+def _outcome(asking: Asking, models: Models | None) -> Outcome:
+    asked = _models_to_ask(asking, models)
+    if isinstance(asked, Failure):
+        return asked
+    asking.model = asked[0].id if asked else None
+    if len(asking.pictures) > 1:
+        return asking.ask_about_many()
+    if models and models.compares:
+        return asking.compare(asked)
+    return asking.ask(explain=st.session_state.get("explain", False))
+
+
+def _models_to_ask(asking: Asking, models: Models | None) -> list[KnownModel] | Failure:
+    """Return the models to ask, none where the backend has only one.
+
+    The first is the one for a question that goes to one model. Failure where it is not known yet
+    which models there are, and the backend does not say.
+    """
+    if models is None:
+        return []
+    if models.chosen and not models.compares:
+        return [models.known(models.chosen)]
+    if models.by_id:
+        return list(models.by_id.values())
+    names = asking.ask_one(asking.backend.models)
+    return names if isinstance(names, Failure) else list(map(KnownModel, names))
+
+
+def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
+    if isinstance(outcome, list):
+        remember(*outcome)
+        return
+    for one in outcome.values() if isinstance(outcome, dict) else [outcome]:
+        if isinstance(one, Answered) and not one.answer.explanation:
+            remember(Row.of(question[0], one))  # one with a map was asked before, without
+
+
+def _is_news(models: Models, outcome: Outcome) -> bool:
+    """Return whether the models are not as the page believed them to be."""
+    match outcome:
+        case Answered(answer):
+            return models.known(answer.model).status != "ready"
+        case Failure():
+            return outcome.again
+        case dict():
+            return True  # every model was used
+    return not models.by_id
+
+
+def _show(question: Sequence[Picture], outcome: Outcome) -> None:
+    match outcome:
+        case Answered(answer):
+            sentence = answer_sentence(answer.category, answer.predictions)
+            image = matters = ""
+            if answer.explanation:
+                part = say(part_that_matters(answer.explanation))
+                matters = say("It depends most on the {part}.", part=part)
+                image = explanation_map(answer.explanation)
+            st.html(html.answered(sentence, outcome, times(outcome), image, matters))
+        case Failure():
+            st.html(html.alert(outcome.words()))
+        case dict():
+            show_comparison(outcome, question[0])
+        case list():
+            show_table(outcome)
+    outcomes = outcome.values() if isinstance(outcome, dict) else [outcome]
+    if any(isinstance(one, Failure) and one.again for one in outcomes):
+        st.button(say("Try again"), on_click=forget_outcome)
+
+
+def times(answered: Answered) -> str:
+    """Return how long each part took, in one line."""
+    timings = answered.answer.timings_ms
+    parts = ("fetch", "decode", "preprocess", "inference", "total")
+    taken = {part: getattr(timings, part) for part in parts}
+    taken["round trip"] = answered.round_trip_ms
+    return " · ".join(f"{say(part)} {duration(ms)}" for part, ms in taken.items())
+
+
+def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
+    """Draw what can be done with an answer: see where the model looked, share it, ask by code.
+
+    ``url`` is where a program asks.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if explains:
+            again = {"explain": True}
+            st.button(say("Where did it look?"), on_click=forget_outcome, kwargs=again)
+        if picture.link:
+            st.html(html.copy_button(say("Copy the link to this answer")))
+    if picture.is_data:  # far too long for a line
+        return
+    by_curl = f"-F image=@{shlex.quote(picture.name)}"
+    by_python = f'files={{"image": open({picture.name!r}, "rb")}}'
+    if picture.url:
+        by_curl = f"--json {shlex.quote(json.dumps({'url': picture.url}))}"
+        by_python = f'json={{"url": {picture.url!r}}}'
+    curl = f"curl {shlex.quote(url)} {by_curl}"
+    st.html(html.code([curl, PROGRAM.format(url=url, sent=by_python)]))
+
+
+# --- what was asked before ---------------------------------------------------------------------
+
+
+def remember(*rows: Row) -> None:
+    """Add what came of pictures to this person's memory, which ends with their visit."""
+    known = st.session_state.get("remembered", [])
+    st.session_state.remembered = [*known, *rows][-MOST_REMEMBERED:]
+
+
+def show_remembered(place: DeltaGenerator) -> None:
+    """Draw the pictures so far as a strip, the newest first, from the second on."""
+    rows: list[Row] = st.session_state.get("remembered", [])
+    if len(rows) < 2:  # noqa: PLR2004 the only one is the answer itself
+        return
+    with place:
+        st.html(html.strip(rows[::-1]))
+        with st.container(horizontal=True):
+            download(say("Download all as CSV"), rows, "answers_so_far")
+            st.button(say("Clear"), on_click=lambda: st.session_state.pop("remembered", None))

@@ -5,13 +5,13 @@ kept in ``st.session_state``.
 """
 
 import io
+import re
 from functools import cache
 from pathlib import Path
 
 import streamlit as st
 from PIL import Image, ImageOps
 
-from imgserve.frontend.addresses import addresses_in
 from imgserve.frontend.client import Picture
 from imgserve.frontend.messages import Failure, number, say
 from imgserve.units import mebibytes
@@ -24,13 +24,6 @@ MOST_SAMPLES = 6
 SHOWN_PIXELS = 320  # of a sample's longer side: a phone's photo would be megabytes for each visit
 SAMPLES = {".jpg", ".jpeg", ".png"}
 LINKED = ("url", "sample")  # what an address bar may say of a question
-BOX = "Paste a picture or its address, or drop files here"
-NO_ADDRESS = (
-    "There is no picture and no address in this. Paste an address such as "
-    "https://example.com/cat.jpg, or a picture."
-)
-TOO_MANY = "These are {count} pictures; at most {limit} go at once. Take some away."
-TOO_LARGE = "This file has {size}; at most {limit} are accepted. Choose a smaller one."
 
 
 def choose_picture(samples: Path, limit_bytes: int) -> None:
@@ -38,7 +31,7 @@ def choose_picture(samples: Path, limit_bytes: int) -> None:
     _follow_link(samples)
     with st.container():  # else the box would stay at the window's lower end
         st.chat_input(
-            say(BOX),
+            say("Paste a picture or its address, or drop files here"),
             key="box",
             accept_file="multiple",
             max_upload_size=UPLOAD_MIB,
@@ -94,10 +87,10 @@ def _ask(*pictures: Picture) -> None:
         st.query_params.update(**link, **models)  # in one step, as the way back has each of them
 
 
-def _refuse(sentence: str) -> None:
+def _refuse(sentence: str, **values: object) -> None:
     """Say why what was handed over cannot be taken, in the place of an answer."""
     st.session_state.pop("question", None)
-    st.session_state.outcome = Failure(sentence, again=False)
+    st.session_state.outcome = Failure(say(sentence, **values), again=False)
 
 
 def _link_now() -> dict[str, str]:
@@ -157,11 +150,81 @@ def _ask_box(limit_bytes: int) -> None:
     pictures += [Picture(data=file.getvalue(), file_name=file.name) for file in given.files]
     count, size = len(pictures), len(pictures[0].data) if pictures else 0
     if not pictures:
-        _refuse(say(NO_ADDRESS))
+        _refuse(
+            "There is no picture and no address in this. Paste an address such as "
+            "https://example.com/cat.jpg, or a picture."
+        )
     elif count > BATCH_LIMIT:
-        _refuse(say(TOO_MANY, count=count, limit=BATCH_LIMIT))
+        too_many = "These are {count} pictures; at most {limit} go at once. Take some away."
+        _refuse(too_many, count=count, limit=BATCH_LIMIT)
     elif count == 1 and size > limit_bytes:
-        sizes = {"size": mebibytes(size), "limit": mebibytes(limit_bytes)}
-        _refuse(say(TOO_LARGE, **{name: number(words) for name, words in sizes.items()}))
+        too_large = "This file has {size}; at most {limit} are accepted. Choose a smaller one."
+        has, limit = number(mebibytes(size)), number(mebibytes(limit_bytes))
+        _refuse(too_large, size=has, limit=limit)
     else:
         _ask(*pictures)
+
+
+# --- addresses in what was pasted: alone, quoted, in a sentence, in Markdown or HTML -------------
+
+# Markdown, HTML and quotes end an address; an apostrophe may be inside.
+_REST = r"""(?:[^\s<>"'`«»“”]|'(?=\w))+"""
+# A data: address, a scheme, or a host's name before a path.
+_ADDRESS = re.compile(
+    rf"""(?P<data>(?<![\w/?&-])data:[^\s,"'<>)]{{0,200}}(?:[ ]+base64[ ]*)?,[^\s"'<>)]*
+        # The next line belongs to it where it holds nothing but base64.
+        (?:(?<!=)[ \t]*\r?\n[ \t]*[\w+/%-]+=*(?=[ \t]*(?:[\r\n"'<>)]|\Z)))*)
+    |(?<!xmlns=.)https?://{_REST}
+    |(?<![\w:/\\])//{_REST}  # as a page writes it, without its scheme
+    |(?<![\w/\\@.:-])(?:[\w-]+\.)+[^\W\d_]{{2,}}(?::\d+)?/{_REST}  # example.com/cat.jpg
+    |(?<![\w/\\@.:-])www\.{_REST}""",
+    re.VERBOSE | re.IGNORECASE,
+)
+# What is no web address as a whole: the backend says what is wrong with it.
+_OTHER = re.compile(
+    r"""blob:\S+
+    |(?!https?://|data:[^,]*,|[\w.-]+:\d)[a-z][a-z0-9+.-]*:(?://)?(?:(?!//)\S)+  # another scheme
+    |(?:file:|[a-z]:[/\\]|(?:\.\.?|~)?[/\\](?![/\s]))(?:(?!https?://).)+  # a path""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_QUOTES = "\"'`«»“”„‘’‚‹›"  # noqa: RUF001 - looking alike is what they are for
+_ENDS = f".,;:!?*|{_QUOTES}"
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+
+def addresses_in(text: str) -> tuple[str, ...]:
+    """Return the addresses in a text, in their order, each once.
+
+    >>> addresses_in('look at ![a cat](example.com/cat.jpg), or "https://example.com/dog_(1).jpg".')
+    ('https://example.com/cat.jpg', 'https://example.com/dog_(1).jpg')
+
+    A path, and one word with some other scheme, is an address too: the backend says what is wrong.
+    """
+    text = text.strip().strip(f"<>{_QUOTES}")
+    if _OTHER.fullmatch(text):
+        return (text,)
+    # HTML's ampersand, Markdown's links, and lists without spaces.
+    apart = text.replace("&amp;", "&").replace("](", "] (")
+    apart = re.sub(",(?=https?://)", ", ", apart, flags=re.IGNORECASE)
+    found = (_whole(match) for match in _ADDRESS.finditer(apart))
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _whole(match: re.Match[str]) -> str:
+    """Return an address without what follows it in a sentence, and with its scheme."""
+    if match["data"]:
+        return "".join(match["data"].split())
+    found = match[0]
+    while found and (found[-1] in _ENDS or _closes(found, match)):
+        found = found[:-1]
+    if found.startswith("//"):
+        return f"https:{found}"
+    return found if re.match(r"https?://", found, re.IGNORECASE) else f"https://{found}"
+
+
+def _closes(found: str, match: re.Match[str]) -> bool:
+    """Return whether the last character closes a bracket or emphasis opened before the address."""
+    if found[-1] == "_":  # with which some hosts' own addresses end
+        return match.string.endswith("_", 0, match.start())
+    opening = _BRACKETS.get(found[-1])
+    return opening is not None and found.count(found[-1]) > found.count(opening)

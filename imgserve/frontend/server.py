@@ -10,16 +10,17 @@ import signal
 import sys
 from functools import partialmethod
 from html import escape
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from streamlit.starlette import App
 
 from imgserve.frontend.messages import DESCRIPTION
@@ -27,7 +28,6 @@ from imgserve.settings import FrontendSettings
 
 ROOT = "/"
 STATIC = "/static/"  # their names change with their content, and there are about a hundred
-LEAST_BYTES = 1000
 # Longer than a load balancer keeps its idle connections: uvicorn's 5 s pass while a container has
 # no CPU, and the request that wakes it is met by a connection that is being closed.
 IDLE_S = 75
@@ -57,60 +57,40 @@ HEAD = """<title>{title}</title>
     <meta property="og:type" content="website" />"""
 
 
-class PageServer:
+class PageServer(BaseHTTPMiddleware):
     """Around Streamlit's application: files compressed once, the page's own head, and headers."""
 
     def __init__(self, app: ASGIApp, title: str) -> None:
-        self._app = app
+        super().__init__(app)
         self._head = HEAD.format(title=escape(title), description=escape(DESCRIPTION)).encode()
-        self._kept: dict[str, tuple[Message, Message]] = {}
+        self._kept: dict[str, Response] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        path = request.scope["path"]
+        # A file is kept as whoever takes it whole and compressed gets it.
+        is_whole = not {"range", "if-none-match", "if-modified-since"} & {*request.headers}
+        takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
+        is_file = request.method == "GET" and (path == ROOT or path.startswith(STATIC))
+        keeps = is_file and is_whole and takes_gzip
+        response = self._kept.get(path) if keeps else None
+        if response is None:
+            response = await call_next(request)
+            if keeps and response.status_code == HTTPStatus.OK:
+                response = self._kept[path] = await self._compressed(path, response)
+        response.headers.update(HEADERS)
+        return response
 
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif not _is_file(scope):
-            await self._app(scope, receive, send_with_headers)
-        else:
-            for message in self._kept.get(scope["path"]) or await self._file(scope, receive):
-                await send_with_headers(message)
-
-    async def _file(self, scope: Scope, receive: Receive) -> tuple[Message, Message]:
-        """Return a file's answer, compressed; keep it where it is one."""
-        messages: list[Message] = []
-
-        async def collect(message: Message) -> None:
-            messages.append(message)
-
-        await self._app(scope, receive, collect)
-        start, body = messages[0], b"".join(part.get("body", b"") for part in messages[1:])
-        if scope["path"] == ROOT:
+    async def _compressed(self, path: str, response: Any) -> Response:
+        body = b"".join([piece async for piece in response.body_iterator])
+        if path == ROOT:
             body = NOT_OURS.sub(b"", body.replace(STREAMLIT_TITLE, self._head))
-        elif scope["path"].endswith(".css"):
+        elif path.endswith(".css"):
             body = ICON_FONT.sub(b"", body)
-        headers = MutableHeaders(raw=list(start["headers"]))
+        headers = response.headers
+        del headers["Content-Length"]
+        headers["Content-Encoding"] = "gzip"
         headers.add_vary_header("Accept-Encoding")
-        if len(body) >= LEAST_BYTES and "Content-Encoding" not in headers:
-            body = gzip.compress(body)
-            headers["Content-Encoding"] = "gzip"
-        headers["Content-Length"] = str(len(body))
-        found = {**start, "headers": headers.raw}, {"type": "http.response.body", "body": body}
-        if start["status"] == 200:  # noqa: PLR2004
-            self._kept[scope["path"]] = found
-        return found
-
-
-def _is_file(scope: Scope) -> bool:
-    """Return whether a file is asked for, whole, by a browser that takes it compressed."""
-    headers = Headers(scope=scope)
-    is_there = scope["path"] in {ROOT, *OWN} or scope["path"].startswith(STATIC)
-    in_part = {"range", "if-none-match", "if-modified-since"} & {*headers}
-    takes_gzip = "gzip" in headers.get("accept-encoding", "")
-    return scope["method"] == "GET" and is_there and takes_gzip and not in_part
+        return Response(gzip.compress(body), headers=headers)
 
 
 def serve(script: str, settings: FrontendSettings) -> None:

@@ -1,6 +1,5 @@
 """A real browser, as fixtures, and what a person does with it."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tools.rehearsal.host import CHROMIUM, find
+
+PHONE = {"width": 390, "height": 844}
 EXPECT_TIMEOUT_MS = 60_000  # a busy machine's first answer; Playwright's own default is 5 s
 
 OpenPage = Callable[..., Page]
@@ -20,7 +21,7 @@ def browser() -> Iterator[Browser]:
 
     It ends with the tests of a file: Playwright runs an event loop in the thread of all tests.
     """
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    program = find(*CHROMIUM)
     if program is None:
         pytest.skip("no chromium: install Debian's package chromium")
     with sync_playwright() as playwright:

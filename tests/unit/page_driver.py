@@ -14,11 +14,13 @@ from imgserve.contract import ModelState, PredictAnswer, Prediction, Timings
 from imgserve.errors import BackendError, RequestRefused
 from imgserve.frontend import client
 from imgserve.frontend.client import Answered, BackendClient, Picture
+from imgserve.settings import FrontendSettings
 
 URL, DOG = "https://pictures.test/cat.png", "https://pictures.test/dog.png"
+INCOMPLETE = "The end of this picture's file is missing."
 THUMBNAIL = "data:image/jpeg;base64," + base64.b64encode(b"jpeg").decode()
-SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready")
-LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent")
+SMALL = ModelState("small", "Small-Net", 4_652_008, 75.1, 224, 1, "ready", classes=1000)
+LARGE = ModelState("large", "Large Net", 138_357_544, 71.592, 224, 1, "absent", classes=3)
 THIRD = ModelState("third", "Third", 6_092_072, 77.6, 260, None, "ready")
 GONE = RequestRefused("the backend of large cannot be reached", "backend-unreachable", 502)
 
@@ -54,9 +56,9 @@ class Backend(BackendClient):
         self.explained = 0  # how many were asked about with a map
         self.looked_at: list[str] = []  # ids of the models, and "list"
 
-    def connect(self, url: str, _: object) -> "Backend":
+    def connect(self, url: str, settings: FrontendSettings) -> "Backend":
         """Stand at this address."""
-        self.base_url = url
+        self.base_url, self.settings = url, settings
         return self
 
     @property
@@ -142,10 +144,8 @@ class Page:
         """Return every word on the page, and check that nothing went wrong unseen."""
         app = self.app
         assert not app.exception
-        kinds = (app.title, app.markdown, app.caption, app.error, app.warning)
-        markdown = [element.value for kind in kinds for element in kind]
-        markdown = [re.sub(r"\\(.)", r"\1", text) for text in markdown]  # as it is shown
-        return "\n".join([*markdown, unescape(re.sub("<[^>]*>", "\n", self.html))])
+        shown = [element.value for kind in (app.title, app.markdown) for element in kind]
+        return "\n".join([*shown, unescape(re.sub("<[^>]*>", "\n", self.html))])
 
     @property
     def html(self) -> str:
@@ -153,24 +153,20 @@ class Page:
         return "\n".join(element.proto.body for element in self.app.get("html"))
 
     @property
-    def headings(self) -> list[str]:
-        return [unescape(found) for found in re.findall("<h2[^>]*>(.*?)</h2>", self.html)]
-
-    @property
     def header(self) -> str:
-        return self.headings[0]
+        return unescape(re.findall("<h2[^>]*>(.*?)</h2>", self.html)[0])
 
     @property
     def rows(self) -> list[list[str]]:
         """Return the words in the cells of the page's tables."""
-        rows = re.findall("<tr>(.*?)</tr>", self.html)
-        cells = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
-        return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in cells]
+        rows = re.findall("<tr>(.*?)</tr>", self.html, re.DOTALL)
+        cells = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+        return [[unescape(re.sub("<[^>]*>", "", cell)).strip() for cell in row] for row in cells]
 
     @property
     def strip(self) -> list[str]:
         """Return what is said below the pictures so far."""
-        strip = re.findall('<ul class="strip">(.*?)</ul>', self.html)[0]
+        strip = self.html.partition('<ul class="strip">')[2].partition("</ul>")[0]
         return re.findall("<span>(.*?)</span>", strip)
 
     @property

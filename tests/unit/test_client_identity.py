@@ -1,9 +1,14 @@
 """ID tokens: a metadata server's stand-in gives them, a backend's stand-in reads them."""
 
+import base64
 import io
+import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -17,17 +22,53 @@ from imgserve.frontend import identity
 from imgserve.frontend.client import connect
 from imgserve.frontend.identity import IdTokenAuth
 from imgserve.settings import FrontendSettings
-from tests.unit.metadata_server import MetadataServer, claims_of, metadata_server, token
+from tests.servers import Quiet, served
 
 AUDIENCE = "https://backend.test"
+PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
+
+
+def token(**claims: Any) -> str:
+    """Return a token with these claims that nobody signed."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b""))
+
+
+def claims_of(header: str | None) -> Any:
+    """Return what the token of an ``Authorization`` header says."""
+    scheme, _, given = (header or "").partition(" ")
+    assert scheme == "Bearer"
+    payload = given.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+class MetadataServer:
+    """The part of a metadata server that gives ID tokens."""
+
+    def __init__(self) -> None:
+        self.audiences: list[str] = []  # of every token that was asked for
+        self.lifetime_s = 3600.0  # of the tokens from now on
+        self.delay_s = 0.0  # before each answer
+        self.status = 200
+        self.instead = ""  # answered in the place of a token, if not empty
+
+    def answer(self, path: str, flavor: str | None) -> tuple[int, str]:
+        url = urlsplit(path)
+        if url.path != PATH or flavor != "Google":
+            return 403, "not as a metadata server is asked"
+        query = parse_qs(url.query)
+        assert query["format"] == ["full"]
+        self.audiences += query["audience"]
+        time.sleep(self.delay_s)
+        number, expires = len(self.audiences), int(time.time() + self.lifetime_s)
+        return self.status, self.instead or token(aud=query["audience"][0], exp=expires, jti=number)
 
 
 class Backend(requests.adapters.BaseAdapter):
     """A backend that always answers, the tokens it was sent, and the server that gives them."""
 
     def __init__(self, metadata: MetadataServer, patch: pytest.MonkeyPatch) -> None:
-        self.metadata = metadata
-        self.patch = patch
+        self.metadata, self.patch = metadata, patch
         self.seen: list[str | None] = []
         self.status = 200
 
@@ -37,9 +78,6 @@ class Backend(requests.adapters.BaseAdapter):
         response.status_code, response.request = self.status, request
         response.raw = HTTPResponse(io.BytesIO(b'["resnet152"]'), preload_content=False)
         return response
-
-    def close(self) -> None:
-        """Have nothing to close."""
 
     def ask(self, times: int = 1, serving_auth: str = "id-token") -> None:
         """Ask it for its models, as people's pages do."""
@@ -51,7 +89,7 @@ class Backend(requests.adapters.BaseAdapter):
 
     def numbers(self) -> list[int]:
         """Return the numbers of the tokens that came, in the order they were given."""
-        return [claims_of(header or "")["jti"] for header in self.seen]
+        return [claims_of(header)["jti"] for header in self.seen]
 
 
 @pytest.fixture
@@ -59,8 +97,16 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
     connect.cache_clear()
     # google-auth's pauses between tries take no time.
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
-    with metadata_server() as server:
-        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.host)
+    server = MetadataServer()
+
+    class Handler(Quiet):
+        def respond(self) -> None:
+            status, body = server.answer(self.path, self.headers["Metadata-Flavor"])
+            google = {"Metadata_Flavor": "Google", "Content_Type": "text/plain"}
+            self.answer(status, body.encode(), **google)
+
+    with served(Handler) as origin:
+        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", origin.removeprefix("http://"))
         yield server
 
 
@@ -69,19 +115,13 @@ def backend(metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch) -> Backen
     return Backend(metadata, monkeypatch)
 
 
-def test_a_token_for_the_backends_root_serves_many_calls(backend: Backend) -> None:
-    backend.ask(times=6)
-    assert claims_of(backend.seen[0] or "")["aud"] == AUDIENCE
-    assert backend.numbers() == [1] * 6
-    assert backend.metadata.audiences == [AUDIENCE]
-
-
-def test_threads_that_need_a_token_at_once_fetch_one(backend: Backend) -> None:
+def test_a_token_for_the_backends_root_serves_many_calls_at_once(backend: Backend) -> None:
     backend.metadata.delay_s = 0.2
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: backend.ask(), range(8)))
-    assert backend.numbers() == [1] * 8
-    assert len(backend.metadata.audiences) == 1
+        list(pool.map(lambda _: backend.ask(times=2), range(8)))
+    assert claims_of(backend.seen[0])["aud"] == AUDIENCE
+    assert backend.numbers() == [1] * 16
+    assert backend.metadata.audiences == [AUDIENCE]
 
 
 @pytest.mark.parametrize(("status", "numbers"), [(200, [1, 2, 2]), (503, [1, 1, 1])])
@@ -150,44 +190,31 @@ def test_an_answer_that_is_no_token_is_neither_sent_nor_shown(
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("base_url", "url", "audience"),
     [
-        "https://other.test/ready",
-        "https://backend.test.evil.test/ready",
-        "https://backend.test@evil.test/ready",
-        "https://backend.test:8443/ready",
-        "http://backend.test/ready",
+        ("https://Backend.Test/path", "https://backend.test/path/models", AUDIENCE),
+        ("https://name:word@backend.test/", "https://backend.test/models", AUDIENCE),
+        ("http://[::1]:80/predict?x=y", "http://[::1]:80/models", "http://[::1]:80"),
+        (AUDIENCE, "https://other.test/ready", None),
+        (AUDIENCE, "https://backend.test.evil.test/ready", None),
+        (AUDIENCE, "https://backend.test@evil.test/ready", None),
+        (AUDIENCE, "https://backend.test:8443/ready", None),
+        (AUDIENCE, "http://backend.test/ready", None),
     ],
 )
-def test_nobody_else_gets_the_token(metadata: MetadataServer, url: str) -> None:
-    request = requests.Request("GET", url, auth=IdTokenAuth(AUDIENCE)).prepare()
-    assert "Authorization" not in request.headers
-    assert metadata.audiences == []
-
-
-@pytest.mark.parametrize(
-    ("base_url", "audience"),
-    [
-        ("https://Backend.Test/path", AUDIENCE),
-        ("https://name:word@backend.test/", AUDIENCE),
-        ("http://[::1]:8000/predict?x=y", "http://[::1]:8000"),
-    ],
-)
-def test_the_backend_gets_the_token_however_its_address_is_written(
-    metadata: MetadataServer, base_url: str, audience: str
-) -> None:
-    url = f"{audience}/path/models"
-    request = requests.Request("GET", url, auth=IdTokenAuth(base_url)).prepare()
-    assert claims_of(request.headers["Authorization"])["aud"] == audience
-
-
-def test_the_metadata_server_is_not_asked_through_a_proxy(
-    metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch
+def test_the_backend_gets_the_token_past_a_proxy_and_nobody_else_does(
+    metadata: MetadataServer,
+    monkeypatch: pytest.MonkeyPatch,
+    base_url: str,
+    url: str,
+    audience: str | None,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    assert IdTokenAuth(AUDIENCE).current()
+    monkeypatch.setenv("no_proxy", "")
+    request = requests.Request("GET", url, auth=IdTokenAuth(base_url)).prepare()
+    header = request.headers.get("Authorization")
+    assert (header and claims_of(header)["aud"]) == audience
+    assert metadata.audiences == ([audience] if audience else [])
 
 
 @pytest.mark.parametrize("status", [401, 403])

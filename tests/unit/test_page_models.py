@@ -1,21 +1,38 @@
 """The pages that have several models, with what their backends say chosen by each test."""
 
-import re
+import threading
+import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from imgserve.errors import BackendTimeout, BackendUnreachable, RequestRefused
+from imgserve.contract import Prediction
+from imgserve.errors import BackendNotReady, BackendTimeout, BackendUnreachable, RequestRefused
 from imgserve.frontend import model_choice
-from imgserve.frontend.model_choice import KnownModels
-from tests.unit.page_driver import GONE, LARGE, URL, Page, answer
+from imgserve.frontend.asking import LOOKING, MODELS_AT_ONCE, WAKING, Asking, ask_all
+from imgserve.frontend.client import Answered, Picture
+from imgserve.frontend.messages import FAILURES, Failure
+from imgserve.frontend.model_choice import KnownModel, Models
+from imgserve.frontend.outcomes import COLUMNS, class_shares, sentence
+from tests.unit.page_driver import GONE, INCOMPLETE, LARGE, URL, Backend, Page, answer
+from tests.unit.waiting import wait_until
+
+FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
 
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
     return Page(root / "frontend_v2", monkeypatch)
+
+
+@pytest.fixture
+def comparing(page: Page) -> Page:
+    page.pick("all")
+    return page
 
 
 @pytest.fixture
@@ -25,16 +42,22 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "url"),
-    [("frontend_v2", "http://backend.test"), ("v3/frontend", "http://gateway.test")],
+    ("component", "url", "model"),
+    [
+        ("frontend_v1", "http://backend.test", None),
+        ("frontend_v2", "http://backend.test", "small"),
+        ("v3/frontend", "http://gateway.test", "small"),
+    ],
 )
-def test_each_page_asks_the_address_it_was_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch, component: str, url: str
+def test_each_page_asks_the_address_it_was_told_as_its_settings_say(
+    root: Path, monkeypatch: pytest.MonkeyPatch, component: str, url: str, model: str | None
 ) -> None:
     page = Page(root / component, monkeypatch)
+    monkeypatch.setenv("SERVING_TIMEOUT_S", "7")
     assert "tabby" in page.submit(URL)
     assert page.backend.base_url == url
-    assert page.backend.asked == [(URL, "small")]
+    assert page.backend.settings.serving_timeout_s == 7
+    assert page.backend.asked == [(URL, model)]
 
 
 def test_the_picker_shows_size_accuracy_and_state_of_each_model(page: Page) -> None:
@@ -46,7 +69,7 @@ def test_the_picker_shows_size_accuracy_and_state_of_each_model(page: Page) -> N
     assert page.choices[3:] == ["Compare all models"]
     assert page.picked == "small"
     assert "model" not in page.query
-    assert not page.app.warning
+    assert "alert" not in page.html
 
 
 def test_a_choice_is_kept_sent_with_each_question_and_in_the_address(page: Page) -> None:
@@ -125,20 +148,13 @@ def test_a_model_that_cannot_answer_is_marked_and_choosing_it_says_why(
     page: Page, state: Any, mark: str, sentence: str
 ) -> None:
     page.backend.states["large"] = state
-    page.run()
-    assert mark in page.choices[1]
-    reasons = [] if mark == "loading" else ["Models that cannot answer: 1"]
-    assert re.findall("<summary>(.*?)</summary>", page.html) == reasons
-    assert sentence in page.pick("large")
-    assert "Models that cannot" not in page.html
-
-
-def test_reasons_of_several_models_are_listed(page: Page) -> None:
-    page.backend.states |= {"large": GONE, "third": BackendUnreachable("http://inner refused")}
     words = page.run()
-    assert "Models that cannot answer: 2" in words
-    assert "<b>large</b>: The backend of large cannot be reached" in page.html
-    assert "inner" not in words
+    assert mark in page.choices[1]
+    assert ("Models that cannot answer: 1" in words) == (mark != "loading")
+    assert sentence.partition(". ")[2] in words
+    words = page.pick("large")
+    assert sentence in words
+    assert "Models that cannot" not in words
 
 
 @pytest.mark.usefixtures("always_due")
@@ -166,7 +182,7 @@ def test_a_model_that_goes_away_keeps_its_name_and_is_away_in_french_too(page: P
 
 
 def test_looks_become_rarer_while_nothing_changes() -> None:
-    waits = [KnownModels(unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
+    waits = [Models(looked_at_s=0, unchanged=count).next_look_s for count in (0, 1, 5, 10_000)]
     assert waits == sorted(waits)
     assert waits[0] == model_choice.LOOK_EVERY_S
     assert waits[-1] == model_choice.SLOWEST_LOOK_S
@@ -183,7 +199,7 @@ def test_a_missing_list_leaves_the_page_usable(page: Page) -> None:
     assert "tabby" in page.click("Try again")
     assert page.backend.asked == [(URL, "small")]
     assert page.picked == "small"
-    assert not page.app.warning
+    assert "alert" not in page.html
 
 
 @pytest.mark.usefixtures("always_due")
@@ -228,3 +244,164 @@ def test_many_links_go_to_one_model(page: Page, choice: str, model: str) -> None
     assert "2 of 2 pictures classified" in words
     assert page.backend.asked == [(URL, model), (f"{URL}?2", model)]
     assert ("Many pictures go to one model" in words) == (choice == "all")
+
+
+# --- all of them compared ------------------------------------------------------------------------
+
+
+def test_every_model_answers_about_the_same_picture(comparing: Page) -> None:
+    comparing.backend.usual = answer(incomplete=True)
+    words = comparing.submit(URL)
+    assert comparing.header == "3 of 3 models agree: tabby"
+    assert sorted(comparing.backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
+    assert comparing.rows[0] == ["Model", "tabby", "lynx", "Time"]
+    assert comparing.rows[1:] == [
+        [title, "75.0%", "<0.1%", "10 ms"] for title in ("Small-Net", "Large Net", "Third")
+    ]
+    assert "fetched from its address once for each model" in words
+    assert words.count(INCOMPLETE) == 1
+    assert comparing.strip == ["tabby 75.0%"] * 3
+    assert (comparing.query["url"], comparing.query["model"]) == (URL, "all")
+    # As many classes as make it likely that each has the others', too.
+    assert comparing.backend.top_k == {"small": 50, "large": 3, "third": None}
+    comparing.backend.usual = None
+    assert "Model: third" in comparing.pick("third")  # asks anew
+    assert comparing.backend.asked[-1] == (URL, "third")
+
+
+def test_a_question_right_behind_a_choice_is_linked_with_it(page: Page) -> None:
+    page.run()
+    page.app.selectbox(key="model").set_value("all")  # and the page is not drawn in between
+    page.submit(URL)
+    assert page.header == "3 of 3 models agree: tabby"
+    assert page.query["model"] == "all"
+
+
+def test_a_model_that_fails_spoils_its_own_row_only(comparing: Page) -> None:
+    comparing.backend.states["large"] = GONE
+    comparing.backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
+    comparing.submit(URL)
+    assert comparing.header == "2 of 3 models agree: tabby"
+    assert comparing.rows[2][1:] == ["", "", "The backend of large cannot be reached."]
+    comparing.click("Try again")
+    assert len(comparing.backend.asked) == 6
+
+
+def test_without_any_answer_there_is_every_reason_and_without_a_picture_none_is_shown(
+    comparing: Page,
+) -> None:
+    comparing.backend.usual = BackendUnreachable("http://inner refused")
+    words = comparing.submit(URL)
+    assert comparing.header == "No model answered"
+    assert words.count("cannot be reached at the moment") == 3
+    assert "inner" not in words
+    comparing.backend.usual = answer(thumbnail=None)
+    assert "fetched" not in words + comparing.click("Cat")
+    assert "<img" not in comparing.html
+
+
+def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(page: Page) -> None:
+    page.query.update(url=URL, model="all")
+    page.backend.list_failure = BackendUnreachable("refused")
+    assert "cannot be reached" in page.run()
+    page.backend.list_failure = None
+    page.click("Try again")
+    assert page.header == "3 of 3 models agree: tabby"
+
+
+def said(*predictions: Prediction) -> Answered:
+    return Answered(answer(predictions=list(predictions)), 10)
+
+
+CAT = said(Prediction("cat", 1, 0.9), Prediction("lynx", 2, 0.1))
+LYNX = said(Prediction("lynx", 2, 0.6), Prediction("cat", 1, 0.2))
+BIRD, OTHER_BIRD = said(Prediction("crane", 134, 0.5)), said(Prediction("crane", 3, 0.5))
+FAILED = Failure("Gone.")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        ([CAT, CAT, CAT], "3 of 3 models agree: cat"),
+        ([CAT, LYNX, CAT], "2 of 3 models agree: cat"),
+        ([CAT, FAILED, CAT], "2 of 3 models agree: cat"),
+        ([CAT, LYNX], "The models disagree: cat and lynx"),
+        ([CAT, LYNX, CAT, LYNX], "The models disagree: cat (2) and lynx (2)"),
+        ([BIRD, OTHER_BIRD], "2 of 2 models agree: crane"),
+        ([FAILED, LYNX], "Only second answered: lynx"),
+        ([FAILED, FAILED], "No model answered"),
+    ],
+)
+def test_the_sentence_says_who_agrees(outcomes: list[Answered | Failure], said: str) -> None:
+    by_model = dict(zip((FIRST, SECOND, THIRD, FOURTH), outcomes, strict=False))
+    assert sentence(by_model) == said
+
+
+def test_a_class_is_known_by_its_name_and_the_few_most_believed_in_have_a_column() -> None:
+    models = (FIRST, SECOND, THIRD, FOURTH)
+    rows = class_shares({FIRST: BIRD.answer.predictions, SECOND: OTHER_BIRD.answer.predictions})
+    assert rows == {"crane": {FIRST: 0.5, SECOND: 0.5}}
+    many = {
+        model: [Prediction(f"{model.id}{n}", n, 0.1 * n) for n in (4, 3, 2, 1)] for model in models
+    }
+    rows = class_shares(many)
+    assert len(rows) == COLUMNS
+    assert next(iter(rows)).endswith("4")
+    assert not any(row.endswith("1") for row in rows)
+
+
+# --- asking, where there is no page ---------------------------------------------------------------
+
+
+def test_answers_are_shown_as_they_come_and_kept_in_order() -> None:
+    def first() -> str:
+        wait_until(lambda: shown and shown[-1] == [LOOKING, 2])
+        return "one"
+
+    shown: list[Any] = []
+    assert ask_all([first, lambda: 2], shown.append, 1, 0.01, 2) == ["one", 2]
+
+
+def test_few_models_are_asked_at_once() -> None:
+    shown: list[str] = []
+    backend = Backend()
+    backend.usual = lambda: time.sleep(0.02) or answer()
+    place: Any = SimpleNamespace(html=shown.append)
+    models = [KnownModel(model) for model in "abcdefgh"]
+    assert len(Asking([Picture(URL)], backend, place, 0.1).compare(models)) == 8
+    assert 1 < max(html.count(LOOKING) for html in shown) <= MODELS_AT_ONCE
+
+
+def asleep() -> None:
+    raise BackendNotReady("loading")
+
+
+def test_a_person_who_leaves_ends_the_waiting() -> None:
+    def leave(stages: Any) -> None:
+        if stages == [WAKING]:
+            raise InterruptedError  # as Streamlit does with something of its own
+
+    with pytest.raises(InterruptedError):
+        ask_all([asleep], leave, 60, 0.01)
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_waiting_ends_at_its_limit_or_at_once_where_it_cannot_mend() -> None:
+    def ask(error: Exception) -> None:
+        asked.append(error)
+        raise error
+
+    for kind in (BackendNotReady, BackendTimeout):
+        asked: list[Exception] = []
+        started = time.monotonic()
+        assert ask_all([partial(ask, kind("late"))], print, 1.5, 60) == [FAILURES[kind]]
+        assert time.monotonic() - started < 1.5
+        assert (len(asked) > 1) == (kind is BackendNotReady)
+
+
+def test_a_fault_of_ours_is_not_taken_for_silence() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ask_all([lambda: 1 // 0], print, 1, 1)

@@ -4,19 +4,19 @@ import os
 
 import streamlit as st
 
-from imgserve.frontend import page
+from imgserve.frontend import model_choice, page, question
 from imgserve.frontend.client import connect
 
 settings = page.read_settings(os.environ)
 page.show_header(settings.page_title)
 backend = connect(settings.api_gateway, settings)
 
-page.choose_picture(settings.samples_dir, settings.max_image_bytes)
+question.choose_picture(settings.samples_dir, settings.max_image_bytes)
 models = st.container()
 answer = st.empty()
-page.offer_samples(settings.samples_dir)
+question.offer_samples(settings.samples_dir)
 remembered = st.empty()
 page.show_footer(settings.max_image_bytes)
-choice = page.choose_model(models, backend)
+choice = model_choice.choose_model(models, backend)
 page.show_answer(answer, backend, settings, choice)
 page.show_remembered(remembered.container())
