@@ -10,8 +10,8 @@ from imgserve import contract
 from imgserve.errors import ImgserveError
 from imgserve.machine import cpu_quota
 from imgserve.models import catalogue
-from imgserve.settings import BackendSettings, Settings, setting
-from imgserve.settings.parsers import one_of, whole, words
+from imgserve.settings import BackendSettings
+from imgserve.settings.parsers import Settings, one_of, setting, whole, words
 from tools.process import GATEWAY, GUNICORN, LOOPBACK, ROOT, is_free
 from tools.supervisor import Service, say, supervise
 from v3.gateway.serve import find_nginx

@@ -16,8 +16,7 @@ from itertools import product
 from multiprocessing import get_context, parent_process
 from typing import NamedTuple
 
-from imgserve.evaluate.labels import labelled_pictures
-
+from imgserve.evaluate import labelled_pictures
 from imgserve.machine import cpu_quota
 from imgserve.models.compiled_model import FP32, INT8
 from imgserve.models.transform import crop
