@@ -57,7 +57,8 @@ class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_f
     url: Annotated[
         str,
         Meta(
-            description="Public http or https address of the picture, or the picture as a data URL."
+            description="Public http or https address of the picture, or the picture as a "
+            "data: URL."
         ),
     ]
 

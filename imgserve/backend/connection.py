@@ -118,12 +118,12 @@ class Connections:
 class Connection(asyncio.Protocol):
     """Reads requests, has them answered one after the other, and keeps to its deadlines."""
 
-    def __init__(self, others: Connections) -> None:
+    def __init__(self, connections: Connections) -> None:
         self.phase = Phase.IDLE
         self.address = ""  # the caller's
         self.began_s = 0.0  # when the phase did
         self.deadline_s = math.inf  # when to expire
-        self._others = others
+        self._connections = connections
         self._request: Incoming | None = None  # the one that is being answered
         self._answer: Answer | None = None  # what is being sent
         self._has_ended = False  # the caller sends no more
@@ -137,13 +137,15 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(0)  # what was written is with the system, or holds all up
         self.address = transport.get_extra_info("peername")[0]
-        self._reader = RequestReader(transport, self._others.admission, self._others.make_room)
+        self._reader = RequestReader(
+            transport, self._connections.admission, self._connections.make_room
+        )
         self._enter(Phase.IDLE, HEAD_S)
-        self._others.limit(self)
+        self._connections.limit(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go what is held here; an answer that is still to come will find nobody."""
-        self._others.remove(self)
+        self._connections.remove(self)
         self._reader.close()
         self._end_answer()
 
@@ -185,7 +187,7 @@ class Connection(asyncio.Protocol):
             if self.phase is not phase:
                 self._enter(phase, HEAD_S)
             if phase is Phase.BODY:
-                self.deadline_s = min(self._others.now_s() + STALLED_S, self.began_s + BODY_S)
+                self.deadline_s = min(self._connections.now_s() + STALLED_S, self.began_s + BODY_S)
         elif self._is_last:
             self._end()
         elif self.phase in {Phase.ANSWERING, Phase.SENDING}:
@@ -201,7 +203,7 @@ class Connection(asyncio.Protocol):
         environ["wsgi.input"] = request.body
         self._request = request
         self._enter(Phase.ANSWERING, math.inf)
-        self._others.respond(environ, self.send)
+        self._connections.respond(environ, self.send)
 
     def send(self, answer: Answer) -> None:
         """Send what the application answers to the request at hand."""
@@ -209,7 +211,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             self._end_answer()
             return
-        self._reader.is_last |= self._others.is_stopping
+        self._reader.is_last |= self._connections.is_stopping
         is_end = self._is_last and not self._reader.requests
         kept = b"close" if is_end else b"keep-alive"
         start = next(answer.pieces, b"")
@@ -271,13 +273,15 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, size: int) -> None:
         self._dropped_bytes += size
-        if self._dropped_bytes > self._others.admission.body_bytes + FRAMING_BYTES:
+        if self._dropped_bytes > self._connections.admission.body_bytes + FRAMING_BYTES:
             self._transport.abort()
         elif self.phase is Phase.LINGERING:
-            self.deadline_s = min(self._others.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S)
+            self.deadline_s = min(
+                self._connections.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S
+            )
 
     def _enter(self, phase: Phase, limit_s: float) -> None:
         self.phase = phase
-        self.began_s = self._others.now_s()
+        self.began_s = self._connections.now_s()
         self.deadline_s = self.began_s + limit_s
-        self._others.place(self)
+        self._connections.place(self)

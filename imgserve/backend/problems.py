@@ -53,8 +53,6 @@ def _translated(error: Exception) -> HttpError:
         case werkzeug.MethodNotAllowed():
             allow = ", ".join(sorted(error.valid_methods or ()))
             return MethodNotAllowed(f"this path answers {allow}: {DOCS} describes the API", allow)
-        case werkzeug.ClientDisconnected():
-            return InvalidRequest("the body broke off, stalled, or is malformed: send it again")
         case werkzeug.HTTPException():
             return InvalidRequest(f"the request cannot be read: {error.description}")
     log.error("unforeseen error", exc_info=error)

@@ -40,18 +40,20 @@ def parse_request(request: Request, kind: type[PredictRequest], limit_bytes: int
     InvalidRequest where the body is not one of the three accepted kinds, PictureTooLarge where a
     picture has more than ``limit_bytes`` bytes.
     """
-    if request.mimetype.startswith("image/"):
-        options, picture = _options(request.args, kind, KEY), request.get_data(cache=False)
+    is_raw = request.mimetype.startswith("image/")
+    if is_raw:
+        parsed: Parsed = _options(request.args, kind, KEY), request.get_data(cache=False)
     elif request.mimetype == "application/json":
-        options, picture = _by_url(request, kind)
-        options = _with_address(options, request.args)
+        parsed = _by_url(request, kind)
     elif request.mimetype == "multipart/form-data":
-        options, picture = _by_form(request, kind)
-        options = _with_address(options, request.args)
+        parsed = _by_form(request, kind)
     else:
         given = f"of type {request.mimetype}" if request.mimetype else "without a type"
         raise InvalidRequest(f"a body {given} cannot be used: {HOW_TO_SEND}")
     request.environ["wsgi.input"].close()  # which has the picture once more
+    options, picture = parsed
+    if not is_raw:
+        options = _with_address(options, request.args)
     if isinstance(picture, bytes):
         _check_size(len(picture), limit_bytes)
     return options, picture

@@ -288,6 +288,17 @@ async def test_what_comes_during_an_answer_goes_on_where_it_was_cut_also_if_it_i
 
 
 @at_a_server()
+async def test_what_follows_the_last_request_keeps_nobody_from_reading_its_answer(
+    site: Site,
+) -> None:
+    caller = await site.caller()
+    await caller.send(HELLO.replace(b"1.1", b"1.0") + HELLO, HELLO, HELLO)
+    _, headers, body = await caller.answer()
+    assert body == b'"Hello!"'
+    await caller.end(headers)
+
+
+@at_a_server()
 async def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body(site: Site) -> None:
     caller = await site.caller()
     await caller.send((POST % 5).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
