@@ -100,8 +100,7 @@ def _known_pixels(opened: Open, data: bytes) -> tuple[ImageFile.ImageFile, Known
     known = np.empty(light.size[::-1], np.bool_)
     for box in bands(light):  # whole pictures in arrays take too much memory
         same = np.asarray(dark.crop(box)) == np.asarray(light.crop(box))
-        channels = np.moveaxis(same, -1, 0) if same.ndim > 2 else [same]  # noqa: PLR2004
-        known[box[1] : box[3]] = reduce(np.logical_and, channels)
+        known[box[1] : box[3]] = reduce(np.logical_and, np.moveaxis(np.atleast_3d(same), -1, 0))
     return light, known
 
 
