@@ -223,6 +223,15 @@ SMALL_SWIN = partial(
     num_heads=[2, 2],
     window_size=[4, 4],
 )
+SMALL_VIT = partial(
+    torchvision.models.VisionTransformer,
+    image_size=64,
+    patch_size=16,
+    num_layers=1,
+    num_heads=2,
+    hidden_dim=8,
+    mlp_dim=8,
+)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +240,7 @@ SMALL_SWIN = partial(
         (torchvision.models.resnet18, 0, False),
         (torchvision.models.mobilenet_v2, 17, False),
         (SMALL_SWIN, 0, True),
+        (SMALL_VIT, 0, True),
     ],
 )
 def test_choices_leave_normalisation_and_ever_more_layers_in_float32(
