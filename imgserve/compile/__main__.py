@@ -25,16 +25,9 @@ from imgserve.compile.original import say
 from imgserve.compile.sources import original
 from imgserve.errors import CompiledModelInvalid, ImgserveError, ModelError
 from imgserve.machine import default_models_file, default_weights_dir
-from imgserve.models import catalogue
+from imgserve.models import catalogue, compiled_model
 from imgserve.models.catalogue import Entry
-from imgserve.models.compiled_model import (
-    FP32,
-    INT8,
-    PRECISIONS,
-    ModelInfo,
-    check_content,
-    read_info,
-)
+from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo
 from imgserve.settings.parsers import base_url, file
 
 STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
@@ -98,8 +91,8 @@ def _locked(model_id: str, out: Path) -> AbstractContextManager[object]:
 def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | None:
     """Return the description of a model that is intact and compiled by these versions."""
     try:
-        info = read_info(out, model_id, precision)
-        check_content(out, info)
+        info = compiled_model.read_info(out, model_id, precision)
+        compiled_model.check_content(out, info)
     except (FileNotFoundError, CompiledModelInvalid):
         return None
     return info if info.versions == versions(precision) else None

@@ -34,14 +34,12 @@ def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> 
     model, layout, transform = _model(path, entry, len(categories))
     compute = _onnx_runtime(path) if entry.onnx else openvino.compile_model(model, "CPU", F32)
 
-    def run(crops: Crop) -> Probabilities:
+    def run(crops: Crop, *, softmax: bool = False) -> Probabilities:
         values = ((crops / 255 - transform.mean) / transform.std).astype(np.float32)
         given = values if layout == "NHWC" else values.transpose(0, 3, 1, 2).copy()
-        return np.asarray(compute(given)[0], np.float32)
-
-    def softmax(crops: Crop) -> Probabilities:
-        found: Probabilities = torch.tensor(run(crops)).softmax(dim=1).numpy()
-        return found
+        found = torch.tensor(compute(given)[0]).float()
+        numbers: Probabilities = (found.softmax(dim=1) if softmax else found).numpy()
+        return numbers
 
     rows = np.concatenate([run(crops) for crops in check_crops(transform)])
     if not np.isfinite(rows).all():
@@ -54,7 +52,7 @@ def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> 
         entry,
         transform,
         categories,
-        engine=softmax if gives_logits else run,
+        engine=partial(run, softmax=gives_logits),
         convert=partial(_convert, model, layout, transform, gives_logits),
         parameters=_parameters(model),
     )

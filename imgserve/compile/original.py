@@ -53,6 +53,8 @@ class Servable(nn.Module):
         """Return the same in OpenVINO's form, for one crop."""
         from openvino.tools.ovc import convert_model  # after openvino itself: see openvino_engine
 
+        # Else nn.MultiheadAttention takes another way the second time, and tracing fails.
+        torch.backends.mha.set_fastpath_enabled(False)
         shape = (1, self.side, self.side, 3)
         example = torch.zeros(shape, dtype=torch.uint8)
         with warnings.catch_warnings():

@@ -21,7 +21,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
+from itertools import cycle, islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ LEAST_AGREEMENT = 0.97
 # If fp32 finds two classes whose probabilities are this close, both count as the same answer: int8
 # costs about 0.01 of a probability, and many crops show more than one thing.
 NEAR_TIE = 0.01
+INPUTS = ("Parameter", "Constant")  # of layers, which are none
 # Of pictures whose classes are known: by how much less often int8 may be right about them.
 MOST_LOST = 0.01
 LEAST_PHOTOS = 50  # of fewer, a single one is more than the percent that is judged
@@ -239,8 +240,9 @@ def save_graph(model: Any, path: Path) -> None:
 
 
 def has_attention(model: Any) -> bool:
-    """Return whether a classifier has a softmax besides its last one."""
-    return [layer.get_type_name() for layer in model.get_ops()].count("Softmax") > 1
+    """Return whether a classifier has a softmax besides its last one, or attention in one layer."""
+    kinds = [layer.get_type_name() for layer in model.get_ops()]
+    return kinds.count("Softmax") > 1 or "ScaledDotProductAttention" in kinds
 
 
 def choices(model: Any) -> dict[str, list[str]]:
@@ -251,7 +253,8 @@ def choices(model: Any) -> dict[str, list[str]]:
     less time they take, so those on the smallest maps always stay in float32. For EfficientNet-Lite
     this lowers the largest error of a probability from 0.3 to 0.1.
     """
-    found = [layer for layer in model.get_ordered_ops() if "Convolution" in layer.get_type_name()]
+    ordered = [op for op in model.get_ordered_ops() if op.get_type_name() not in INPUTS]
+    found = [layer for layer in ordered if "Convolution" in layer.get_type_name()]
     depthwise = [layer for layer in found if layer.get_type_name() == "GroupConvolution"]
     heights = [layer.get_output_partial_shape(0)[2].get_length() for layer in depthwise]
     first_three = "normalisation, the first three convolutions"
@@ -265,18 +268,8 @@ def choices(model: Any) -> dict[str, list[str]]:
     if not depthwise:
         kept = {"normalisation": [], "normalisation, the first convolution": found[:1]}
         kept[first_three] = found[:3]
-    before = _normalisation(found[0])
+    normalising = list(takewhile(lambda layer: layer is not found[0], ordered))
     return {
-        name: list(dict.fromkeys(layer.get_friendly_name() for layer in (*before, *layers)))
+        name: list(dict.fromkeys(layer.get_friendly_name() for layer in (*normalising, *layers)))
         for name, layers in kept.items()
     }
-
-
-def _normalisation(first: Any) -> list[Any]:
-    """Return the layers between the input and the first convolution."""
-    found = []
-    node = first.input_value(0).get_node()
-    while node.get_type_name() != "Parameter":
-        found.append(node)
-        node = node.input_value(0).get_node()
-    return found

@@ -146,7 +146,7 @@ def _from_storage(source: str, folder: Path) -> Path:
     url = f"{emulator or GOOGLE_STORAGE}/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
     draft = path.with_suffix(f"{path.suffix}.{os.getpid()}.partial")
     try:
-        found = AnonymousCredentials() if emulator else google.auth.default([READ_STORAGE])[0]
+        found = AnonymousCredentials() if emulator else google.auth.default([READ_STORAGE])[0]  # type: ignore[no-untyped-call]
         session = AuthorizedSession(found)  # type: ignore[no-untyped-call]
         with session.get(url, stream=True, timeout=TIMEOUT_S) as answer, draft.open("wb") as file:
             answer.raise_for_status()

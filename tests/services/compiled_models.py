@@ -22,13 +22,9 @@ def key(root: Path) -> str:
 
 
 def compiled(kept: Path, root: Path, name: str, *arguments: str) -> Path:
-    """Return a folder of models, compiled by the command that does it unless they are kept.
+    """Return a folder of models, compiled by the command unless they are kept.
 
-    Args:
-        kept: where they are kept; what other versions compiled is removed.
-        root: the repository's.
-        name: of the folder.
-        arguments: of the command.
+    What other versions compiled is removed.
     """
     folder = kept / key(root)
     with filelock.FileLock(kept / "lock"):

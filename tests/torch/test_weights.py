@@ -12,6 +12,7 @@ from imgserve.errors import ModelError, WeightsUnavailable
 from tests.servers import Quiet, served
 
 ARCHITECTURE = "squeezenet1_1"
+MODULE: nn.Module = torchvision.models.get_model(ARCHITECTURE)
 
 
 def saved(content: object) -> bytes:
@@ -37,16 +38,10 @@ class Mirror:
         return weights.trained(self.architecture, folder=self.folder, url_base=self.base)
 
 
-@pytest.fixture(scope="module")
-def module() -> nn.Module:
-    found: nn.Module = torchvision.models.get_model(ARCHITECTURE)
-    return found
-
-
 @pytest.fixture
-def mirror(module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     mirror = Mirror(tmp_path / "weights", monkeypatch)
-    mirror.keep(saved(module.state_dict()))
+    mirror.keep(saved(MODULE.state_dict()))
 
     class Handler(Quiet):
         def respond(self) -> None:
@@ -61,10 +56,10 @@ def mirror(module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_weights_come_from_the_mirror_with_progress_and_are_kept(
-    mirror: Mirror, module: nn.Module, capfd: pytest.CaptureFixture[str]
+    mirror: Mirror, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for loaded in (mirror.trained(), mirror.trained()):
-        for ours, theirs in zip(loaded.parameters(), module.parameters(), strict=True):
+        for ours, theirs in zip(loaded.parameters(), MODULE.parameters(), strict=True):
             assert torch.equal(ours, theirs)
         assert not loaded.training
     assert "100" in capfd.readouterr().err
