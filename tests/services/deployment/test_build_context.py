@@ -9,7 +9,7 @@ import pytest
 
 from tests.conventions.deployment import BY_NAME
 from tests.services.deployment.project import gcloud_environ
-from tests.services.repository_copy import copy_repository
+from tools.rehearsal.host import copy_source
 
 FOLDERS = {
     *(".streamlit", "imgserve", "requirements", "v3"),
@@ -30,12 +30,10 @@ DOCKERFILES = sorted(
 
 
 @pytest.fixture(scope="module")
-def tempting(
-    root: Path, repository_files: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def tempting(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the repository in which there is more than belongs into an image."""
     folder = tmp_path_factory.mktemp("tempting") / "my code"
-    copy_repository(root, repository_files, folder)
+    copy_source(root, folder)
     for name in TEMPTATIONS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("tempting")
