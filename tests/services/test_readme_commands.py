@@ -12,8 +12,8 @@ import pytest
 
 from tests.conventions.documents import sections
 from tests.services.conftest import CLEAN, MODELS, Backend, PictureHost
-from tests.services.repository_copy import copy_repository
 from tests.services.test_make_run import MAKE
+from tools.rehearsal.host import copy_source
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT = re.compile("Egyptian cat|tabby|tiger cat")
@@ -112,7 +112,7 @@ def test_make_format_rewrites_what_make_lint_checks() -> None:
 
 
 def test_what_make_writes_is_already_written(repository_files: list[Path], tmp_path: Path) -> None:
-    copy_repository(ROOT, repository_files, tmp_path)
+    copy_source(ROOT, tmp_path)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     done = run(*MAKE, "readme", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

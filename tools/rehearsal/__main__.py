@@ -1,25 +1,20 @@
 """Rehearse the cloud on this machine: ``python -m tools.rehearsal``."""
 
 import argparse
-import json
 import os
-import platform
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from imgserve.machine import cpu_quota
 from tools.process import LOOPBACK, ROOT, Failed
 from tools.rehearsal.host import copy_source, missing, say
 from tools.rehearsal.rehearsal import BUILT_IN, OWN, PROJECT, Rehearsal, rehearsal
 from tools.rehearsal.scenario import REGION, VERSIONS, play
-from tools.rehearsal.stage import Build, Progress, Stage, Step
+from tools.rehearsal.stage import Stage
 
 TEMPORARY = Path("/var/tmp")  # noqa: S108  images take gigabytes, and /tmp may be memory
 WELCOME = """
@@ -54,12 +49,13 @@ def main(words: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=os.environ.get("TMPDIR") or TEMPORARY))
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "torch")  # which importing torch makes
     try:
-        progress = Progress(folder / "logs")
-        with rehearsal(folder, is_measured=bool(options.json)) as own:
+        with rehearsal(folder) as own:
             if options.shell:
-                status = shell(_stage(folder / "source", own, progress))
+                status = shell(_stage(folder / "source", own))
             else:
-                status = _play(folder, own, progress, options)
+                versions = sorted(set(options.versions)) or list(VERSIONS)
+                play({version: _stage(folder / version, own) for version in versions})
+                status = 0
     except Failed as exc:
         say(f"FAIL: {exc}\nThe logs are in {folder}: rm -rf {folder}")
         return 1
@@ -79,8 +75,6 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     which = "v1, v2 or v3 (default: all)"
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=which)
     parser.add_argument("--shell", action="store_true", help="set up, then leave the rest to you")
-    says = "write how long everything took, one version after the other"
-    parser.add_argument("--json", type=Path, metavar="FILE", help=says)
     options = parser.parse_args(words)
     for version in options.versions:
         if version not in VERSIONS:
@@ -95,10 +89,10 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _stage(source: Path, own: Rehearsal, progress: Progress) -> Stage:
+def _stage(source: Path, own: Rehearsal) -> Stage:
     copy_source(ROOT, source)
     write_own_model(source)
-    return Stage(own, source, progress)
+    return Stage(own, source)
 
 
 def write_own_model(folder: Path) -> None:
@@ -113,31 +107,6 @@ def write_own_model(folder: Path) -> None:
     labels = "\n".join(weights.meta["categories"])
     (trained / "labels.txt").write_text(f"{labels}\n", "utf-8")
     (folder / "models.toml").write_text(DESCRIPTION, "utf-8")
-
-
-def _play(folder: Path, own: Rehearsal, progress: Progress, options: argparse.Namespace) -> int:
-    versions = sorted(set(options.versions)) or list(VERSIONS)
-    stages = {version: _stage(folder / version, own, progress) for version in versions}
-    play(stages, at_once=1 if options.json else len(stages))
-    builds = [build for stage in stages.values() for build in stage.builds]
-    if options.json:
-        options.json.write_text(document(progress.steps, builds), "utf-8")
-    say(f"PASS: {len(progress.steps)} steps and {len(builds)} builds")
-    return 0
-
-
-def document(steps: Sequence[Step], builds: Sequence[Build]) -> str:
-    """Return what a rehearsal that has passed found, as JSON."""
-    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    found = {
-        "passed": True,
-        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": cpu[1] if cpu else platform.machine(), "cores": str(cpu_quota())},
-        "steps": steps,
-        "builds": builds,
-    }
-    text = json.dumps(found, indent=1, default=lambda one: getattr(one, "__dict__", str(one)))
-    return f"{text}\n"
 
 
 def shell(stage: Stage) -> int:

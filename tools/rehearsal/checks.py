@@ -1,14 +1,12 @@
 """What must be seen: answers, pages, and a service that goes on answering whatever goes wrong."""
 
-import os
 import re
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import requests
 from playwright.sync_api import Error as BrowserFailed
@@ -18,24 +16,42 @@ from tools.process import Failed
 from tools.rehearsal.host import CHROMIUM, find
 from tools.rehearsal.stage import LIMIT_S, Stage
 
+PICTURE, ANSWER = "espresso.jpg", "espresso"
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
 PAUSE_S = 0.5
 
-# The component whose code is changed and broken, its service, and the file.
-COMPONENT, SERVICE, APP = "backend_v1", "backend-v1", "backend_v1/app.py"
+# The component whose code is changed and broken, and the file.
+BACKEND, APP = "backend_v1", "backend_v1/app.py"
 # What is written before and after the app's code, by what goes wrong.
 FAULTS = {
     "does not start": ('raise RuntimeError("This revision is broken on purpose.")\n', ""),
     "fails its smoke test": ("", "app.view_functions['predict'] = lambda: 1 / 0\n"),
 }
-OFFSETS_S = (0, 4)  # between two deploys
-FROZEN_S = 35  # longer than gunicorn waits for a sign of life by default
+OFFSETS_S = (-4, 0, 4)  # from a good deploy to a broken one
 
 
-def predicted(url: str, picture: Path) -> str:
-    """Return the category that a backend gives a picture, or Failed."""
-    with picture.open("rb") as file:
+def ask(stage: Stage, backend: str, page: str) -> None:
+    """Ask a backend as curl would, about each of its models; then its page, about two of them."""
+    url = stage.urls[backend]
+    models = [] if backend == BACKEND else list(_json(f"{url}/models"))
+    for path in [f"/model/{model}/predict" for model in models] or ["/predict"]:
+        category = predicted(stage, url + path)
+        if category != ANSWER:
+            raise Failed(f"{url}{path} takes {PICTURE} for {category!r}")
+        stage.notes.append(f"{url}{path}: {category}")
+    ask_page(stage, page)
+    for model in models[1:2]:
+        ask_page(stage, page, model, _json(f"{url}/model/{model}")["title"])
+
+
+def _json(url: str) -> Any:
+    return requests.get(url, timeout=LIMIT_S).json()
+
+
+def predicted(stage: Stage, url: str) -> str:
+    """Return the category that a backend gives the picture, or Failed."""
+    with stage.picture(PICTURE).open("rb") as file:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
         raise Failed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
@@ -43,31 +59,32 @@ def predicted(url: str, picture: Path) -> str:
     return category
 
 
-def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
-    """Return the sentence that a page answers to an uploaded picture, in Chromium.
+def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
+    """Upload the picture to a page, in Chromium; Failed where it does not say what is on it.
 
     ``model`` is the id of the model to choose, ``title`` how the page calls it; both may be empty.
     """
+    url = stage.urls[page]
     with sync_playwright() as playwright:
         # As root, Chromium's own sandbox does not work.
         flags = ["--no-sandbox"]
         browser = playwright.chromium.launch(executable_path=find(*CHROMIUM), args=flags)
-        page = browser.new_page()
-        page.set_default_timeout(LIMIT_MS)
+        tab = browser.new_page()
+        tab.set_default_timeout(LIMIT_MS)
         try:
-            page.goto(url)
+            tab.goto(url)
             if model:
-                page.get_by_role("combobox", name="Who answers").click()
-                page.get_by_role("option").filter(has_text=title).click()
-            box = page.get_by_test_id("stChatInput").locator("input[type=file]")
-            box.set_input_files(picture)
-            heading = page.get_by_role("heading", name=SENTENCE)
-            expect(heading).to_be_visible(timeout=LIMIT_MS)
+                tab.get_by_role("combobox", name="Who answers").click()
+                tab.get_by_role("option").filter(has_text=title).click()
+            box = tab.get_by_test_id("stChatInput").locator("input[type=file]")
+            box.set_input_files(stage.picture(PICTURE))
+            heading = tab.get_by_role("heading", name=SENTENCE)
+            expect(heading).to_contain_text(ANSWER, timeout=LIMIT_MS)
             if model:
-                expect(page.get_by_text(f"Model: {model}")).to_be_visible(timeout=LIMIT_MS)
-            return heading.inner_text()
+                expect(tab.get_by_text(f"Model: {model}")).to_be_visible(timeout=LIMIT_MS)
+            stage.notes.append(f"{url} {title}: {heading.inner_text()}")
         except (BrowserFailed, AssertionError) as exc:  # the latter is `expect`'s
-            shown = page.locator("body").inner_text()
+            shown = tab.locator("body").inner_text()
             raise Failed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
 
 
@@ -77,20 +94,19 @@ def ask_page(url: str, picture: Path, model: str = "", title: str = "") -> str:
 @contextmanager
 def asking(stage: Stage) -> Iterator[None]:
     """Keep asking v1's backend until the end of the block; all must be answered."""
-    url, picture = f"{stage.urls[COMPONENT]}/predict", stage.picture("cat.jpg")
-    count, failures, stopped = 0, list[str](), threading.Event()
+    url, count, failures, stopped = stage.urls[BACKEND], 0, list[str](), threading.Event()
 
-    def ask() -> None:
+    def keep_asking() -> None:
         nonlocal count
         while not stopped.wait(PAUSE_S):
             count += 1
             try:
-                predicted(url, picture)
+                predicted(stage, f"{url}/predict")
             except (Failed, requests.RequestException) as exc:
                 failures.append(str(exc))
 
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask)
+        asked = pool.submit(keep_asking)
         try:
             yield
         finally:
@@ -98,86 +114,70 @@ def asking(stage: Stage) -> Iterator[None]:
     asked.result()
     if failures or not count:
         raise Failed(f"of {count} questions asked meanwhile {len(failures)} failed: {failures[:1]}")
-    stage.note(f"{count} questions were asked meanwhile, and all were answered")
+    stage.notes.append(f"{count} questions were asked meanwhile, and all were answered")
 
 
-def go_wrong_and_back(stage: Stage) -> None:
-    """Deploy a good revision, broken ones after it, and go back to the first."""
-    first = stage.serving(SERVICE)
+def go_wrong_and_back(stage: Stage) -> str:
+    """Deploy the newest build, broken ones after it, and go back; return a broken one's tag."""
+    first = stage.serving(BACKEND)
     with stage.step("deploy the changed code"), asking(stage):
-        stage.deploy(COMPONENT)
-        good = newly_serving(stage, first)
-    for kind, (before, after) in FAULTS.items():
-        app = stage.source / APP
-        whole = app.read_text("utf-8")
-        app.write_text(f"{before}{whole}{after}", "utf-8")
-        stage.build(COMPONENT, f"build one that {kind}")
-        app.write_text(whole, "utf-8")
+        stage.deploy(BACKEND)
+        good = newly_serving(stage, BACKEND, first)
+    for kind in FAULTS:
         with stage.step(f"deploy one that {kind}"), asking(stage):
-            stage.run(f"deploy_{COMPONENT}.sh", fails=True)
+            tag = push_broken(stage, kind)
+            stage.run(f"deploy_{BACKEND}.sh", fails=True, TAG=tag, PAUSE_S="0")
             _expect_serving(stage, good)
-            stage.note(f"{good} serves as before")
     with stage.step("rollback.sh"), asking(stage):
-        stage.run("rollback.sh", COMPONENT)
+        stage.run("rollback.sh", BACKEND)
         _expect_serving(stage, first)
-        stage.note(f"{first} serves again, after {good}")
+    return tag
 
 
-def newly_serving(stage: Stage, before: str) -> str:
+def push_broken(stage: Stage, kind: str) -> str:
+    """Push the newest image with a fault in its app; return its tag."""
+    (before, after), folder = FAULTS[kind], stage.log.with_suffix("")
+    tag, image = kind.replace(" ", "-"), stage.image(BACKEND)
+    folder.mkdir()
+    app = (stage.source / APP).read_text("utf-8")
+    (folder / "app.py").write_text(f"{before}{app}{after}", "utf-8")
+    (folder / "Dockerfile").write_text(f"FROM {image}:latest\nCOPY app.py service/app.py\n")
+    stage.rehearsal.docker.run("build", f"--tag={image}:{tag}", str(folder))
+    stage.rehearsal.docker.run("push", f"{image}:{tag}")
+    return tag
+
+
+def newly_serving(stage: Stage, component: str, before: str) -> str:
     """Return the revision that serves; Failed where it is the one from before."""
-    if (serving := stage.serving(SERVICE)) == before:
+    if (serving := stage.serving(component)) == before:
         raise Failed(f"{before} still serves: the new revision got no traffic")
+    stage.notes.append(f"{serving} serves, after {before}")
     return serving
 
 
 def _expect_serving(stage: Stage, revision: str) -> None:
-    if (serving := stage.serving(SERVICE)) != revision:
+    if (serving := stage.serving(BACKEND)) != revision:
         raise Failed(f"{serving} serves, not {revision}")
+    stage.notes.append(f"{revision} serves")
 
 
 def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
     """Deploy a good and a broken build at once: the good one is released, and nobody else's."""
     for offset in OFFSETS_S:
-        name = f"deploy two at once, {offset} s apart"
-        with stage.step(name), asking(stage):
-            before = stage.serving(SERVICE)
-            with ThreadPoolExecutor(1) as pool:
-                other = pool.submit(stage.deploy, COMPONENT, TAG=good)
-                time.sleep(offset)
-                stage.run(f"deploy_{COMPONENT}.sh", fails=True, TAG=broken)
-                other.result()
-            about = stage.rehearsal.store.get("services", SERVICE) or {}
-            if any("tag" in target for target in about["spec"]["traffic"]):
+        with stage.step(f"deploy two at once, {offset} s apart"), asking(stage):
+            before = stage.serving(BACKEND)
+            with ThreadPoolExecutor(2) as pool:
+                deploys = [
+                    pool.submit(_deploy_later, stage, -offset, TAG=good),
+                    pool.submit(_deploy_later, stage, offset, TAG=broken, fails=True),
+                ]
+            for deploy in deploys:
+                deploy.result()
+            if any("tag" in target for target in stage.service(BACKEND)["spec"]["traffic"]):
                 raise Failed("a tag is left")
-            stage.note(f"{newly_serving(stage, before)} serves, after {before}")
+            newly_serving(stage, BACKEND, before)
 
 
-def freeze(stage: Stage) -> None:
-    """Stop a version's containers for a while, as Cloud Run does between two requests.
-
-    Each must answer on the connection from before, and have ended nothing.
-    """
-    docker = stage.rehearsal.docker
-    services = [component.replace("_", "-") for component in stage.urls]
-    names = docker.run("ps", "--format={{.Names}}").splitlines()  # SERVICE-REVISION-PORT
-    own = {name: name.rpartition("-")[2] for name in names if name.startswith(tuple(services))}
-    with requests.Session() as http:
-        _ask_each(http, own)
-        pids = [pid for name in own for pid in docker.run("top", name, "-eo", "pid").split()[1:]]
-        for pid in pids:
-            os.kill(int(pid), signal.SIGSTOP)
-        time.sleep(FROZEN_S)
-        for pid in pids:
-            os.kill(int(pid), signal.SIGCONT)
-        for _ in range(2):
-            _ask_each(http, own)
-            time.sleep(2)  # gunicorn looks for workers that are silent every second
-    if ended := [name for name in own if "WORKER TIMEOUT" in docker.run("logs", name)]:
-        raise Failed(f"workers were ended in {ended}")
-    stage.note(f"{', '.join(own)}: stopped for {FROZEN_S} s, and answered as before")
-
-
-def _ask_each(http: requests.Session, containers: dict[str, str]) -> None:
-    for name, port in containers.items():
-        path = "/_stcore/health" if "frontend" in name else "/ready"
-        http.get(f"http://127.0.0.1:{port}{path}", timeout=LIMIT_S).raise_for_status()
+def _deploy_later(stage: Stage, seconds: int, **options: Any) -> None:
+    time.sleep(max(0, seconds))
+    stage.run(f"deploy_{BACKEND}.sh", **options)

@@ -19,7 +19,7 @@ from flask import Response, abort, request
 
 from tools.process import LOOPBACK, Failed, Process, free_port
 from tools.rehearsal import web
-from tools.rehearsal.front_door import entry_status
+from tools.rehearsal.resources import may_enter
 from tools.rehearsal.web import Json, Store, api, now, part
 
 NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
@@ -43,8 +43,8 @@ class CloudRun:
 
     def __init__(self, store: Store, ports: list[int], launch: Launcher) -> None:
         self._store, self._launch = store, launch
-        self._ports = ports  # where nginx listens, for services and tags to come
-        self._owners: dict[int, tuple[str, str]] = {}  # of the ports that have a service and a tag
+        # Where nginx listens, by service and tag.
+        self._ports = defaultdict[tuple[str, str], int](ports.pop)
         self._instances: dict[str, tuple[Process, int]] = {}  # by revision, with their ports
         self._stopping = ThreadPoolExecutor()
         self._changing = defaultdict[str, threading.Lock](threading.Lock)  # by service
@@ -64,22 +64,26 @@ class CloudRun:
                 revision = _new_revision(service)
                 service["status"]["latestCreatedRevisionName"] = revision["metadata"]["name"]
             self._store.put("services", name, service)  # what others see meanwhile
-            self._settle(service, revision, self._start(revision) if revision else "")
+            service["status"]["conditions"] = _conditions(self._settle(service, revision))
             self._store.put("services", name, service)
+            named = {target["revisionName"] for target in service["status"]["traffic"]}
+            self._retire(self._revisions(name) - named)
             return service
 
-    def _settle(self, service: Json, revision: Json | None, failure: str) -> None:
-        """Send traffic where it shall go, as far as that works, and say how the service stands."""
+    def _settle(self, service: Json, revision: Json | None) -> str:
+        """Start a new revision, send traffic where it shall go; return why that failed, if so."""
         status = service["status"]
-        if revision and not failure:
-            status["latestReadyRevisionName"] = revision["metadata"]["name"]
-        traffic = self._traffic(service)
-        failure = failure or self._unreachable(traffic)
-        if not failure:
+        try:
+            if revision:
+                self._start(revision)
+                status["latestReadyRevisionName"] = revision["metadata"]["name"]
+            traffic = self._traffic(service)
+            for target in traffic:
+                self._reach(target["revisionName"])
             status["traffic"] = traffic
-        status["conditions"] = _conditions(failure)
-        named = {target["revisionName"] for target in [*traffic, *status["traffic"]]}
-        self._retire(self._revisions(service["metadata"]["name"]) - named)
+        except Failed as exc:
+            return str(exc)
+        return ""
 
     def end(self, name: str) -> None:
         """Remove the revisions and containers of a service."""
@@ -95,14 +99,12 @@ class CloudRun:
 
     def _url(self, service: str, tag: str = "") -> str:
         """Return the address of a service or of one of its tags, which stays the same."""
-        known = {owner: port for port, owner in self._owners.copy().items()}
-        port = known.get((service, tag)) or self._ports.pop()
-        self._owners[port] = service, tag
-        return f"http://{LOOPBACK}:{port}"
+        return f"http://{LOOPBACK}:{self._ports[service, tag]}"
 
     def behind(self, port: int) -> tuple[str, int]:
         """Return the service whose address has this port, and where its container listens, or 0."""
-        service, tag = self._owners.get(port, ("", ""))
+        owners = {port: owner for owner, port in self._ports.copy().items()}
+        service, tag = owners.get(port, ("", ""))
         document = self._store.get("services", service) or {"status": {"traffic": []}}
         for target in document["status"]["traffic"]:
             if target.get("tag") == tag if tag else target.get("percent"):
@@ -110,44 +112,42 @@ class CloudRun:
                 return service, container_port
         return service, 0
 
-    def _start(self, revision: Json) -> str:
-        """Start a revision's container; return why that failed, if it did."""
+    def _start(self, revision: Json) -> None:
+        """Start a revision's container; Failed where it does not become ready."""
         name, failure, port = revision["metadata"]["name"], "", free_port()
         try:
             process = self._launch(revision, port)
             self._instances[name] = process, port
-            ready_s = _probe(process, port, container_of(revision)["startupProbe"])
-            revision["status"]["readyAfterSeconds"] = ready_s
+            _probe(process, port, container_of(revision)["startupProbe"])
         except Failed as exc:
             failure = f"Revision '{name}' is not ready and cannot serve traffic. {exc}"
             self._retire({name})
         revision["status"]["conditions"] = _conditions(failure)
         self._store.put("revisions", name, revision)
-        return failure
+        if failure:
+            raise Failed(failure)
+
+    def _reach(self, name: str) -> None:
+        """Start a revision's container unless it runs; Failed where that does not work."""
+        revision = self._store.get("revisions", name)
+        if revision is None:
+            raise Failed(f"Revision '{name}' does not exist.")
+        if failure := revision["status"]["conditions"][0].get("message"):
+            raise Failed(failure)
+        if name not in self._instances:
+            self._start(revision)
 
     def _traffic(self, service: Json) -> list[Json]:
         """Return where a service's traffic should go, each with its revision and address."""
         name, status = service["metadata"]["name"], service["status"]
         latest = status.get("latestReadyRevisionName") or status["latestCreatedRevisionName"]
-        targets = []
-        for target in service["spec"]["traffic"]:
-            resolved = {**target, "revisionName": target.get("revisionName") or latest}
+        targets: list[Json] = [
+            {"revisionName": latest, **target} for target in service["spec"]["traffic"]
+        ]
+        for target in targets:
             if tag := target.get("tag"):
-                resolved["url"] = self._url(name, tag)
-            targets.append(resolved)
+                target["url"] = self._url(name, tag)
         return targets
-
-    def _unreachable(self, traffic: list[Json]) -> str:
-        """Start the containers that traffic lacks; return why it cannot go there, if so."""
-        for name in (target["revisionName"] for target in traffic):
-            revision = self._store.get("revisions", name)
-            if revision is None:
-                return f"Revision '{name}' does not exist."
-            if failure := revision["status"]["conditions"][0].get("message"):
-                return str(failure)
-            if name not in self._instances and (failure := self._start(revision)):
-                return failure
-        return ""
 
     def _retire(self, revisions: set[str]) -> None:
         for revision in revisions:
@@ -159,8 +159,8 @@ class CloudRun:
         return {about["name"] for about in found if about["labels"][SERVICE_LABEL] == service}
 
 
-def _probe(process: Process, port: int, probe: Json) -> float:
-    """Return after how many seconds a startup probe succeeds; Failed where it does not.
+def _probe(process: Process, port: int, probe: Json) -> None:
+    """Wait until a startup probe succeeds; Failed where it does not.
 
     https://cloud.google.com/run/docs/configuring/healthchecks
     """
@@ -173,7 +173,7 @@ def _probe(process: Process, port: int, probe: Json) -> float:
             return False
 
     limit_s = probe["failureThreshold"] * period_s
-    return process.wait_until(is_ready, limit_s=limit_s, pause_s=period_s)
+    process.wait_until(is_ready, limit_s=limit_s, pause_s=period_s)
 
 
 def _stop_later(process: Process) -> None:
@@ -263,5 +263,6 @@ def apply_service(**_: str) -> Json:
 def enter(port: int) -> Response:
     """Tell the front door whether a caller may come in at a port, and who answers there."""
     service, container_port = part(CloudRun).behind(port)  # at port 0 nobody listens: a 502
-    status = entry_status(web.store, service, request.headers.get("Authorization", ""))
-    return Response(status=status, headers={"X-Container": f"{LOOPBACK}:{container_port}"})
+    is_in = may_enter(web.store, service, request.headers.get("Authorization", ""))
+    container = {"X-Container": f"{LOOPBACK}:{container_port}"}
+    return Response(status=200 if is_in else 403, headers=container)

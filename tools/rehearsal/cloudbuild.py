@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import tarfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from string import Template
+from threading import Lock
 
 from flask import abort
 
@@ -30,19 +32,21 @@ FIELDS |= {"queueTtl", "tags"}
 STEP_FIELDS = {"args", "entrypoint", "id", "name", "waitFor"}
 # Google's docker builder, or the plain name: it stands for this machine's docker.
 BUILDERS = {"docker", "gcr.io/cloud-builders/docker"}
-# The roles that have storage.objects.get and artifactregistry.repositories.uploadArtifacts (IAM's
-# reference of roles and permissions).
-READ_OBJECTS = {f"roles/storage.{name}" for name in ("admin", "objectAdmin", "objectViewer")}
-WRITE_IMAGES = {f"roles/artifactregistry.{name}" for name in ("admin", "repoAdmin", "writer")}
+# The narrowest roles that have storage.objects.get and
+# artifactregistry.repositories.uploadArtifacts (IAM's reference of roles and permissions).
+READ_OBJECTS, WRITE_IMAGES = "roles/storage.objectViewer", "roles/artifactregistry.writer"
+# What each build may take layers of, beside the images that it names itself.
+SHARED = "imgserve/backend_v1"
+ALIKE = ("--file=", "--build-arg=MODELS=")  # images for which these are the same have layers alike
 
 web.add_documents(BUILDS, "builds", "builds")
 
 
 class Builder:
-    """Carries builds out in a folder, where their logs stay.
+    """Carries builds out in a folder, where their logs stay, once ``is_ready`` has returned.
 
-    The store knows who may push images. Each build may take layers of the images ``others``,
-    beside those of the images that it names.
+    The store knows who may push images. Each build may take layers of v1's backend, beside those of
+    the images that it names.
     """
 
     def __init__(
@@ -51,13 +55,14 @@ class Builder:
         store: Store,
         environ: Mapping[str, str],
         registry: str,
-        others: Sequence[str] = (),
+        is_ready: Callable[[], None],
     ) -> None:
-        self._folder, self._store, self._registry = folder, store, registry
-        self._options = ["--network=host", *(f"--cache-from={image}" for image in others)]
+        self._folder, self._store, self._is_ready = folder, store, is_ready
+        self._images = f"{registry}/{store.project}/"
         # What the steps see: nothing of the user's own settings.
         self._environ = {"PATH": environ["PATH"], "HOME": str(folder)}
         self._environ |= {name: environ[name] for name in environ if name.startswith("DOCKER_")}
+        self._building = defaultdict[str, Lock](Lock)  # by Dockerfile and models
         folder.mkdir(parents=True)
 
     def log(self, build_id: str) -> Path:
@@ -66,17 +71,17 @@ class Builder:
 
     def run(self, build: Json, source: bytes) -> Json:
         """Carry a build out; return its document with what became of it."""
-        workspace, began = self._folder / build["id"], now()
+        workspace, began, ended = self._folder / build["id"], now(), {"status": "SUCCESS"}
         try:
+            self._is_ready()
             with tarfile.open(fileobj=BytesIO(source)) as archive:
                 archive.extractall(workspace, filter="data")  # nothing leads out of it
             self._run_steps(build)
-            pushing = now()
             self._push_images(build)
-            timing = {"PUSH": {"startTime": pushing, "endTime": now()}}
-            ended = {"status": "SUCCESS", "timing": timing}
         except Failed as exc:
             ended = {"status": "FAILURE", "statusDetail": str(exc)}
+            with self.log(build["id"]).open("a") as log:
+                log.write(f"ERROR: {exc}\n")
         shutil.rmtree(workspace, ignore_errors=True)
         return {**build, **ended, "startTime": began, "finishTime": now()}
 
@@ -94,27 +99,34 @@ class Builder:
     def _run_step(self, build_id: str, step: Json, earlier: list[Future[None]]) -> None:
         for future in earlier:
             future.result()
-        step |= {"status": "FAILURE", "timing": {"startTime": now()}}
-        try:
-            if step["name"] not in BUILDERS:
-                raise Failed(f"the rehearsal has no builder {step['name']!r}, only docker")
-            command = [step.get("entrypoint") or "docker", *step.get("args", [])]
-            if command[:2] == ["docker", "build"]:  # a private daemon has no network but the host's
-                words = (word for word in command[2:] if word != "--network=cloudbuild")
-                command = ["docker", "build", *self._options, *words]
+        step["status"] = "FAILURE"
+        if step["name"] not in BUILDERS:
+            raise Failed(f"the rehearsal has no builder {step['name']!r}, only docker")
+        command = [step.get("entrypoint") or "docker", *step.get("args", [])]
+        if command[:2] == ["docker", "build"]:
+            self._docker_build(build_id, step["id"], command[2:])
+        else:
             self._process(build_id, step["id"], command)
-            step["status"] = "SUCCESS"
-        finally:
-            step["timing"]["endTime"] = now()
+        step["status"] = "SUCCESS"
+
+    def _docker_build(self, build_id: str, name: str, words: list[str]) -> None:
+        """Build an image; of two at once that begin alike, the second finds layers of the first."""
+        alike = " ".join(word for word in words if word.startswith(ALIKE))
+        # A private daemon has no network but the host's.
+        words = [word for word in words if word != "--network=cloudbuild"]
+        # Last: of these images, docker keeps to the first that begins as the new one does.
+        cache = f"--cache-from={self._images}{SHARED}"
+        with self._building[alike]:
+            self._process(build_id, name, ["docker", "build", "--network=host", *words, cache])
 
     def _push_images(self, build: Json) -> None:
         """Push the images, as Artifact Registry would take them."""
         email = _account(build)
         for image in build.get("images", []):
-            name = image.removeprefix(f"{self._registry}/{self._store.project}/").split("/")[0]
+            name = image.removeprefix(self._images).split("/")[0]
             if self._store.get("repositories", name) is None:
                 raise Failed(f"failed to push {image}: no repository {name!r}")
-            writers = self._store.members(WRITE_IMAGES, f"repositories/{name}")
+            writers = self._store.members(f"repositories/{name}", WRITE_IMAGES)
             if f"serviceAccount:{email}" not in writers:
                 permission = "artifactregistry.repositories.uploadArtifacts"
                 raise Failed(f"failed to push {image}: {email} lacks {permission}")
@@ -122,23 +134,19 @@ class Builder:
 
     def _process(self, build_id: str, name: str, command: list[str]) -> None:
         """Run a command to its end, with what it says in the log; Failed if it fails."""
-        with (
-            self.log(build_id).open("a", buffering=1) as log,  # whole lines: steps run side by side
-            subprocess.Popen(
+        with self.log(build_id).open("ab") as log:
+            done = subprocess.run(
                 command,
                 cwd=self._folder / build_id,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
+                stdout=log,
+                stderr=log,
                 start_new_session=True,  # Ctrl-C comes to us, and we end the daemon
-            ) as process,
-        ):
-            log.writelines(f"{name}: {line.rstrip()}\n" for line in process.stdout or ())
-        if process.returncode:
-            raise Failed(f"{name!r} failed: exit status {process.returncode}")
+                check=False,
+            )
+        if done.returncode:
+            raise Failed(f"{name!r} failed: exit status {done.returncode}")
 
 
 def _account(build: Json) -> str:
@@ -159,8 +167,6 @@ def create_build(_project: str, location: str) -> Json:
         "id": build_id,
         "name": f"projects/{store.project}/locations/{location}/builds/{build_id}",
         "projectId": store.project,
-        "createTime": now(),
-        "logUrl": f"https://console.cloud.google.com/cloud-build/builds/{build_id}",
     }
     build = part(Builder).run(build, source)
     store.put("builds", build_id, build)
@@ -194,7 +200,7 @@ def _source(build: Json) -> bytes:
     wanted, email = build.get("source", {}).get("storageSource", {}), _account(build)
     bucket, name = wanted.get("bucket", ""), wanted.get("object", "")
     where = "invalid build: could not resolve source"
-    if f"serviceAccount:{email}" not in store.members(READ_OBJECTS, f"buckets/{bucket}"):
+    if f"serviceAccount:{email}" not in store.members(f"buckets/{bucket}", READ_OBJECTS):
         abort(400, f"{where}: {email} does not have storage.objects.get access")
     kept = store.get("object-bytes", f"objects/{name}")
     if kept is None:

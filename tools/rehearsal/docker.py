@@ -61,12 +61,6 @@ class Docker:
             return False
         return True
 
-    def forget(self, image: str) -> None:
-        """Remove an image by all its tags, as from a machine that never had it."""
-        form = "{{.Repository}}:{{.Tag}}"
-        for name in self.run("images", "--format", form, image).splitlines():
-            self.run("rmi", name)
-
 
 @contextmanager
 def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
@@ -119,26 +113,20 @@ def _command(folder: Path) -> list[str]:
 # --- the base image ------------------------------------------------------------------------------
 
 
-@contextmanager
-def python_image(docker: Docker, folder: Path) -> Iterator[None]:
-    """Have the image until the end of the block.
+def make_python_image(docker: Docker, folder: Path, pip: str) -> None:
+    """Have the image: pulled or, where that cannot be, a stand-in whose pip reads this pip.conf.
 
-    Failed where it cannot be pulled, and there can be no stand-in.
+    Failed where there can be none.
     """
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
-        yield
         return
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
     docker.run("import", str(_debian()), "debian-with-python", limit_s=LONG_S)
-    trusted = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
-    with pip_configuration(folder / "find-links") as configuration:
-        context = folder / "base_image"
-        context.mkdir()
-        (context / "Dockerfile").write_text(DOCKERFILE, "utf-8")
-        (context / "certificates").write_bytes(Path(trusted).read_bytes())
-        (context / "pip.conf").write_text(configuration, "utf-8")
-        docker.run("build", f"--tag={IMAGE}", str(context))
-        yield
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(DOCKERFILE, "utf-8")
+    (folder / "pip.conf").write_text(pip, "utf-8")
+    shutil.copy(os.environ.get("SSL_CERT_FILE") or CERTIFICATES, folder / "certificates")
+    docker.run("build", f"--tag={IMAGE}", str(folder))
 
 
 def _debian() -> Path:
@@ -217,8 +205,7 @@ class ContainerLauncher:
         return str(status["imageDigest"])
 
     def _environ(self, revision: Json, port: int, metadata: str) -> dict[str, str]:
-        email, about = revision["spec"]["serviceAccountName"], revision["metadata"]
-        given = {}
+        email, given = revision["spec"]["serviceAccountName"], {}
         for variable in container_of(revision).get("env", []):
             value = variable.get("value", "")
             if source := variable.get("valueFrom"):
@@ -230,8 +217,6 @@ class ContainerLauncher:
         return {
             **given,
             "PORT": str(port),
-            "K_SERVICE": about["labels"]["serving.knative.dev/service"],
-            "K_REVISION": about["name"],
             # What Cloud Run does not set: on a shared network, nobody outside is to reach it, and
             # the metadata server cannot have the address that Google's has.
             "HOST": LOOPBACK,

@@ -3,28 +3,41 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
+from typing import Any
 
 from werkzeug.serving import make_server
 
-from tools.process import LOOPBACK, free_port
+from tools.process import LOOPBACK, Failed, free_port, free_ports, listens
 from tools.rehearsal.cloud_run import CloudRun, Launcher
 from tools.rehearsal.cloudbuild import Builder
-from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, python_image
-from tools.rehearsal.front_door import front_door
-from tools.rehearsal.host import registry
+from tools.rehearsal.docker import (
+    ContainerLauncher,
+    Docker,
+    daemon,
+    make_python_image,
+    pip_configuration,
+)
+from tools.rehearsal.host import registry, serving
 from tools.rehearsal.web import Store, create_app
 
 PROJECT = "rehearsal"
 REPOSITORY = "imgserve"  # the scripts' default
+SCRIPT_LIMIT_S = 3600
+NGINX = Template(Path(__file__).with_name("front_door.conf").read_text("utf-8"))
+COUNT = 64  # of ports: v3 with all its models takes 13, and as many again for each tag
 POLICY_S = 8  # long enough for a script that does not wait to fail
 # A built-in model, whose weights are a package, so that no model hub is needed, and a person's own.
-MODELS = BUILT_IN, OWN = "efficientnet_lite0", "lite0_of_mine"
+BUILT_IN, OWN = "efficientnet_lite0", "lite0_of_mine"
+MODELS = OWN, BUILT_IN  # in this order, since v1's build has then made the layers of the second
 # The APIs that gcloud is sent to.
 APIS = (
     *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "iam", "logging"),
@@ -34,37 +47,68 @@ APIS = (
 KEPT = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rehearsal:
-    """Where everything is."""
+    """Where everything is, and the programs that the steps run, which end together."""
 
     registry: str  # host and port
     docker: Docker  # the daemon that builds and runs
     store: Store  # all that the stand-ins know
     environ: Mapping[str, str]  # what the scripts are to see
+    logs: Path  # of the steps
+    steps: int = 0  # so far
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _has_ended: bool = False
+
+    def output(self, command: Sequence[str], **options: Any) -> tuple[int, bytes]:
+        """Run a program to its end; return its exit status and what it printed."""
+        with self._lock:
+            if self._has_ended:
+                raise Failed("the rehearsal is being ended")
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C comes to us, and we end it
+                **options,
+            )
+            self._started.append(process)
+        printed, _ = process.communicate(timeout=SCRIPT_LIMIT_S)
+        return process.returncode, printed
+
+    def end(self) -> None:
+        """Kill all programs under way with all that they started; no other one starts."""
+        with self._lock:
+            self._has_ended = True
+            for process in self._started:
+                if process.poll() is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
-def rehearsal(folder: Path, *, is_measured: bool) -> Iterator[Rehearsal]:
+def rehearsal(folder: Path) -> Iterator[Rehearsal]:
     """Have a cloud in an empty folder until the end of the block.
 
-    One that is measured lets no build use what another component's has made. Failed where
-    something is missing or does not work.
+    Failed where something is missing or does not work.
     """
     store, port = Store(PROJECT, POLICY_S), free_port()
     with (
         daemon(folder / "docker", clean_environ()) as docker,
         registry(folder / "registry") as address,
-        python_image(docker, folder),
+        pip_configuration(folder / "find-links") as pip,
+        ThreadPoolExecutor(1) as pool,
     ):
-        others = [] if is_measured else [f"{address}/{PROJECT}/{REPOSITORY}/backend_v1"]
-        builder = Builder(folder / "builds", store, docker.environ, address, others)
+        image = pool.submit(make_python_image, docker, folder / "base_image", pip)
+        builder = Builder(folder / "builds", store, docker.environ, address, image.result)
         launch = ContainerLauncher(docker, store, port, folder / "run")
         with cloud(folder, port, store, builder, launch):
             own = {"PROJECT_ID": PROJECT, "REGISTRY": address, "PAUSE_S": "1"}
             own |= {"MODEL_NAME": BUILT_IN, "MODELS": ",".join(MODELS)}
             environ = {**docker.environ, **gcloud_environ(folder / "gcloud", port, store), **own}
-            yield Rehearsal(address, docker, store, environ)
+            (folder / "logs").mkdir()
+            yield Rehearsal(address, docker, store, environ, folder / "logs")
 
 
 @contextmanager
@@ -72,13 +116,10 @@ def cloud(
     folder: Path, port: int, store: Store, builder: Builder, launch: Launcher
 ) -> Iterator[None]:
     """Run the stand-ins until the end of the block. Their builds and containers end, too."""
-    log = logging.FileHandler(folder / "cloud.log")
-    logging.getLogger().addHandler(log)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
     with front_door(folder / "front_door", port) as ports:
         run = CloudRun(store, ports, launch)
-        app = create_app(store, builder, run)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
-        server = make_server(LOOPBACK, port, app, threaded=True)
+        server = make_server(LOOPBACK, port, create_app(store, builder, run), threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield
@@ -86,8 +127,23 @@ def cloud(
             server.shutdown()
             server.server_close()
             run.stop()
-            logging.getLogger().removeHandler(log)
-            log.close()
+
+
+@contextmanager
+def front_door(folder: Path, cloud_port: int) -> Iterator[list[int]]:
+    """Have nginx, which may write into a folder, listen until the end of the block on these ports.
+
+    It asks the stand-ins, which answer at ``cloud_port``, about each request.
+    """
+    ports = free_ports(COUNT)
+    config = folder / "nginx.conf"
+    folder.mkdir()
+    listen = "\n    ".join(f"listen {LOOPBACK}:{port};" for port in ports)
+    values = {"folder": folder, "listen": listen, "cloud": cloud_port}
+    config.write_text(NGINX.substitute(values), "utf-8")
+    command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)]
+    with serving(command, folder / "nginx.log", lambda: listens(ports[-1])):
+        yield ports
 
 
 def clean_environ() -> dict[str, str]:
@@ -100,22 +156,20 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
 
     gcloud works as a service account whose key is made here and which owns the project.
     """
-    endpoints = {name: f"http://{name}.test/" for name in APIS}
-    endpoints["storage"] = "http://storage.test/storage/v1/"
-    overrides = {
-        f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name.upper()}": url for name, url in endpoints.items()
+    settings = {f"API_ENDPOINT_OVERRIDES_{name.upper()}": f"http://{name}.test/" for name in APIS}
+    settings |= {
+        "API_ENDPOINT_OVERRIDES_STORAGE": "http://storage.test/storage/v1/",
+        "CONFIG": str(folder),
+        "CORE_PROJECT": store.project,
+        "CORE_DISABLE_PROMPTS": "1",
+        "CORE_HTTP_TIMEOUT": "3600",  # a build is answered once it is over
+        "CORE_DISABLE_USAGE_REPORTING": "true",
+        "COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+        "PROXY_TYPE": "http",
+        "PROXY_ADDRESS": LOOPBACK,
+        "PROXY_PORT": str(port),
     }
-    environ = overrides | {
-        "CLOUDSDK_CONFIG": str(folder),
-        "CLOUDSDK_CORE_PROJECT": store.project,
-        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-        "CLOUDSDK_CORE_HTTP_TIMEOUT": "3600",  # a build is answered once it is over
-        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
-        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
-        "CLOUDSDK_PROXY_TYPE": "http",
-        "CLOUDSDK_PROXY_ADDRESS": LOOPBACK,
-        "CLOUDSDK_PROXY_PORT": str(port),
-    }
+    environ = {f"CLOUDSDK_{name}": value for name, value in settings.items()}
     _sign_in(folder, store, clean_environ() | environ)
     return environ
 

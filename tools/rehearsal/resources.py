@@ -1,10 +1,12 @@
-"""What setup.sh makes: APIs, repositories, accounts, secrets, and the bucket for source code."""
+"""What setup.sh makes (APIs, repositories, accounts, secrets, a bucket), and who may call what."""
 
 import base64
 import json
 import re
+import secrets
+import time
 
-from flask import request
+from flask import Response, request
 
 from tools.rehearsal import web
 from tools.rehearsal.web import Json, Store, api, existing, make, store
@@ -14,8 +16,9 @@ REPOSITORIES = f"{web.PROJECT}/locations/<location>/repositories"
 ACCOUNTS = f"{web.PROJECT}/serviceAccounts"
 SECRETS = f"{web.PROJECT}/secrets"
 BUCKETS = "/storage/v1/b"
-REPOSITORY_TYPE = "google.devtools.artifactregistry.v1.Repository"
-READ_SECRETS = {"roles/secretmanager.secretAccessor"}
+LIFETIME_S = 3600  # of Google's access and ID tokens
+INVOKE = "roles/run.invoker", "roles/owner"  # of those that have run.routes.invoke
+READ_SECRETS = "roles/secretmanager.secretAccessor"
 
 web.add_documents(SERVICES, web.ENABLED, "services")
 web.add_documents(REPOSITORIES, "repositories", "repositories")
@@ -30,6 +33,13 @@ for kind, rule in (
 ):
     web.add_policy(kind, f"{rule}:getIamPolicy", f"{rule}:setIamPolicy")
 web.add_policy("buckets", f"{BUCKETS}/<name>/iam", f"{BUCKETS}/<name>/iam")
+# What is always the same. gcloud asks a bucket for folders before it removes it.
+for rule, answer in (
+    (f"{web.PROJECT}/billingInfo", {"billingEnabled": True}),
+    (f"{BUCKETS}/<_bucket>/storageLayout", {"hierarchicalNamespace": {"enabled": False}}),
+    (f"{BUCKETS}/<_bucket>/managedFolders", {"items": []}),
+):
+    api.add_url_rule(rule, rule, lambda answer=answer, **_: answer)
 
 
 @api.get("/v1/projects/<name>")
@@ -37,23 +47,17 @@ def get_project(name: str) -> Json:
     return existing("projects", name)
 
 
-@api.get(f"{web.PROJECT}/billingInfo")
-def billing_info(_project: str) -> Json:
-    """Answer that billing is enabled; nothing is ever charged."""
-    return {"billingEnabled": True}
-
-
 @api.post(f"{SERVICES}:batchEnable")
 def enable_services(_project: str) -> Json:
     for name in web.body()["serviceIds"]:
         store.put(web.ENABLED, name, {"config": {"name": name}, "state": "ENABLED"})
-    return web.finished({}, "google.api.serviceusage.v1.BatchEnableServicesResponse")
+    return web.finished({})
 
 
 @api.post(REPOSITORIES)
 def create_repository(**_: str) -> Json:
     """Make a repository; its images are in a real registry."""
-    return web.finished(make("repositories", request.args["repositoryId"]), REPOSITORY_TYPE)
+    return web.finished(make("repositories", request.args["repositoryId"]))
 
 
 @api.patch(f"{REPOSITORIES}/<name>")
@@ -97,7 +101,7 @@ def newest_secret_version(_project: str, name: str) -> Json:
 
 def secret_value(store: Store, name: str, version: str, email: str) -> str | None:
     """Return a version of a secret; None where the service account may not read it."""
-    if f"serviceAccount:{email}" not in store.members(READ_SECRETS, f"secrets/{name}"):
+    if f"serviceAccount:{email}" not in store.members(f"secrets/{name}", READ_SECRETS):
         return None
     return (store.get("secret-values", f"secrets/{name}") or {}).get(version)
 
@@ -109,17 +113,6 @@ def secret_value(store: Store, name: str, version: str, email: str) -> str | Non
 def create_bucket() -> Json:
     name = web.body()["name"]
     return make("buckets", name, kind="storage#bucket", id=name, name=name)
-
-
-@api.get(f"{BUCKETS}/<bucket>/storageLayout")
-def get_layout(bucket: str) -> Json:
-    """Answer that the bucket has no real folders: gcloud asks before it removes one."""
-    return {"bucket": bucket, "hierarchicalNamespace": {"enabled": False}}
-
-
-@api.get(f"{BUCKETS}/<_bucket>/managedFolders")
-def list_folders(_bucket: str) -> Json:
-    return {"items": []}
 
 
 @api.post("/upload/storage/v1/b/<bucket>/o")
@@ -157,3 +150,49 @@ def multipart(content_type: str, content: bytes) -> tuple[Json, bytes]:
     _, metadata, data, _ = content.split(b"--" + boundary)
     head, file = (re.split(rb"\r?\n\r?\n", piece, maxsplit=1)[1] for piece in (metadata, data))
     return json.loads(head), re.sub(rb"\r?\n\Z", b"", file)
+
+
+# --- tokens --------------------------------------------------------------------------------------
+
+
+def id_token(store: Store, email: str, audience: str) -> str:
+    """Return a token, in the form of a JWT, that proves to an audience who an account is."""
+    issued = int(time.time())
+    claims = {"aud": audience, "email": email, "iat": issued, "exp": issued + LIFETIME_S}
+    parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
+    # Nobody checks the signature: a token is one of ours, or none.
+    encoded = [base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts]
+    token = ".".join([*encoded, secrets.token_urlsafe(32)])
+    store.put("id-tokens", token, claims)
+    return token
+
+
+def may_enter(store: Store, service: str, authorization: str) -> bool:
+    """Return whether a service lets a caller in: everybody, or one of its own with a token for it.
+
+    https://cloud.google.com/run/docs/authenticating/service-to-service
+    """
+    invited = store.members(f"services/{service}", *INVOKE)
+    claims = store.get("id-tokens", authorization.removeprefix("Bearer ")) or {}
+    about = store.get("services", service) or {"status": {"url": ""}}
+    is_known = claims.get("aud") == about["status"]["url"]
+    return "allUsers" in invited or (is_known and f"serviceAccount:{claims['email']}" in invited)
+
+
+@api.post("/token")
+def token() -> Json:
+    """Answer gcloud's service account: an ID token if it names an audience, else another one."""
+    claims = request.form["assertion"].split(".")[1]  # of a JWT
+    asked = json.loads(base64.urlsafe_b64decode(claims + "=="))  # more padding than needed is fine
+    if audience := asked.get("target_audience"):
+        return {"id_token": id_token(store, asked["iss"], audience)}
+    access = secrets.token_urlsafe(24)
+    return {"access_token": access, "expires_in": LIFETIME_S, "token_type": "Bearer"}
+
+
+# https://cloud.google.com/run/docs/container-contract#metadata-server
+@api.get("/computeMetadata/v1/instance/service-accounts/default/identity")
+def identity() -> Response:
+    email = store.account(request.host.partition(".")[0])  # ACCOUNT.metadata.test
+    token = id_token(store, email, request.args["audience"])
+    return Response(token, headers={"Metadata-Flavor": "Google"})

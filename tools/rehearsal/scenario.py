@@ -1,11 +1,13 @@
 """The whole rehearsal, in order: what is done, and what must be seen."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from string import Template
-from typing import Any
 
 import requests
 import yaml
@@ -13,244 +15,208 @@ import yaml
 from tools.process import Failed
 from tools.rehearsal.checks import (
     APP,
-    COMPONENT,
-    SERVICE,
+    BACKEND,
+    ask,
     ask_page,
     deploy_at_once,
-    freeze,
     go_wrong_and_back,
     newly_serving,
     predicted,
 )
-from tools.rehearsal.rehearsal import PROJECT
+from tools.rehearsal.host import say
+from tools.rehearsal.rehearsal import PROJECT, Rehearsal
 from tools.rehearsal.stage import LIMIT_S, Build, Stage
 
+# Each version's backend, what stands between in v3, and its page, in the order they are deployed.
 VERSIONS = {
-    "v1": ("backend_v1", "frontend_v1"),
+    "v1": (BACKEND, "frontend_v1"),
     "v2": ("backend_v2", "frontend_v2"),
     "v3": ("v3_backend", "v3_gateway", "v3_frontend"),
 }
-# What each version builds first: no two of them are on the same base image, so none is built twice.
-FIRST = {"v1": "backend_v1", "v2": "frontend_v2", "v3": "v3_gateway"}
-CHANGED = (APP, "imgserve/backend/app.py")
-DOCUMENT, REGION = f"deployment/service_{COMPONENT}.yaml", "northamerica-northeast1"
-PICTURE, ANSWER = "espresso.jpg", "espresso"
+# What each version builds, in this order: no two begin with the same base image.
+BUILT = {
+    "v1": (BACKEND, "frontend_v1"),
+    "v2": ("frontend_v2", "backend_v2"),
+    "v3": ("v3_gateway", "v3_frontend", "v3_backend"),
+}
+# What is built twice: the images that the second build has to pull, and the code that has changed.
+# v1's base image is another build's, too; the gateway's is nobody else's.
+REBUILT = {
+    BACKEND: ((BACKEND,), (APP, "imgserve/backend/app.py")),
+    "v3_gateway": (("v3_gateway", "gateway_base"), ("v3/gateway/__init__.py",)),
+}
+CODE_BYTES = 3_000_000  # at most, in an image; the layer of its models has 17 MB, of its base more
+REGION = "northamerica-northeast1"
+PRIVATE = "backend_v2"  # what becomes private for a while
 OK, FORBIDDEN = 200, 403
-# What the scripts make.
+ID_OR_URL = re.compile(r"[0-9a-f-]{36}|http://[^']*")
+# What the scripts make, and what builds make meanwhile.
 MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services", "revisions")
+BY_BUILDS = {"builds", "objects", "object-bytes"}
 
 
-def play(stages: Mapping[str, Stage], at_once: int) -> None:
-    """Do everything, each version on its own stage; so many are rolled out at once.
+def play(stages: Mapping[str, Stage]) -> None:
+    """Do everything, the versions side by side, each on its own stage.
 
     Failed where something is not as it should be.
     """
     any_stage = next(iter(stages.values()))
     prepare(any_stage)
-    together(build_first, stages, at_once)
-    together(roll_out, stages, at_once)
-    for version, stage in stages.items():
-        with stage.step(f"read deliverables.yaml of {version}"):
-            read_deliverables(stage, version)
+    versions = [partial(roll_out, stages[version], version) for version in stages]
+    together(any_stage.rehearsal, partial(set_up_again, replace(any_stage)), *versions)
     tear_down(any_stage)
+    say(f"PASS: {any_stage.rehearsal.steps} steps")
 
 
-def together(work: Callable[[Stage, str], None], stages: Mapping[str, Stage], at_once: int) -> None:
-    """Do the same for several versions; the first failure ends all of it."""
-    with ThreadPoolExecutor(at_once) as pool:
-        futures = [pool.submit(work, stage, version) for version, stage in stages.items()]
+def together(rehearsal: Rehearsal, *tasks: Callable[[], None]) -> None:
+    """Do several things side by side; the first failure ends all of them."""
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        futures = [pool.submit(task) for task in tasks]
         try:
             for future in as_completed(futures):
                 future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for stage in stages.values():
-                stage.progress.end()
+            rehearsal.end()
             raise
 
 
 def prepare(stage: Stage) -> None:
-    """Set up a new project twice, of which the second time changes nothing; check it."""
+    """Set up a new project; check it before and after."""
     with stage.step("check.sh of an empty project"):
         stage.run("check.sh", fails=True)
     with stage.step("setup.sh"):
-        stage.run("setup.sh")
-    with stage.step("setup.sh again"), _nothing_changes(stage):
         stage.run("setup.sh")
     with stage.step("check.sh"):
         stage.run("check.sh")
 
 
+def set_up_again(stage: Stage) -> None:
+    with stage.step("setup.sh again"), _nothing_changes(stage):
+        stage.run("setup.sh")
+
+
 @contextmanager
 def _nothing_changes(stage: Stage) -> Iterator[None]:
-    """See that the project is afterwards what it was before the block."""
+    """See that the project is afterwards what it was before the block, but for what is built."""
     before = stage.rehearsal.store.snapshot()
     yield
-    if changes := dict(stage.rehearsal.store.snapshot().items() ^ before.items()):
-        raise Failed(f"it changed {', '.join(map('/'.join, changes))}")
-    stage.note("nothing changed")
+    changed = dict(stage.rehearsal.store.snapshot().items() ^ before.items())
+    if found := [f"{kind}/{name}" for kind, name in changed if kind not in BY_BUILDS]:
+        raise Failed(f"it changed {', '.join(found)}")
+    stage.notes.append("nothing changed")
 
 
 # --- each version --------------------------------------------------------------------------------
 
 
-def build_first(stage: Stage, version: str) -> None:
-    """Build the component that a version builds first; one build is made twice."""
-    stage.build(FIRST[version])
-    if version == "v1":
-        change_code(stage)
-
-
 def roll_out(stage: Stage, version: str) -> None:
-    """Build what is not built yet, deploy a version, ask its backend and its page."""
+    """Build and deploy a version, ask its backend and its page, and what else it is tried with."""
+    for component in BUILT[version]:
+        build_twice(stage, component) if component in REBUILT else stage.build(component)
     for component in VERSIONS[version]:
-        if component != FIRST[version]:
-            stage.build(component)
-        variables = {"TAG": stage.builds[0].id} if component == COMPONENT else {}
         with stage.step(f"deploy {component}"):
-            stage.deploy(component, **variables)
+            stage.deploy(component, **({"TAG": stage.builds[0].id} if component == BACKEND else {}))
     with stage.step(f"ask {version}"):
-        _ask_backend(stage, version)
-        _ask_page(stage, version)
-    with stage.step(f"freeze {version}"):
-        freeze(stage)
+        ask(stage, *VERSIONS[version][-2:])
     if version == "v1":
-        changed = stage.builds[1].id
-        go_wrong_and_back(stage)
-        deploy_at_once(stage, changed, stage.builds[-1].id)
-        go_private(stage, changed)
-        replace(stage, stage.builds[0].id)
+        broken = go_wrong_and_back(stage)
+        deploy_at_once(stage, stage.builds[1].id, broken)
+    elif version == "v2":
+        go_private(stage)
+        replace_service(stage)
+    with stage.step(f"read deliverables.yaml of {version}"):
+        read_deliverables(stage, version)
 
 
-def _ask_backend(stage: Stage, version: str) -> None:
-    """Ask a version's backend as curl would, about each of its models."""
-    paths = [f"/model/{model}/predict" for model in _models(stage, version)] or ["/predict"]
-    for path in paths:
-        url = stage.urls[VERSIONS[version][-2]] + path
-        if (category := predicted(url, stage.picture(PICTURE))) != ANSWER:
-            raise Failed(f"{url} takes {PICTURE} for {category!r}")
-        stage.note(f"{url}: {ANSWER}")
+def build_twice(stage: Stage, component: str) -> None:
+    """Build a component, change its code, and build it again, as on another machine.
 
-
-def _ask_page(stage: Stage, version: str) -> None:
-    """Ask a version's page; where there is a choice, about its second model, too."""
-    page_url, backend_url = (stage.urls[VERSIONS[version][place]] for place in (-1, -2))
-    for model in ["", *_models(stage, version)[1:2]]:
-        title = _json(f"{backend_url}/model/{model}")["title"] if model else ""
-        said = ask_page(page_url, stage.picture(PICTURE), model, title)
-        if ANSWER not in said:
-            raise Failed(f"{page_url} says: {said}")
-        stage.note(f"{page_url}{f' with {title}' if model else ''}: {said}")
-
-
-def _models(stage: Stage, version: str) -> list[str]:
-    """Return the ids of the models to choose from, the default first; none of v1, maybe private."""
-    url = stage.urls[VERSIONS[version][-2]]
-    return [] if version == "v1" else list(_json(f"{url}/models"))
-
-
-def _json(url: str) -> Any:
-    return requests.get(url, timeout=LIMIT_S).json()
-
-
-# --- a change of code ----------------------------------------------------------------------------
-
-
-def change_code(stage: Stage) -> None:
-    """Change two files, build again, and see that neither base nor models were made anew.
-
-    The second build is like one on another machine: it pulls all it takes from the first one.
+    The second build has none of these images but pulls them, and takes all but code from them.
     """
-    for name in CHANGED:
+    images, code = REBUILT[component]
+    stage.build(component)
+    for name in code:
         with (stage.source / name).open("a", encoding="utf-8") as file:
             file.write("# A line that changes nothing but the file.\n")
-    for name in (COMPONENT, "backend_base"):
-        stage.rehearsal.docker.forget(stage.image(name))
-    stage.build(COMPONENT, f"build {COMPONENT} after a change of code")
-    with stage.step("compare the two builds"):
-        compare(stage, *stage.builds[:2])
+    docker = stage.rehearsal.docker
+    for name in images:
+        tags = docker.run("images", "--format={{.Repository}}:{{.Tag}}", stage.image(name))
+        docker.run("rmi", *tags.splitlines())
+    stage.build(component, f"build {component} after a change of code")
+    with stage.step(f"compare the two builds of {component}"):
+        stage.notes.append(compare(*stage.builds))
 
 
-def compare(stage: Stage, first: Build, second: Build) -> None:
-    """See that only the code differs between two builds."""
-    for purpose in ("base", "models"):
-        if first.layers[purpose] != second.layers[purpose]:
-            raise Failed(f"the layers of the {purpose} were made anew")
-        stage.note(f"{purpose}: the same {len(first.layers[purpose])} layers")
-    if first.layers["code"] == second.layers["code"]:
+def compare(first: Build, second: Build) -> str:
+    """Return how a second build differs from the first; Failed unless it does in code alone."""
+    anew = sum(size for digest, size in second.layers.items() if digest not in first.layers)
+    if not anew:
         raise Failed("the code that was changed is not in the image")
-    stage.note(f"{first.seconds:.1f} s, then {second.seconds:.1f} s")
+    if anew > CODE_BYTES:
+        raise Failed(f"{anew / 1e6:.1f} MB were made anew: more than code")
+    return f"{anew / 1e6:.1f} MB were made anew; {first.seconds:.1f} s, then {second.seconds:.1f} s"
 
 
 # --- a private backend, and one without its script -----------------------------------------------
 
 
-def go_private(stage: Stage, tag: str) -> None:
-    """Deploy v1 with a private backend, see that it stays private, and make it public again."""
-    with stage.step("deploy v1 with a private backend"):
-        stage.deploy(COMPONENT, PRIVATE="1", TAG=tag)
-        stage.deploy("frontend_v1")
-    with stage.step("ask v1 with a private backend"):
+def go_private(stage: Stage) -> None:
+    """Make v2's backend private, see that it stays so, and make it public again."""
+    with stage.step("deploy v2 with a private backend"):
+        stage.deploy(PRIVATE, PRIVATE="1")
+        stage.deploy("frontend_v2")
+    with stage.step("ask v2 with a private backend"):
         _expect_without_token(stage, FORBIDDEN)
-        _ask_page(stage, "v1")
+        ask_page(stage, "frontend_v2")
     with stage.step("deploys and rollback.sh of a private backend"):
-        stage.run(f"deploy_{COMPONENT}.sh", fails=True, TAG="no-such-build")
+        stage.run(f"deploy_{PRIVATE}.sh", fails=True, TAG="no-such-build")
         _expect_without_token(stage, FORBIDDEN)
-        stage.deploy(COMPONENT, TAG=tag)
-        stage.run("rollback.sh", COMPONENT)
+        stage.deploy(PRIVATE)
+        stage.run("rollback.sh", PRIVATE)
         _expect_without_token(stage, FORBIDDEN)
     with stage.step("deploy a public backend again"):
-        stage.deploy(COMPONENT, PRIVATE="0", TAG=tag)
+        stage.deploy(PRIVATE, PRIVATE="0")
         _expect_without_token(stage, OK)
 
 
 def _expect_without_token(stage: Stage, status: int) -> None:
-    url = f"{stage.urls[COMPONENT]}/hello"
+    url = f"{stage.urls[PRIVATE]}/hello"
     found = requests.get(url, timeout=LIMIT_S).status_code
     if found != status:
         raise Failed(f"{url} answered {found} to somebody without a token")
-    stage.note(f"{url} without a token: {found}")
+    stage.notes.append(f"{url} without a token: {found}")
 
 
-def replace(stage: Stage, tag: str) -> None:
+def replace_service(stage: Stage) -> None:
     """Apply the document of a service instead of running its script."""
     with stage.step("gcloud run services replace"):
-        before = stage.serving(SERVICE)
-        document = Template((stage.source / DOCUMENT).read_text("utf-8"))
-        images = stage.image(COMPONENT).removesuffix(f"/{COMPONENT}")
-        filled = stage.current.log.with_suffix(".yaml")
-        filled.write_text(document.safe_substitute(PROJECT_ID=PROJECT, IMAGES=images, TAG=tag))
+        before = stage.serving(PRIVATE)
+        document = (stage.source / "deployment" / f"service_{PRIVATE}.yaml").read_text("utf-8")
+        values = {"PROJECT_ID": PROJECT, "TAG": stage.builds[-1].id, "SECRET_VERSION": "1"}
+        values["IMAGES"] = stage.image(PRIVATE).removesuffix(f"/{PRIVATE}")
+        filled = stage.log.with_suffix(".yaml")
+        filled.write_text(Template(document).safe_substitute(values))
         stage.run("gcloud", "run", "services", "replace", str(filled), f"--region={REGION}")
-        serving = newly_serving(stage, before)
-        _ask_backend(stage, "v1")
-        stage.note(f"{serving} serves, after {before}")
+        newly_serving(stage, PRIVATE, before)
+        predicted(stage, f"{stage.urls[PRIVATE]}/predict")
 
 
 # --- the end -------------------------------------------------------------------------------------
 
 
 def read_deliverables(stage: Stage, version: str) -> None:
-    """See that deliverables.yaml has the ids and addresses of all that was rolled out."""
-    found = yaml.safe_load((stage.source / "deliverables.yaml").read_text())
-    services = found["services"] | {"v3": found.get("v3")}
+    """See that deliverables.yaml has the ids and addresses of what was rolled out, and no more."""
+    found = yaml.safe_load((stage.source / "deliverables.yaml").read_text("utf-8"))
+    values = set(ID_OR_URL.findall(str({**found["services"], **found}[version])))
     newest = {build.image: build.id for build in stage.builds}
-    expected = {*newest.values(), *stage.urls.values()}
-    if (values := set(_values_of(services[version])) - {""}) != expected:
-        raise Failed(f"it has {values}, not {expected}")
-    stage.note(f"the ids and addresses of {', '.join(stage.urls)}")
-
-
-def _values_of(entry: Any) -> list[str]:
-    """Return all values in a part of deliverables.yaml."""
-    if isinstance(entry, dict):
-        return [value for inner in entry.values() for value in _values_of(inner)]
-    return [entry]
+    if values != {*newest.values(), *stage.urls.values()}:
+        raise Failed(f"it has {values}, not {newest} and {stage.urls}")
+    stage.notes.append(f"the ids and addresses of {', '.join(stage.urls)}")
 
 
 def tear_down(stage: Stage) -> None:
     """Delete everything, and see that nothing is left; in a region without services, nothing."""
-    name = "teardown.sh in another region"
-    with stage.step(name), _nothing_changes(stage):
+    with stage.step("teardown.sh in another region"), _nothing_changes(stage):
         stage.run("teardown.sh", YES="1", REGION="europe-west1")
     with stage.step("teardown.sh"):
         stage.run("teardown.sh", YES="1")
@@ -262,4 +228,4 @@ def tear_down(stage: Stage) -> None:
             if time.monotonic() > end:
                 raise Failed(f"containers still run: {running}")
             time.sleep(0.5)
-        stage.note(f"no containers are left, nor {', '.join(MADE)}")
+        stage.notes.append(f"no containers are left, nor {', '.join(MADE)}")

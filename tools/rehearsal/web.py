@@ -78,7 +78,7 @@ class Store:
         until, earlier = self._earlier.get(resource, (0.0, {}))
         return earlier if time.monotonic() < until else self.policy(resource)
 
-    def members(self, roles: set[str], resource: str) -> set[str]:
+    def members(self, resource: str, *roles: str) -> set[str]:
         """Return who has one of the roles on a resource, or on the project, in force."""
         return {
             member
@@ -119,11 +119,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def finished(response: Json, kind: str = "google.protobuf.Empty") -> Json:
-    """Return a long-running operation that has ended well with a response of this type."""
-    typed = {"@type": f"type.googleapis.com/{kind}", **response}
+def finished(response: Json) -> Json:
+    """Return a long-running operation that has ended well."""
     found = re.search(r"projects/[^/]+/locations/[^/]+/", request.path)  # the place, if it has one
-    return {"name": f"{found[0] if found else ''}operations/done", "done": True, "response": typed}
+    name = f"{found[0] if found else ''}operations/done"
+    return {"name": name, "done": True, "response": response}
 
 
 # --- documents -----------------------------------------------------------------------------------

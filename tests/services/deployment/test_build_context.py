@@ -9,7 +9,7 @@ import pytest
 
 from tests.conventions.deployment import BY_NAME
 from tests.services.deployment.project import gcloud_environ
-from tests.services.repository_copy import copy_repository
+from tools.rehearsal.host import copy_source
 
 FOLDERS = {
     *(".streamlit", "imgserve", "requirements", "v3"),
@@ -45,7 +45,7 @@ def test_cloud_build_is_sent_what_images_are_made_of_whatever_else_is_there(
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
     folder = tmp_path / "my code"
-    copy_repository(root, repository_files, folder)
+    copy_source(root, folder)
     for name in (*TEMPTATIONS, "../environment/bin/python"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("tempting")
