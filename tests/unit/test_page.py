@@ -55,7 +55,7 @@ def test_a_pasted_url_is_answered_shown_heard_and_kept_in_the_address(page: Page
     assert re.findall('<img src="([^"]*)" alt="([^"]*)"', page.html) == [
         (THUMBNAIL, "The picture as the model saw it, probably tabby")
     ]
-    bars = re.findall(r'<li><span>(.*?)</span> <span>(.*?)</span>\s.*width:(.*?)"', page.html)
+    bars = re.findall('<li><span>(.*?)</span> <span>(.*?)</span>.*?width:(.*?)"', page.html)
     assert bars == [("tabby", "75.0%", "75.0%"), ("lynx", "&lt;0.1%", "0.0%")]
     assert page.backend.pictures == [URL]
     assert page.query["url"] == URL
