@@ -46,7 +46,7 @@ class Inside(http.server.BaseHTTPRequestHandler):
     redirects: ClassVar = dict[str, str]()
 
     def do_GET(self) -> None:
-        self.heard[self.server.server_address[0]] += 1
+        self.heard[self.connection.getsockname()[0]] += 1
         target = self.redirects.get(self.path, "")
         self.send_response(http.HTTPStatus.FOUND if target else http.HTTPStatus.OK)
         self.send_header("Location", target.encode().decode("latin-1"))

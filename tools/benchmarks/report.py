@@ -79,8 +79,8 @@ def _limit(results: Results, way: str) -> Covered:
 
 def _growth(results: Results) -> Covered:
     asked = {"way": "url", "clients": min(SEVERAL)}
-    small = _server(results, "rate", **asked)
-    return {"": small / _server(results, "rate", megapixels=LARGE, **asked)}
+    small = _server(results, "rate", V1, **asked)
+    return {"": small / _server(results, "rate", V1, megapixels=LARGE, **asked)}
 
 
 def _latency(results: Results, model: str) -> Covered:
