@@ -66,7 +66,7 @@ def test_compiled_answers_equal_torch_and_its_own_transforms(
     module, transforms = trained
     with torch.inference_mode():
         reference = module(transforms(SHAPES[shape])[None]).softmax(dim=1)[0].numpy()
-    probabilities = compiled.probabilities(SHAPES[shape])
+    probabilities = pictures.probabilities(compiled, SHAPES[shape])
     assert np.abs(probabilities - reference).max() < 1e-3
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 

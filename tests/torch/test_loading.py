@@ -43,7 +43,8 @@ def test_torch_runs_the_plain_module_and_compiles_nothing(tmp_path: Path) -> Non
     given = settings(tmp_path, engine="torch")
     assert compiled_model.prepare(given, EMBEDDED) == 4 * 4_652_008
     classifier = torch_worker.load(given, EMBEDDED)
-    result = classifier.classify(ESPRESSO, PredictOptions(explain=True), limit_pixels=10**7)
+    options = PredictOptions(explain=True)
+    result = classifier.classify(ESPRESSO, options, limit_pixels=10**7, explain_s=60)
     assert result.predictions[0].category == "espresso"
     assert pictures.looked_at_the_coffee(result.explanation)
     assert not (tmp_path / "compiled").exists()

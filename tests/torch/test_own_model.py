@@ -77,8 +77,7 @@ class Person:
             models_file=self.folder / "models.toml",
             precision="fp32",
         )
-        found: np.ndarray = load(settings, "pets").probabilities(pictures.picture("chelsea.png"))
-        return found
+        return pictures.probabilities(load(settings, "pets"), pictures.picture("chelsea.png"))
 
 
 @pytest.fixture

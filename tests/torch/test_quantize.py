@@ -175,7 +175,7 @@ def test_both_precisions_lie_side_by_side_and_a_backend_loads_the_one_it_is_set_
         assert compiled_model.read_info(folder, EMBEDDED, info.precision) == info
         assert compiled_model.prepare(settings, EMBEDDED) == info.weights.size_bytes
         loaded = openvino_engine.load(settings, EMBEDDED)
-        assert loaded.probabilities(pictures.picture("coffee.png")).argmax() == 0
+        assert pictures.probabilities(loaded, pictures.picture("coffee.png")).argmax() == 0
     (folder / fp32.weights.name).unlink()
     assert openvino_engine.load(settings, EMBEDDED).transform == SMALL  # int8, which is whole
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from imgserve.models.classifier import Classifier, Probabilities
+from imgserve.models.transform import crop
+
 FOLDER = Path(str(importlib.resources.files("skimage") / "data"))
 # A cat, a cup, a rocket; wide, tall, square, tiny, larger than any resize.
 NAMES = ("chelsea.png", "coffee.png", "rocket.jpg", "page.png", "cell.png", "retina.jpg")
@@ -37,6 +40,12 @@ def shapes() -> dict[str, Image.Image]:
     sizes += ((50, 800), (1000, 60), (8, 799), (8, 800))
     shaped |= {f"cat{width}x{height}": cat.resize((width, height)) for width, height in sizes}
     return shaped
+
+
+def probabilities(classifier: Classifier, picture: Image.Image) -> Probabilities:
+    """Return (C,) probabilities of an RGB picture, in the order of the model's categories."""
+    row: Probabilities = classifier.engine(crop(picture, classifier.transform))[0]
+    return row
 
 
 def looked_at_the_coffee(explanation: list[list[float]] | None) -> bool:
