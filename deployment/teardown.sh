@@ -17,7 +17,7 @@ found=$(gcloud run services list \
   --filter="spec.template.spec.serviceAccountName=($run_account $backend_account)" \
   --format='value(region,metadata.name)')
 services=$(awk -v region="$REGION" '$1 == region { print $2 }' <<<"$found")
-elsewhere=$(awk -v region="$REGION" '$1 != region { print "  " $2 " in " $1 }' <<<"$found")
+elsewhere=$(awk -v region="$REGION" 'NF && $1 != region { print "  " $2 " in " $1 }' <<<"$found")
 
 say "In project $PROJECT_ID, region $REGION, this deletes for good:"
 for service in $services; do

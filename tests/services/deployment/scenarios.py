@@ -160,6 +160,7 @@ ANSWERS: dict[str, Answers] = {
         SUBMIT: {"says": ["build-1\n", "build-2\n"]},
         (*BUILD, "build-2"): FAILED_BUILD,
     },
+    "teardown_after_one_that_broke_off": {LIST: ""},  # the services are gone, the rest is there
     "teardown_elsewhere": {LIST: "europe-west1\tbackend-v2\n"},
     "teardown_of_nothing": NOTHING_THERE,
     "teardown_of_one_of_two_regions": {LIST: f"europe-west1\tbackend-v2\n{OURS}"},
