@@ -125,7 +125,7 @@ def put_load(
     said = wrk.log.read_bytes()
     lines = [line for line in said.splitlines() if line.startswith(b"{")]
     if not lines:
-        raise Failed(f"wrk failed: {said.decode(errors='replace')}")
+        raise Failed(f"wrk ended with status {wrk.status}: {said.decode(errors='replace')}")
     counted: dict[str, float] = msgspec.json.decode(lines[-1])
     return {**counted, "peak_mb": max(*seen_mb, memory_mb(pids))}
 
