@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.services.browser import PHONE, OpenPage, fits, hand_over, paste
+from tests.shared import CASES, needs
 from tests.unit import pictures
 from tools.page_figures import faults
 
@@ -173,6 +174,31 @@ def test_a_french_browser_is_answered_in_french(open_page: OpenPage, page_url: s
     click(page, "English")
     sentence(page, "an espresso")
     expect(page.locator("html")).to_have_attribute("lang", "en")
+
+
+@needs(CASES)
+def test_what_people_sent_is_answered_or_named_on_the_page(
+    open_page: OpenPage, page_url: str
+) -> None:
+    page = open_page(page_url)
+    answered = "I think this is an image of"
+    incomplete = "The end of this picture's file is missing."
+    unusual = "coded in a way that browsers do not show"
+    words = {
+        **dict.fromkeys(("cat.jfif", "exif_orientation_6.avif", "photo.avif"), answered),
+        **dict.fromkeys(("phone_8160x6144.jpg", "png_bad_crc_pHYs.png"), answered),
+        "png_iTXt_1_5MiB.png": answered,
+        **dict.fromkeys(("jpeg_no_eoi.jpg", "png_idat_cut_20.png"), incomplete),
+        "progressive_minus_30pct.jpg": incomplete,
+        "page_comment_first.html": "This is a web page (HTML), not a picture",
+        **dict.fromkeys(("slow-50-kB.jpg", "slow-601-bytes.jpg"), unusual),
+    }
+    assert {*words} == {path.name for path in CASES.iterdir()}
+    for name, expected in words.items():
+        hand_over(page, CASES / name)
+        expect(page.get_by_test_id("stMain").get_by_text(expected)).to_be_visible()
+        paste(page, "nothing")
+        expect(page.get_by_test_id("stMain").get_by_text(expected)).not_to_be_visible()
 
 
 def test_a_bad_url_is_refused_in_a_sentence_without_link_or_picture_and_the_next_one_works(
