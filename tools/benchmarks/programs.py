@@ -140,11 +140,9 @@ def picture_host() -> Iterator[str]:
         # As root, nginx would read the pictures as nobody, who may not.
         user = "user root;" if os.geteuid() == 0 else ""
         where = {"folder": folder, "address": LOOPBACK, "port": port, "user": user}
-        config, template = (
-            Path(folder, "nginx.conf"),
-            (HERE / "picture_host.conf").read_text("utf-8"),
-        )
-        config.write_text(Template(template).substitute(where), encoding="utf-8")
+        template = Template((HERE / "picture_host.conf").read_text("utf-8"))
+        config = Path(folder, "nginx.conf")
+        config.write_text(template.substitute(where), encoding="utf-8")
         nginx = find_nginx(os.environ.get("PATH", ""))
         command = (nginx, "-e", "stderr", "-p", folder, "-c", str(config))
         with child("picture-host", command, os.environ) as host:
