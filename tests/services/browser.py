@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tools.rehearsal.host import CHROMIUM, find
 
 PHONE = {"width": 390, "height": 844}
-EXPECT_TIMEOUT_MS = 60_000  # a busy machine's first answer; Playwright's own default is 5 s
+TIMEOUT_MS = 60_000  # a busy machine's first answer; Playwright's own default is 5 s
 
 OpenPage = Callable[..., Page]
 
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
         camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         flags = ["--no-sandbox", *camera]
         launched = playwright.chromium.launch(executable_path=program, args=flags)
-        expect.set_options(timeout=EXPECT_TIMEOUT_MS)
+        expect.set_options(timeout=TIMEOUT_MS)
         yield launched
         expect.set_options(timeout=None)
         launched.close()
@@ -47,6 +47,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
     def open_page(address: str, **context: Any) -> Page:
         page = browser.new_context(**context).new_page()
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         pages.append(page)
         page.goto(address)
