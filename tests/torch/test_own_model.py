@@ -181,33 +181,27 @@ class WholeModule(nn.Module):
     pass
 
 
-def renamed(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {("net." if "fc" in name else "") + name: value for name, value in found.items()}
-
-
-def with_nan(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return found | {"fc.bias": torch.tensor([0, float("nan"), 0])}
-
-
-def other_head(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.replace("fc.", "fc.1."): value for name, value in found.items()}
+def with_head(name: str) -> dict[str, Tensor]:
+    """Return tensors whose last layer has another name."""
+    return {key.replace("fc.", name): value for key, value in tensors().items()}
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (tensors("squeezenet1_1"), "most likely it is of another architecture"),
         (
             tensors("squeezenet1_1"),
-            "pets.pt lacks conv1.0.weight, conv1.1.weight, conv1.1.bias and",
+            "pets.pt lacks conv1.0.weight, conv1.1.weight, conv1.1.bias and more; "
+            "unexpectedly has features.0.weight, features.0.bias, features.3.squeeze.weight and "
+            "more: most likely it is of another architecture",
         ),
-        (renamed(tensors()), "most likely a wrapper's prefix, net., on some of the names"),
-        (other_head(tensors()), "unexpectedly has fc.1.weight, fc.1.bias: most likely its last"),
+        (with_head("net.fc."), "most likely a wrapper's prefix, net., on some of the names"),
+        (with_head("fc.1."), "unexpectedly has fc.1.weight, fc.1.bias: most likely its last"),
         (WholeModule(), "a whole pickled module (the class "),
         ({"state_dict": tensors(), "model": WholeModule()}, "torch.save(model.state_dict()"),
         (tensors(classes=4), "there are 3 labels, but pets.pt has 4 outputs"),
         (tensors(classes=2), "there are 3 labels, but pets.pt has 2 outputs"),
-        (with_nan(tensors()), "fc.bias holds numbers that are not finite"),
+        ({"fc.bias": torch.tensor([torch.nan])}, "fc.bias holds numbers that are not finite"),
         ({"epoch": 3}, "pets.pt has no state dict"),
         ([1, 2], "pets.pt holds a list, not a state dict"),
     ],
