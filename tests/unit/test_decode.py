@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ CAT = Path("imgserve/samples/cat.jpg").read_bytes()
 SIZE = (48, 32)
 
 
-def decoded(data: bytes, **how: Any) -> Image.Image:
-    picture, incomplete = decode(data, limit_pixels=LIMIT, **how)
-    assert picture.mode == "RGB"
-    assert not incomplete
+def decoded(data: bytes, *, incomplete: bool = False, **how: Any) -> Image.Image:
+    """Return a picture that is whole, or of which only a part is there."""
+    picture, found = decode(data, limit_pixels=LIMIT, **how)
+    assert (picture.mode, found) == ("RGB", incomplete)
     return picture
 
 
@@ -45,11 +46,7 @@ def cut_into_parts(data: bytes, kind: str = "") -> None:
     refused(data, DamagedPicture, f"{kind} data is cut into more parts")
 
 
-def completed(data: bytes) -> Image.Image:
-    """Return a picture of which only a part is there."""
-    picture, incomplete = decode(data, limit_pixels=LIMIT)
-    assert incomplete
-    return picture
+completed = partial(decoded, incomplete=True)
 
 
 def start_of(data: bytes, share: float) -> bytes:
