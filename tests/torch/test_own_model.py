@@ -51,6 +51,7 @@ class Person:
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.out, self.capsys = folder, folder / "weights" / "compiled", capsys
+        self.models_file = folder / "models.toml"
         (folder / "net.py").write_text(MODULE)
         (folder / "pets.txt").write_text("\n".join(LABELS) + "\n")
 
@@ -59,11 +60,10 @@ class Person:
 
     def compile(self, description: str, *options: str) -> tuple[int, str]:
         """Return the command's exit status and what it said, after a model was described so."""
-        text = f'[pets]\ntitle = "Pets"\n{description}\n'
-        (self.folder / "models.toml").write_text(text)
+        self.models_file.write_text(f'[pets]\ntitle = "Pets"\n{description}\n')
         catalogue.catalogue.cache_clear()  # a process reads it once
         given = ["--out", str(self.out), "--checkpoints", str(self.folder / "checkpoints")]
-        given += ["--models-file", str(self.folder / "models.toml")]
+        given += ["--models-file", str(self.models_file)]
         return compiling.main(["pets", *given, *options]), self.capsys.readouterr().err
 
     def compiled(self, description: str) -> ModelInfo:
@@ -72,10 +72,7 @@ class Person:
 
     def probabilities(self, load: Callable[..., Any] = openvino_engine.load) -> np.ndarray:
         settings = BackendSettings(
-            weights_dir=self.out.parent,
-            threads=1,
-            models_file=self.folder / "models.toml",
-            precision="fp32",
+            weights_dir=self.out.parent, threads=1, models_file=self.models_file, precision="fp32"
         )
         return pictures.probabilities(load(settings, "pets"), pictures.picture("chelsea.png"))
 

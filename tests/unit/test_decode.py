@@ -19,7 +19,7 @@ from PIL import Image
 
 from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, UnsupportedFormat
 from imgserve.pictures import decode as decoding
-from imgserve.pictures import decode_limits
+from imgserve.pictures import decode_limits as limits
 from imgserve.pictures.decode import decode
 from tests.shared import CASES, needs
 from tests.unit.pictures import saved
@@ -189,6 +189,7 @@ HALF_CLEAR = Image.new("RGBA", SIZE)
 HALF_CLEAR.paste((0, 0, 200), (0, 0, 24, 32))
 # Red, green, blue, alpha: BITMAPV4HEADER.
 BMP_MASKS = struct.pack("<4I52x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+CLEAR_BMP = bmp(32, bytes([250, 20, 10, 0, 250, 20, 10, 255]), coding=3, more=BMP_MASKS)
 # A file, its pixels, and how far from them those that come back may be on average.
 PICTURES: dict[str, tuple[bytes, Any, float]] = {
     "JPEG, progressive": (saved(UPRIGHT, "JPEG", progressive=True), UPRIGHT, 20),
@@ -216,11 +217,7 @@ PICTURES: dict[str, tuple[bytes, Any, float]] = {
         0,
     ),
     "GIF, clear": (saved(HALF_CLEAR, "GIF"), boxed(SIZE, (0, 0, 24, 32), (0, 0, 200)), 0),
-    "BMP, clear": (
-        bmp(32, bytes([250, 20, 10, 0, 250, 20, 10, 255]), coding=3, more=BMP_MASKS),
-        [[WHITE, COLOURS[1]]],
-        0,
-    ),
+    "BMP, clear": (CLEAR_BMP, [[WHITE, COLOURS[1]]], 0),
     "BMP, top down": (bmp(8, b"\0\1\0\0\1\0\0\0", height=-2), [COLOURS, COLOURS[::-1]], 0),
     "BMP in runs of 4 bits": (bmp(4, b"\2\x01\0\0", coding=2), [COLOURS], 0),
     "BMP in runs of 8 bits": (bmp(8, RUNS * 2, height=2, coding=1), [COLOURS] * 2, 0),
@@ -298,7 +295,7 @@ def exif_of(size: int) -> bytes:
 @pytest.mark.filterwarnings("ignore")  # Pillow's, about the EXIF data
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_exif_data_is_read_up_to_the_limit(kind: str) -> None:
-    most = decode_limits.LIMIT_EXIF_BYTES
+    most = limits.LIMIT_EXIF_BYTES
     assert decoded(saved(UPRIGHT, kind, exif=exif_of(most))).size == SIZE[::-1]
     assert decoded(saved(UPRIGHT, kind, exif=exif_of(most + 12))).size == SIZE
 
@@ -330,7 +327,7 @@ def test_run_lengths_are_decoded_up_to_their_limits(monkeypatch: pytest.MonkeyPa
         return bmp(8, RUNS * number, height=number, coding=1)
 
     few, most = 30, 2000  # reads of the header, and of all
-    monkeypatch.setattr(decode_limits, "LIMIT_RLE_READS", most)
+    monkeypatch.setattr(limits, "LIMIT_RLE_READS", most)
     high = (most - few) // 6  # two reads for each pair of bytes
     assert decoded(rows(high)).height == high
     cut_into_parts(rows(most // 6 + 1))
@@ -481,28 +478,19 @@ EXIF_SEGMENT = segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + bytes(6))
 ROWS = bytes((SIZE[0] + 1) * SIZE[1])
 # What there may be too many of: how a file has a number of them, and the limit.
 SLOW: dict[str, tuple[Callable[[int], bytes], int]] = {
-    "scans": (with_scans, decode_limits.LIMIT_SCANS),
+    "scans": (with_scans, limits.LIMIT_SCANS),
     "segments": (
         lambda number: jpeg_with(segment(0xFE) * (number - GREY_SEGMENTS)),
-        decode_limits.LIMIT_SEGMENTS,
+        limits.LIMIT_SEGMENTS,
     ),
-    "fill bytes": (
-        lambda number: jpeg_with(b"\xff" * (number - 2)),
-        decode_limits.LIMIT_FILL_BYTES,
-    ),
+    "fill bytes": (lambda number: jpeg_with(b"\xff" * (number - 2)), limits.LIMIT_FILL_BYTES),
     "tables": (with_tables, 4),  # a JPEG has no more
-    "EXIF": (
-        lambda number: jpeg_with(EXIF_SEGMENT * number),
-        decode_limits.LIMIT_EXIF_SEGMENTS,
-    ),
-    "notes": (with_notes, decode_limits.LIMIT_NOTES),
-    "chunks": (
-        lambda number: png(SIZE, ROWS, chunk(b"teXt") * (number - 3)),
-        decode_limits.LIMIT_CHUNKS,
-    ),
+    "EXIF": (lambda number: jpeg_with(EXIF_SEGMENT * number), limits.LIMIT_EXIF_SEGMENTS),
+    "notes": (with_notes, limits.LIMIT_NOTES),
+    "chunks": (lambda number: png(SIZE, ROWS, chunk(b"teXt") * (number - 3)), limits.LIMIT_CHUNKS),
     "values": (
         lambda number: tiff(tiff_tag(40_000, 3, 8, number), rows=bytes(2 * number + 4)),
-        decode_limits.LIMIT_TIFF_VALUES,
+        limits.LIMIT_TIFF_VALUES,
     ),
 }
 
@@ -543,7 +531,7 @@ def test_png_chunks_that_do_not_concern_pixels_are_left_aside(kind: str) -> None
     plain = png(SIZE, ROWS)
     for data in (png(SIZE, ROWS, USELESS[kind]), png(SIZE, ROWS, behind=USELESS[kind])):
         assert (pixels(decoded(data)) == pixels(decoded(plain))).all()
-        assert decode_limits.essential_png(data) == plain
+        assert limits.essential_png(data) == plain
 
 
 GIF_PARTS = {  # before the parts, a part, behind them; and how often Pillow reads for a part
@@ -566,7 +554,7 @@ def gif_with(parts: bytes) -> bytes:
 def test_a_gif_in_a_few_parts_too_many_is_refused(kind: str) -> None:
     before, part, behind, reads = GIF_PARTS[kind]
     few = 20  # reads for the rest of the file
-    most = decode_limits.LIMIT_READS // reads
+    most = limits.LIMIT_READS // reads
     found = decoded(gif_with(before + part * (most - few) + behind))
     assert (pixels(found) == pixels(gradient("L").convert("RGB"))).all()
     cut_into_parts(gif_with(before + part * (most + 1) + behind), "GIF")
