@@ -256,7 +256,6 @@ def test_a_picture_comes_back_upright_and_in_its_colours(name: str) -> None:
     assert np.abs(pixels(decoded(data)) - expected).mean() <= worst
 
 
-XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 GARBAGE = [
     b"",
     b"\0",
@@ -274,7 +273,7 @@ GARBAGE = [
     [
         *({"exif": exif(orientation)} for orientation in (0, 9, 65535)),
         *({"exif": b"Exif\0\0" + garbage, "icc_profile": garbage} for garbage in GARBAGE),
-        {"xmp": XMP},
+        {"xmp": b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'},
     ],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
@@ -583,8 +582,7 @@ STARTS = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF\0\0\0\
 HUGE = [
     png((60000, 60000), b"", colour=2),
     png((2**31 - 1, 2**31 - 1), b"", colour=2),
-    b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0)
-    + b"," + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\x02\0;",
+    placed(RED.convert("P"), (65535, 65535), (0, 0)),
     b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
     b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0)
     + (16383).to_bytes(3, "little") * 2,
