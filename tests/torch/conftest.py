@@ -6,16 +6,11 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute with one thread: several that wait for each other keep cores from other tests."""
-    torch.set_num_threads(1)
-    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-
-
 @pytest.fixture(scope="session", autouse=True)
-def passive_threads() -> Iterator[None]:
-    """Let the threads of processes that tests start sleep while they wait."""
+def few_threads() -> Iterator[None]:
+    """Compute with one thread; those of processes that tests start sleep while they wait."""
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", lambda _: None)
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
         yield

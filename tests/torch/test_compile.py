@@ -1,11 +1,11 @@
 """Architectures are compiled for real; those whose weights need a hub with random ones."""
 
+import io
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 
 import filelock
@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from imgserve.compile import __main__ as compiling
-from imgserve.compile import export, torchvision
-from imgserve.compile.original import NOISE_PICTURES, SAMPLES, Original, check_crops, of_module
+from imgserve.compile import export, torch_worker, torchvision
+from imgserve.compile.original import NOISE_PICTURES, SAMPLES, check_crops, of_module
 from imgserve.compile.weights import default_weights, transform_of
-from imgserve.errors import CompileMismatch
+from imgserve.contract import PredictOptions
+from imgserve.errors import CompiledModelInvalid, CompileMismatch, ModelError, UnknownModel
 from imgserve.models import catalogue, compiled_model, openvino_engine
-from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import ModelInfo, Transform
 from imgserve.models.transform import crop
 from imgserve.settings import BackendSettings
@@ -33,55 +33,56 @@ ENTRY = catalogue.Entry(title="A model")
 SMALL_TRANSFORM = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the embedded model compiled into it."""
-    out = tmp_path_factory.mktemp("weights") / "compiled"
-    assert compiling.main([EMBEDDED, "--out", str(out)]) == 0
-    return out
+def settings(folder: Path, **more: str) -> BackendSettings:
+    return BackendSettings(weights_dir=folder, threads=2, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def compiled(folder: Path) -> Classifier:
-    return openvino_engine.load(
-        BackendSettings(weights_dir=folder.parent, threads=2, precision="fp32"), EMBEDDED
-    )
+def given(tmp_path_factory: pytest.TempPathFactory) -> BackendSettings:
+    """Return settings whose model was missing, and was compiled with progress shown."""
+    given = settings(tmp_path_factory.mktemp("weights"), precision="fp32")
+    with redirect_stderr(io.StringIO()) as said:
+        compiled_model.prepare(given, EMBEDDED)
+    assert f"{EMBEDDED}: checking against the original" in said.getvalue()
+    return given
 
 
-SHAPES = pictures.shapes()
-SHAPES["retina.jpg"].thumbnail((1000, 1000))  # larger ones are brought near the model's size first
-
-
-@pytest.fixture(scope="module")
-def trained() -> tuple[nn.Module, Callable[..., torch.Tensor]]:
-    """Return torchvision's own module and transforms: no code of ours."""
+def test_compiled_answers_equal_torch_and_its_own_transforms(given: BackendSettings) -> None:
+    compiled = openvino_engine.load(given, EMBEDDED)
     weights = torchvision.models.get_model_weights(EMBEDDED).DEFAULT
-    return torchvision.models.get_model(EMBEDDED, weights=weights).eval(), weights.transforms()
+    module = torchvision.models.get_model(EMBEDDED, weights=weights).eval()
+    shapes = pictures.shapes()
+    shapes["retina.jpg"].thumbnail((1000, 1000))  # larger ones are brought near its size first
+    for name in (*pictures.NAMES, "cat1x1", "cat1999x257"):
+        with torch.inference_mode():
+            reference = module(weights.transforms()(shapes[name])[None]).softmax(dim=1)[0].numpy()
+        probabilities = pictures.probabilities(compiled, shapes[name])
+        assert np.abs(probabilities - reference).max() < 1e-3, name
+        assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("shape", [*pictures.NAMES, "cat1x1", "cat1999x257"])
-def test_compiled_answers_equal_torch_and_its_own_transforms(
-    compiled: Classifier, trained: tuple[nn.Module, Callable[..., torch.Tensor]], shape: str
-) -> None:
-    module, transforms = trained
-    with torch.inference_mode():
-        reference = module(transforms(SHAPES[shape])[None]).softmax(dim=1)[0].numpy()
-    probabilities = pictures.probabilities(compiled, SHAPES[shape])
-    assert np.abs(probabilities - reference).max() < 1e-3
-    assert probabilities.sum() == pytest.approx(1, abs=1e-4)
-
-
-def _random(model_id: str) -> Original:
-    torch.manual_seed(0)
-    module, entry = torchvision.models.get_model(model_id).eval(), default_weights(model_id)
-    return of_module(module, transform_of(entry), entry.meta["categories"], ENTRY)
+def test_torch_runs_the_plain_module_and_compiles_nothing(tmp_path: Path) -> None:
+    given = settings(tmp_path, engine="torch")
+    assert compiled_model.prepare(given, EMBEDDED) == 4 * 4_652_008
+    classifier = torch_worker.load(given, EMBEDDED)
+    espresso = pictures.path("coffee.png").read_bytes()
+    options = PredictOptions(explain=True)
+    result = classifier.classify(espresso, options, limit_pixels=10**7, explain_s=60)
+    assert result.predictions[0].category == "espresso"
+    places = np.array(result.explanation)
+    y, x = (np.argwhere(places == 1)[0] + 0.5) / len(places)
+    assert 0.1 < y < 0.5  # where the coffee is: above the middle
+    assert 0.2 < x < 0.75
+    assert not (tmp_path / "compiled").exists()
 
 
 @pytest.mark.parametrize(
     "model_id", [SMALL, *(pytest.param(name, marks=pytest.mark.large) for name in LARGE)]
 )
 def test_an_architecture_compiles_and_agrees_with_torch(model_id: str, tmp_path: Path) -> None:
-    original = _random(model_id)
+    torch.manual_seed(0)
+    module, weights = torchvision.models.get_model(model_id).eval(), default_weights(model_id)
+    original = of_module(module, transform_of(weights), weights.meta["categories"], ENTRY)
     info = export.export(model_id, original, tmp_path)
     assert info.largest_difference < export.TOLERANCE
     compiled = openvino_engine.OpenVinoEngine(tmp_path / info.graph.name, threads=2)
@@ -90,20 +91,22 @@ def test_an_architecture_compiles_and_agrees_with_torch(model_id: str, tmp_path:
         assert np.abs(compiled(seen) - original.engine(seen)).max() < 1e-4
 
 
-def test_a_compiled_model_says_what_it_is(folder: Path) -> None:
+def test_a_compiled_model_says_what_it_is_and_is_not_compiled_again(
+    given: BackendSettings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = compiled_model.compiled_folder(given)
     info = compiled_model.read_info(folder, EMBEDDED)
+    assert compiled_model.prepare(given, EMBEDDED) == info.weights.size_bytes > 18_000_000
+    assert capfd.readouterr().err == ""
     assert info.categories[281] == "tabby"
     assert info.parameters == 4_652_008
     assert set(info.versions) == {"imgserve", "torch", "torchvision", "openvino"}
     assert info.precision == "fp32"
     names = {f"{EMBEDDED}.json", f"{EMBEDDED}.lock", info.graph.name, info.weights.name}
     assert {path.name for path in folder.iterdir()} == names
-
-
-def test_what_depends_on_the_shape_alone_is_computed_when_compiling(folder: Path) -> None:
-    graph = (folder / compiled_model.read_info(folder, EMBEDDED).graph.name).read_text()
+    graph = (folder / info.graph.name).read_text()
     assert graph.count('type="Pad"') == 49  # of as many convolutions
-    assert 'type="ShapeOf"' not in graph
+    assert 'type="ShapeOf"' not in graph  # what depends on the shape alone is computed
 
 
 @pytest.fixture
@@ -129,7 +132,10 @@ def test_only_a_damaged_model_is_compiled_again_unless_it_is_forced(
         return "is compiled already" not in capsys.readouterr().err
 
     assert [compiles(), compiles(), compiles("--force")] == [True, False, True]
-    (tiny / compiled_model.read_info(tiny, EMBEDDED).weights.name).write_text("damaged")
+    weights = tiny / compiled_model.read_info(tiny, EMBEDDED).weights.name
+    weights.write_bytes(bytes(weights.stat().st_size))
+    with pytest.raises(CompiledModelInvalid, match=rf"{weights.name} is damaged: compile it again"):
+        openvino_engine.load(settings(tiny.parent), EMBEDDED)
     assert [compiles(), compiles()] == [True, False]
 
 
@@ -180,17 +186,16 @@ def test_other_probabilities_and_another_top_class_are_a_mismatch(
         (f"{EMBEDDED} --out file", "'file'"),
     ],
 )
-@pytest.mark.usefixtures("tiny")
 def test_what_cannot_be_compiled_is_named_and_leaves_nothing_behind(
     words: str,
     said: str,
-    tmp_path: Path,
+    tiny: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)  # as if it were not installed
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tiny.parent)
     Path("file").write_text("in the way")
     assert compiling.main(words.split()) == 1
     assert said in capsys.readouterr().err
@@ -228,3 +233,23 @@ def test_without_torchvision_a_sentence_says_what_to_install() -> None:
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "torchvision" in done.stderr
     assert done.stderr.endswith(": run requirements/install.sh compile\n")
+
+
+def test_a_failed_compilation_is_told_with_its_reason(tmp_path: Path) -> None:
+    given = settings(tmp_path, weights_url_base="http://127.0.0.1:9")  # nobody listens there
+    wrong = compiled_model.checkpoints_folder(given) / "resnet152-f82ba261.pth"
+    wrong.parent.mkdir()
+    wrong.write_bytes(b"another")
+    said = r"^compiling resnet152 failed: .*127\.0\.0\.1.*begins with ae448ac8 instead of f82ba261$"
+    with pytest.raises(ModelError, match=said):
+        compiled_model.prepare(given, "resnet152")
+
+
+def test_an_image_that_only_serves_says_that_the_model_is_not_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_model.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match="is not in this image: name it when the image is built"):
+        compiled_model.prepare(settings(tmp_path), EMBEDDED)
+    with pytest.raises(UnknownModel):  # in no image is such a one
+        compiled_model.prepare(settings(tmp_path), "nope")

@@ -51,6 +51,7 @@ class Person:
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.out, self.capsys = folder, folder / "weights" / "compiled", capsys
+        self.models_file = folder / "models.toml"
         (folder / "net.py").write_text(MODULE)
         (folder / "pets.txt").write_text("\n".join(LABELS) + "\n")
 
@@ -59,11 +60,10 @@ class Person:
 
     def compile(self, description: str, *options: str) -> tuple[int, str]:
         """Return the command's exit status and what it said, after a model was described so."""
-        text = f'[pets]\ntitle = "Pets"\n{description}\n'
-        (self.folder / "models.toml").write_text(text)
+        self.models_file.write_text(f'[pets]\ntitle = "Pets"\n{description}\n')
         catalogue.catalogue.cache_clear()  # a process reads it once
         given = ["--out", str(self.out), "--checkpoints", str(self.folder / "checkpoints")]
-        given += ["--models-file", str(self.folder / "models.toml")]
+        given += ["--models-file", str(self.models_file)]
         return compiling.main(["pets", *given, *options]), self.capsys.readouterr().err
 
     def compiled(self, description: str) -> ModelInfo:
@@ -72,10 +72,7 @@ class Person:
 
     def probabilities(self, load: Callable[..., Any] = openvino_engine.load) -> np.ndarray:
         settings = BackendSettings(
-            weights_dir=self.out.parent,
-            threads=1,
-            models_file=self.folder / "models.toml",
-            precision="fp32",
+            weights_dir=self.out.parent, threads=1, models_file=self.models_file, precision="fp32"
         )
         return pictures.probabilities(load(settings, "pets"), pictures.picture("chelsea.png"))
 
@@ -181,33 +178,27 @@ class WholeModule(nn.Module):
     pass
 
 
-def renamed(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {("net." if "fc" in name else "") + name: value for name, value in found.items()}
-
-
-def with_nan(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return found | {"fc.bias": torch.tensor([0, float("nan"), 0])}
-
-
-def other_head(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.replace("fc.", "fc.1."): value for name, value in found.items()}
+def with_head(name: str) -> dict[str, Tensor]:
+    """Return tensors whose last layer has another name."""
+    return {key.replace("fc.", name): value for key, value in tensors().items()}
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (tensors("squeezenet1_1"), "most likely it is of another architecture"),
         (
             tensors("squeezenet1_1"),
-            "pets.pt lacks conv1.0.weight, conv1.1.weight, conv1.1.bias and",
+            "pets.pt lacks conv1.0.weight, conv1.1.weight, conv1.1.bias and more; "
+            "unexpectedly has features.0.weight, features.0.bias, features.3.squeeze.weight and "
+            "more: most likely it is of another architecture",
         ),
-        (renamed(tensors()), "most likely a wrapper's prefix, net., on some of the names"),
-        (other_head(tensors()), "unexpectedly has fc.1.weight, fc.1.bias: most likely its last"),
+        (with_head("net.fc."), "most likely a wrapper's prefix, net., on some of the names"),
+        (with_head("fc.1."), "unexpectedly has fc.1.weight, fc.1.bias: most likely its last"),
         (WholeModule(), "a whole pickled module (the class "),
         ({"state_dict": tensors(), "model": WholeModule()}, "torch.save(model.state_dict()"),
         (tensors(classes=4), "there are 3 labels, but pets.pt has 4 outputs"),
         (tensors(classes=2), "there are 3 labels, but pets.pt has 2 outputs"),
-        (with_nan(tensors()), "fc.bias holds numbers that are not finite"),
+        ({"fc.bias": torch.tensor([torch.nan])}, "fc.bias holds numbers that are not finite"),
         ({"epoch": 3}, "pets.pt has no state dict"),
         ([1, 2], "pets.pt holds a list, not a state dict"),
     ],

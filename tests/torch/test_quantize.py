@@ -20,7 +20,7 @@ from imgserve.compile.original import Original, of_module
 from imgserve.errors import CompileMismatch, EvaluationFailed, ModelError
 from imgserve.models import compiled_model, openvino_engine
 from imgserve.models.catalogue import Entry
-from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Quantization, Transform
+from imgserve.models.compiled_model import FP32, INT8, ModelInfo, Transform
 from imgserve.models.openvino_engine import openvino
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
@@ -64,12 +64,6 @@ def _exported(
     return export.export(EMBEDDED, original, folder, precision=precision, **more)
 
 
-def _quantized(folder: Path, **more: Any) -> Quantization:
-    found = _exported(folder, INT8, **more).quantization
-    assert found is not None
-    return found
-
-
 @pytest.mark.parametrize(
     ("loud", "tried", "floating"),
     [(1, 1, "normalisation"), (100_000, 3, "normalisation, the first three convolutions")],
@@ -77,7 +71,7 @@ def _quantized(folder: Path, **more: Any) -> Quantization:
 def test_the_fastest_model_that_agrees_is_kept_and_says_how_far(
     loud: float, tried: int, floating: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = _quantized(tmp_path, loud=loud)
+    found = _exported(tmp_path, INT8, loud).quantization
     assert capsys.readouterr().err.count("quantizing") == tried
     assert (found.floating, found.pictures) == (floating, 300)
     assert found.agreement >= quantize.LEAST_AGREEMENT
@@ -108,23 +102,21 @@ def _photos(folder: Path, count: int) -> Path:
 
 def test_photos_of_ones_own_judge_int8_by_what_is_right(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 60)
-    found = _quantized(tmp_path, photos=photos)
+    found = _exported(tmp_path, INT8, photos=photos).quantization
     assert (found.pictures, found.right_in_fp32) == (30, 1)
-    assert found.right is not None
     assert found.right >= 1 - quantize.MOST_LOST
     with pytest.raises(CompileMismatch, match=r"int8 is right about .* of 30 pictures, fp32 about"):
         _exported(tmp_path, INT8, loud=100_000, before=3, photos=photos)
 
 
-@pytest.mark.parametrize("fault", ["few", "damaged"])
 def test_photos_that_cannot_be_used_are_named_before_anything_is_compiled(
-    fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = _photos(tmp_path / "photos", quantize.LEAST_PHOTOS - (fault == "few"))
-    if fault == "damaged":
+    for count, said in ((49, "49 pictures"), (50, r"0\.png: ")):
+        photos = _photos(tmp_path / "photos", count)
         (photos / "0" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(EvaluationFailed, match="49 pictures" if fault == "few" else r"0\.png: "):
-        _exported(tmp_path, INT8, photos=photos)
+        with pytest.raises(EvaluationFailed, match=said):
+            _exported(tmp_path, INT8, photos=photos)
     assert capsys.readouterr().err == ""
 
 
@@ -212,22 +204,12 @@ def test_near_ties_in_fp32_are_the_same_answer_and_are_told_apart(
     assert (found.agreement, found.same_class, found.pictures) == (agreement, same_class, 2)
 
 
+# Pictures of 64 x 64 in patches of 4 x 4 and 16 x 16, as 8 numbers each.
 SMALL_SWIN = partial(
-    torchvision.models.SwinTransformer,
-    patch_size=[4, 4],
-    embed_dim=8,
-    depths=[1, 1],
-    num_heads=[2, 2],
-    window_size=[4, 4],
+    torchvision.models.SwinTransformer, [4, 4], 8, [1, 1], num_heads=[2, 2], window_size=[4, 4]
 )
 SMALL_VIT = partial(
-    torchvision.models.VisionTransformer,
-    image_size=64,
-    patch_size=16,
-    num_layers=1,
-    num_heads=2,
-    hidden_dim=8,
-    mlp_dim=8,
+    torchvision.models.VisionTransformer, 64, 16, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8
 )
 
 

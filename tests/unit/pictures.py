@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from imgserve.models.classifier import Classifier, Probabilities
@@ -46,10 +45,3 @@ def probabilities(classifier: Classifier, picture: Image.Image) -> Probabilities
     """Return (C,) probabilities of an RGB picture, in the order of the model's categories."""
     row: Probabilities = classifier.engine(crop(picture, classifier.transform))[0]
     return row
-
-
-def looked_at_the_coffee(explanation: list[list[float]] | None) -> bool:
-    """Return whether the coffee in coffee.png matters most, which is above the middle."""
-    places = np.array(explanation)
-    y, x = (np.argwhere(places == 1)[0] + 0.5) / len(places)
-    return bool(0.1 < y < 0.5 and 0.2 < x < 0.75)

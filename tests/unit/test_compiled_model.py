@@ -1,14 +1,17 @@
-"""A compiled model's files, and the engine: at once as alone, in the machine's precision."""
+"""A compiled model's files, its engine, and where a model looked."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from imgserve.errors import CompiledModelInvalid
+from imgserve.errors import Busy, CompiledModelInvalid, InvalidRequest
 from imgserve.models import compiled_model
+from imgserve.models.classifier import occlusion
 from imgserve.models.openvino_engine import OpenVinoEngine, openvino
 from imgserve.models.transform import Crop
 
@@ -38,12 +41,20 @@ def written_model(folder: Path, model: str = "m") -> compiled_model.ModelInfo:
     return info
 
 
-def test_what_is_written_is_read_back_and_not_found_before(tmp_path: Path) -> None:
+def test_what_is_written_is_read_back_and_each_precision_has_files_of_its_own(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(FileNotFoundError):
         compiled_model.read_info(tmp_path, "m")
-    info = written_model(tmp_path)
-    assert compiled_model.read_info(tmp_path, "m") == info
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m-1.bin", "m-1.xml", "m.json"]
+    fp32 = written_model(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"m-1.bin", "m-1.xml", "m.json"}
+    int8 = msgspec.structs.replace(fp32, precision="int8")
+    compiled_model.write_info(tmp_path, int8)
+    assert compiled_model.read_info(tmp_path, "m") == fp32
+    assert compiled_model.read_info(tmp_path, "m", "int8") == int8
+    compiled_model.info_path(tmp_path, "m").replace(compiled_model.info_path(tmp_path, "m", "int8"))
+    with pytest.raises(CompiledModelInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
+        compiled_model.read_info(tmp_path, "m", "int8")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\xff"])
@@ -61,35 +72,19 @@ def test_another_version_or_model_is_refused(tmp_path: Path, change: dict[str, o
         compiled_model.read_info(tmp_path, "m")
 
 
-def test_a_model_in_another_precision_has_files_of_its_own(tmp_path: Path) -> None:
-    fp32 = written_model(tmp_path)
-    int8 = msgspec.structs.replace(fp32, precision="int8")
-    compiled_model.write_info(tmp_path, int8)
-    assert compiled_model.read_info(tmp_path, "m") == fp32
-    assert compiled_model.read_info(tmp_path, "m", "int8") == int8
-    compiled_model.info_path(tmp_path, "m").replace(compiled_model.info_path(tmp_path, "m", "int8"))
-    with pytest.raises(CompiledModelInvalid, match=r"m\.int8\.json.*compile m --precision int8"):
-        compiled_model.read_info(tmp_path, "m", "int8")
-
-
-@pytest.mark.parametrize("text", ["weight", None])
 @pytest.mark.parametrize("name", ["m-1.xml", "m-1.bin"])
-def test_a_missing_file_or_one_of_another_size_is_noticed_unread(
-    tmp_path: Path, name: str, text: str | None
+def test_a_changed_file_is_noticed_and_unread_where_it_is_gone_or_of_another_size(
+    tmp_path: Path, name: str
 ) -> None:
-    written_model(tmp_path)
-    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
-    with pytest.raises(CompiledModelInvalid, match=f"{name} is damaged"):
-        compiled_model.read_info(tmp_path, "m")
-
-
-@pytest.mark.parametrize(("name", "text"), [("m-1.xml", "Graph"), ("m-1.bin", "wEights")])
-def test_a_changed_file_is_noticed(tmp_path: Path, name: str, text: str) -> None:
-    info = written_model(tmp_path)
+    path, info = tmp_path / name, written_model(tmp_path)
     compiled_model.check_content(tmp_path, info)
-    (tmp_path / name).write_text(text)
+    path.write_text(path.read_text().title())
     with pytest.raises(CompiledModelInvalid, match=rf"{name} is damaged: .*imgserve\.compile m"):
         compiled_model.check_content(tmp_path, compiled_model.read_info(tmp_path, "m"))
+    for change in (lambda: path.write_text("weight"), path.unlink):
+        change()
+        with pytest.raises(CompiledModelInvalid, match=f"{name} is damaged"):
+            compiled_model.read_info(tmp_path, "m")
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +134,68 @@ def test_bf16_answers_nearly_as_fp32(graph: Path) -> None:
     exact, near = (OpenVinoEngine(graph, threads=1, precision=name) for name in ("fp32", "bf16"))
     differences = [np.abs(exact(each) - near(each)).max() for each in pictures(20)]
     assert 0 < max(differences) < 0.1
+
+
+# Where a model looked
+
+
+LIT_SIDE = 64
+
+
+def lit(y: int, x: int) -> Crop:
+    """Return a dark picture with one bright spot."""
+    picture = np.zeros((1, LIT_SIDE, LIT_SIDE, 3), np.uint8)
+    picture[0, y, x] = 255
+    return picture
+
+
+def brightest(seen: Crop) -> np.ndarray:
+    """Return the probabilities of a model that knows no more than the brightest spot."""
+    return seen.max(keepdims=True)[0, 0] / np.float32(255)
+
+
+def explain(
+    picture: Crop, inference_s: float = 0.0, *, engine: Callable[[Crop], np.ndarray] = brightest
+) -> list[list[float]]:
+    """Return where such a model looks."""
+    return occlusion(engine, picture, brightest(picture)[0], inference_s=inference_s, limit_s=6.4)
+
+
+@pytest.mark.parametrize(("y", "x"), [(4, 4), (4, 60), (28, 36), (60, 4), (60, 60)])
+def test_the_place_that_matters_is_1_and_places_far_away_are_0(y: int, x: int) -> None:
+    picture = lit(y, x)
+    shares = np.array(explain(picture))
+    assert picture.max() == 255  # it stays as it is
+    assert shares.shape == (8, 8)
+    assert shares[y // 8, x // 8] == 1
+    rows, columns = np.nonzero(shares)
+    assert max(abs(rows - y // 8)) <= 1
+    assert max(abs(columns - x // 8)) <= 1
+
+
+def test_where_nothing_matters_or_what_is_covered_is_likelier_all_is_0() -> None:
+    assert not np.any(explain(np.full((1, LIT_SIDE, LIT_SIDE, 3), 9, np.uint8)))
+    assert not np.any(explain(lit(4, 4), engine=lambda seen: 2 - brightest(seen)))
+
+
+def test_the_finest_grid_that_fits_into_the_time_is_used_or_the_model_is_too_slow() -> None:
+    for inference_s, side in ((0.1, 8), (0.101, 4), (0.4, 4)):
+        assert np.array(explain(lit(4, 4), inference_s)).shape == (side, side)
+    with pytest.raises(InvalidRequest, match=r"took 0\.4 s for the picture, too long"):
+        explain(lit(4, 4), 0.401)
+
+
+@pytest.mark.parametrize(("look_s", "ends"), [(0.2, True), (0.21, False)])
+def test_it_ends_when_it_takes_twice_the_time(
+    look_s: float, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Crop] = []
+
+    def look(seen: Crop) -> np.ndarray:
+        looks.append(seen)
+        return brightest(seen)
+
+    monkeypatch.setattr("imgserve.models.classifier.perf_counter", lambda: len(looks) * look_s)
+    with nullcontext() if ends else pytest.raises(Busy, match="ask again, or without explain"):
+        explain(lit(4, 4), engine=look)
+    assert len(looks) == (64 if ends else 61)
