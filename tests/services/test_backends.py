@@ -1,9 +1,8 @@
-"""Backends as a container runs them: real gunicorn, real pictures, over HTTP.
+"""Services as a container runs them: real gunicorn, real pictures, over HTTP.
 
 Callers who are slow, silent or too many attack one in `tools/attack`.
 """
 
-import contextlib
 import io
 import json
 import random
@@ -13,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ import requests
 from PIL import Image
 
 from imgserve.contract import OPENAPI
-from tests.services.conftest import GUNICORN, MODELS, Service, StartBackend, free_port
+from imgserve.models.compiled_model import FP32, INT8, read_info
+from tests.services.conftest import CLEAN, MODELS, Frontend, Service, StartBackend, free_port
+from tests.services.gateway_process import SERVE
 from tests.unit import pictures
 from tests.unit.picture_host import PictureHost, reply, silence
 from tests.unit.waiting import wait_until
@@ -211,25 +214,19 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_and_the_others_answere
 
 
 def test_a_low_limit_of_files_ends_neither_fetches_nor_the_server(
-    root: Path, weights_dir: Path
+    start_backend: StartBackend,
 ) -> None:
     limited = ["bash", "-c", 'ulimit -n 700 && exec "$@"', "bash"]
-    environ = {
-        "MODEL_NAME": MODELS[0],
-        "WEIGHTS_DIR": str(weights_dir),
-        "ALLOWED_ADDRESSES": "127.0.0.0/8",
-    }
-    port = free_port()
-    backend = Service([*limited, *GUNICORN, "backend_v1.app:app"], root, port, environ)
-    backend.wait_until()
+    backend = start_backend(before=limited, ALLOWED_ADDRESSES="127.0.0.0/8")
 
     def fetch(host: PictureHost) -> int:
         url = f"{backend.url}/predict"
         return requests.post(url, json={"url": host.url()}, timeout=60).status_code
 
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         for _ in range(600):
-            caller = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            address = ("127.0.0.1", backend.port)
+            caller = stack.enter_context(socket.create_connection(address, timeout=10))
             caller.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
         addresses = (f"127.0.1.{number}" for number in range(1, 65))
         answer = reply(pictures.path("chelsea.png").read_bytes(), delay_s=1)
@@ -268,3 +265,153 @@ def test_every_answer_is_one_that_the_api_document_promises(
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- what serving imports ---------------------------------------------------------------------
+
+
+TORCH = {"torch", "torchvision", "openvino_telemetry", "openvino.tools.ovc", "streamlit"}
+BACKEND = """
+from backend_v1.app import app, pool
+while pool.state(pool.ids[0])[0] != "ready": pass
+with open("imgserve/samples/cat.jpg", "rb") as picture:
+    answer = app.test_client().post("/predict", data=picture.read(), content_type="image/jpeg")
+assert answer.status_code == 200, answer.text
+"""
+WORKER = """
+import os
+from imgserve.models import worker_process
+from imgserve.models.openvino_engine import load
+from imgserve.settings import BackendSettings
+print(load(BackendSettings.from_environ(os.environ), os.environ["MODEL_NAME"]).precision)
+"""
+# It starts sooner, and takes less memory, without what is its workers' affair.
+BEFORE_IT_ANSWERS = "import imgserve.backend.routes, imgserve.models.pool"
+
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def python(root: Path, weights_dir: Path) -> Python:
+    """Return a function that runs a script as a container would, with the embedded model."""
+
+    def run(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        given = {**CLEAN, "MODEL_NAME": MODELS[0], "WEIGHTS_DIR": str(weights_dir), **environ}
+        command = [sys.executable, "-c", script]
+        return subprocess.run(
+            command, cwd=root, env=given, check=False, capture_output=True, text=True
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "heavy"),
+    [
+        pytest.param(BACKEND, TORCH, id="a backend, torch"),
+        pytest.param(WORKER, TORCH, id="a worker, torch"),
+        pytest.param(BEFORE_IT_ANSWERS, {"numpy", "openvino", "PIL"}, id="a backend, numpy"),
+    ],
+)
+def test_serving_imports_nothing_heavy_that_it_does_not_need(
+    python: Python, script: str, heavy: set[str]
+) -> None:
+    say = f"\nimport sys; print(sorted(name for name in {heavy} if sys.modules.get(name)))"
+    done = python(script + say)
+    assert done.stdout.endswith("[]\n"), done.stderr
+
+
+# --- the embedded model in other precisions than fp32 -----------------------------------------
+
+
+CLASSES = {
+    "cat": {"tabby", "tiger cat", "Egyptian cat"},
+    "espresso": {"espresso"},
+    "rocket": {"missile", "projectile"},
+}
+
+
+def test_a_backend_in_int8_answers_rightly_says_so_and_keeps_less_on_disk(
+    start_backend: StartBackend, int8_weights_dir: Path, root: Path
+) -> None:
+    environ = {"PRECISION": INT8, "WEIGHTS_DIR": str(int8_weights_dir)}
+    backend = start_backend("v3.backend.app:app", **environ)
+    url = f"{backend.url}/model/{MODELS[0]}"
+    for sample, classes in CLASSES.items():
+        picture = (root / f"imgserve/samples/{sample}.jpg").read_bytes()
+        answer = requests.post(f"{url}/predict", files={"image": picture}, timeout=10).json()
+        assert answer["category"] in classes
+        assert (answer["model"], answer["precision"]) == (MODELS[0], INT8)
+        assert sum(prediction["probability"] for prediction in answer["predictions"]) <= 1
+    state = requests.get(url, timeout=10).json()
+    backend.stop()
+    assert (state["state"], state["precision"]) == ("ready", INT8)
+    fp32, int8 = (
+        read_info(int8_weights_dir / "compiled", MODELS[0], precision) for precision in (FP32, INT8)
+    )
+    assert state["size_bytes"] == int8.graph.size_bytes + int8.weights.size_bytes
+    assert state["size_bytes"] < fp32.weights.size_bytes / 2
+    assert not any("is compiled once" in line for line in backend.log)
+
+
+@pytest.mark.parametrize(
+    ("precision", "out", "err"),
+    [("auto", "fp32\n", ""), ("bf16", "", "ModelError: PRECISION='bf16' cannot be used: this CPU")],
+)
+def test_a_cpu_without_bf16_computes_in_fp32_and_refuses_bf16(
+    python: Python, precision: str, out: str, err: str
+) -> None:
+    done = python(WORKER, OV_CPU_MAX_ISA="AVX2", PRECISION=precision)  # OpenVINO knows no newer one
+    assert done.stdout == out
+    assert err in done.stderr
+
+
+# --- an idle container ------------------------------------------------------------------------
+
+
+@pytest.mark.large
+def test_each_service_answers_on_a_kept_connection_after_it_was_frozen(
+    root: Path, start_backend: StartBackend
+) -> None:
+    """Cloud Run takes the CPU from an idle container, which wakes up as if nothing had been."""
+    backend = start_backend("v3.backend.app:app")
+    gateway = Service(SERVE, root, free_port(), {"BACKENDS": f"{MODELS[0]}={backend.url}"})
+    page = Frontend("frontend_v1", root, {"SERVING_URL": backend.url})
+    try:
+        gateway.wait_until()
+        page.wait_until()
+        picture = {"files": {"image": pictures.path("coffee.png").read_bytes()}}
+        predict = f"/model/{MODELS[0]}/predict"
+        asked = {backend.url + predict: picture, gateway.url + predict: picture}
+        asked[f"{page.url}/_stcore/health"] = {}
+        with requests.Session() as session:
+            for url, body in asked.items():
+                assert session.request("POST" if body else "GET", url, timeout=20, **body).ok
+            before = sockets(session)
+            trees = [psutil.Process(one.process.pid) for one in (backend, gateway, page)]
+            found = [one for tree in trees for one in (tree, *tree.children(recursive=True))]
+            for process in found:
+                process.suspend()
+            time.sleep(35)  # gunicorn waits 30 s for a sign of life by default
+            for process in found:
+                process.resume()
+            for _ in range(2):
+                for url, body in asked.items():
+                    assert session.request("POST" if body else "GET", url, timeout=20, **body).ok
+                time.sleep(2)  # gunicorn looks for workers that are silent every second
+            assert sockets(session) == before
+        log = "".join(backend.log + gateway.log)
+        assert "WORKER TIMEOUT" not in log
+        assert "ended" not in log
+    finally:
+        gateway.stop()
+        page.stop()
+
+
+def sockets(session: requests.Session) -> list[Any]:
+    """Return the local addresses of a session's connections, by host."""
+    manager: Any = session.get_adapter("http://").poolmanager  # type: ignore[attr-defined]
+    pools = [manager.pools[key] for key in manager.pools.keys()]  # noqa: SIM118  not a mapping
+    kept = [connection for pool in pools for connection in pool.pool.queue if connection]
+    return [connection.sock.getsockname() for connection in kept]
