@@ -481,10 +481,8 @@ def test_caller_without_cookies_is_told_how_its_choice_is_used() -> None:
 def test_instances_with_the_same_key_and_model_share_choices_that_nobody_tampered_with(
     key: str, models: str, is_tampered_with: bool, model: str
 ) -> None:
-    one, two = (
-        client_of_v2(),
-        client_of_v2(PoolStandIn(named_after_itself(*models)), secret_key=key),
-    )
+    one = client_of_v2()
+    two = client_of_v2(PoolStandIn(named_after_itself(*models)), secret_key=key)
     one.put("/model/b")
     cookie = one.get_cookie("imgserve")
     assert cookie
@@ -501,13 +499,10 @@ def test_without_a_key_a_random_one_is_made_and_told(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        *(("GET", "/model/x"), ("PUT", "/model/x")),
-        *(("POST", "/model/x/predict"), ("POST", "/predict?model=x")),
-    ],
+    "call", ["GET /model/x", "PUT /model/x", "POST /model/x/predict", "POST /predict?model=x"]
 )
-def test_an_unknown_model_is_a_404_that_lists_those_there_are(method: str, path: str) -> None:
+def test_an_unknown_model_is_a_404_that_lists_those_there_are(call: str) -> None:
+    method, path = call.split()
     data = kinds()["form"] if method == "POST" else {}
     answered = problem(client_of_v2().open(path, method=method, **data), errors.UnknownModel)
     assert "a, b, c" in answered.detail
