@@ -16,7 +16,6 @@ from imgserve.settings import BackendSettings, FrontendSettings
 from v3.gateway import nginx, serve
 from v3.gateway.__main__ import main
 from v3.gateway.nginx import configuration
-from v3.gateway.serve import NginxMissing, find_nginx
 from v3.gateway.settings import LIST, Backend, GatewaySettings, read_backends
 
 # Nothing that means something to nginx, JSON or a shell.
@@ -283,7 +282,5 @@ def test_without_nginx_the_start_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(serve, "DEBIAN_FOLDER", "/nowhere")
-    with pytest.raises(NginxMissing, match="apt-get install nginx"):
-        find_nginx("/nowhere")
     assert main(["serve"], {"BACKENDS": LOCAL, "PATH": "/nowhere"}) == 2
-    assert "brew install nginx" in capsys.readouterr().err
+    assert "apt-get install nginx (Debian, Ubuntu) or brew install" in capsys.readouterr().err

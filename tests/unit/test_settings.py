@@ -10,15 +10,7 @@ from imgserve.backend.app import WORKER_BOOT_ERROR, settings_or_exit
 from imgserve.errors import InvalidSetting
 from imgserve.settings import BackendSettings, FrontendSettings
 
-
-def backend(**environ: str) -> BackendSettings:
-    return BackendSettings.from_environ(environ)
-
-
-def frontend(**environ: str) -> FrontendSettings:
-    return FrontendSettings.from_environ(environ)
-
-
+backend, frontend = BackendSettings.from_environ, FrontendSettings.from_environ
 SERVING_HOST = {"SERVING_HOST": "backend", "SERVING_PORT": "81"}
 ID_TOKEN = {"SERVING_AUTH": "id-token"}
 B_EXAMPLE = "https://b.example"
@@ -74,7 +66,7 @@ NUMBERS = {
 def test_an_environment_is_read_as_meant(
     read: Callable[..., object], environ: dict[str, str], name: str, value: object
 ) -> None:
-    assert getattr(read(**environ), name) == value
+    assert getattr(read(environ), name) == value
 
 
 UNUSABLE = [
@@ -117,7 +109,7 @@ def test_a_value_that_cannot_be_used_is_named_and_so_is_what_excludes_it(
     read: Callable[..., object], environ: dict[str, str], said: list[str]
 ) -> None:
     with pytest.raises(InvalidSetting) as caught:
-        read(**environ)
+        read(environ)
     assert all(words in str(caught.value) for words in said)
 
 
