@@ -32,7 +32,7 @@ LONG = HELLO.replace(b"hello", b"long")
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 PICTURE = pictures.path("no_time_for_that_tiny.gif").read_bytes()
 PREDICT = POST % len(PICTURE) + PICTURE
-THREADS = 8  # of a server
+THREADS, MOST = 8, 10  # of a server: those that answer, and connections
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 # Its plugin, which comes with schemathesis, runs the coroutines among the tests.
 pytestmark = pytest.mark.anyio
@@ -150,8 +150,11 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+async def site(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
     """Return a server, with the settings that the test is parametrized with."""
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", MOST)
     running = Site(**getattr(request, "param", {}))
     listener = await server.listen(running.connections, running.socket, 100)
     yield running
@@ -444,18 +447,12 @@ async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) 
     assert site.connections.admission.held_bytes == 0
 
 
-@pytest.fixture
-def _few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
-
-
-@pytest.mark.usefixtures("_few_connections")
 async def test_of_too_many_connections_one_of_the_caller_with_most_is_closed(site: Site) -> None:
     busy, sending = await site.callers(2)
     await busy.send(SLOW)
     await sending.send(POST % 9)
     honest = await site.caller("127.0.0.2")
-    many = await site.callers(9)
+    many = await site.callers(MOST + 1)
     assert (await honest.asked(HELLO))[0] == 200
     assert [await one.rest() for one in many[:4]] == [b""] * 4
     for one in many[4:]:
@@ -464,14 +461,13 @@ async def test_of_too_many_connections_one_of_the_caller_with_most_is_closed(sit
     assert (await busy.answer())[2] == b"done"
 
 
-@pytest.mark.usefixtures("_few_connections")
 async def test_who_does_not_take_a_long_answer_gives_way_to_others(site: Site) -> None:
-    for slow in await site.callers(8):
+    for slow in await site.callers(MOST):
         slow.transport.pause_reading()
         await slow.send(LONG)
-    for _ in range(8):
+    for _ in range(MOST):
         assert (await (await site.caller()).asked(HELLO))[0] == 200
-    assert site.open == 8
+    assert site.open == MOST
 
 
 @pytest.mark.parametrize(("files", "connections"), [(100, 20), (1024, 664), (10**6, 2048)])
