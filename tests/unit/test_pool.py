@@ -191,15 +191,6 @@ def test_models_are_loaded_on_first_use_and_leave_when_another_needs_their_memor
     assert ("model b alone takes more than MODEL_MEMORY_MB" in shop.log.text) == (limit < SIZE)
 
 
-def test_many_who_ask_at_once_cause_one_load(shop: Workshop) -> None:
-    shop.may_load.clear()
-    shop.open(3 * SIZE)
-    answers = [shop.later("a") for _ in range(16)]
-    shop.may_load.set()
-    assert {answer.result(10) for answer in answers} == {"a"}
-    assert shop.loaded() == "a"
-
-
 def test_an_idle_model_leaves_before_one_in_use(shop: Workshop) -> None:
     shop.open(2 * SIZE, threads=2, copies=1)
     with shop.in_use("a"):
