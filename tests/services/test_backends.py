@@ -113,8 +113,7 @@ def test_a_bad_setting_stops_the_start_and_is_named(
 def test_a_stopped_backend_leaves_no_compiler_behind(
     start_backend: StartBackend, tmp_path: Path
 ) -> None:
-    silent = socket.create_server(("127.0.0.1", 0))
-    with silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
         backend = start_backend(
             ready=False,
             MODEL_NAME="vgg16",
@@ -207,9 +206,7 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_and_the_others_answere
     backend.stop()
 
 
-def test_a_low_limit_of_files_ends_neither_fetches_nor_the_server(
-    start_backend: StartBackend,
-) -> None:
+def test_few_files_end_neither_fetches_nor_the_server(start_backend: StartBackend) -> None:
     limited = ["bash", "-c", 'ulimit -n 700 && exec "$@"', "bash"]
     backend = start_backend(before=limited, ALLOWED_ADDRESSES="127.0.0.0/8")
 
@@ -219,8 +216,8 @@ def test_a_low_limit_of_files_ends_neither_fetches_nor_the_server(
 
     with ExitStack() as stack:
         for _ in range(600):
-            address = ("127.0.0.1", backend.port)
-            caller = stack.enter_context(socket.create_connection(address, timeout=10))
+            caller = socket.create_connection(("127.0.0.1", backend.port), timeout=10)
+            stack.enter_context(caller)
             caller.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
         addresses = (f"127.0.1.{number}" for number in range(1, 65))
         answer = reply(pictures.path("chelsea.png").read_bytes(), delay_s=1)
@@ -323,8 +320,8 @@ CLASSES = {
 def test_a_backend_in_int8_answers_rightly_says_so_and_keeps_less_on_disk(
     start_backend: StartBackend, int8_weights_dir: Path, root: Path
 ) -> None:
-    environ = {"PRECISION": INT8, "WEIGHTS_DIR": str(int8_weights_dir)}
-    backend = start_backend("v3.backend.app:app", **environ)
+    folder = int8_weights_dir
+    backend = start_backend("v3.backend.app:app", PRECISION=INT8, WEIGHTS_DIR=str(folder))
     url = f"{backend.url}/model/{MODELS[0]}"
     for sample, classes in CLASSES.items():
         picture = (root / f"imgserve/samples/{sample}.jpg").read_bytes()
@@ -335,9 +332,7 @@ def test_a_backend_in_int8_answers_rightly_says_so_and_keeps_less_on_disk(
     state = requests.get(url, timeout=10).json()
     backend.stop()
     assert (state["state"], state["precision"]) == ("ready", INT8)
-    fp32, int8 = (
-        read_info(int8_weights_dir / "compiled", MODELS[0], precision) for precision in (FP32, INT8)
-    )
+    fp32, int8 = (read_info(folder / "compiled", MODELS[0], kind) for kind in (FP32, INT8))
     assert state["size_bytes"] == int8.graph.size_bytes + int8.weights.size_bytes
     assert state["size_bytes"] < fp32.weights.size_bytes / 2
     assert not any("is compiled once" in line for line in backend.log)
