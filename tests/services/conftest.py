@@ -138,20 +138,25 @@ class Service:
 class Backend(Service):
     """A backend under gunicorn."""
 
-    def __init__(self, app: str, root: Path, port: int, environ: Mapping[str, str]) -> None:
-        super().__init__([*GUNICORN, app], root, port, environ)
-
 
 StartBackend = Callable[..., Backend]
 
 
 @pytest.fixture(scope="session")
 def start_backend(root: Path, weights_dir: Path) -> Iterator[StartBackend]:
-    """Return a function that starts a backend, by default v1 with the embedded model."""
+    """Return a function that starts a backend, by default v1 with the embedded model.
+
+    What comes ``before`` its command runs that.
+    """
     started: list[Backend] = []
 
     def start(
-        app: str = "backend_v1.app:app", *, port: int = 0, ready: bool = True, **environ: Any
+        app: str = "backend_v1.app:app",
+        *,
+        before: Sequence[str] = (),
+        port: int = 0,
+        ready: bool = True,
+        **environ: Any,
     ) -> Backend:
         given = {
             "MODEL_NAME": "efficientnet_lite0",
@@ -159,7 +164,7 @@ def start_backend(root: Path, weights_dir: Path) -> Iterator[StartBackend]:
             "ALLOWED_ADDRESSES": "127.0.0.1/32",
             **environ,
         }
-        backend = Backend(app, root, port or free_port(), given)
+        backend = Backend([*before, *GUNICORN, app], root, port or free_port(), given)
         started.append(backend)
         if ready:
             backend.wait_until("/ready")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,11 +217,11 @@ def test_many_who_ask_at_once_all_get_the_models_own_answers_from_all_workers(
 ) -> None:
     here = load(settings(weights_dir), MODEL)
     pool = start(copies=2)
-    used_s = {worker.pid: cpu_s(worker.pid) for worker in workers(pool)}
+    processes = [psutil.Process(worker.pid) for worker in workers(pool)]
+    used_s = [process.cpu_times().user for process in processes]
     with ThreadPoolExecutor(8) as callers:
-        answers = list(
-            callers.map(lambda one: pool.classify(MODEL, one, OPTIONS), [CAT, COFFEE] * 20)
-        )
+        asked = partial(pool.classify, MODEL, options=OPTIONS)
+        answers = list(callers.map(asked, [CAT, COFFEE] * 20))
     for picture, results in ((CAT, answers[::2]), (COFFEE, answers[1::2])):
         expected = here.classify(picture, OPTIONS, limit_pixels=10**7)
         near = [
@@ -231,14 +232,9 @@ def test_many_who_ask_at_once_all_get_the_models_own_answers_from_all_workers(
             assert result.thumbnail == expected.thumbnail
             assert list(map(astuple, result.predictions)) == near
             assert min(result.decode_ms, result.preprocess_ms, result.inference_ms) > 0
-    assert len(used_s) == 2
-    for pid, before_s in used_s.items():
-        assert cpu_s(pid) > before_s
-
-
-def cpu_s(pid: int) -> float:
-    """Return how long a process has computed."""
-    return psutil.Process(pid).cpu_times().user
+    assert len(processes) == 2
+    for process, before_s in zip(processes, used_s, strict=True):
+        assert process.cpu_times().user > before_s
 
 
 def with_broken_tags() -> bytes:

@@ -9,11 +9,7 @@ import pytest
 
 PROCESS_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
 TORCH = {"torch", "torchvision"}
-# Module to the reason it may start a process.
-STARTERS = {
-    "test_deliverables": "its subject is a script of bash",
-    "test_frontend_start": "looks at what a new interpreter has imported",
-}
+STARTERS = {"test_frontend_start"}  # looks at what a new interpreter has imported
 
 
 class Border:

@@ -59,11 +59,10 @@ class PoolStandIn:
             raise failure
         with self.slots:
             self.computing += 1
-            try:
-                classifier = self.classifiers[model_id]
-                return classifier.classify(data, options, limit_pixels=self.limit_pixels)
-            finally:
-                self.computing -= 1
+            classify = self.classifiers[model_id].classify
+            result = classify(data, options, limit_pixels=self.limit_pixels)
+            self.computing -= 1
+            return result
 
 
 def classifier(categories: list[str], respond: Respond) -> Classifier:

@@ -16,7 +16,6 @@ from imgserve.settings import BackendSettings, FrontendSettings
 from v3.gateway import nginx, serve
 from v3.gateway.__main__ import main
 from v3.gateway.nginx import configuration
-from v3.gateway.serve import NginxMissing, find_nginx
 from v3.gateway.settings import LIST, Backend, GatewaySettings, read_backends
 
 # Nothing that means something to nginx, JSON or a shell.
@@ -235,14 +234,11 @@ def test_document_of_google_is_valid_and_leads_to_every_backend(
         assert document["securityDefinitions"][next(iter(document["security"][0]))] == definition
     else:
         assert "security" not in document
-    found = {
-        (path, method): operation
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    }
-    expected = {("/models", "get"): URLS["efficientnet_lite0"]}
+    paths = document["paths"]
+    found = {f"{method} {path}": paths[path][method] for path in paths for method in paths[path]}
+    expected = {"get /models": URLS["efficientnet_lite0"]}
     for model, url in URLS.items():
-        expected |= {(f"/model/{model}", "get"): url, (f"/model/{model}/predict", "post"): url}
+        expected |= {f"get /model/{model}": url, f"post /model/{model}/predict": url}
     rules = {key: operation["x-google-backend"] for key, operation in found.items()}
     assert {key: rule["address"] for key, rule in rules.items()} == expected
     assert len({operation["operationId"] for operation in found.values()}) == len(expected)
@@ -283,7 +279,5 @@ def test_without_nginx_the_start_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(serve, "DEBIAN_FOLDER", "/nowhere")
-    with pytest.raises(NginxMissing, match="apt-get install nginx"):
-        find_nginx("/nowhere")
     assert main(["serve"], {"BACKENDS": LOCAL, "PATH": "/nowhere"}) == 2
-    assert "brew install nginx" in capsys.readouterr().err
+    assert "apt-get install nginx (Debian, Ubuntu) or brew install" in capsys.readouterr().err

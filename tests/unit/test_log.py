@@ -13,18 +13,16 @@ from imgserve.log import CloudFormatter, logging_config, trace_fields, without_s
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def _formatted(level: int = logging.INFO, **more: object) -> dict[str, object]:
-    record = logging.LogRecord("imgserve.x", level, "f.py", 1, "%s cats", (3,), None)
-    for name, value in more.items():
-        setattr(record, name, value)
-    line = CloudFormatter().format(record)
+def _formatted(**record: object) -> dict[str, object]:
+    said = {"levelname": "WARNING", "msg": "%s cats", "args": (3,)}
+    line = CloudFormatter().format(logging.makeLogRecord(said | record))
     assert "\n" not in line
     entry: dict[str, object] = json.loads(line)
     return entry
 
 
 def test_an_entry_has_cloud_loggings_names_and_the_fields_of_its_record() -> None:
-    entry = _formatted(logging.WARNING, fields={"httpRequest": {"status": 200}, "path": Path("x")})
+    entry = _formatted(fields={"httpRequest": {"status": 200}, "path": Path("x")})
     assert (entry["severity"], entry["message"]) == ("WARNING", "3 cats")
     assert str(entry["time"]).endswith("+00:00")
     assert entry["httpRequest"] == {"status": 200}
@@ -54,7 +52,7 @@ def test_a_traceback_stays_in_its_line_without_what_a_library_gives_away_in_it()
     try:
         raise MaxRetryError(pool, "/a.png?sig=SECRET", OSError("https://x.example/?sig=SECRET"))
     except MaxRetryError:
-        message = str(_formatted(logging.ERROR, exc_info=sys.exc_info())["message"])
+        message = str(_formatted(exc_info=sys.exc_info())["message"])
     assert "Traceback" in message
     assert "/a.png?..." in message
     assert "SECRET" not in message

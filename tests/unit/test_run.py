@@ -3,6 +3,7 @@
 import socket
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -31,11 +32,7 @@ frontend imgserve.frontend v3/frontend/app.py 8501 API_GATEWAY={URL}:8080""",
 @pytest.fixture(autouse=True)
 def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a test fail that would start services."""
-
-    def supervise(*_: object) -> int:
-        pytest.fail("this would have started services")
-
-    monkeypatch.setattr(run, "supervise", supervise)
+    monkeypatch.setattr(run, "supervise", Mock(side_effect=AssertionError("services would start")))
 
 
 def by_name(settings: RunSettings, environ: dict[str, str]) -> dict[str, Service]:

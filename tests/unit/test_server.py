@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-import functools
-import inspect
 import json
 import resource
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -34,8 +32,10 @@ LONG = HELLO.replace(b"hello", b"long")
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 PICTURE = pictures.path("no_time_for_that_tiny.gif").read_bytes()
 PREDICT = POST % len(PICTURE) + PICTURE
-THREADS = 8  # of a server
+THREADS, MOST = 8, 10  # of a server: those that answer, and connections
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+# Its plugin, which comes with schemathesis, runs the coroutines among the tests.
+pytestmark = pytest.mark.anyio
 
 
 class Caller:
@@ -50,18 +50,20 @@ class Caller:
 
     async def send(self, *pieces: bytes) -> None:
         """Send pieces, each by itself."""
-        for piece in pieces:
-            self._writer.write(piece)
-            await self._writer.drain()
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            for piece in pieces:
+                self._writer.write(piece)
+                await self._writer.drain()
+                await asyncio.sleep(0.01)
 
     async def answer(self, *, has_body: bool = True) -> tuple[int, dict[str, str], bytes]:
         """Return the next answer: status, headers, body."""
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
-        first, *lines = head.strip().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
-        size = int(headers.get("Content-Length", 0)) if has_body else 0
-        body = await self._reader.readexactly(size)
+        async with asyncio.timeout(20):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.strip().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines)
+            size = int(headers.get("Content-Length", 0)) if has_body else 0
+            body = await self._reader.readexactly(size)
         return int(first.split()[1]), headers, body
 
     async def asked(self, *pieces: bytes) -> tuple[int, bytes]:
@@ -88,7 +90,7 @@ class Caller:
 
     async def rest(self) -> bytes:
         """Return what comes until the connection ends."""
-        return await self._reader.read()
+        return await asyncio.wait_for(self._reader.read(), 20)
 
 
 class Site:
@@ -101,10 +103,12 @@ class Site:
         self.gate = Gate()
         self.gate.opened.set()
         models = {"small": classifier(["cat", "dog", "bird"], self._respond)}
-        pool = PoolStandIn(models, slots=threading.Semaphore(1))
         given = BackendSettings(**{"threads": 1, "max_queue": 0, **settings})
-        self.app = app = make_app(given, pool)
-        app.add_url_rule("/long", "long", _long_answer)
+        self.app = app = make_app(given, PoolStandIn(models, slots=threading.Semaphore(1)))
+        size = {"Content-Length": "5000000"}
+        app.add_url_rule(
+            "/long", "long", lambda: Response(map(bytes, [50_000] * 100), headers=size)
+        )
         app.add_url_rule("/path/<path:path>", "path", lambda path: {**request.args, "path": path})
         app.add_url_rule("/headers", "headers", lambda: dict(request.headers))
         app.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or "done")
@@ -113,27 +117,17 @@ class Site:
         loop = asyncio.get_running_loop()
         self.connections.now_s = lambda: loop.time() + self.passed_s
         self.socket = socket.create_server(("127.0.0.1", 0))
-        self._callers: list[Caller] = []
+        self.all_callers: list[Caller] = []
 
     def _respond(self, _: object) -> np.ndarray:
         self.gate.pass_through()
         return np.array([[0.2, 0.7, 0.1]], dtype=np.float32)
 
-    async def __aenter__(self) -> "Site":
-        self._listener = await server.listen(self.connections, self.socket, 100)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._listener.close()
-        for caller in self._callers:
-            caller.close()
-        await asyncio.to_thread(wait_until, lambda: not self.open)
-
     async def caller(self, address: str = "127.0.0.1") -> Caller:
         own = self.socket.getsockname()
         streams = await asyncio.open_connection(*own, local_addr=(address, 0))
-        self._callers.append(Caller(*streams))
-        return self._callers[-1]
+        self.all_callers.append(Caller(*streams))
+        return self.all_callers[-1]
 
     async def callers(self, count: int) -> list[Caller]:
         return [await self.caller() for _ in range(count)]
@@ -150,28 +144,24 @@ class Site:
         await asyncio.sleep(0.02)
 
 
-def _long_answer() -> Response:
-    pieces = (bytes(50_000) for _ in range(100))
-    return Response(pieces, headers={"Content-Length": str(5_000_000)})
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
-def at_a_server(**settings: Any) -> Callable[[Callable[..., Awaitable[None]]], Any]:
-    """Return a decorator that makes a test of what happens at a server with these settings."""
-
-    def decorate(scene: Callable[..., Awaitable[None]]) -> Any:
-        async def run(**given: Any) -> None:
-            async with asyncio.timeout(20), Site(**settings) as site:
-                await scene(site, **given)
-
-        @functools.wraps(scene)
-        def test(**given: Any) -> None:
-            asyncio.run(run(**given))
-
-        _, *parameters = inspect.signature(scene).parameters.values()
-        test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return test
-
-    return decorate
+@pytest.fixture
+async def site(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    """Return a server, with the settings that the test is parametrized with."""
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", MOST)
+    running = Site(**getattr(request, "param", {}))
+    listener = await server.listen(running.connections, running.socket, 100)
+    yield running
+    listener.close()
+    for caller in running.all_callers:
+        caller.close()
+    await asyncio.to_thread(wait_until, lambda: not running.open)
 
 
 # --- what HTTP is -----------------------------------------------------------------------------
@@ -206,7 +196,7 @@ INVALID, CODING, LARGE = "invalid-request", "unsupported-transfer-encoding", "pi
         ([b"GET / HTTP/1.1\r\n" + b"A: bbbbbbbbbb\r\n" * 4000], 431, "head-too-large"),
     ],
 )
-@at_a_server(max_image_bytes=MIB // 2)
+@pytest.mark.parametrize("site", [{"max_image_bytes": MIB // 2}], indirect=True)
 async def test_what_cannot_be_read_is_a_problem_and_the_end_of_the_connection(
     site: Site, pieces: list[bytes], status: int, slug: str
 ) -> None:
@@ -230,7 +220,6 @@ async def test_what_cannot_be_read_is_a_problem_and_the_end_of_the_connection(
         ),
     ],
 )
-@at_a_server()
 async def test_a_request_is_answered_in_whatever_pieces_it_comes(
     site: Site, asked: bytes, kept: str, is_whole: bool
 ) -> None:
@@ -242,7 +231,6 @@ async def test_a_request_is_answered_in_whatever_pieces_it_comes(
     assert headers["Connection"] == kept
 
 
-@at_a_server()
 async def test_path_query_and_headers_arrive_as_they_were_sent(site: Site) -> None:
     caller = await site.caller()
     _, body = await caller.asked(HELLO.replace(b"hello", b"path/a%20%C3%A9/b?c=d%26e"))
@@ -252,7 +240,6 @@ async def test_path_query_and_headers_arrive_as_they_were_sent(site: Site) -> No
     assert json.loads(body) == {"Host": "x", "A-B": "1,2", "Cookie": "c=1; d=2"}
 
 
-@at_a_server()
 async def test_a_head_has_no_body(site: Site) -> None:
     caller = await site.caller()
     await caller.send(HELLO.replace(b"GET", b"HEAD") + HELLO)
@@ -261,10 +248,7 @@ async def test_a_head_has_no_body(site: Site) -> None:
     assert (await caller.answer())[2] == b'"Hello!"'
 
 
-@at_a_server()
-async def test_requests_sent_ahead_are_answered_in_turn_up_to_as_many_as_are_allowed(
-    site: Site,
-) -> None:
+async def test_requests_sent_ahead_are_answered_in_turn_up_to_a_limit(site: Site) -> None:
     caller = await site.caller()
     ahead = (HELLO.replace(b"hello", b"path/%d" % number) for number in range(1000))
     await caller.send(b"".join(ahead))
@@ -274,7 +258,6 @@ async def test_requests_sent_ahead_are_answered_in_turn_up_to_as_many_as_are_all
 
 
 @pytest.mark.parametrize("cut", [9, len(HELLO) - 1, len(HELLO)])
-@at_a_server()
 async def test_what_comes_during_an_answer_goes_on_where_it_was_cut_also_if_it_is_the_last(
     site: Site, cut: int
 ) -> None:
@@ -287,10 +270,7 @@ async def test_what_comes_during_an_answer_goes_on_where_it_was_cut_also_if_it_i
     await caller.end(headers)
 
 
-@at_a_server()
-async def test_what_follows_the_last_request_keeps_nobody_from_reading_its_answer(
-    site: Site,
-) -> None:
+async def test_what_follows_the_last_request_keeps_nobody_from_its_answer(site: Site) -> None:
     caller = await site.caller()
     await caller.send(HELLO.replace(b"1.1", b"1.0") + HELLO, HELLO, HELLO)
     _, headers, body = await caller.answer()
@@ -298,7 +278,6 @@ async def test_what_follows_the_last_request_keeps_nobody_from_reading_its_answe
     await caller.end(headers)
 
 
-@at_a_server()
 async def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body(site: Site) -> None:
     caller = await site.caller()
     await caller.send((POST % 5).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
@@ -306,7 +285,6 @@ async def test_a_caller_that_waits_to_be_told_is_told_to_send_its_body(site: Sit
     assert (await caller.asked(b"12345"))[0] == 415
 
 
-@at_a_server()
 async def test_an_application_that_fails_is_answered_500_and_logged(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -322,7 +300,6 @@ async def test_an_application_that_fails_is_answered_500_and_logged(
 # --- deadlines --------------------------------------------------------------------------------
 
 
-@at_a_server()
 async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
     silent, kept = await site.callers(2)
     await kept.asked(HELLO)
@@ -343,7 +320,6 @@ async def test_silence_ends_a_connection_without_a_word(site: Site) -> None:
         (CHUNKED + b"100\r\n", STALLED_S - 2, connection.BODY_S),
     ],
 )
-@at_a_server()
 async def test_a_head_and_a_body_have_a_time_limit_however_they_drip_and_take_no_thread(
     site: Site, start: bytes, pause_s: float, limit_s: float
 ) -> None:
@@ -361,10 +337,7 @@ async def test_a_head_and_a_body_have_a_time_limit_however_they_drip_and_take_no
     assert site.open == 0
 
 
-@at_a_server()
-async def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece(
-    site: Site,
-) -> None:
+async def test_a_long_answer_waits_for_its_caller_a_while_and_piece_by_piece(site: Site) -> None:
     slow, lost = await site.callers(2)
     for caller in (slow, lost):
         caller.transport.pause_reading()
@@ -378,7 +351,6 @@ async def test_a_long_answer_waits_for_its_caller_for_a_while_and_piece_by_piece
 
 
 @pytest.mark.parametrize("stops_sending", [False, True])
-@at_a_server()
 async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
     site: Site, stops_sending: bool
 ) -> None:
@@ -396,10 +368,8 @@ async def test_who_does_not_take_the_end_of_an_answer_is_cut_off_too(
 # --- more than there is room for --------------------------------------------------------------
 
 
-@at_a_server(max_queue=1)
-async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender_read_that(
-    site: Site,
-) -> None:
+@pytest.mark.parametrize("site", [{"max_queue": 1}], indirect=True)
+async def test_a_full_queue_refuses_a_body_early_and_lets_its_sender_read_that(site: Site) -> None:
     first, second, large, small = await site.callers(4)
     site.gate.opened.clear()
     await first.send(PREDICT)
@@ -423,7 +393,7 @@ async def test_a_full_queue_refuses_a_body_before_it_is_sent_and_lets_its_sender
 
 
 @pytest.mark.parametrize("sent", [0, 3_000_000])
-@at_a_server(max_image_bytes=MIB)
+@pytest.mark.parametrize("site", [{"max_image_bytes": MIB}], indirect=True)
 async def test_who_sends_on_and_on_after_a_refusal_is_cut_off(site: Site, sent: int) -> None:
     caller = await site.caller()
     assert (await caller.asked(POST % 10**9))[0] == 413
@@ -435,10 +405,8 @@ async def test_who_sends_on_and_on_after_a_refusal_is_cut_off(site: Site, sent: 
     assert site.passed_s <= most_s
 
 
-@at_a_server(picture_memory_mb=1, max_image_bytes=MIB)
-async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_way(
-    site: Site,
-) -> None:
+@pytest.mark.parametrize("site", [{"picture_memory_mb": 1, "max_image_bytes": MIB}], indirect=True)
+async def test_bodies_under_way_fit_into_memory_and_the_slowest_gives_way(site: Site) -> None:
     slow, early, late = await site.callers(3)
     await slow.send(POST % MIB + bytes(MIB - 1))
     await asyncio.to_thread(wait_until, lambda: site.connections.admission.held_bytes == MIB - 1)
@@ -452,10 +420,10 @@ async def test_bodies_that_are_received_fit_into_memory_and_the_slowest_gives_wa
     assert site.connections.admission.held_bytes == 0
 
 
-@at_a_server(picture_memory_mb=1, max_image_bytes=MIB // 2)
-async def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame(
-    site: Site,
-) -> None:
+@pytest.mark.parametrize(
+    "site", [{"picture_memory_mb": 1, "max_image_bytes": MIB // 2}], indirect=True
+)
+async def test_the_slowest_body_is_refused_where_nobody_else_is_to_blame(site: Site) -> None:
     waiting, slow = await site.callers(2)
     Held(site.connections.admission).require(MIB // 2)
     await waiting.send(POST % 9)
@@ -467,7 +435,7 @@ async def test_the_slowest_body_itself_is_refused_where_nobody_else_is_to_blame(
     await slow.refusal(503, "busy")
 
 
-@at_a_server(picture_memory_mb=1, max_image_bytes=MIB)
+@pytest.mark.parametrize("site", [{"picture_memory_mb": 1, "max_image_bytes": MIB}], indirect=True)
 async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) -> None:
     first, second = await site.callers(2)
     await first.send(POST % MIB + bytes(MIB - 1))
@@ -479,21 +447,12 @@ async def test_a_body_without_a_length_is_refused_where_memory_ends(site: Site) 
     assert site.connections.admission.held_bytes == 0
 
 
-@pytest.fixture
-def _few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
-
-
-@pytest.mark.usefixtures("_few_connections")
-@at_a_server()
-async def test_where_connections_are_too_many_one_is_closed_of_the_caller_who_has_most(
-    site: Site,
-) -> None:
+async def test_of_too_many_connections_one_of_the_caller_with_most_is_closed(site: Site) -> None:
     busy, sending = await site.callers(2)
     await busy.send(SLOW)
     await sending.send(POST % 9)
     honest = await site.caller("127.0.0.2")
-    many = await site.callers(9)
+    many = await site.callers(MOST + 1)
     assert (await honest.asked(HELLO))[0] == 200
     assert [await one.rest() for one in many[:4]] == [b""] * 4
     for one in many[4:]:
@@ -502,15 +461,13 @@ async def test_where_connections_are_too_many_one_is_closed_of_the_caller_who_ha
     assert (await busy.answer())[2] == b"done"
 
 
-@pytest.mark.usefixtures("_few_connections")
-@at_a_server()
 async def test_who_does_not_take_a_long_answer_gives_way_to_others(site: Site) -> None:
-    for slow in await site.callers(8):
+    for slow in await site.callers(MOST):
         slow.transport.pause_reading()
         await slow.send(LONG)
-    for _ in range(8):
+    for _ in range(MOST):
         assert (await (await site.caller()).asked(HELLO))[0] == 200
-    assert site.open == 8
+    assert site.open == MOST
 
 
 @pytest.mark.parametrize(("files", "connections"), [(100, 20), (1024, 664), (10**6, 2048)])
@@ -527,7 +484,6 @@ def test_connections_leave_files_to_fetches(
 # --- the end ----------------------------------------------------------------------------------
 
 
-@at_a_server()
 async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(site: Site) -> None:
     under_way, kept, idle, sending = await site.callers(4)
     await under_way.send(SLOW)
@@ -549,7 +505,6 @@ async def test_the_last_answer_on_each_connection_says_so_and_an_idle_one_ends(s
     await drained
 
 
-@at_a_server()
 async def test_the_end_waits_for_nobody_longer_than_it_may(site: Site) -> None:
     caller = await site.caller()
     await caller.send(POST % 9)
