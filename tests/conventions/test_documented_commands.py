@@ -40,9 +40,7 @@ RUN_BY = {
     r"make run VERSION=v2( MODELS=efficientnet_lite0,resnet152)?": (
         f"{MAKE_TEST}::test_run_answers_for_every_model_and_its_command_works"
     ),
-    r"make screenshot": (
-        "tests/services/test_screenshot.py::test_the_picture_is_taken_of_a_page_that_answers"
-    ),
+    r"make screenshot": "tests/services/test_frontend_v1.py::test_a_picture_of_the_page_is_taken",
     r"(MODELS_FILE=digits/models.toml )?.venv/bin/python -m [a-z.]+ digits( digits/held_out)?": (
         f"{OWN_MODEL_TEST}::test_what_it_learned_is_right_about_pictures_it_has_not_seen"
     ),
