@@ -85,34 +85,24 @@ def strings(tree: ast.AST) -> Iterator[str]:
             yield str(node.value)
 
 
-@pytest.fixture(scope="module")
-def said(root: Path) -> list[str]:
-    """Return every text that the code may say, and every line of its scripts."""
-    scripts = [path for pattern in SHELL for path in root.glob(pattern)]
-    lines = [line for path in scripts for line in path.read_text().splitlines()]
-    return [*lines, *(text for module in modules(root) for text in strings(module.tree))]
-
-
 def is_said(message: str, said: list[str]) -> bool:
     """Return whether one text has all parts of a message, `...` standing for what varies."""
     pattern = re.compile(".*".join(re.escape(part) for part in message.split("...")), re.DOTALL)
     return any(pattern.search(text) for text in said)
 
 
-def test_messages_of_the_documents_are_the_code_s_and_long_enough(
-    root: Path, said: list[str]
-) -> None:
+def test_messages_of_the_documents_are_the_code_s_and_long_enough(root: Path) -> None:
+    scripts = [path for pattern in SHELL for path in root.glob(pattern)]
+    said = [line for path in scripts for line in path.read_text().splitlines()]
+    said += [text for module in modules(root) for text in strings(module.tree)]
     text = section(root, "When something goes wrong", "docs/troubleshooting.md").text
     messages = ROW.findall(text)
     assert len(messages) > 10
     assert [message for message in messages if not is_said(message, said)] == []
     short = {text for text in messages if len(re.findall(r"[A-Za-z]{3,}", text)) < LEAST_WORDS}
     assert short <= {"Backend unreachable"}
-
-
-def test_message_that_nobody_says_is_found_out(said: list[str]) -> None:
-    for message in ("Port ... is taken. Stop what uses him", "imgserve cannot end: ..."):
-        assert not is_said(message, said)
+    for said_by_nobody in ("Port ... is taken. Stop what uses him", "imgserve cannot end: ..."):
+        assert not is_said(said_by_nobody, said)
 
 
 # --- SHORT_ANSWER.md and its French ----------------------------------------------------------
