@@ -9,17 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
-from tests.services.browser import (
-    PHONE,
-    OpenPage,
-    choose,
-    expect_answer_of,
-    expect_models,
-    fits,
-    paste,
-)
+from tests.services.browser import PHONE, OpenPage, fits, paste
 from tests.services.conftest import MODELS, Backend, StartBackend
 from tests.services.gateway_process import Gateway
 
@@ -33,6 +25,24 @@ TO_COMPARE = "Compare all models"
 def page_url(frontend: Callable[..., str], start_backend: StartBackend) -> str:
     backend = start_backend("backend_v2.app:app", MODEL_NAME="", MODELS=",".join(MODELS))
     return frontend(backend.url, "frontend_v2")
+
+
+def choose(page: Page, title: str) -> None:
+    """Choose who answers."""
+    page.get_by_role("combobox", name="Who answers").click()
+    page.get_by_role("option").filter(has_text=title).click()
+
+
+def expect_models(page: Page, word: str, count: int) -> None:
+    """Wait until so many of the models in the list are said to be like this."""
+    page.get_by_role("combobox", name="Who answers").click()
+    expect(page.get_by_role("option").filter(has_text=word)).to_have_count(count)
+    page.keyboard.press("Escape")
+
+
+def expect_answer_of(page: Page, model: str) -> None:
+    """Wait for the answer of a model."""
+    expect(page.get_by_text(f"Model: {model}")).to_be_visible()
 
 
 def test_the_address_carries_picture_and_model_and_opens_them_again(
