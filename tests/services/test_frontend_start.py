@@ -55,12 +55,9 @@ def test_files_are_compressed_once_and_the_page_has_a_head_and_headers_of_its_ow
     assert part.status_code == 200 or len(part.content) == 10
     for name, kind in (("page.css", "css"), ("page.js", "javascript"), ("page.svg", "svg")):
         assert kind in get(started, name).headers["Content-Type"]
-
-
-def test_a_font_of_icons_that_nothing_shows_is_not_asked_for(started: Frontend) -> None:
-    page = get(started).text
-    assert "Material" not in page
-    (style,) = re.findall(r'href="\./(static/[^"]+\.css)"', page)
+    # A font of icons that nothing shows is not asked for.
+    assert "Material" not in page.text
+    (style,) = re.findall(r'href="\./(static/[^"]+\.css)"', page.text)
     streamlits, ours = get(started, style, **PLAIN).text, get(started, style).text
     fonts = [css.count("@font-face") for css in (streamlits, ours)]
     assert (fonts[1], "Material Symbols" in ours) == (fonts[0] - 1, False)

@@ -82,14 +82,6 @@ def test_a_backend_that_names_only_a_category_is_shown_in_a_sentence_without_a_c
     assert page.rows[1] == [URL, "otter", "-"]
 
 
-def test_a_link_to_a_result_answers_once_and_so_does_an_earlier_one(page: Page) -> None:
-    for url in (URL, DOG):
-        page.query["url"] = url
-        assert "tabby" in page.run()
-        page.run()
-    assert page.backend.pictures == [URL, DOG]
-
-
 @pytest.mark.parametrize("name", list(SAMPLES))
 def test_a_sample_is_sent_as_an_upload_and_has_a_link(page: Page, root: Path, name: str) -> None:
     page.submit(URL)
