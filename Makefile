@@ -52,7 +52,7 @@ readme: .venv/run.stamp  ## write the tables of settings into docs/settings.md
 	$(BIN)/python -m tools.documents docs/settings.md
 
 screenshot: .venv/dev.stamp  ## take the README's picture of the page anew: needs Chromium
-	CI=true SCREENSHOT=frontend_v1/screenshot.png $(BIN)/python -m pytest -q tests/services/test_screenshot.py
+	CI=true SCREENSHOT=frontend_v1/screenshot.png $(BIN)/python -m pytest -q tests/services/test_frontend_v1.py -k picture_of_the_page
 
 lock: .venv/dev.stamp  ## write requirements/*.txt from pyproject.toml: UPGRADE=1 for newer versions
 	requirements/lock.sh

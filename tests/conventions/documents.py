@@ -17,21 +17,19 @@ BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Section:
-    """What stands below one heading, up to the next.
-
-    Attributes:
-        heading: its words.
-        text: all of it, the heading's line included.
-    """
+    """What stands below one heading, up to the next."""
 
     document: str
     heading: str
-    text: str
+    text: str  # all of it, the heading's line included
 
     @property
     def commands(self) -> list[str]:
-        """Return the commands of its ``sh`` blocks: one line each, without comments."""
-        return [command for _, block in BLOCK.findall(self.text) for command in commands(block)]
+        """Return the commands of its ``sh`` blocks, without comments; ``&&`` joins several."""
+        blocks = "".join(block for _, block in BLOCK.findall(self.text))
+        lines = re.sub(r" *\\\n *", " ", blocks).splitlines()
+        bare = [re.sub(r"(^|\s+)#( .*)?$", "", line).strip() for line in lines]
+        return [command for line in bare if line for command in line.split(" && ")]
 
 
 def sections(root: Path, *documents: str) -> Iterator[Section]:
@@ -46,25 +44,13 @@ def section(root: Path, heading: str, document: str) -> Section:
     return found
 
 
-def split(text: str, document: str) -> Iterator[Section]:
-    """Yield a text's sections; a ``#`` inside a block of code begins none."""
-    lines: list[str] = []
+def split(text: str, document: str) -> list[Section]:
+    """Return a text's sections; a ``#`` inside a block of code begins none."""
+    parts: list[list[str]] = [[]]
     in_code = False
     for line in text.splitlines(keepends=True):
         in_code ^= bool(FENCE.match(line))
-        if line.startswith("#") and not in_code and lines:
-            yield _section(lines, document)
-            lines = []
-        lines.append(line)
-    yield _section(lines, document)
-
-
-def _section(lines: list[str], document: str) -> Section:
-    return Section(document, lines[0].strip("# \n"), "".join(lines))
-
-
-def commands(block: str) -> list[str]:
-    """Return the commands of a block of shell: those joined by ``&&`` are several."""
-    lines = re.sub(r" *\\\n *", " ", block).splitlines()
-    bare = [re.sub(r"(^|\s+)#( .*)?$", "", line).strip() for line in lines]
-    return [command for line in bare if line for command in line.split(" && ")]
+        if line.startswith("#") and not in_code and parts[-1]:
+            parts.append([])
+        parts[-1].append(line)
+    return [Section(document, part[0].strip("# \n"), "".join(part)) for part in parts]

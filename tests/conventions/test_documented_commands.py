@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conventions.documents import Section, commands, sections, split
+from tests.conventions.documents import Section, sections, split
 
 README_TEST = "tests/services/test_readme_commands.py"
 MAKE_TEST = "tests/services/test_make_run.py"
@@ -40,9 +40,7 @@ RUN_BY = {
     r"make run VERSION=v2( MODELS=efficientnet_lite0,resnet152)?": (
         f"{MAKE_TEST}::test_run_answers_for_every_model_and_its_command_works"
     ),
-    r"make screenshot": (
-        "tests/services/test_screenshot.py::test_the_picture_is_taken_of_a_page_that_answers"
-    ),
+    r"make screenshot": "tests/services/test_frontend_v1.py::test_a_picture_of_the_page_is_taken",
     r"(MODELS_FILE=digits/models.toml )?.venv/bin/python -m [a-z.]+ digits( digits/held_out)?": (
         f"{OWN_MODEL_TEST}::test_what_it_learned_is_right_about_pictures_it_has_not_seen"
     ),
@@ -76,20 +74,15 @@ def fits(command: str, patterns: dict[str, str] | dict[str, str | None]) -> bool
 
 
 @pytest.fixture(scope="module")
-def ci(root: Path) -> list[str]:
-    """Return the lines of what CI runs."""
-    return [f"{line} " for line in (root / CI).read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
 def shown(root: Path) -> list[tuple[str, Section]]:
     """Return every command of the documents, with the section that it stands in."""
     return [(command, section) for section in sections(root) for command in section.commands]
 
 
 def test_every_command_has_a_test_or_needs_an_account(
-    shown: list[tuple[str, Section]], ci: list[str]
+    shown: list[tuple[str, Section]], root: Path
 ) -> None:
+    ci = [f"{line} " for line in (root / CI).read_text().splitlines()]
     unknown = {
         f"{section.document}: {command}"
         for command, section in shown
@@ -141,11 +134,6 @@ NAMED = {*RUN_BY.values(), *filter(None, GOOGLE.values()), *(test for _, test in
 def test_the_test_that_is_named_exists(test: str, root: Path) -> None:
     path, _, name = test.partition("::")
     assert re.search(rf"^def {name}\(", (root / path).read_text(), re.MULTILINE)
-
-
-def test_commands_are_read_without_comments_one_by_one() -> None:
-    block = "# why\na --x=1   # what\nb 'c#d' && e \\\n    --long\n\n"
-    assert commands(block) == ["a --x=1", "b 'c#d'", "e --long"]
 
 
 def test_sections_end_at_headings_and_not_at_comments_in_code() -> None:

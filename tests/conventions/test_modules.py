@@ -74,11 +74,6 @@ def part(name: str) -> str:
     return inner if first == "imgserve" and rest else first
 
 
-@pytest.fixture(scope="module")
-def every_module(root: Path) -> list[Module]:
-    return modules(root)
-
-
 def own_imports(module: Module) -> list[str]:
     """Return what a module imports of this project; the version alone names no part."""
     own = {name.partition(".")[0] for name in ALLOWED} | {"imgserve", "tests"}
@@ -86,42 +81,35 @@ def own_imports(module: Module) -> list[str]:
     return [name for name in names if not name.endswith((".__version__", ".HOMEPAGE"))]
 
 
-def test_every_module_belongs_to_a_part_and_every_part_exists(every_module: list[Module]) -> None:
-    assert {part(module.name) for module in every_module} == set(ALLOWED)
+def test_every_module_belongs_to_a_part_and_every_part_exists(root: Path) -> None:
+    assert {part(module.name) for module in modules(root)} == set(ALLOWED)
 
 
-def test_imports_point_one_way(every_module: list[Module]) -> None:
+def test_imports_point_one_way_and_never_back_to_where_they_began(root: Path) -> None:
+    imported = {module.name: own_imports(module) for module in modules(root)}
     wrong = {
-        f"{module.name} imports {name}"
-        for module in every_module
-        for name in own_imports(module)
-        if part(name) not in ALLOWED[part(module.name)] | {part(module.name)}
+        f"{module} imports {name}"
+        for module, names in imported.items()
+        for name in names
+        if part(name) not in ALLOWED[part(module)] | {part(module)}
     }
     assert wrong == set()
-
-
-def test_no_import_leads_back_to_where_it_began(every_module: list[Module]) -> None:
-    names = {module.name for module in every_module}
-    imported = {
-        module.name: {_module_of(name, names) for name in own_imports(module)} - {module.name}
-        for module in every_module
+    # What is no module is a name in one.
+    read = {
+        module: {name if name in imported else name.rpartition(".")[0] for name in names} - {module}
+        for module, names in imported.items()
     }
-    TopologicalSorter(imported).prepare()  # CycleError names the circle
+    TopologicalSorter(read).prepare()  # CycleError names the circle
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
-def test_a_library_stays_in_its_wing(every_module: list[Module], library: str) -> None:
+def test_a_library_stays_in_its_wing(root: Path, library: str) -> None:
     importers = {
         part(module.name)
-        for module in every_module
+        for module in modules(root)
         if library in {name.partition(".")[0] for name in module.imports()}
     }
     assert {name for name in importers if not name.startswith("tools")} <= ONLY_IN[library]
-
-
-def _module_of(imported: str, modules_there: set[str]) -> str:
-    """Return the module that an import reads: ``a.b.name`` is a name in ``a.b``, or a module."""
-    return imported if imported in modules_there else imported.rpartition(".")[0]
 
 
 # --- how long they are ------------------------------------------------------------
@@ -139,44 +127,31 @@ def functions(module: Module) -> Iterator[tuple[str, int]]:
             yield f"{module.name}.{node.name}", lines
 
 
-def test_modules_are_short(root: Path) -> None:
-    sizes = {module.name: module.lines for module in modules(root)}
-    assert {name: lines for name, lines in sizes.items() if lines > MODULE_LINES} == {}
-
-
-def test_functions_are_short(root: Path) -> None:
-    sizes = {name: lines for module in modules(root) for name, lines in functions(module)}
-    assert {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES} == {}
+def test_modules_and_functions_are_short(root: Path) -> None:
+    long = {module.name for module in modules(root) if module.lines > MODULE_LINES}
+    lengths = (length for module in modules(root) for length in functions(module))
+    assert long | {name for name, lines in lengths if lines > FUNCTION_LINES} == set()
 
 
 # --- what they read ------------------------------------------------------------
 
-# Module to the reason it may read the environment.
 READERS = {
-    "imgserve.machine": "the user says where caches are kept",
-    "backend_v1.app": "a service is told by its environment",
-    "backend_v2.app": "a service is told by its environment",
-    "v3.backend.app": "a service is told by its environment",
-    "frontend_v1.app": "a service is told by its environment",
-    "frontend_v2.app": "a service is told by its environment",
-    "v3.frontend.app": "a service is told by its environment",
-    "imgserve.frontend.__main__": "a command",
-    "imgserve.evaluate.__main__": "a command",
-    "v3.gateway.__main__": "a command, and a service",
-    "imgserve.backend.gunicorn.conf": "gunicorn reads it before the app",
+    # Services are told by their environment.
+    *("backend_v1.app", "backend_v2.app", "v3.backend.app"),
+    *("frontend_v1.app", "frontend_v2.app", "v3.frontend.app"),
+    # Commands; the gateway's is a service too.
+    *("imgserve.frontend.__main__", "imgserve.evaluate.__main__", "v3.gateway.__main__"),
+    "imgserve.machine",  # the user says where caches are kept
+    "imgserve.backend.gunicorn.conf",  # gunicorn reads it before the app
 }
 
 
 def reads_environment(module: Module) -> bool:
-    attributes = {
-        f"{node.value.id}.{node.attr}"
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    }
-    return bool({"os.environ", "os.getenv"} & (attributes | set(module.imports())))
+    nodes = [node for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)]
+    named = {*map(ast.unparse, nodes), *module.imports()}
+    return not named.isdisjoint({"os.environ", "os.getenv"})
 
 
 def test_only_what_is_started_reads_the_environment(root: Path) -> None:
     product = [module for module in modules(root) if not module.name.startswith("tools")]
-    readers = {module.name for module in product if reads_environment(module)}
-    assert readers - set(READERS) == set()
+    assert {module.name for module in product if reads_environment(module)} <= READERS

@@ -16,15 +16,6 @@ TESTS = {
 }
 
 
-@pytest.fixture
-def project(pytester: pytest.Pytester, root: Path) -> pytest.Pytester:
-    """Return a project with this one's conftest and a test of each kind."""
-    pytester.makeini("[pytest]\nmarkers = extra")
-    pytester.makeconftest((root / "tests" / "conftest.py").read_text())
-    pytester.makepyfile(**{name: f"import pytest\n{body}" for name, body in TESTS.items()})
-    return pytester
-
-
 @pytest.mark.parametrize(
     ("ci", "outcomes"),
     [
@@ -33,10 +24,17 @@ def project(pytester: pytest.Pytester, root: Path) -> pytest.Pytester:
     ],
 )
 def test_skip_is_a_failure_in_ci_alone_and_says_why_everywhere(
-    ci: str, outcomes: dict[str, int], project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    ci: str,
+    outcomes: dict[str, int],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    root: Path,
 ) -> None:
+    pytester.makeini("[pytest]\nmarkers = extra")
+    pytester.makeconftest((root / "tests" / "conftest.py").read_text())
+    pytester.makepyfile(**{name: f"import pytest\n{body}" for name, body in TESTS.items()})
     monkeypatch.setenv("CI", ci)
-    result = project.runpytest_inprocess("-ra", "--continue-on-collection-errors")
+    result = pytester.runpytest_inprocess("-ra", "--continue-on-collection-errors")
     result.assert_outcomes(**outcomes)
     output = result.stdout.str()
     assert all(reason in output for reason in ("no chromium", "no docker", "no nginx"))

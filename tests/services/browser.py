@@ -71,25 +71,7 @@ def hand_over(page: Page, *files: Path) -> None:
     page.get_by_test_id("stChatInput").locator("input[type=file]").set_input_files(files)
 
 
-def choose(page: Page, title: str) -> None:
-    """Choose who answers."""
-    page.get_by_role("combobox", name="Who answers").click()
-    page.get_by_role("option").filter(has_text=title).click()
-
-
-def expect_models(page: Page, word: str, count: int) -> None:
-    """Wait until so many of the models in the list are said to be like this."""
-    page.get_by_role("combobox", name="Who answers").click()
-    expect(page.get_by_role("option").filter(has_text=word)).to_have_count(count)
-    page.keyboard.press("Escape")
-
-
 def fits(page: Page) -> bool:
     """Return whether nothing asks for scrolling sideways."""
     wide = "e => e.scrollWidth > e.clientWidth"
     return not any(page.locator(part).evaluate(wide) for part in ("html", "[data-testid=stMain]"))
-
-
-def expect_answer_of(page: Page, model: str) -> None:
-    """Wait for the answer of a model."""
-    expect(page.get_by_text(f"Model: {model}")).to_be_visible()

@@ -17,19 +17,13 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 
 @pytest.fixture
-def tree(root: Path, tmp_path: Path) -> Path:
-    """Return a folder with what a container has, and nothing else."""
+def started(root: Path, tmp_path: Path) -> Iterator[Frontend]:
+    """Return a frontend in a folder with what a container has, of somebody without a home."""
     for part in PARTS:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(root / part, tmp_path / "app" / part, ignore=ignored)
-    return tmp_path / "app"
-
-
-@pytest.fixture
-def started(tree: Path, tmp_path: Path) -> Iterator[Frontend]:
-    """Return a frontend that is started there by somebody without a home."""
     environ = {"HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
-    frontend = Frontend("frontend_v1", tree, environ)
+    frontend = Frontend("frontend_v1", tmp_path / "app", environ)
     try:
         frontend.wait_until()
         yield frontend
@@ -61,19 +55,17 @@ def test_files_are_compressed_once_and_the_page_has_a_head_and_headers_of_its_ow
     assert part.status_code == 200 or len(part.content) == 10
     for name, kind in (("page.css", "css"), ("page.js", "javascript"), ("page.svg", "svg")):
         assert kind in get(started, name).headers["Content-Type"]
-
-
-def test_a_font_of_icons_that_nothing_shows_is_not_asked_for(started: Frontend) -> None:
-    page = get(started).text
-    assert "Material" not in page
-    (style,) = re.findall(r'href="\./(static/[^"]+\.css)"', page)
+    # A font of icons that nothing shows is not asked for.
+    assert "Material" not in page.text
+    (style,) = re.findall(r'href="\./(static/[^"]+\.css)"', page.text)
     streamlits, ours = get(started, style, **PLAIN).text, get(started, style).text
     fonts = [css.count("@font-face") for css in (streamlits, ours)]
     assert (fonts[1], "Material Symbols" in ours) == (fonts[0] - 1, False)
 
 
-def test_it_writes_no_file(started: Frontend, tree: Path, tmp_path: Path, root: Path) -> None:
+def test_it_writes_no_file(started: Frontend, tmp_path: Path, root: Path) -> None:
     assert get(started).ok
+    tree = tmp_path / "app"
     files = {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
     assert [path for path in files if not (root / path).is_file()] == []
     assert {path.name for path in tree.iterdir()} == set(PARTS)

@@ -1,11 +1,15 @@
 """A person with a browser: real Chromium, real Streamlit, a real backend."""
 
 import base64
+import io
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.services.browser import PHONE, OpenPage, fits, hand_over, paste
@@ -224,3 +228,36 @@ def test_a_phone_shows_sentence_and_bar_without_scrolling(
     lowest = [page.locator(part).first.bounding_box() for part in ("h2", ".bars li")]
     assert all(box and box["y"] + box["height"] < PHONE["height"] for box in lowest)
     assert fits(page)
+
+
+# --- the README's picture of the page ------------------------------------------------------------
+
+# CSS pixels: the page's column and its margins, and more than the answer's height.
+VIEW = {"width": 800, "height": 1600}
+SCALE = 1.25  # makes a picture of 1000 pixels
+COLOURS = 256  # a palette: a third of the bytes, and nobody sees the difference
+SETTLED_MS = 500
+
+
+def test_a_picture_of_the_page_is_taken(open_page: OpenPage, page_url: str, root: Path) -> None:
+    """``make screenshot`` writes it, by SCREENSHOT, to its file."""
+    view = {"viewport": VIEW, "device_scale_factor": SCALE, "color_scheme": "light"}
+    page = open_page(page_url, reduced_motion="reduce", **view)
+    click(page, "Espresso")
+    sentence(page, "espresso")  # the first answer also waits for what is done only once
+    click(page, "Cat")
+    sentence(page, CAT)
+    expect(page.get_by_text(re.compile("round trip"))).to_be_visible()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(SETTLED_MS)
+    samples = page.get_by_text("Try one of these").bounding_box()
+    assert samples
+    above = {"x": 0, "y": 0, "width": VIEW["width"], "height": samples["y"]}
+    taken = io.BytesIO()
+    with Image.open(io.BytesIO(page.screenshot(clip=above))) as picture:
+        picture.convert("RGB").quantize(COLOURS).save(taken, "PNG", optimize=True)
+        assert picture.width == 1000
+        assert 700 < picture.height < 1300
+    assert len(taken.getvalue()) < 200_000
+    if path := os.environ.get("SCREENSHOT"):
+        (root / path).write_bytes(taken.getvalue())

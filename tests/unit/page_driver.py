@@ -6,7 +6,6 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -28,15 +27,9 @@ GONE = RequestRefused("the backend of large cannot be reached", "backend-unreach
 def answer(category: str = "tabby", probability: float = 0.75, **given: Any) -> PredictAnswer:
     """Return an answer whose best class is this one."""
     predictions = [Prediction(category, 281, probability), Prediction("lynx", 287, 0.0001)]
-    timings = Timings(1, 2, 3, 4, 1234)
-    usual = PredictAnswer(
-        category=category,
-        predictions=predictions,
-        timings_ms=timings,
-        model="resnet152",
-        thumbnail=THUMBNAIL,
-    )
-    return msgspec.structs.replace(usual, **given)
+    usual = {"category": category, "predictions": predictions, "thumbnail": THUMBNAIL}
+    usual |= {"model": "resnet152", "timings_ms": Timings(1, 2, 3, 4, 1234)}
+    return PredictAnswer(**usual | given)
 
 
 class Backend(BackendClient):

@@ -1,11 +1,13 @@
-"""From rows to the table of targets."""
+"""From rows to the table of targets, and what commands that measure or attack see to before."""
 
+import resource
 from pathlib import Path
 from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
+from tools.attack import __main__ as attack
 from tools.benchmarks.__main__ import PAGE, WITH, WITHOUT
 from tools.benchmarks.alone import best_arrangement
 from tools.benchmarks.plan import RESULTS
@@ -93,3 +95,14 @@ def test_command_that_does_not_end_well_says_why(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert exit_status(Mock(side_effect=raised)) == 1
     assert str(raised) in capsys.readouterr().err
+
+
+def test_a_thousand_callers_call_also_where_a_shell_allows_fewer_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attack, "require_programs", lambda: None)
+    monkeypatch.setattr(attack, "ATTACKS", {"none": ("None", lambda _: iter(()))})
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 20_000))
+    monkeypatch.setattr("resource.setrlimit", limit := Mock())
+    assert attack.run(attack.arguments([])) == 0
+    limit.assert_called_once_with(resource.RLIMIT_NOFILE, (20_000, 20_000))

@@ -1,8 +1,6 @@
 """The client, against a real server on loopback that answers well, badly, or not at all."""
 
 import contextlib
-import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +13,12 @@ from flask import Flask, Response, redirect, request
 from werkzeug.serving import make_server
 
 from imgserve import errors
-from imgserve.contract import PROBLEM_TYPE, ModelState
+from imgserve.contract import PROBLEM_TYPE, ModelState, Problem
 from imgserve.frontend import client as client_module
 from imgserve.frontend.client import LIMIT_ANSWER_BYTES, BackendAnswer, Picture, connect
 from imgserve.frontend.client import BackendClient as Client
 from imgserve.settings import FrontendSettings
-from tests.unit.picture_host import Answer, PictureHost, endless, raw, silence
+from tests.unit.picture_host import Answer, PictureHost, endless, raw, reply
 
 CAT = Picture("http://x/cat.png")
 FILE = Picture(data=b"picture")
@@ -35,13 +33,6 @@ ANSWER = {
 EXPECTED = msgspec.convert(ANSWER, BackendAnswer)
 STATE = {"id": "swin_b", "title": "Swin B", "parameters": 9, "top1": 83.582, "input_size": 224}
 STATE |= {"size_bytes": None, "state": "absent", "detail": "no weights"}
-
-
-def problem(status: int, slug: str, detail: str) -> Response:
-    """Return a problem document as a backend words it."""
-    fields = {"type": f"urn:imgserve:problem:{slug}", "title": slug, "status": status}
-    body = json.dumps({**fields, "detail": detail, "request_id": "r1"})
-    return Response(body, status, content_type=f"{PROBLEM_TYPE}; charset=utf-8")
 
 
 class Backend:
@@ -81,9 +72,7 @@ def backend() -> Iterator[Backend]:
 
 
 def test_people_share_connections_and_no_cookies() -> None:
-    head = b"HTTP/1.1 200 OK\r\nSet-Cookie: mine=1\r\nContent-Type: application/json\r\n"
-    models = head + b'Content-Length: 10\r\n\r\n["swin_b"]'
-    with PictureHost(lambda sock, _: sock.sendall(models) is None) as host:
+    with PictureHost(reply(b'["swin_b"]', "200 OK", "Set-Cookie: mine=1")) as host:
         for _ in range(3):
             settings = FrontendSettings(serving_url=host.origin)
             assert connect(settings.backend_url, settings).models() == ["swin_b"]
@@ -161,7 +150,9 @@ def test_models_are_listed_in_order_and_described(backend: Backend) -> None:
 def test_a_problem_keeps_its_detail_and_one_that_waiting_does_not_mend_its_slug_and_status(
     backend: Backend, status: int, slug: str, kind: type[errors.BackendError]
 ) -> None:
-    backend.answers = [problem(status, slug, "try otherwise")]
+    problem = Problem(f"urn:imgserve:problem:{slug}", slug, status, "try otherwise", "r1")
+    body, media_type = msgspec.json.encode(problem), f"{PROBLEM_TYPE}; charset=utf-8"
+    backend.answers = [Response(body, status, content_type=media_type)]
     with pytest.raises(kind, match="try otherwise") as caught:
         backend.client.predict(CAT)
     assert caught.value.may_wake == (slug == "not-ready")
@@ -205,11 +196,6 @@ def test_what_is_no_answer_is_unreachable_and_a_platforms_page_at_a_start_may_wa
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"
 
 
-def silent_midway(sock: socket.socket, request: bytes) -> bool:
-    sock.sendall(HEAD)
-    return silence(sock, request)
-
-
 @pytest.mark.parametrize(
     ("there", "kind"),
     [
@@ -217,8 +203,8 @@ def silent_midway(sock: socket.socket, request: bytes) -> bool:
         ("http://backend.invalid", errors.BackendUnreachable),
         (raw(b""), errors.BackendUnreachable),
         (raw(HEAD), errors.BackendUnreachable),
-        (silence, errors.BackendTimeout),
-        (silent_midway, errors.BackendTimeout),
+        (raw(b"", is_kept=True), errors.BackendTimeout),
+        (raw(HEAD, is_kept=True), errors.BackendTimeout),
         (endless(HEAD.replace(b"99", b"9999"), b" "), errors.BackendTimeout),
     ],
     ids=["nobody", "no-name", "hung-up", "hung-up-midway", "silent", "silent-midway", "dripping"],

@@ -1,8 +1,6 @@
 """ID tokens: a metadata server's stand-in gives them, a backend's stand-in reads them."""
 
-import base64
 import io
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from google.auth import _exponential_backoff
+from google.auth import _exponential_backoff, jwt
 from google.auth.compute_engine import _metadata
 from requests import Response
 from urllib3.response import HTTPResponse
@@ -30,16 +28,14 @@ PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 def token(**claims: Any) -> str:
     """Return a token with these claims that nobody signed."""
-    parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
-    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b""))
+    return jwt.encode(SimpleNamespace(key_id=None, sign=lambda _: b""), claims).decode()
 
 
 def claims_of(header: str | None) -> Any:
     """Return what the token of an ``Authorization`` header says."""
     scheme, _, given = (header or "").partition(" ")
     assert scheme == "Bearer"
-    payload = given.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return jwt.decode(given, verify=False)
 
 
 class MetadataServer:
@@ -74,7 +70,7 @@ class Backend(requests.adapters.BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> Response:
         self.seen.append(request.headers.get("Authorization"))
-        response = requests.Response()
+        response = Response()
         response.status_code, response.request = self.status, request
         response.raw = HTTPResponse(io.BytesIO(b'["resnet152"]'), preload_content=False)
         return response
@@ -93,26 +89,21 @@ class Backend(requests.adapters.BaseAdapter):
 
 
 @pytest.fixture
-def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     connect.cache_clear()
     # google-auth's pauses between tries take no time.
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
-    server = MetadataServer()
+    metadata = MetadataServer()
 
     class Handler(Quiet):
         def respond(self) -> None:
-            status, body = server.answer(self.path, self.headers["Metadata-Flavor"])
+            status, body = metadata.answer(self.path, self.headers["Metadata-Flavor"])
             google = {"Metadata_Flavor": "Google", "Content_Type": "text/plain"}
             self.answer(status, body.encode(), **google)
 
     with served(Handler) as origin:
         monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", origin.removeprefix("http://"))
-        yield server
-
-
-@pytest.fixture
-def backend(metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch) -> Backend:
-    return Backend(metadata, monkeypatch)
+        yield Backend(metadata, monkeypatch)
 
 
 def test_a_token_for_the_backends_root_serves_many_calls_at_once(backend: Backend) -> None:
@@ -142,9 +133,8 @@ def test_a_metadata_server_that_is_away_is_one_error_that_is_not_waited_for(
 ) -> None:
     backend.patch.setattr(_metadata, "_GCE_METADATA_HOST", "metadata.invalid")
     for _ in range(2):
-        with pytest.raises(
-            IdentityUnavailable, match=f"no ID token for {AUDIENCE}: .*unavail"
-        ) as caught:
+        said = f"no ID token for {AUDIENCE}: .*unavail"
+        with pytest.raises(IdentityUnavailable, match=said) as caught:
             backend.ask()
         assert not caught.value.may_wake
         assert "\n" not in str(caught.value)
@@ -203,18 +193,14 @@ def test_an_answer_that_is_no_token_is_neither_sent_nor_shown(
     ],
 )
 def test_the_backend_gets_the_token_past_a_proxy_and_nobody_else_does(
-    metadata: MetadataServer,
-    monkeypatch: pytest.MonkeyPatch,
-    base_url: str,
-    url: str,
-    audience: str | None,
+    backend: Backend, base_url: str, url: str, audience: str | None
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid")
-    monkeypatch.setenv("no_proxy", "")
+    backend.patch.setenv("HTTP_PROXY", "http://proxy.invalid")
+    backend.patch.setenv("no_proxy", "")
     request = requests.Request("GET", url, auth=IdTokenAuth(base_url)).prepare()
     header = request.headers.get("Authorization")
     assert (header and claims_of(header)["aud"]) == audience
-    assert metadata.audiences == ([audience] if audience else [])
+    assert backend.metadata.audiences == ([audience] if audience else [])
 
 
 @pytest.mark.parametrize("status", [401, 403])

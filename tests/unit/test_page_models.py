@@ -18,7 +18,7 @@ from imgserve.frontend.client import Answered, Picture
 from imgserve.frontend.messages import FAILURES, Failure
 from imgserve.frontend.model_choice import KnownModel, Models
 from imgserve.frontend.outcomes import COLUMNS, class_shares, sentence
-from tests.unit.page_driver import GONE, INCOMPLETE, LARGE, URL, Backend, Page, answer
+from tests.unit.page_driver import DOG, GONE, INCOMPLETE, LARGE, URL, Backend, Page, answer
 from tests.unit.waiting import wait_until
 
 FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fourth"))
@@ -27,18 +27,6 @@ FIRST, SECOND, THIRD, FOURTH = map(KnownModel, ("first", "second", "third", "fou
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, root: Path) -> Page:
     return Page(root / "frontend_v2", monkeypatch)
-
-
-@pytest.fixture
-def comparing(page: Page) -> Page:
-    page.pick("all")
-    return page
-
-
-@pytest.fixture
-def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the page look again at what is unsettled each time it could."""
-    monkeypatch.setattr(model_choice, "LOOK_EVERY_S", 0)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +83,11 @@ def test_a_link_to_a_result_names_the_model_too_and_the_way_back_leads_to_the_ea
     page.run()
     assert page.backend.asked == [(URL, "large"), (URL, "small")]
     assert page.picked == "small"
-
-
-def test_a_link_that_was_followed_is_left_as_it_is(page: Page) -> None:
-    page.pick("large")
     page.query.pop("model")
-    page.query["url"] = URL
+    page.query["url"] = DOG
     assert "tabby" in page.run()
-    assert "model" not in page.query
+    assert page.backend.asked[-1] == (DOG, "small")
+    assert "model" not in page.query  # a link that was followed is left as it is
 
 
 def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(page: Page) -> None:
@@ -157,8 +142,8 @@ def test_a_model_that_cannot_answer_is_marked_and_choosing_it_says_why(
     assert "Models that cannot" not in words
 
 
-@pytest.mark.usefixtures("always_due")
 def test_a_model_that_comes_back_is_seen_without_a_click_or_a_look_at_others(page: Page) -> None:
+    page.patch.setattr(model_choice, "LOOK_EVERY_S", 0)
     page.backend.states["large"] = GONE
     page.run()
     assert page.choices[1] == "large · away"
@@ -202,8 +187,8 @@ def test_a_missing_list_leaves_the_page_usable(page: Page) -> None:
     assert "alert" not in page.html
 
 
-@pytest.mark.usefixtures("always_due")
 def test_a_missing_list_comes_back_by_itself(page: Page) -> None:
+    page.patch.setattr(model_choice, "LOOK_EVERY_S", 0)
     page.backend.list_failure = BackendUnreachable("refused")
     page.run()
     page.backend.list_failure = None
@@ -211,10 +196,17 @@ def test_a_missing_list_comes_back_by_itself(page: Page) -> None:
     assert page.picked == "small"
 
 
-def test_a_linked_model_is_asked_though_the_list_is_missing(page: Page) -> None:
+def test_a_link_is_answered_though_the_list_is_missing_a_comparison_once_it_is_there(
+    page: Page,
+) -> None:
     page.backend.list_failure = BackendUnreachable("refused")
     page.query.update(url=URL, model="large")
     assert "Model: large" in page.run()
+    page.query["model"] = "all"
+    assert "cannot be reached" in page.run()
+    page.backend.list_failure = None
+    page.click("Try again")
+    assert page.header == "3 of 3 models agree: tabby"
 
 
 def test_an_answer_wakes_the_mark_of_its_model(page: Page) -> None:
@@ -249,24 +241,25 @@ def test_many_links_go_to_one_model(page: Page, choice: str, model: str) -> None
 # --- all of them compared ------------------------------------------------------------------------
 
 
-def test_every_model_answers_about_the_same_picture(comparing: Page) -> None:
-    comparing.backend.usual = answer(incomplete=True)
-    words = comparing.submit(URL)
-    assert comparing.header == "3 of 3 models agree: tabby"
-    assert sorted(comparing.backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
-    assert comparing.rows[0] == ["Model", "tabby", "lynx", "Time"]
-    assert comparing.rows[1:] == [
+def test_every_model_answers_about_the_same_picture(page: Page) -> None:
+    page.pick("all")
+    page.backend.usual = answer(incomplete=True)
+    words = page.submit(URL)
+    assert page.header == "3 of 3 models agree: tabby"
+    assert sorted(page.backend.asked) == [(URL, "large"), (URL, "small"), (URL, "third")]
+    assert page.rows[0] == ["Model", "tabby", "lynx", "Time"]
+    assert page.rows[1:] == [
         [title, "75.0%", "<0.1%", "10 ms"] for title in ("Small-Net", "Large Net", "Third")
     ]
     assert "fetched from its address once for each model" in words
     assert words.count(INCOMPLETE) == 1
-    assert comparing.strip == ["tabby 75.0%"] * 3
-    assert (comparing.query["url"], comparing.query["model"]) == (URL, "all")
+    assert page.strip == ["tabby 75.0%"] * 3
+    assert (page.query["url"], page.query["model"]) == (URL, "all")
     # As many classes as make it likely that each has the others', too.
-    assert comparing.backend.top_k == {"small": 50, "large": 3, "third": None}
-    comparing.backend.usual = None
-    assert "Model: third" in comparing.pick("third")  # asks anew
-    assert comparing.backend.asked[-1] == (URL, "third")
+    assert page.backend.top_k == {"small": 50, "large": 3, "third": None}
+    page.backend.usual = None
+    assert "Model: third" in page.pick("third")  # asks anew
+    assert page.backend.asked[-1] == (URL, "third")
 
 
 def test_a_question_right_behind_a_choice_is_linked_with_it(page: Page) -> None:
@@ -277,36 +270,29 @@ def test_a_question_right_behind_a_choice_is_linked_with_it(page: Page) -> None:
     assert page.query["model"] == "all"
 
 
-def test_a_model_that_fails_spoils_its_own_row_only(comparing: Page) -> None:
-    comparing.backend.states["large"] = GONE
-    comparing.backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
-    comparing.submit(URL)
-    assert comparing.header == "2 of 3 models agree: tabby"
-    assert comparing.rows[2][1:] == ["", "", "The backend of large cannot be reached."]
-    comparing.click("Try again")
-    assert len(comparing.backend.asked) == 6
+def test_a_model_that_fails_spoils_its_own_row_only(page: Page) -> None:
+    page.pick("all")
+    page.backend.states["large"] = GONE
+    page.backend.answers["large"] = [GONE, answer(category="lynx", model="large")]
+    page.submit(URL)
+    assert page.header == "2 of 3 models agree: tabby"
+    assert page.rows[2][1:] == ["", "", "The backend of large cannot be reached."]
+    page.click("Try again")
+    assert len(page.backend.asked) == 6
 
 
 def test_without_any_answer_there_is_every_reason_and_without_a_picture_none_is_shown(
-    comparing: Page,
+    page: Page,
 ) -> None:
-    comparing.backend.usual = BackendUnreachable("http://inner refused")
-    words = comparing.submit(URL)
-    assert comparing.header == "No model answered"
+    page.pick("all")
+    page.backend.usual = BackendUnreachable("http://inner refused")
+    words = page.submit(URL)
+    assert page.header == "No model answered"
     assert words.count("cannot be reached at the moment") == 3
     assert "inner" not in words
-    comparing.backend.usual = answer(thumbnail=None)
-    assert "fetched" not in words + comparing.click("Cat")
-    assert "<img" not in comparing.html
-
-
-def test_a_link_to_a_comparison_opens_it_though_the_list_is_late(page: Page) -> None:
-    page.query.update(url=URL, model="all")
-    page.backend.list_failure = BackendUnreachable("refused")
-    assert "cannot be reached" in page.run()
-    page.backend.list_failure = None
-    page.click("Try again")
-    assert page.header == "3 of 3 models agree: tabby"
+    page.backend.usual = answer(thumbnail=None)
+    assert "fetched" not in words + page.click("Cat")
+    assert "<img" not in page.html
 
 
 def said(*predictions: Prediction) -> Answered:
