@@ -28,25 +28,6 @@ PROBE = {"httpGet": {"path": "/ready"}, "periodSeconds": 0.1, "timeoutSeconds": 
 PROBE |= {"failureThreshold": 300}
 
 
-# Says which image it is and what arrived. One of a broken image ends at once.
-SERVER = """
-import http.server, sys
-image = sys.argv[2]
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = f"{image} {self.path} {len(body)}\\n{self.headers}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-    do_POST = do_GET
-if image == "broken": sys.exit("it is broken")
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
-
-
 @dataclass
 class Google:
     """The stand-ins, in which processes stand for containers."""
@@ -57,8 +38,10 @@ class Google:
     instances: list[Process] = field(default_factory=list)  # all that were started
 
     def launch(self, revision: Json, port: int) -> Process:
-        command = [sys.executable, "-c", SERVER, str(port), container_of(revision)["image"]]
-        self.instances.append(Process(command, self.folder / "run" / f"{port}.log", {}))
+        image = container_of(revision)["image"]
+        command = [sys.executable, "-m", "tests.services.stand_in", str(port), "--name", image]
+        command += ["--exit", "1"] if image == "broken" else []
+        self.instances.append(Process(command, self.folder / "run" / f"{port}.log"))
         return self.instances[-1]
 
 
@@ -176,7 +159,7 @@ def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
     assert (ready(failed), serving(failed)) == ("False", good)
     why = failed["status"]["conditions"][0]["message"]
     assert "ended by itself with exit status 1" in why
-    assert "it is broken" in why
+    assert "last words" in why
     assert ready(apply(google, "steps", "broken", *held)) == "False"  # its tag alone is enough
     gone = apply(google, "steps", "broken", {"revisionName": "steps-none", "percent": 100})
     assert (ready(gone), serving(gone)) == ("False", good)
