@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.conftest import CASES, needs
 from tests.services.browser import PHONE, OpenPage, fits, hand_over, paste
-from tests.shared import CASES, needs
 from tests.unit import pictures
 from tools.page_figures import faults
 
