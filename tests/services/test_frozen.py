@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from tests.services.conftest import Frontend, Service, free_port
+from tests.services.gateway_process import SERVE
 from tests.unit import pictures
-from tools.process import GATEWAY
 
 # Longer than gunicorn waits for a sign of life by default (30 s).
 FROZEN_S = 35
@@ -42,7 +42,7 @@ def test_each_service_answers_on_a_kept_connection_after_it_was_frozen(
 ) -> None:
     backend = start_backend("v3.backend.app:app")
     port = free_port()
-    gateway = Service(GATEWAY, root, port, {"BACKENDS": f"{MODEL}={backend.url}"})
+    gateway = Service(SERVE, root, port, {"BACKENDS": f"{MODEL}={backend.url}"})
     page = Frontend("frontend_v1", root, {"SERVING_URL": backend.url})
     try:
         gateway.wait_until()
