@@ -1,16 +1,19 @@
-"""What every test shares: the repository's root, and CI's rule about skipped tests."""
+"""What every test shares: the repository's root, files beside it, CI's rule about skipped tests."""
 
 import os
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+Test = TypeVar("Test", bound=Callable[..., None])
 
 ROOT = Path(__file__).resolve().parent.parent
+# What lies beside the project on some machines: small files that people sent, labelled photographs.
+CASES, PHOTOS = ROOT.parent / "shared" / "cases", ROOT.parent / "shared" / "photos"
 
 pytest_plugins = ["pytester"]
 
@@ -42,13 +45,15 @@ def repository_files() -> list[Path]:
     return [Path(name) for name in sorted(set(listed.split("\0"))) if (ROOT / name).is_file()]
 
 
-def _skip_fails() -> bool:
-    return os.environ.get("CI") == "true"
+def needs(folder: Path) -> Callable[[Test], Test]:
+    """Return what leaves a test out, in CI as well, where a folder is not there."""
+    extra, reason = pytest.mark.extra, f"{folder} is not here"
+    return lambda test: extra(pytest.mark.skipif(not folder.is_dir(), reason=reason)(test))
 
 
 def _failed_if_skipped(report: Report) -> Report:
     may_lack = hasattr(report, "wasxfail") or "extra" in getattr(report, "keywords", {})
-    if report.skipped and _skip_fails() and not may_lack:
+    if report.skipped and os.environ.get("CI") == "true" and not may_lack:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"{reason}\nA skipped test is a failure here, because CI=true."

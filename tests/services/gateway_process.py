@@ -1,4 +1,4 @@
-"""The real gateway on loopback, and what stands behind it: backends that echo, a name server."""
+"""The real gateway on loopback, and backends behind it that echo."""
 
 import contextlib
 import http.server
@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from http.client import HTTPResponse
 from pathlib import Path
@@ -16,12 +17,11 @@ from typing import Any
 
 import pytest
 import requests
-from dnslib import QTYPE, RCODE, RR, A, DNSRecord
-from dnslib.server import BaseResolver
 
 from imgserve.contract import Problem
 from tests.servers import Quiet
 from tests.services.conftest import Service, free_port
+from tests.unit.waiting import wait_until
 
 Headers = Mapping[str, str | bytes] | None
 SERVE = (sys.executable, "-m", "v3.gateway", "serve")
@@ -36,7 +36,6 @@ class Echo(Quiet):
     def respond(self) -> None:
         asked = {
             "port": self.server.server_port,
-            "address": self.server.server_address[0],
             "method": self.command,
             "path": self.path,
             "headers": {name.lower(): value for name, value in self.headers.items()},
@@ -97,23 +96,6 @@ class Upstream(http.server.ThreadingHTTPServer):
         self._thread.join()
 
 
-class NameServer(BaseResolver):  # type: ignore[misc]  # dnslib has no types
-    """Knows addresses by their names; they can change, and are valid for a second."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.names: dict[str, str] = {}
-
-    def resolve(self, request: DNSRecord, _: object) -> DNSRecord:
-        """Answer one question."""
-        reply, name = request.reply(), str(request.q.qname).rstrip(".")
-        if name not in self.names:
-            reply.header.rcode = RCODE.NXDOMAIN
-        elif request.q.qtype == QTYPE.A:
-            reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(self.names[name]), ttl=1))
-        return reply
-
-
 class Gateway(Service):
     """The gateway as a container runs it."""
 
@@ -135,13 +117,17 @@ class Gateway(Service):
 
     def entry(self, request_id: str) -> dict[str, Any]:
         """Return what it logs of a request, once it has; an entry is one line of JSON."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            for line in self.log:
-                if line.startswith("{") and (entry := json.loads(line))["request_id"] == request_id:
-                    return dict(entry)
-            time.sleep(0.02)
-        raise AssertionError(f"nothing logged of {request_id}:\n{''.join(self.log)}")
+        wait_until(lambda: f'"{request_id}"' in "".join(self.log), timeout_s=5)
+        (line,) = (line for line in self.log if f'"{request_id}"' in line)
+        return dict(json.loads(line))
+
+    def get_beside_another(self, path: str) -> requests.Response:
+        """Return what it answers in the end; meanwhile vgg16 answers."""
+        with ThreadPoolExecutor() as pool:
+            asking = pool.submit(self.get, path)
+            assert self.get("/model/vgg16").ok
+            assert not asking.done()
+        return asking.result()
 
 
 def raw(port: int, request: bytes) -> tuple[int, Message, bytes]:

@@ -1,4 +1,7 @@
-"""A service for tests of what starts and stops services: ready, loading, or without its model."""
+"""A service for tests of what starts and stops services: ready, loading, or without its model.
+
+Once it is ready, it answers with its name and what it was asked.
+"""
 
 import argparse
 import http.server
@@ -8,49 +11,45 @@ import subprocess
 import sys
 import time
 
+from tests.servers import Quiet
+
 STARTED = time.monotonic()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers every GET as a backend does, and logs it likewise."""
+class Handler(Quiet):
+    """Answers as a backend does, and logs it likewise."""
 
-    absent = ""
-    loads_for_s = 0.0
+    given: argparse.Namespace
 
-    def do_GET(self) -> None:
+    def respond(self) -> None:
+        size = len(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         request = {"userAgent": self.headers["User-Agent"]}
         print(json.dumps({"severity": "INFO", "message": "GET", "httpRequest": request}))
-        loading = time.monotonic() < STARTED + self.loads_for_s
-        slug = "not-ready" if loading else "model-unavailable" if self.absent else ""
-        self.send_response(503 if slug else 200)
-        self.end_headers()
+        loading = time.monotonic() < STARTED + self.given.loads_for_s
+        slug = "not-ready" if loading else "model-unavailable" if self.given.absent else ""
         problem = {"type": f"urn:imgserve:problem:{slug}", "title": "No model", "status": 503}
-        body = {**problem, "detail": self.absent, "request_id": "1"} if slug else {}
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_: object) -> None:
-        """Write no other log."""
+        body = json.dumps({**problem, "detail": self.given.absent, "request_id": "1"})
+        asked = f"{self.given.name} {self.path} {size}\n{self.headers}"
+        self.answer(503 if slug else 200, (body if slug else asked).encode())
 
 
 def main() -> None:
     """Start a child process, then serve, as the arguments say."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("--delay-s", type=float, default=0)
+    parser.add_argument("--name", default="")
     parser.add_argument("--stubborn", action="store_true", help="ignore SIGTERM")
     parser.add_argument("--exit", type=int, help="end with this status instead of serving")
     parser.add_argument("--absent", default="", help="why the model cannot be loaded")
     parser.add_argument("--loads-for-s", type=float, default=0)
-    given = parser.parse_args()
-    Handler.absent, Handler.loads_for_s = given.absent, given.loads_for_s
+    Handler.given = given = parser.parse_args()
     if given.stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its child inherits that
     print(f"child {subprocess.Popen(['sleep', '600']).pid}")
-    time.sleep(given.delay_s)
     if given.exit is not None:
         print("last words")
         sys.exit(given.exit)
-    http.server.HTTPServer(("127.0.0.1", given.port), Handler).serve_forever()
+    http.server.ThreadingHTTPServer(("127.0.0.1", given.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

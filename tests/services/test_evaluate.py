@@ -12,8 +12,8 @@ from PIL import Image
 from imgserve.errors import EvaluationFailed
 from imgserve.evaluate import labelled_pictures
 from imgserve.evaluate.__main__ import confusion_picture, most_confused
+from tests.conftest import PHOTOS, needs
 from tests.services.conftest import MODELS
-from tests.shared import PHOTOS, needs
 
 SAMPLES = Path("imgserve/samples")
 LINE = re.compile(r"^(fp32|bf16|int8) +(\d+) +([\d.]+)% +([\d.]+)% +[\d.]+$", re.MULTILINE)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from tests.conftest import CASES, needs
 from tests.services.browser import PHONE, OpenPage, fits, hand_over, paste
-from tests.shared import CASES, needs
 from tests.unit import pictures
 from tools.page_figures import faults
 

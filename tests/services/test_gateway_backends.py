@@ -1,4 +1,4 @@
-"""The real gateway's process, before backends with names, with certificates, and v3's own."""
+"""The real gateway's process, before backends with names and with certificates."""
 
 import json
 import os
@@ -6,26 +6,23 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from dnslib.server import DNSLogger, DNSServer
+from dnslib.server import DNSLogger, DNSServer, UDPServer
+from dnslib.zoneresolver import ZoneResolver
 
-from tests.services.conftest import MODELS, Service, StartBackend, free_port
+from tests.services.conftest import Service, free_port
 from tests.services.gateway_process import (
     Gateway,
     Lab,
-    NameServer,
     assert_problem,
     make_lab,  # noqa: F401  a fixture
 )
-from tests.unit import pictures
+from tests.unit.waiting import wait_until
 from v3.gateway.serve import find_nginx
 
 PATH = "/model/swin_b"
@@ -44,8 +41,7 @@ def test_connections_to_an_address_are_kept_and_a_stop_finishes_what_there_is(la
     upstream.delay_s = 1
     connection = HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     connection.request("GET", PATH)
-    while len(upstream.asked) == 5:
-        time.sleep(0.01)
+    wait_until(lambda: len(upstream.asked) > 5)
     for _ in range(20):  # as who stops it may be in a hurry
         gateway.process.terminate()
     assert gateway.stop() == 0
@@ -94,61 +90,43 @@ def test_nginx_runs_for_any_user_and_writes_below_one_folder(lab: Lab) -> None:
 
 
 @pytest.fixture
-def name_server() -> Iterator[NameServer]:
-    """Return a name server that knows no names yet."""
-    names = NameServer(free_port())
+def name_server() -> Iterator[UDPServer]:
+    """Return a name server; what it knows is its `resolver`, which may be replaced."""
     quiet = DNSLogger("-request,-reply,-truncated,-error")
-    server = DNSServer(names, "127.0.0.1", names.port, logger=quiet)
+    server = DNSServer(ZoneResolver(""), "127.0.0.1", free_port(), logger=quiet)
     server.start_thread()
-    yield names
+    yield server.server
     server.stop()
     server.server.server_close()
 
 
 def test_name_is_followed_without_a_restart_and_unknown_keeps_only_its_own_model_away(
-    lab: Lab, name_server: NameServer
+    lab: Lab, name_server: UDPServer
 ) -> None:
     port = free_port()
     first, second = (lab.upstream(host=host, port=port) for host in ("127.0.0.1", "127.0.0.2"))
     backends = {"swin_b": f"http://backend.test:{port}", "vgg16": first.url}
-    gateway = lab.gateway(backends, RESOLVER=f"127.0.0.1:{name_server.port}")
+    gateway = lab.gateway(backends, RESOLVER=f"127.0.0.1:{name_server.server_address[1]}")
     detail = assert_problem(gateway.get(PATH), 502, "backend-unreachable")
     assert "the backend of swin_b" in detail
     assert gateway.get("/model/vgg16").ok
     for upstream in (first, second):
-        address = str(upstream.server_address[0])
-        name_server.names["backend.test"] = address
-        seen = answer_from(address, gateway)
-        assert seen["headers"]["host"] == f"backend.test:{port}"
-
-
-def answer_from(address: str, gateway: Gateway) -> dict[str, Any]:
-    """Return what a backend at an address was asked, once it answers."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        answer = gateway.get(PATH)
-        if answer.ok and answer.json()["address"] == address:
-            return dict(answer.json())
-        time.sleep(0.1)
-    raise AssertionError(f"{address} never answered")
+        name_server.resolver = ZoneResolver(f"backend.test 1 A {upstream.server_address[0]}")
+        wait_until(lambda: gateway.get(PATH).ok and upstream.asked)  # noqa: B023  called here
+        assert upstream.asked[-1]["headers"]["host"] == f"backend.test:{port}"
 
 
 def test_name_server_that_does_not_answer_keeps_only_its_names_away(lab: Lab) -> None:
     backends = {"swin_b": "http://backend.test", "vgg16": lab.upstream().url}
     gateway = lab.gateway(backends, RESOLVER=f"127.0.0.1:{free_port()}")
-    answers: list[requests.Response] = []
-    asking = threading.Thread(target=lambda: answers.append(gateway.get(PATH)))
-    asking.start()
-    assert gateway.get("/model/vgg16").ok
-    assert asking.is_alive()
-    asking.join()
-    assert_problem(answers[0], 502, "backend-unreachable")
+    assert_problem(gateway.get_beside_another(PATH), 502, "backend-unreachable")
 
 
 def test_https_backend_is_asked_for_by_its_name_and_must_prove_it(
-    lab: Lab, name_server: NameServer, tmp_path: Path
+    lab: Lab, name_server: UDPServer, tmp_path: Path
 ) -> None:
-    name_server.names |= {"backend.test": "127.0.0.1", "impostor.test": "127.0.0.1"}
+    both = "backend.test 1 A 127.0.0.1\nimpostor.test 1 A 127.0.0.1"
+    name_server.resolver = ZoneResolver(both)
     certificate = tmp_path / "backend.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     command += ["-subj", "/CN=backend.test", "-addext", "subjectAltName=DNS:backend.test"]
@@ -163,7 +141,7 @@ def test_https_backend_is_asked_for_by_its_name_and_must_prove_it(
         "swin_b": f"https://backend.test:{upstream.server_port}",
         "vgg16": f"https://impostor.test:{upstream.server_port}",
     }
-    resolver = f"127.0.0.1:{name_server.port}"
+    resolver = f"127.0.0.1:{name_server.server_address[1]}"
     gateway = lab.gateway(backends, RESOLVER=resolver, SSL_CERT_FILE=str(certificate))
     seen = gateway.post(f"{PATH}/predict", b"x" * 100_000).json()
     assert (seen["size"], asked_for) == (100_000, ["backend.test"])
@@ -173,29 +151,3 @@ def test_https_backend_is_asked_for_by_its_name_and_must_prove_it(
     unbelieving = lab.gateway(backends, RESOLVER=resolver)  # nobody it trusts signed for this one
     assert_problem(unbelieving.get(PATH), 502, "backend-unreachable")
     assert len(upstream.asked) == 1
-
-
-# --- v3's own backend -------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def urls(lab: Lab, start_backend: StartBackend) -> list[str]:
-    """Return where v3's backend of a model answers: by itself, and through the gateway."""
-    url = start_backend("v3.backend.app:app", MODEL_NAME=MODELS[0], THREADS="1").url
-    return [url, lab.gateway({MODELS[0]: url}).url]
-
-
-@pytest.mark.parametrize("form", ["multipart", "raw", "chunked"])
-def test_answer_is_that_of_the_backend(form: str, urls: list[str]) -> None:
-    picture = pictures.path("coffee.png").read_bytes()
-    found = []
-    for url in urls:
-        sent: dict[str, Any] = {"data": {"top_k": 3}, "files": {"image": picture}}
-        if form != "multipart":
-            body = picture if form == "raw" else iter([picture[:1000], picture[1000:]])
-            headers = {"Content-Type": "image/png"}
-            sent = {"params": {"top_k": 3}, "data": body, "headers": headers}
-        answer = requests.post(f"{url}/model/{MODELS[0]}/predict", timeout=30, **sent)
-        found.append(answer.json()["predictions"])
-    assert found[0] == found[1]
-    assert len(found[0]) == 3

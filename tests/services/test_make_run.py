@@ -46,13 +46,14 @@ def begin(root: Path, weights_dir: Path) -> Iterator[Callable[..., Process]]:
 def start(begin: Callable[..., Process]) -> Start:
     """Return a function that starts a run; once it is ready, what it said and where it answers."""
 
-    def start(version: str, answers_at: str, models: Sequence[str]) -> tuple[Process, str, str]:
+    def start(version: str, models: Sequence[str]) -> tuple[Process, str, str]:
         ports = {name: free_port() for name in ("GATEWAY_PORT", "FRONTEND_PORT", "BACKEND_PORT")}
         own = {"MODELS": ",".join(models), "ALLOWED_ADDRESSES": "127.0.0.1/32"}
         process = begin(VERSION=version, **own, **ports)
         said = read_until(process, "Ctrl-C stops everything.")
         assert f"  page     http://127.0.0.1:{ports['FRONTEND_PORT']}\n" in said
-        return process, said, f"http://127.0.0.1:{ports[answers_at]}"
+        answers_at = ports["GATEWAY_PORT" if version == "v3" else "BACKEND_PORT"]
+        return process, said, f"http://127.0.0.1:{answers_at}"
 
     return start
 
@@ -73,21 +74,12 @@ def test_v1_whose_model_cannot_be_loaded_says_why_once_and_ends(
 
 
 @pytest.mark.parametrize(
-    ("version", "answers_at", "models"),
-    [
-        ("v1", "BACKEND_PORT", MODELS[:1]),
-        ("v2", "BACKEND_PORT", MODELS),
-        ("v3", "GATEWAY_PORT", MODELS[:2]),
-    ],
+    ("version", "models"), [("v1", MODELS[:1]), ("v2", MODELS), ("v3", MODELS[:2])]
 )
 def test_run_answers_for_every_model_and_its_command_works(
-    version: str,
-    answers_at: str,
-    models: Sequence[str],
-    start: Start,
-    picture_host: PictureHost,
+    version: str, models: Sequence[str], start: Start, picture_host: PictureHost
 ) -> None:
-    run, said, url = start(version, answers_at, models)
+    run, said, url = start(version, models)
     assert (f"  gateway  {url}/models\n" in said) == (version == "v3")
     (line,) = re.findall(r"^  curl     (.*)$", said, re.MULTILINE)
     command = ["bash", "-c", f"{line} --silent --fail"]
@@ -109,7 +101,7 @@ def test_run_answers_for_every_model_and_its_command_works(
 
 
 def test_services_whose_run_was_killed_end_when_they_are_told_to(start: Start) -> None:
-    run, _, url = start("v2", "BACKEND_PORT", MODELS[:1])
+    run, _, url = start("v2", MODELS[:1])
     (supervisor,) = psutil.Process(run.pid).children()
     services = supervisor.children()
     supervisor.kill()

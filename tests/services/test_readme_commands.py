@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -59,12 +58,7 @@ def test_curl_line_of_the_readme_is_answered(
     answer = json.loads(done.stdout)
     if line.endswith("/models"):
         assert answer == list(MODELS)
-    else:
-        check_answer(answer, line)
-
-
-def check_answer(answer: dict[str, Any], line: str) -> None:
-    """See that an answer is about the cat, and has what the line asks for."""
+        return
     assert CAT.search(answer["category"])
     wanted = re.search(r"top_k\"?[:=] ?(\d+)", line)
     assert len(answer["predictions"]) == (int(wanted[1]) if wanted else 5)

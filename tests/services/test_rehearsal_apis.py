@@ -1,50 +1,34 @@
 """The stand-ins for Google's APIs, asked as gcloud asks them; containers are processes here."""
 
+import io
+import os
 import sys
+import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from werkzeug.exceptions import HTTPException
 
 from tests.unit.waiting import wait_until
 from tools.process import Process, free_port
 from tools.rehearsal.cloud_run import container_of
-from tools.rehearsal.cloudbuild import Builder
+from tools.rehearsal.cloudbuild import Builder, refuse_unknown, substituted
 from tools.rehearsal.docker import limits_of
 from tools.rehearsal.rehearsal import cloud
 from tools.rehearsal.resources import id_token, may_enter, multipart, secret_value
 from tools.rehearsal.web import Json, Store
 
 PROJECT = "a-project"
-HERE = f"/v1/projects/{PROJECT}"
 RUNNER = f"runner@{PROJECT}.iam.gserviceaccount.com"
 EVERYONE = {"role": "roles/run.invoker", "members": ["allUsers"]}
 SERVICES = f"/apis/serving.knative.dev/v1/namespaces/{PROJECT}/services"
 PROBE = {"httpGet": {"path": "/ready"}, "periodSeconds": 0.1, "timeoutSeconds": 1}
 PROBE |= {"failureThreshold": 300}
-
-
-# Says which image it is and what arrived. One of a broken image ends at once.
-SERVER = """
-import http.server, sys
-image = sys.argv[2]
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = f"{image} {self.path} {len(body)}\\n{self.headers}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-    do_POST = do_GET
-if image == "broken": sys.exit("it is broken")
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
 
 
 @dataclass
@@ -57,8 +41,10 @@ class Google:
     instances: list[Process] = field(default_factory=list)  # all that were started
 
     def launch(self, revision: Json, port: int) -> Process:
-        command = [sys.executable, "-c", SERVER, str(port), container_of(revision)["image"]]
-        self.instances.append(Process(command, self.folder / "run" / f"{port}.log", {}))
+        image = container_of(revision)["image"]
+        command = [sys.executable, "-m", "tests.services.stand_in", str(port), "--name", image]
+        command += ["--exit", "1"] if image == "broken" else []
+        self.instances.append(Process(command, self.folder / "run" / f"{port}.log"))
         return self.instances[-1]
 
 
@@ -87,16 +73,11 @@ def ask(google: Google, method: str, api: str, path: str, body: Json | None = No
     return answer.json() if answer.ok else answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("api", "message"),
-    [
-        ("pubsub", "does not answer GET pubsub.test/v1/projects/a-project/things"),
-        ("iam", "Enable it with: gcloud services enable iam.googleapis.com"),
-    ],
-    ids=["is not known", "is not enabled"],
-)
-def test_a_request_of_an_api_that(google: Google, api: str, message: str) -> None:
-    assert ask(google, "GET", api, f"{HERE}/things").endswith(message)
+def test_an_api_that_is_not_known_or_not_enabled_says_so(google: Google) -> None:
+    unknown = ask(google, "GET", "pubsub", "/v1/things")
+    assert unknown.endswith("does not answer GET pubsub.test/v1/things")
+    disabled = ask(google, "GET", "iam", f"/v1/projects/{PROJECT}/things")
+    assert disabled.endswith("Enable it with: gcloud services enable iam.googleapis.com")
 
 
 def test_a_secret_is_read_by_whom_its_policy_names_until_it_is_removed(store: Store) -> None:
@@ -176,7 +157,7 @@ def test_a_broken_revision_fails_its_own_deployment_but_not_the_way_back(
     assert (ready(failed), serving(failed)) == ("False", good)
     why = failed["status"]["conditions"][0]["message"]
     assert "ended by itself with exit status 1" in why
-    assert "it is broken" in why
+    assert "last words" in why
     assert ready(apply(google, "steps", "broken", *held)) == "False"  # its tag alone is enough
     gone = apply(google, "steps", "broken", {"revisionName": "steps-none", "percent": 100})
     assert (ready(gone), serving(gone)) == ("False", good)
@@ -211,19 +192,10 @@ def test_a_request_arrives_whole_and_says_who_asked(url: str) -> None:
     assert f"Host: {url.removeprefix('http://')}\n" in got.text
 
 
-@pytest.mark.parametrize(
-    ("path", "size", "status"),
-    [
-        ("/healthz", 0, 404),  # what Google would not pass on
-        ("/_ah/x", 0, 404),
-        ("/eventlog", 0, 404),
-        ("/", 32 * 2**20 + 1, 413),
-    ],
-)
-def test_what_google_would_not_pass_on_is_refused(
-    url: str, path: str, size: int, status: int
-) -> None:
-    assert requests.post(url + path, bytes(size), timeout=30).status_code == status
+def test_what_google_would_not_pass_on_is_refused(url: str) -> None:
+    for path in ("/healthz", "/_ah/x", "/eventlog"):
+        assert requests.get(url + path, timeout=30).status_code == 404
+    assert requests.post(url, bytes(32 * 2**20 + 1), timeout=30).status_code == 413
 
 
 def test_whom_a_service_keeps_out_is_answered_even_with_a_large_body(
@@ -254,3 +226,101 @@ def test_who_was_let_in_or_kept_out_just_now_finds_it_as_before(store: Store) ->
         assert may_enter(store, "hello", "") == before
         time.sleep(0.4)
         assert may_enter(store, "hello", "") == after
+
+
+# --- Cloud Build ---------------------------------------------------------------------------------
+
+BUILDER = f"builder@{PROJECT}.iam.gserviceaccount.com"
+IMAGE = f"a-registry/{PROJECT}/images/app:latest"
+Run = Callable[..., Json]
+
+
+def step(script: str, **fields: object) -> Json:
+    return {"name": "docker", "entrypoint": "bash", "args": ["-c", script], **fields}
+
+
+@pytest.fixture
+def builder(tmp_path: Path, store: Store) -> Builder:
+    """Return a builder for whom docker is a program that says what it was asked for."""
+    docker = tmp_path / "programs" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\necho "$0 $@"\n')
+    docker.chmod(0o755)
+    path = f"{docker.parent}:{os.environ['PATH']}"
+    environ = {"PATH": path, "SECRET_OF_THE_USER": "x", "DOCKER_HOST": "unix:///a/socket"}
+    return Builder(tmp_path / "builds", store, environ, "a-registry", lambda: None)
+
+
+@pytest.fixture
+def run(builder: Builder) -> Run:
+    """Return what runs a build of some steps, with one empty file in its source."""
+
+    def to_its_end(*steps: Json, **fields: object) -> Json:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+            tar.addfile(tarfile.TarInfo("file"))
+        numbered = [{"id": str(number), **step} for number, step in enumerate(steps)]
+        account = f"projects/a-project/serviceAccounts/{BUILDER}"
+        build = {"id": "b", "steps": numbered, "serviceAccount": account, **fields}
+        return builder.run(build, archive.getvalue())
+
+    return to_its_end
+
+
+def test_a_step_waits_for_all_earlier_ones_unless_it_says(run: Run) -> None:
+    first = step("until [ -e b ]; do sleep 0.01; done; touch a")
+    at_once = step("touch b; until [ -e a ]; do sleep 0.01; done; touch c", waitFor=["-"])
+    built = run(first, at_once, step("[ -e a ]", waitFor=["0"]), step("[ -e a ] && [ -e c ]"))
+    assert built["status"] == "SUCCESS"
+
+
+def test_a_step_sees_nothing_of_the_user_s_settings_but_docker_and_has_the_host_s_network(
+    run: Run, builder: Builder
+) -> None:
+    run(step("echo [$SECRET_OF_THE_USER] $DOCKER_HOST"))
+    assert "[] unix:///a/socket\n" in builder.log("b").read_text()
+    run({"name": "gcr.io/cloud-builders/docker", "args": ["build", "--network=cloudbuild", "."]})
+    built = "build --network=host . --cache-from=a-registry/a-project/imgserve/backend_v1\n"
+    assert f"docker {built}" in builder.log("b").read_text()
+
+
+@pytest.mark.parametrize(
+    ("step_that_fails", "fields", "detail"),
+    [
+        (step("exit 3"), {}, "'0' failed: exit status 3"),
+        ({"name": "gcr.io/cloud-builders/gcloud"}, {}, "no builder"),
+        (step("true"), {"images": [IMAGE]}, "no repository 'images'"),
+    ],
+)
+def test_a_build_that_cannot_end_well_says_why(
+    run: Run, step_that_fails: Json, fields: Json, detail: str
+) -> None:
+    built = run(step_that_fails, step("true", waitFor=["-"]), step("touch never"), **fields)
+    assert (built["status"], detail in built["statusDetail"]) == ("FAILURE", True)
+    assert ("status" in built["steps"][2]) == ("images" in fields)  # none begins after a failure
+
+
+def test_images_are_pushed_by_an_account_that_may(run: Run, store: Store, builder: Builder) -> None:
+    store.put("repositories", "images", {})
+    assert "uploadArtifacts" in run(step("true"), images=[IMAGE])["statusDetail"]
+    writer = {"role": "roles/artifactregistry.writer", "members": [f"serviceAccount:{BUILDER}"]}
+    store.set_policy("repositories/images", {"bindings": [writer]})
+    assert run(step("true"), images=[IMAGE])["status"] == "SUCCESS"
+    assert f"docker push {IMAGE}\n" in builder.log("b").read_text()
+
+
+def test_variables_are_filled_in_as_cloud_build_does() -> None:
+    build = {"args": ["$_A-${_A}-$$_A", "${PROJECT_ID}:$BUILD_ID $(a)"]}
+    given, builtin = {"_A": 'a "quote"'}, {"PROJECT_ID": PROJECT, "BUILD_ID": "id-1"}
+    filled = substituted({**build, "substitutions": given}, builtin)
+    assert filled["args"] == ['a "quote"-a "quote"-$_A', "a-project:id-1 $(a)"]
+    with pytest.raises(HTTPException, match="_A'] in the template are not in the substitution"):
+        substituted(build, builtin)
+
+
+@pytest.mark.parametrize(
+    "build", [{"steps": [{"secretEnv": ["A"]}]}, {"steps": [], "secretEnv": 1}]
+)
+def test_what_is_not_carried_out_is_refused(build: Json) -> None:
+    with pytest.raises(HTTPException, match="no part for a build's secretEnv"):
+        refuse_unknown(build)

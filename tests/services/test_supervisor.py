@@ -24,15 +24,14 @@ import os, sys
 from tools import supervisor
 
 supervisor.STOP_TIMEOUT_S = 1.5
-script, *plans = sys.argv[1:]
 services = [
     supervisor.Service(
         name=name,
-        command=(sys.executable, script, port, *arguments),
+        command=(sys.executable, "-m", "tests.services.stand_in", port, *arguments),
         environ=os.environ,
         ready_url=f"http://127.0.0.1:{port}/ready",
     )
-    for port, name, *arguments in map(str.split, plans)
+    for port, name, *arguments in map(str.split, sys.argv[1:])
 ]
 sys.exit(supervisor.supervise(services, "GO"))
 """
@@ -58,8 +57,7 @@ def start(root: Path) -> Iterator[Start]:
     runs: list[Run] = []
 
     def start(*plans: str) -> Run:
-        command = [sys.executable, "-c", DRIVER, str(Path(__file__).with_name("stand_in.py"))]
-        command += [f"{free_port()} {plan}" for plan in plans]
+        command = [sys.executable, "-c", DRIVER, *(f"{free_port()} {plan}" for plan in plans)]
         runs.append(subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True))
         return runs[-1]
 
@@ -149,7 +147,7 @@ def test_a_model_that_still_loads_is_waited_for(start: Start) -> None:
 @pytest.mark.parametrize(
     ("plan", "reasons"),
     [
-        ("--delay-s 1 --exit 3", ["two      | last words", "two ended by itself (exit status 3)"]),
+        ("--exit 3", ["two      | last words", "two ended by itself (exit status 3)"]),
         ("--absent no-network", ["\nno-network\n", "two cannot answer"]),
     ],
     ids=["it ends by itself", "its model cannot be loaded"],
@@ -157,7 +155,7 @@ def test_a_model_that_still_loads_is_waited_for(start: Start) -> None:
 def test_run_ends_with_the_reason_where_a_service_is_of_no_use(
     plan: str, reasons: list[str], start: Start
 ) -> None:
-    status, said = finish(start("one --delay-s 9", f"two {plan}"))
+    status, said = finish(start("one --loads-for-s 9", f"two {plan}"))
     assert status == 1
     assert [said.count(reason) for reason in reasons] == [1, 1]
     assert f"{reasons[-1]}: stopping the rest" in said

@@ -21,7 +21,7 @@ from imgserve.errors import DamagedPicture, HttpError, TooManyPixels, Unsupporte
 from imgserve.pictures import decode as decoding
 from imgserve.pictures import decode_limits as limits
 from imgserve.pictures.decode import decode
-from tests.shared import CASES, needs
+from tests.conftest import CASES, needs
 from tests.unit.pictures import saved
 
 LIMIT = 1_000_000

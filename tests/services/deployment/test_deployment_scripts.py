@@ -65,13 +65,6 @@ def test_real_curl_says_what_a_server_answers(root: Path) -> None:
 # --- builds ---------------------------------------------------------------------------------------
 
 
-def substitutions(project: Project) -> dict[str, str]:
-    """Return what the first build was told."""
-    (given,) = [word for word in project.calls()[0] if word.startswith("--substitutions=^|^")]
-    pairs = given.removeprefix("--substitutions=^|^").split("|")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
 def test_models_of_v3_are_those_of_the_gateway_s_list_unless_told(root: Path) -> None:
     command = ["bash", "-euc", 'source "$0"; v3_models', root / "deployment" / "lib.sh"]
     told = {"PATH": os.environ["PATH"]}
@@ -102,8 +95,8 @@ def test_build_is_told_whose_code_it_is_whether_it_was_changed_and_no_password(
         (project.root / ".git").rename(project.folder / "not-git")
         revision = "unknown"
     assert project.run("submit_build_frontend_v1.sh").returncode == 0
-    told = substitutions(project)
-    assert (told["_SOURCE"], told["_REVISION"]) == (source, revision)
+    (told,) = [word for word in project.calls()[0] if word.startswith("--substitutions=^|^")]
+    assert {f"_SOURCE={source}", f"_REVISION={revision}"} <= {*told.split("|")}
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"])
@@ -173,45 +166,29 @@ def test_a_build_is_sent_the_files_that_are_described(
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
-    [
-        ({"MODEL_NAME": "outside"}, "names ../secret.pt for outside, which cannot be sent"),
-        ({"MODEL_NAME": "absent"}, "names absent.onnx for absent, which is not there"),
-        ({"MODELS_FILE": "no.toml"}, "MODELS_FILE=no.toml is not there"),
-    ],
-)
-def test_what_cannot_be_sent_ends_it_before_a_build(
-    environ: dict[str, str], said: str, described: Project
-) -> None:
-    done = described.run("submit_build_backend_v1.sh", **environ)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert described.record() == []
-    assert not (described.root / ".own_models").exists()
-
-
-@pytest.mark.parametrize(
     ("name", "environ", "said"),
     [
         ("backend_v1", {"MODEL_NAME": "pets"}, "Sending the files of pets: "),
         ("frontend_v2", {"MODELS": "pets,graph"}, "Sending the samples of pets: "),
+        ("backend_v1", {"MODEL_NAME": "outside"}, "names ../secret.pt for outside, which cannot"),
+        ("backend_v1", {"MODEL_NAME": "absent"}, "names absent.onnx for absent, which is not"),
+        ("backend_v1", {"MODELS_FILE": "no.toml"}, "MODELS_FILE=no.toml is not there"),
     ],
 )
-def test_nothing_is_left_behind_when_it_was_sent(
+def test_nothing_is_left_of_what_was_sent_and_what_cannot_be_sent_ends_it_before_a_build(
     name: str, environ: dict[str, str], said: str, described: Project
 ) -> None:
     done = described.run(f"submit_build_{name}.sh", **environ)
-    assert done.returncode == 0, done.stderr
+    is_sent = said.startswith("Sending")
+    assert (done.returncode, bool(described.record())) == (0 if is_sent else 1, is_sent)
     assert said in done.stderr
     assert not (described.root / ".own_models").exists()
 
 
 def test_setup_lets_the_builds_account_read_where_a_model_comes_from(described: Project) -> None:
     assert described.run("setup.sh").returncode == 0
-    grants = [
-        call for call in described.calls() if call[2:4] == ["buckets", "add-iam-policy-binding"]
-    ]
-    assert [call[4] for call in grants] == ["gs://my-project-imgserve-source", "gs://bucket"]
+    grants = [call[4:] for call in described.calls() if "buckets" in call and "add-iam" in call[3]]
+    assert [bucket for bucket, *_ in grants] == ["gs://my-project-imgserve-source", "gs://bucket"]
     assert "--role=roles/storage.objectViewer" in grants[1]
 
 

@@ -25,6 +25,7 @@ from tests.services.deployment.project import (
     gcloud_environ,
 )
 from tests.services.deployment.scenarios import SCENARIOS, expected
+from tools.rehearsal.host import copy_source
 
 Line = list[str]
 TIMEOUT_S = 120
@@ -263,3 +264,38 @@ def test_service_is_the_one_that_the_script_deploys(
     deployed = asked_of_google([*line, PRIVATE], google)
     replaced = asked_of_google(REPLACE, google, filled_in(root, name))
     assert (replaced - deployed, deployed - replaced) == (set(), set())
+
+
+# --- what a build is sent ------------------------------------------------------------------------
+
+FOLDERS = {
+    *(".streamlit", "imgserve", "requirements", "v3"),
+    *("backend_v1", "backend_v2", "frontend_v1", "frontend_v2"),
+}
+FOR_READERS = {"frontend_v1/screenshot.png"}  # of a listed folder, and yet in no image
+TEMPTATIONS = (
+    *(".env", ".git/config", "key.json", "v3/gateway/.env"),
+    *("tests/unit/picture.png", "backend_v1.png", "imgserve_old/app.py", "build/imgserve/app.py"),
+    *(".mypy_cache/a.json", "imgserve/.ruff_cache/a", "v3/backend/.pytest_cache/README.md"),
+    *("imgserve/__pycache__/log.cpython-311.pyc", "v3/gateway/__pycache__/a", "imgserve/log.pyc"),
+    *("tools/rehearsal/__main__.py", "deployment/__pycache__/a.pyc", "deployment/key.json"),
+    *("node_modules/imgserve/a.js", "docs/v3/a.md", "weights/resnet152.pt", ".coverage"),
+)
+
+
+def test_cloud_build_is_sent_what_images_are_made_of_whatever_else_is_there(
+    root: Path, repository_files: list[Path], tmp_path: Path, google: Google
+) -> None:
+    wanted = {
+        path.as_posix()
+        for path in repository_files
+        if path.parts[0] in FOLDERS or path.match("deployment/Dockerfile.*")
+    } - FOR_READERS
+    folder = tmp_path / "my code"
+    copy_source(root, folder)
+    for name in (*TEMPTATIONS, "../environment/bin/python"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("tempting")
+    (folder / ".venv").symlink_to(tmp_path / "environment")  # as in a rehearsal's shell
+    listed = google.run(["gcloud", "meta", "list-files-for-upload", str(folder)]).stdout
+    assert set(listed.splitlines()) == wanted | {".dockerignore"}
