@@ -55,11 +55,7 @@ class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_f
     """A prediction asked for by URL."""
 
     url: Annotated[
-        str,
-        Meta(
-            description="Public http or https address of the picture, or the picture as a "
-            "data: URL."
-        ),
+        str, Meta(description="The picture's public http or https address, or a data: URL of it.")
     ]
 
 
@@ -88,11 +84,7 @@ class Timings(Struct, frozen=True):
 
 
 Precision = Annotated[
-    str,
-    Meta(
-        description="What is computed in: `fp32`, `bf16` or `int8`; "
-        "`auto` where that is found out when the model is loaded."
-    ),
+    str, Meta(description="What is computed in: `fp32`, `bf16`, `int8`, or `auto` until loaded.")
 ]
 
 

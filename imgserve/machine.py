@@ -20,18 +20,17 @@ def cpu_quota(cgroup: Path = CGROUP) -> int:
     <period>" in one file, version 1 has two files, with -1 for no quota (kernel documentation,
     admin-guide/cgroup-v2, scheduler/sched-bwc).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     words = _words(cgroup / "cpu.max") or [
         *_words(cgroup / "cpu" / "cpu.cfs_quota_us"),
         *_words(cgroup / "cpu" / "cpu.cfs_period_us"),
     ]
-    try:
+    with suppress(ValueError, ZeroDivisionError):
         quota, period = map(int, words)
-    except ValueError:
-        quota, period = -1, 1
-    if quota > 0 and period > 0:
-        cores = min(cores or 1, round(quota / period))
-    return max(1, cores or 1)
+        if quota > 0:
+            cores = min(cores, round(quota / period))
+    return max(1, cores)
 
 
 def memory_bytes(cgroup: Path = CGROUP) -> int:

@@ -26,7 +26,6 @@ class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     """
 
     def run(self) -> None:
-        """Serve."""
         import asyncio
 
         from imgserve.backend.server import serve

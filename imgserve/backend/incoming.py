@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = 32 * 1024
 FRAMING_BYTES: Final = 1024 * 1024  # of a body in chunks: what is not the body itself
 PIPELINED: Final = 8  # requests that may be sent ahead of an answer
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# CGI's own names for two headers (RFC 3875, 4.1).
-UNPREFIXED: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 ENVIRON: Final[dict[str, Any]] = {
     "SCRIPT_NAME": "",
     "wsgi.version": (1, 0),
@@ -166,7 +163,7 @@ class RequestReader:
         has_body = length > 0 or "HTTP_TRANSFER_ENCODING" in environ
         is_wanted = has_body and self._has_room(length, self._admission.fits, is_new=True)
         if is_wanted and "HTTP_EXPECT" in environ and len(self.requests) == 1:
-            self._transport.write(CONTINUE)
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, piece: bytes) -> None:
         request = self.current
@@ -199,7 +196,7 @@ def _key(name: bytes) -> str:
     if b"_" in name:
         return ""
     key = name.decode("latin-1").upper().replace("-", "_")
-    return key if key in UNPREFIXED else f"HTTP_{key}"
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"  # RFC 3875, 4.1
 
 
 def _add_target(environ: "WSGIEnvironment", url: bytes) -> None:

@@ -70,10 +70,7 @@ class Backend:
             settings.picture_memory_mb * MIB,
             settings.max_image_bytes,
         )
-        self.metrics = Metrics(
-            waiting=lambda: self.admission.inside - pool.computing,
-            computing=lambda: pool.computing,
-        )
+        self.metrics = Metrics(self.admission, pool)
         self.fetcher = Fetcher(settings)
         self.app = self._flask()
         add_state(self)

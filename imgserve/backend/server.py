@@ -10,12 +10,10 @@ import os
 import resource
 import signal
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from imgserve.backend.connection import Answer, Connection, Connections, Phase
@@ -125,17 +123,12 @@ def answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
 
 def _head(status: str, headers: list[tuple[str, str]]) -> bytes:
     """Return an answer's head; ValueError where it does not say how long the answer is."""
-    lines = [f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {_date(int(time.time()))}"]
+    lines = [f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     has_length = any(name.lower() == "content-length" for name, _ in headers)
     if not has_length and status[:3] not in {"204", "304"}:
         raise ValueError("an answer does not say how long it is")
     return "\r\n".join(lines).encode("latin-1")
-
-
-@lru_cache(1)
-def _date(now_s: int) -> str:
-    return formatdate(now_s, usegmt=True)
 
 
 def connection_limit(requests: int) -> int:

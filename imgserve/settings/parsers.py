@@ -91,12 +91,7 @@ def folder(text: str) -> Path:
         raise ValueError(text) from exc
 
 
-def file(text: str) -> Path:
-    """the path of a file that is there"""
-    path = folder(text)
-    if not path.is_file():
-        raise ValueError(text)
-    return path
+file = parser("the path of a file that is there", folder, Path.is_file)
 
 
 def certificates(text: str) -> Path:
@@ -143,7 +138,7 @@ class Settings:
         values = {}
         for field_ in fields(cls):
             name, parse = field_.name.upper(), field_.metadata["parse"]
-            if text := environ.get(name, ""):
+            if text := environ.get(name):
                 try:
                     values[field_.name] = parse(text)
                 except ValueError as exc:
