@@ -95,19 +95,12 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     model: Annotated[str, Meta(description="The id of the model that answered.")]
     predictions: list[Prediction]
     timings_ms: Timings
-    thumbnail: Annotated[
-        str | None, Meta(description="JPEG data URI, upright and cropped, where asked for.")
-    ] = None
-    incomplete: Annotated[
-        bool, Meta(description="True where the end of the picture's file is missing.")
-    ] = False
+    thumbnail: Annotated[str | None, Meta(description="JPEG data URI, upright and cropped.")] = None
+    incomplete: Annotated[bool, Meta(description="Whether the end of its file is missing.")] = False
     precision: Precision = ""
     explanation: Annotated[
         list[list[float]] | None,
-        Meta(
-            description="Where the model looked, where asked for: rows, from the top, of how much "
-            "each place of the thumbnail matters, from 0 to 1."
-        ),
+        Meta(description="How much each place of the thumbnail matters, 0 to 1; top row first."),
     ] = None
 
 
@@ -134,14 +127,9 @@ class ModelState(Struct, frozen=True):
         Meta(description="Published ImageNet-1K top-1 accuracy, percent; null for other classes."),
     ]
     input_size: Annotated[int | None, Meta(description="Side of the picture it sees, pixels.")]
-    size_bytes: Annotated[
-        int | None,
-        Meta(description="On disk; null, as what compiling finds out, where it is not compiled."),
-    ]
+    size_bytes: Annotated[int | None, Meta(description="On disk; null where it is not compiled.")]
     state: Annotated[State, Meta(description="`absent`: not in memory; loaded when asked for.")]
-    detail: Annotated[
-        str | None, Meta(description="Why it could not be loaded, where that was tried.")
-    ] = None
+    detail: Annotated[str | None, Meta(description="Why it could not be loaded, if tried.")] = None
     precision: Precision = "fp32"
     classes: Annotated[int | None, Meta(description="How many it knows.")] = None
 

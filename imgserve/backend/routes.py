@@ -80,7 +80,6 @@ class Backend:
         add_predictions(self, has_choice=has_choice, by_path=by_path)
 
     def _flask(self) -> Flask:
-        """Return an application without routes."""
         app = Flask("imgserve", static_folder=None)
         app.extensions["admission"] = self.admission  # by which the server limits bodies
         app.request_class = PictureRequest
@@ -154,13 +153,10 @@ def _ms_since(began: float) -> float:
 
 
 def json_answer(value: object) -> Response:
-    """Return a value of the contract as an answer."""
     return Response(msgspec.json.encode(value), content_type="application/json")
 
 
 def add_state(backend: Backend) -> None:
-    """Add what tells of a backend's state."""
-
     @backend.route("GET", HELLO, "Alive; says nothing about the model.")
     def hello() -> Response:
         """Say hello."""

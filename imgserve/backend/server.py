@@ -82,7 +82,6 @@ def connections_to(app: Any, threads: int) -> Connections:
 
 
 async def listen(connections: Connections, listener: socket.socket, backlog: int) -> asyncio.Server:
-    """Take connections from a socket."""
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(connections), sock=listener, backlog=ACCEPTED_AT_ONCE
     )

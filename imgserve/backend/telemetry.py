@@ -57,13 +57,11 @@ class Metrics:
         computing.set_function(lambda: pool.computing)
 
     def predicted(self, answer: PredictAnswer) -> None:
-        """Count one prediction and the time of its stages."""
         self._predictions.labels(answer.model, answer.precision).inc()
         for stage in Timings.__struct_fields__:
             self._stages.labels(stage).observe(getattr(answer.timings_ms, stage) / 1000)
 
     def page(self) -> Response:
-        """Return all metrics as Prometheus reads them."""
         return Response(generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST)
 
 

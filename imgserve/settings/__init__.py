@@ -171,7 +171,6 @@ class BackendSettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other."""
         if self.engine == "torch" and self.precision not in {"auto", "fp32"}:
             raise InvalidSetting(
                 f"PRECISION={self.precision!r} cannot be used with ENGINE='torch': "
