@@ -176,10 +176,7 @@ class CallerNotAllowed(BackendError):
 
 
 class RequestRefused(BackendError):
-    """The backend says what is wrong with the request; the message is its ``detail``.
-
-    ``slug`` is the last part of the problem's ``type``, one of the slugs of ``HttpError``.
-    """
+    """The backend says what is wrong with the request: a problem's detail, slug and status."""
 
     def __init__(self, detail: str, slug: str, status: int) -> None:
         super().__init__(detail)

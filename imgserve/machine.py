@@ -34,10 +34,10 @@ def cpu_quota(cgroup: Path = CGROUP) -> int:
 
 
 def memory_bytes(cgroup: Path = CGROUP) -> int:
-    """Return how much memory this process may use.
+    """Return how much memory this process may use: the cgroup's limit where there is a smaller one.
 
-    The cgroup's limit where there is a smaller one. Version 2 writes "max" for no limit, version 1
-    a number larger than any memory (kernel documentation, admin-guide/cgroup-v2 and cgroup-v1).
+    Version 2 writes "max" for no limit, version 1 a number larger than any memory
+    (kernel documentation, admin-guide/cgroup-v2 and cgroup-v1).
     """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     words = _words(cgroup / "memory.max") or _words(cgroup / "memory" / "memory.limit_in_bytes")

@@ -4,15 +4,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
+from wsgiref.types import WSGIEnvironment
 
 from imgserve.backend.admission import Admission
 from imgserve.backend.incoming import FRAMING_BYTES, Incoming, RequestReader
 from imgserve.backend.problems import REFUSAL
 from imgserve.errors import Busy, RequestTimeout
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
 
 # Deadlines, in seconds. Those of head and body are for all of it.
 HEAD_S: Final = 10
@@ -43,7 +41,7 @@ class Answer(NamedTuple):
     close: Callable[[], None] = lambda: None  # says that it was sent, or never will be
 
 
-Respond = Callable[["WSGIEnvironment", Callable[[Answer], None]], None]
+Respond = Callable[[WSGIEnvironment, Callable[[Answer], None]], None]
 
 
 class Connections:

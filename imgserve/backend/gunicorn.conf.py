@@ -20,13 +20,10 @@ THREADS_TO_REFUSE = 4
 
 
 class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves one application until SIGTERM, then finishes what it has begun.
-
-    What it needs is imported when it runs: by then the application has begun to load the model.
-    """
+    """Serves one application until SIGTERM, then finishes what it has begun."""
 
     def run(self) -> None:
-        import asyncio
+        import asyncio  # here: by now the application has begun to load the model
 
         from imgserve.backend.server import serve
 

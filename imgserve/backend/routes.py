@@ -107,10 +107,7 @@ class Backend:
     def predict(
         self, kind: type[PredictRequest], choose: Callable[[PredictRequest], str]
     ) -> Response:
-        """Answer the request at hand, of this kind, with the model that is chosen for it.
-
-        HttpError of any kind but the routes' own.
-        """
+        """Answer the request at hand, of this kind, with the model that is chosen for it."""
         with self.admission.admitted() as held:
             options, data = parse_request(request, kind, self.settings.max_image_bytes)
             model_id = choose(options)

@@ -14,16 +14,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from imgserve.backend.connection import Answer, Connection, Connections, Phase
 from imgserve.backend.problems import REFUSAL, problem_json
 from imgserve.contract import PROBLEM_TYPE
 from imgserve.errors import InternalError
 from imgserve.pictures.connection import CONNECTIONS_PER_HOST, HOSTS
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ def connections_to(app: Any, threads: int) -> Connections:
     state_pool = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
     in_loop = asyncio.get_running_loop().call_soon_threadsafe
 
-    def respond(environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
+    def respond(environ: WSGIEnvironment, send: Callable[[Answer], None]) -> None:
         is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
         chosen = state_pool if is_about_state else pool
         chosen.submit(lambda: in_loop(send, answer(app, environ)))
@@ -102,7 +100,7 @@ async def drain(connections: Connections, limit_s: float) -> None:
         await asyncio.sleep(DRAIN_TICK_S)
 
 
-def answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
+def answer(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Return what an application answers; a fault of its own is logged and answered 500."""
     started: list[Any] = []
 

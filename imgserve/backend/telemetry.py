@@ -66,10 +66,7 @@ class Metrics:
 
 
 def observe(app: Flask, metrics: Metrics, project: str) -> None:
-    """Make an application identify, count and log its requests.
-
-    ``project`` is the Google Cloud project's id, for the trace in the log; it may be empty.
-    """
+    """Make an application identify, count and log its requests, with traces of this project."""
 
     @app.before_request
     def begin() -> None:

@@ -124,15 +124,11 @@ class Backend:
 
     @property
     def url(self) -> str:
-        """Return the root address, without a slash at its end."""
         return f"{self.scheme}://{self.authority}"
 
     @property
     def needs_look_up(self) -> bool:
-        """Return whether a name server is asked for the host.
-
-        None is for names of this machine (RFC 6761, 6.3).
-        """
+        """Return whether a name server is asked for the host: not for localhost (RFC 6761, 6.3)."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:
