@@ -33,9 +33,7 @@ FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF", "TIFF")
 FORMATS_IN_WORDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 # How many classes: unset, five, or all where there are fewer.
-TopK = Annotated[
-    int, Meta(ge=1, description="How many classes to answer with, at most all of the model's.")
-]
+TopK = Annotated[int, Meta(ge=1, description="How many classes to answer with, at most all.")]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
 
@@ -43,9 +41,9 @@ class PredictOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a caller may ask for beside the picture."""
 
     top_k: TopK | UnsetType = UNSET
-    thumbnail: Annotated[
-        bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
-    ] = False
+    thumbnail: Annotated[bool, Meta(description="Also answer with the crop as a small JPEG.")] = (
+        False
+    )
     explain: Annotated[
         bool, Meta(description="Also answer with where the model looked; takes many inferences.")
     ] = False
@@ -108,9 +106,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
     """The model that this caller's predictions use from now on."""
 
     model: str
-    detail: Annotated[
-        str | None, Meta(description="For a caller that sent no cookie: how to use the choice.")
-    ] = None
+    detail: Annotated[str | None, Meta(description="How to use it, if no cookie was sent.")] = None
 
 
 State = Literal["absent", "loading", "ready"]

@@ -30,7 +30,6 @@ MOST_CONNECTIONS: Final = 2048  # some 10 MB of memory
 # connection to a host and a look-up), and the rest of the process.
 KEPT_FILES: Final = HOSTS * CONNECTIONS_PER_HOST + 64
 FILES_A_REQUEST: Final = 2
-READS: Final = {"GET", "HEAD"}
 STATE_THREADS: Final = 4  # answer /ready and /metrics, however many predictions are refused
 TICK_S: Final = 0.25
 FROZEN_S: Final = 2.0  # a tick that comes so late
@@ -72,7 +71,7 @@ def connections_to(app: Any, threads: int) -> Connections:
     in_loop = asyncio.get_running_loop().call_soon_threadsafe
 
     def respond(environ: WSGIEnvironment, send: Callable[[Answer], None]) -> None:
-        is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
+        is_about_state = environ["REQUEST_METHOD"] in {"GET", "HEAD"} and REFUSAL not in environ
         chosen = state_pool if is_about_state else pool
         chosen.submit(lambda: in_loop(send, answer(app, environ)))
 

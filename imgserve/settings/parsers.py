@@ -1,7 +1,7 @@
 """Environment variables as a dataclass: what each takes, how it is read, and what it is for.
 
-A parser makes a value of a variable's text, or raises ValueError; its docstring says what it takes
-and completes the sentence "it takes ...".
+A parser makes a value of a variable's text, else raises ValueError or OSError; its docstring says
+what it takes and completes the sentence "it takes ...".
 """
 
 import ipaddress
@@ -99,10 +99,7 @@ def certificates(text: str) -> Path:
     import ssl  # here: few need it, and each worker would wait for it
 
     path = folder(text)
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as exc:  # ssl.SSLError is one
-        raise ValueError(text) from exc
+    ssl.create_default_context(cafile=path)
     return path
 
 
@@ -141,7 +138,7 @@ class Settings:
             if text := environ.get(name):
                 try:
                     values[field_.name] = parse(text)
-                except ValueError as exc:
+                except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
                     raise InvalidSetting(
                         f"{name}={text!r} cannot be used: it takes {parse.__doc__}"
                     ) from exc
