@@ -159,8 +159,6 @@ class BackendTimeout(BackendError):
 
 
 class BackendNotReady(BackendError):
-    """The backend answers, but its model is not loaded yet."""
-
     may_wake = True
 
 

@@ -239,10 +239,8 @@ class FrontendSettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse to send a token where others could read it: by http over a network."""
-        if self.serving_auth != ID_TOKEN:
-            return
         for name, url in (("SERVING_URL", self.backend_url), ("API_GATEWAY", self.api_gateway)):
-            if not _keeps_secrets(url):
+            if self.serving_auth == ID_TOKEN and not _keeps_secrets(url):
                 raise InvalidSetting(
                     f"SERVING_AUTH={ID_TOKEN!r} cannot be used with {name}={url!r}: "
                     "others could read the token; use an address that starts with https://"
