@@ -33,9 +33,7 @@ FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF", "TIFF")
 FORMATS_IN_WORDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 # How many classes: unset, five, or all where there are fewer.
-TopK = Annotated[
-    int, Meta(ge=1, description="How many classes to answer with, at most all of the model's.")
-]
+TopK = Annotated[int, Meta(ge=1, description="How many classes to answer with, at most all.")]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
 
@@ -43,9 +41,9 @@ class PredictOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a caller may ask for beside the picture."""
 
     top_k: TopK | UnsetType = UNSET
-    thumbnail: Annotated[
-        bool, Meta(description="Also answer with a small JPEG of the picture as the model saw it.")
-    ] = False
+    thumbnail: Annotated[bool, Meta(description="Also answer with the crop as a small JPEG.")] = (
+        False
+    )
     explain: Annotated[
         bool, Meta(description="Also answer with where the model looked; takes many inferences.")
     ] = False
@@ -55,11 +53,7 @@ class PredictRequest(PredictOptions, frozen=True, kw_only=True, forbid_unknown_f
     """A prediction asked for by URL."""
 
     url: Annotated[
-        str,
-        Meta(
-            description="Public http or https address of the picture, or the picture as a "
-            "data: URL."
-        ),
+        str, Meta(description="The picture's public http or https address, or a data: URL of it.")
     ]
 
 
@@ -88,11 +82,7 @@ class Timings(Struct, frozen=True):
 
 
 Precision = Annotated[
-    str,
-    Meta(
-        description="What is computed in: `fp32`, `bf16` or `int8`; "
-        "`auto` where that is found out when the model is loaded."
-    ),
+    str, Meta(description="What is computed in: `fp32`, `bf16`, `int8`, or `auto` until loaded.")
 ]
 
 
@@ -103,19 +93,12 @@ class PredictAnswer(Struct, frozen=True, omit_defaults=True):
     model: Annotated[str, Meta(description="The id of the model that answered.")]
     predictions: list[Prediction]
     timings_ms: Timings
-    thumbnail: Annotated[
-        str | None, Meta(description="JPEG data URI, upright and cropped, where asked for.")
-    ] = None
-    incomplete: Annotated[
-        bool, Meta(description="True where the end of the picture's file is missing.")
-    ] = False
+    thumbnail: Annotated[str | None, Meta(description="JPEG data URI, upright and cropped.")] = None
+    incomplete: Annotated[bool, Meta(description="Whether the end of its file is missing.")] = False
     precision: Precision = ""
     explanation: Annotated[
         list[list[float]] | None,
-        Meta(
-            description="Where the model looked, where asked for: rows, from the top, of how much "
-            "each place of the thumbnail matters, from 0 to 1."
-        ),
+        Meta(description="How much each place of the thumbnail matters, 0 to 1; top row first."),
     ] = None
 
 
@@ -123,9 +106,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
     """The model that this caller's predictions use from now on."""
 
     model: str
-    detail: Annotated[
-        str | None, Meta(description="For a caller that sent no cookie: how to use the choice.")
-    ] = None
+    detail: Annotated[str | None, Meta(description="How to use it, if no cookie was sent.")] = None
 
 
 State = Literal["absent", "loading", "ready"]
@@ -142,14 +123,9 @@ class ModelState(Struct, frozen=True):
         Meta(description="Published ImageNet-1K top-1 accuracy, percent; null for other classes."),
     ]
     input_size: Annotated[int | None, Meta(description="Side of the picture it sees, pixels.")]
-    size_bytes: Annotated[
-        int | None,
-        Meta(description="On disk; null, as what compiling finds out, where it is not compiled."),
-    ]
+    size_bytes: Annotated[int | None, Meta(description="On disk; null where it is not compiled.")]
     state: Annotated[State, Meta(description="`absent`: not in memory; loaded when asked for.")]
-    detail: Annotated[
-        str | None, Meta(description="Why it could not be loaded, where that was tried.")
-    ] = None
+    detail: Annotated[str | None, Meta(description="Why it could not be loaded, if tried.")] = None
     precision: Precision = "fp32"
     classes: Annotated[int | None, Meta(description="How many it knows.")] = None
 

@@ -8,20 +8,17 @@ class ImgserveError(Exception):
     """Base of every deliberate error; the message names the thing and the next step."""
 
 
-class InvalidSetting(ImgserveError):
-    """An environment variable has a value that cannot be used."""
+class InvalidSetting(ImgserveError): ...
 
 
-class ModelsFileInvalid(ImgserveError):
-    """The file that describes a person's own models cannot be used."""
+class ModelsFileInvalid(ImgserveError): ...
 
 
 class ModelError(ImgserveError):
     """A model cannot be downloaded, compiled or read."""
 
 
-class WeightsUnavailable(ModelError):
-    """The trained weights could not be downloaded whole."""
+class WeightsUnavailable(ModelError): ...
 
 
 class OriginalInvalid(ModelError):
@@ -45,23 +42,18 @@ class HttpError(ImgserveError):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
-    slug: ClassVar[str] = (
-        "error"  # its name in answers: the class's, with hyphens, unless it is given
-    )
+    slug: ClassVar[str] = "error"  # the class's name with hyphens, unless it is given
+    type_uri: ClassVar[str]  # what callers know it by
     retry_after_s: int | None = None
 
     def __init_subclass__(cls, *, status: int, title: str, slug: str = "") -> None:
         cls.status, cls.title = status, title
         cls.slug = slug or re.sub(r"\B(?=[A-Z])", "-", cls.__name__).lower()
+        cls.type_uri = f"urn:imgserve:problem:{cls.slug}"
 
     def __init__(self, detail: str, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s or self.retry_after_s
-
-    @property
-    def type_uri(self) -> str:
-        """Return the stable identifier of this kind of problem."""
-        return f"urn:imgserve:problem:{self.slug}"
 
 
 class InvalidRequest(HttpError, status=400, title="Invalid request"): ...
@@ -167,13 +159,10 @@ class BackendTimeout(BackendError):
 
 
 class BackendNotReady(BackendError):
-    """The backend answers, but its model is not loaded yet."""
-
     may_wake = True
 
 
-class BackendBusy(BackendError):
-    """The backend's queue is full."""
+class BackendBusy(BackendError): ...
 
 
 class IdentityUnavailable(BackendError):
@@ -185,10 +174,7 @@ class CallerNotAllowed(BackendError):
 
 
 class RequestRefused(BackendError):
-    """The backend says what is wrong with the request; the message is its ``detail``.
-
-    ``slug`` is the last part of the problem's ``type``, one of the slugs of ``HttpError``.
-    """
+    """The backend says what is wrong with the request: a problem's detail, slug and status."""
 
     def __init__(self, detail: str, slug: str, status: int) -> None:
         super().__init__(detail)

@@ -60,7 +60,6 @@ class CloudFormatter(logging.Formatter):
     """Formats a record as one line of JSON; ``extra={"fields": {...}}`` adds to it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON, a traceback included in its message."""
         message = record.getMessage()
         if record.exc_info:
             message = f"{message}\n{self.formatException(record.exc_info)}"

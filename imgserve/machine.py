@@ -20,25 +20,24 @@ def cpu_quota(cgroup: Path = CGROUP) -> int:
     <period>" in one file, version 1 has two files, with -1 for no quota (kernel documentation,
     admin-guide/cgroup-v2, scheduler/sched-bwc).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     words = _words(cgroup / "cpu.max") or [
         *_words(cgroup / "cpu" / "cpu.cfs_quota_us"),
         *_words(cgroup / "cpu" / "cpu.cfs_period_us"),
     ]
-    try:
+    with suppress(ValueError, ZeroDivisionError):
         quota, period = map(int, words)
-    except ValueError:
-        quota, period = -1, 1
-    if quota > 0 and period > 0:
-        cores = min(cores or 1, round(quota / period))
-    return max(1, cores or 1)
+        if quota > 0:
+            cores = min(cores, round(quota / period))
+    return max(1, cores)
 
 
 def memory_bytes(cgroup: Path = CGROUP) -> int:
-    """Return how much memory this process may use.
+    """Return how much memory this process may use: the cgroup's limit where there is a smaller one.
 
-    The cgroup's limit where there is a smaller one. Version 2 writes "max" for no limit, version 1
-    a number larger than any memory (kernel documentation, admin-guide/cgroup-v2 and cgroup-v1).
+    Version 2 writes "max" for no limit, version 1 a number larger than any memory
+    (kernel documentation, admin-guide/cgroup-v2 and cgroup-v1).
     """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     words = _words(cgroup / "memory.max") or _words(cgroup / "memory" / "memory.limit_in_bytes")

@@ -12,8 +12,6 @@ from imgserve.units import mebibytes
 class Held:
     """The bytes that one request holds: its body, or the picture that is fetched for it."""
 
-    __slots__ = ("_admission", "_bytes", "_is_over")
-
     def __init__(self, admission: "Admission") -> None:
         self._admission = admission
         self._bytes = 0

@@ -4,15 +4,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
+from wsgiref.types import WSGIEnvironment
 
 from imgserve.backend.admission import Admission
 from imgserve.backend.incoming import FRAMING_BYTES, Incoming, RequestReader
 from imgserve.backend.problems import REFUSAL
 from imgserve.errors import Busy, RequestTimeout
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
 
 # Deadlines, in seconds. Those of head and body are for all of it.
 HEAD_S: Final = 10
@@ -29,8 +27,6 @@ PATIENCE_S: Final = 1.0  # who sends a body for longer gives way where memory is
 
 
 class Phase(Enum):
-    """What a connection is about."""
-
     IDLE = "waits for a request"
     HEAD = "receives a head"
     BODY = "receives a body"
@@ -40,14 +36,12 @@ class Phase(Enum):
 
 
 class Answer(NamedTuple):
-    """What an application answers."""
-
     head: bytes  # the status line and the headers, without those of the connection
     pieces: Iterator[bytes]  # the body
     close: Callable[[], None] = lambda: None  # says that it was sent, or never will be
 
 
-Respond = Callable[["WSGIEnvironment", Callable[[Answer], None]], None]
+Respond = Callable[[WSGIEnvironment, Callable[[Answer], None]], None]
 
 
 class Connections:
@@ -73,7 +67,6 @@ class Connections:
         theirs[connection] = None
 
     def remove(self, connection: "Connection") -> None:
-        """Forget a connection that is closed."""
         theirs = self._callers.get(connection.address, {})
         theirs.pop(connection, None)
         if not theirs:
@@ -102,7 +95,6 @@ class Connections:
             slowest.refuse(Busy("memory is short: send the picture again, and faster if you can"))
 
     def sweep(self) -> None:
-        """See to deadlines."""
         now_s = self.now_s()
         for connection in self.all:
             if connection.deadline_s < now_s:
@@ -206,7 +198,6 @@ class Connection(asyncio.Protocol):
         self._connections.respond(environ, self.send)
 
     def send(self, answer: Answer) -> None:
-        """Send what the application answers to the request at hand."""
         self._answer = answer
         if self._transport.is_closing():
             self._end_answer()
@@ -245,7 +236,6 @@ class Connection(asyncio.Protocol):
     # --- its end ---------------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Do what is due at the deadline."""
         if self.phase in {Phase.HEAD, Phase.BODY}:
             part = self.phase.name.lower()
             self.refuse(RequestTimeout(f"the request's {part} took too long: send it faster"))
@@ -274,11 +264,10 @@ class Connection(asyncio.Protocol):
     def _drop(self, size: int) -> None:
         self._dropped_bytes += size
         if self._dropped_bytes > self._connections.admission.body_bytes + FRAMING_BYTES:
-            self._transport.abort()
+            self.close()
         elif self.phase is Phase.LINGERING:
-            self.deadline_s = min(
-                self._connections.now_s() + LINGER_S, self.began_s + LINGER_IN_ALL_S
-            )
+            lingers_until_s = self._connections.now_s() + LINGER_S
+            self.deadline_s = min(lingers_until_s, self.began_s + LINGER_IN_ALL_S)
 
     def _enter(self, phase: Phase, limit_s: float) -> None:
         self.phase = phase

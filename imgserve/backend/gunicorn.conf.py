@@ -16,18 +16,12 @@ from imgserve.machine import give_back_large_blocks
 
 settings = settings_or_exit(os.environ, has_models=False)  # the application says which it has
 
-THREADS_TO_REFUSE = 4
-
 
 class EventLoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves one application until SIGTERM, then finishes what it has begun.
-
-    What it needs is imported when it runs: by then the application has begun to load the model.
-    """
+    """Serves one application until SIGTERM, then finishes what it has begun."""
 
     def run(self) -> None:
-        """Serve."""
-        import asyncio
+        import asyncio  # here: by now the application has begun to load the model
 
         from imgserve.backend.server import serve
 
@@ -39,7 +33,7 @@ host = f"[{settings.host}]" if ":" in settings.host else settings.host
 bind = [f"{host}:{settings.listen_port}"]
 workers = 1
 worker_class = EventLoopWorker
-threads = settings.threads + settings.max_queue + THREADS_TO_REFUSE
+threads = settings.threads + settings.max_queue + 4  # which refuse what is too much
 # Cloud Run kills a container 10 s after SIGTERM: requests under way have a little less.
 graceful_timeout = 8
 # Cloud Run takes the CPU from an idle container. A watchdog would take that for a hang, and end

@@ -2,12 +2,14 @@
 
 import io
 import sys
+from asyncio import Transport
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
+from wsgiref.types import WSGIEnvironment
 
 import httptools
 
@@ -20,16 +22,9 @@ from imgserve.errors import (
     UnsupportedTransferEncoding,
 )
 
-if TYPE_CHECKING:
-    from asyncio import Transport
-    from wsgiref.types import WSGIEnvironment
-
 HEAD_BYTES: Final = 32 * 1024
 FRAMING_BYTES: Final = 1024 * 1024  # of a body in chunks: what is not the body itself
 PIPELINED: Final = 8  # requests that may be sent ahead of an answer
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# CGI's own names for two headers (RFC 3875, 4.1).
-UNPREFIXED: Final = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 ENVIRON: Final[dict[str, Any]] = {
     "SCRIPT_NAME": "",
     "wsgi.version": (1, 0),
@@ -51,7 +46,7 @@ ENVIRON: Final[dict[str, Any]] = {
 class Incoming:
     """A request, from its first byte."""
 
-    environ: "WSGIEnvironment"  # what the application is told of it
+    environ: WSGIEnvironment  # what the application is told of it
     held: Held
     target: bytes = b""
     head_bytes: int = 0
@@ -88,7 +83,7 @@ class RequestReader:
     """Finds requests in what a connection receives; ``make_room`` is for when memory is short."""
 
     def __init__(
-        self, transport: "Transport", admission: Admission, make_room: Callable[[], None]
+        self, transport: Transport, admission: Admission, make_room: Callable[[], None]
     ) -> None:
         self.requests: deque[Incoming] = deque()  # the last one perhaps not whole yet
         self.is_last = False  # no more are taken, because of what was found
@@ -166,7 +161,7 @@ class RequestReader:
         has_body = length > 0 or "HTTP_TRANSFER_ENCODING" in environ
         is_wanted = has_body and self._has_room(length, self._admission.fits, is_new=True)
         if is_wanted and "HTTP_EXPECT" in environ and len(self.requests) == 1:
-            self._transport.write(CONTINUE)
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, piece: bytes) -> None:
         request = self.current
@@ -199,10 +194,10 @@ def _key(name: bytes) -> str:
     if b"_" in name:
         return ""
     key = name.decode("latin-1").upper().replace("-", "_")
-    return key if key in UNPREFIXED else f"HTTP_{key}"
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"  # RFC 3875, 4.1
 
 
-def _add_target(environ: "WSGIEnvironment", url: bytes) -> None:
+def _add_target(environ: WSGIEnvironment, url: bytes) -> None:
     """Add the path and the query of a request's target; refuse one that HTTP does not know."""
     if not url.startswith(b"/") and url != b"*":
         try:
@@ -215,7 +210,7 @@ def _add_target(environ: "WSGIEnvironment", url: bytes) -> None:
     environ["QUERY_STRING"] = query.decode("latin-1")
 
 
-def _check(environ: "WSGIEnvironment", version: str) -> None:
+def _check(environ: WSGIEnvironment, version: str) -> None:
     """Refuse what HTTP does not allow although the parser does (RFC 9112, 3.2 and 6.1)."""
     encoding: Any = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
     if encoding.strip().lower() != "chunked":

@@ -23,8 +23,6 @@ PREDICT_PROBLEMS = [kind for kind in http_errors().values() if kind.status not i
 
 
 class Operation(NamedTuple):
-    """What is said of a route."""
-
     method: str
     path: str
     summary: str

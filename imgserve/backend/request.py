@@ -30,16 +30,11 @@ class PictureRequest(Request):
         return io.BytesIO()
 
 
-# What is asked for, and the picture, or its address.
-Parsed = tuple[PredictRequest, bytes | str]
+Parsed = tuple[PredictRequest, bytes | str]  # what is asked for; the picture, or its address
 
 
 def parse_request(request: Request, kind: type[PredictRequest], limit_bytes: int) -> Parsed:
-    """Return what a request asks for, to a route that takes this kind of JSON.
-
-    InvalidRequest where the body is not one of the three accepted kinds, PictureTooLarge where a
-    picture has more than ``limit_bytes`` bytes.
-    """
+    """Return what is asked for; InvalidRequest or PictureTooLarge where it cannot be used."""
     is_raw = request.mimetype.startswith("image/")
     if is_raw:
         parsed: Parsed = _options(request.args, kind, KEY), request.get_data(cache=False)

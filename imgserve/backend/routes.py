@@ -70,10 +70,7 @@ class Backend:
             settings.picture_memory_mb * MIB,
             settings.max_image_bytes,
         )
-        self.metrics = Metrics(
-            waiting=lambda: self.admission.inside - pool.computing,
-            computing=lambda: pool.computing,
-        )
+        self.metrics = Metrics(self.admission, pool)
         self.fetcher = Fetcher(settings)
         self.app = self._flask()
         add_state(self)
@@ -83,7 +80,6 @@ class Backend:
         add_predictions(self, has_choice=has_choice, by_path=by_path)
 
     def _flask(self) -> Flask:
-        """Return an application without routes."""
         app = Flask("imgserve", static_folder=None)
         app.extensions["admission"] = self.admission  # by which the server limits bodies
         app.request_class = PictureRequest
@@ -111,10 +107,7 @@ class Backend:
     def predict(
         self, kind: type[PredictRequest], choose: Callable[[PredictRequest], str]
     ) -> Response:
-        """Answer the request at hand, of this kind, with the model that is chosen for it.
-
-        HttpError of any kind but the routes' own.
-        """
+        """Answer the request at hand, of this kind, with the model that is chosen for it."""
         with self.admission.admitted() as held:
             options, data = parse_request(request, kind, self.settings.max_image_bytes)
             model_id = choose(options)
@@ -157,13 +150,10 @@ def _ms_since(began: float) -> float:
 
 
 def json_answer(value: object) -> Response:
-    """Return a value of the contract as an answer."""
     return Response(msgspec.json.encode(value), content_type="application/json")
 
 
 def add_state(backend: Backend) -> None:
-    """Add what tells of a backend's state."""
-
     @backend.route("GET", HELLO, "Alive; says nothing about the model.")
     def hello() -> Response:
         """Say hello."""

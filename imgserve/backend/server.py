@@ -10,22 +10,18 @@ import os
 import resource
 import signal
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from imgserve.backend.connection import Answer, Connection, Connections, Phase
 from imgserve.backend.problems import REFUSAL, problem_json
 from imgserve.contract import PROBLEM_TYPE
 from imgserve.errors import InternalError
 from imgserve.pictures.connection import CONNECTIONS_PER_HOST, HOSTS
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +30,6 @@ MOST_CONNECTIONS: Final = 2048  # some 10 MB of memory
 # connection to a host and a look-up), and the rest of the process.
 KEPT_FILES: Final = HOSTS * CONNECTIONS_PER_HOST + 64
 FILES_A_REQUEST: Final = 2
-READS: Final = {"GET", "HEAD"}
 STATE_THREADS: Final = 4  # answer /ready and /metrics, however many predictions are refused
 TICK_S: Final = 0.25
 FROZEN_S: Final = 2.0  # a tick that comes so late
@@ -75,8 +70,8 @@ def connections_to(app: Any, threads: int) -> Connections:
     state_pool = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
     in_loop = asyncio.get_running_loop().call_soon_threadsafe
 
-    def respond(environ: "WSGIEnvironment", send: Callable[[Answer], None]) -> None:
-        is_about_state = environ["REQUEST_METHOD"] in READS and REFUSAL not in environ
+    def respond(environ: WSGIEnvironment, send: Callable[[Answer], None]) -> None:
+        is_about_state = environ["REQUEST_METHOD"] in {"GET", "HEAD"} and REFUSAL not in environ
         chosen = state_pool if is_about_state else pool
         chosen.submit(lambda: in_loop(send, answer(app, environ)))
 
@@ -84,7 +79,6 @@ def connections_to(app: Any, threads: int) -> Connections:
 
 
 async def listen(connections: Connections, listener: socket.socket, backlog: int) -> asyncio.Server:
-    """Take connections from a socket."""
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(connections), sock=listener, backlog=ACCEPTED_AT_ONCE
     )
@@ -105,7 +99,7 @@ async def drain(connections: Connections, limit_s: float) -> None:
         await asyncio.sleep(DRAIN_TICK_S)
 
 
-def answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
+def answer(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Return what an application answers; a fault of its own is logged and answered 500."""
     started: list[Any] = []
 
@@ -125,17 +119,12 @@ def answer(app: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
 
 def _head(status: str, headers: list[tuple[str, str]]) -> bytes:
     """Return an answer's head; ValueError where it does not say how long the answer is."""
-    lines = [f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {_date(int(time.time()))}"]
+    lines = [f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     has_length = any(name.lower() == "content-length" for name, _ in headers)
     if not has_length and status[:3] not in {"204", "304"}:
         raise ValueError("an answer does not say how long it is")
     return "\r\n".join(lines).encode("latin-1")
-
-
-@lru_cache(1)
-def _date(now_s: int) -> str:
-    return formatdate(now_s, usegmt=True)
 
 
 def connection_limit(requests: int) -> int:

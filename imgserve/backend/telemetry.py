@@ -3,7 +3,6 @@
 import logging
 import re
 import secrets
-from collections.abc import Callable
 from time import perf_counter
 
 from flask import Flask, Response, g, request
@@ -18,9 +17,11 @@ from prometheus_client import (
     generate_latest,
 )
 
+from imgserve.backend.admission import Admission
 from imgserve.contract import REQUEST_ID_HEADER, PredictAnswer, Timings
 from imgserve.errors import InternalError
 from imgserve.log import TRACE_FIELDS, trace_fields
+from imgserve.models.pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 
 class Metrics:
-    """The metrics of one application, in a registry of their own.
+    """The metrics of one application, in a registry of their own; gauges ask when they are read."""
 
-    It asks how many requests are ``waiting`` and ``computing`` whenever they are read.
-    """
-
-    def __init__(self, *, waiting: Callable[[], float], computing: Callable[[], float]) -> None:
+    def __init__(self, admission: Admission, pool: WorkerPool) -> None:
         self._registry = kept = CollectorRegistry()
         ProcessCollector(registry=kept)
         by_answer, by_model = ("method", "route", "status"), ("model", "precision")
@@ -53,28 +51,22 @@ class Metrics:
         self._stages = Histogram(
             "imgserve_stage_seconds", time_spent, ("stage",), buckets=BUCKETS_S, registry=kept
         )
-        for name, meaning, number in (
-            ("imgserve_queue_requests", "Requests waiting.", waiting),
-            ("imgserve_inferences_in_progress", "Requests computing.", computing),
-        ):
-            Gauge(name, meaning, registry=kept).set_function(number)
+        waiting = Gauge("imgserve_queue_requests", "Requests waiting.", registry=kept)
+        waiting.set_function(lambda: admission.inside - pool.computing)
+        computing = Gauge("imgserve_inferences_in_progress", "Requests computing.", registry=kept)
+        computing.set_function(lambda: pool.computing)
 
     def predicted(self, answer: PredictAnswer) -> None:
-        """Count one prediction and the time of its stages."""
         self._predictions.labels(answer.model, answer.precision).inc()
         for stage in Timings.__struct_fields__:
             self._stages.labels(stage).observe(getattr(answer.timings_ms, stage) / 1000)
 
     def page(self) -> Response:
-        """Return all metrics as Prometheus reads them."""
         return Response(generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def observe(app: Flask, metrics: Metrics, project: str) -> None:
-    """Make an application identify, count and log its requests.
-
-    ``project`` is the Google Cloud project's id, for the trace in the log; it may be empty.
-    """
+    """Make an application identify, count and log its requests, with traces of this project."""
 
     @app.before_request
     def begin() -> None:

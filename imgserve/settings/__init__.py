@@ -6,7 +6,6 @@ docs/settings.md.
 
 import ipaddress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,7 +32,6 @@ from imgserve.units import MIB
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  Cloud Run's container contract asks for them
 DEFAULT_MODEL = "resnet152"
-BUNDLED_SAMPLES = Path(__file__).parents[1] / "samples"
 OWN_SAMPLES = Path("own_samples")  # where an image has those of a person's own model
 ID_TOKEN = "id-token"  # noqa: S105  the name of a way, not a token
 
@@ -66,7 +64,7 @@ class BackendSettings(Settings):
         shown="`models.toml`, where there is one",
     )
     model_memory_mb: int = setting(
-        partial(part_of_the_memory_mb, 2),  # pictures and the rest take the other half
+        lambda: part_of_the_memory_mb(2),  # pictures and the rest take the other half
         whole(1),
         "memory for loaded models; the least recently used leaves first (v2)",
         unit="MiB",
@@ -117,7 +115,7 @@ class BackendSettings(Settings):
         64, whole(0, 10000), "requests that may wait; one more is answered 503", unit="requests"
     )
     picture_memory_mb: int = setting(
-        partial(part_of_the_memory_mb, 8),
+        lambda: part_of_the_memory_mb(8),
         whole(1),
         "memory for pictures that are received, fetched or wait; one that does not fit is answered "
         "503, unless there is no other",
@@ -171,7 +169,6 @@ class BackendSettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other."""
         if self.engine == "torch" and self.precision not in {"auto", "fp32"}:
             raise InvalidSetting(
                 f"PRECISION={self.precision!r} cannot be used with ENGINE='torch': "
@@ -195,7 +192,7 @@ class BackendSettings(Settings):
 
 def samples() -> Path:
     """Return the folder of an own model's samples, where there is one, else of the bundled ones."""
-    return OWN_SAMPLES if OWN_SAMPLES.is_dir() else BUNDLED_SAMPLES
+    return OWN_SAMPLES if OWN_SAMPLES.is_dir() else Path(__file__).parents[1] / "samples"
 
 
 @dataclass(frozen=True)
@@ -242,10 +239,8 @@ class FrontendSettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse to send a token where others could read it: by http over a network."""
-        if self.serving_auth != ID_TOKEN:
-            return
         for name, url in (("SERVING_URL", self.backend_url), ("API_GATEWAY", self.api_gateway)):
-            if not _keeps_secrets(url):
+            if self.serving_auth == ID_TOKEN and not _keeps_secrets(url):
                 raise InvalidSetting(
                     f"SERVING_AUTH={ID_TOKEN!r} cannot be used with {name}={url!r}: "
                     "others could read the token; use an address that starts with https://"

@@ -1,7 +1,7 @@
 """Environment variables as a dataclass: what each takes, how it is read, and what it is for.
 
-A parser makes a value of a variable's text, or raises ValueError; its docstring says what it takes
-and completes the sentence "it takes ...".
+A parser makes a value of a variable's text, else raises ValueError or OSError; its docstring says
+what it takes and completes the sentence "it takes ...".
 """
 
 import ipaddress
@@ -91,12 +91,7 @@ def folder(text: str) -> Path:
         raise ValueError(text) from exc
 
 
-def file(text: str) -> Path:
-    """the path of a file that is there"""
-    path = folder(text)
-    if not path.is_file():
-        raise ValueError(text)
-    return path
+file = parser("the path of a file that is there", folder, Path.is_file)
 
 
 def certificates(text: str) -> Path:
@@ -104,10 +99,7 @@ def certificates(text: str) -> Path:
     import ssl  # here: few need it, and each worker would wait for it
 
     path = folder(text)
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as exc:  # ssl.SSLError is one
-        raise ValueError(text) from exc
+    ssl.create_default_context(cafile=path)
     return path
 
 
@@ -143,10 +135,10 @@ class Settings:
         values = {}
         for field_ in fields(cls):
             name, parse = field_.name.upper(), field_.metadata["parse"]
-            if text := environ.get(name, ""):
+            if text := environ.get(name):
                 try:
                     values[field_.name] = parse(text)
-                except ValueError as exc:
+                except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
                     raise InvalidSetting(
                         f"{name}={text!r} cannot be used: it takes {parse.__doc__}"
                     ) from exc

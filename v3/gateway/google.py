@@ -14,7 +14,6 @@ from imgserve.errors import InvalidSetting
 from v3.gateway.settings import Backend
 
 JSON = "application/json"
-BODIES = [JSON, "multipart/form-data", "image/*"]
 SECURITY = {
     "securityDefinitions": {"api_key": {"type": "apiKey", "name": "x-api-key", "in": "header"}},
     "security": [{"api_key": []}],
@@ -29,7 +28,6 @@ HEAD = {
     "schemes": ["https"],
     "produces": [JSON, PROBLEM_TYPE],
 }
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def api_document(
@@ -47,8 +45,9 @@ def api_document(
     for model, rule in rules.items():
         state = _operation(f"describe_{model}", f"Say what {model} is", rule)
         predict = _operation(f"predict_{model}", f"Say what {model} sees on a picture", rule)
+        predict["consumes"] = [JSON, "multipart/form-data", "image/*"]
         paths[MODEL.format(model=model)] = {"get": state}
-        paths[MODEL_PREDICT.format(model=model)] = {"post": predict | {"consumes": BODIES}}
+        paths[MODEL_PREDICT.format(model=model)] = {"post": predict}
     return HEAD | {"paths": paths} | (SECURITY if api_key else {})
 
 
@@ -70,7 +69,7 @@ def _rule(backend: Backend, deadline_s: float, *, private: bool) -> dict[str, An
     Without ``jwt_audience`` or ``disable_auth``, Google sends a token for ``address`` in the place
     of the caller's own ``Authorization``, also where nobody asks for one.
     """
-    if backend.host in LOCAL_NAMES:
+    if backend.host in {"localhost", "127.0.0.1", "::1"}:
         raise InvalidSetting(
             f"{backend.model}'s backend {backend.url} is this machine, which Google cannot reach: "
             "deploy it and say its address in BACKENDS"

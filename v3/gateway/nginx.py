@@ -104,8 +104,8 @@ def _problems(models: Sequence[str], settings: GatewaySettings) -> dict[str, str
     quoted = {}
     for kind, said in PROBLEMS.items():
         detail = said.format(**told, timeout_s=settings.backend_timeout_s)
-        uri = f"urn:imgserve:problem:{kind.slug}"
-        text = msgspec.json.encode(Problem(uri, kind.title, kind.status, detail, "$id")).decode()
+        problem = Problem(kind.type_uri, kind.title, kind.status, detail, "$id")
+        text = msgspec.json.encode(problem).decode()
         name = kind.slug.upper().replace("-", "_")
         quoted[name] = text.replace("\\", "\\\\").replace("'", "\\'")
     return quoted
@@ -134,7 +134,7 @@ def _path(path: Path) -> str:
 def _name_servers(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
     """Return who is asked for the names of backends, if any has one that is not of this machine."""
     names = [backend.host for backend in backends if backend.needs_look_up]
-    servers = given or tuple(name_servers_of(RESOLV_CONF))
+    servers = given or tuple(_servers_of_the_system())
     if names and not servers:
         raise InvalidSetting(
             f"no name server is known that could look up {names[0]}: set RESOLVER to one"
@@ -142,12 +142,10 @@ def _name_servers(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
     return " ".join(servers) if names else ""
 
 
-def name_servers_of(resolv_conf: Path) -> Iterator[str]:
-    """Yield the system's name servers as nginx writes them; none where none can be found."""
+def _servers_of_the_system() -> Iterator[str]:
+    """Yield name servers as nginx writes them; none where none can be found."""
     with suppress(OSError, ValueError):
-        for word in re.findall(
-            r"^nameserver\s+(\S+)", resolv_conf.read_text("utf-8"), re.MULTILINE
-        ):
+        for word in re.findall(r"(?m)^nameserver\s+(\S+)", RESOLV_CONF.read_text("utf-8")):
             with suppress(ValueError):  # an address that nginx cannot use
                 yield bracketed(ip_address(word))
 

@@ -11,8 +11,7 @@ from imgserve.errors import ImgserveError
 DEBIAN_FOLDER = "/usr/sbin"  # where Debian has it, which is not in everybody's PATH
 
 
-class NginxMissing(ImgserveError):
-    """nginx is not installed."""
+class NginxMissing(ImgserveError): ...
 
 
 def find_nginx(path: str) -> str:

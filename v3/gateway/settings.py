@@ -13,8 +13,6 @@ from imgserve.settings import ALL_ADDRESSES, BackendSettings, FrontendSettings
 from imgserve.settings.parsers import Settings, folder, seconds, setting, whole, word, words
 
 LIST = Path(__file__).with_name("backends.toml")
-# The page must hear from the gateway which model is too slow, not give up before.
-SOONER_THAN_THE_PAGE_S = 5.0
 NAME_SERVER = re.compile(r"([0-9.]+|\[[^]]*\])(?::([0-9]+))?", re.ASCII)
 # Scheme, host and port, nothing else: what ends up in a configuration holds no other character.
 # Underscores are no part of host names, but container networks have them.
@@ -80,7 +78,8 @@ class GatewaySettings(Settings):
         "", word, "callers must send it as `X-API-Key`; 16 to 256 printable characters"
     )
     backend_timeout_s: float = setting(
-        FrontendSettings.serving_timeout_s - SOONER_THAN_THE_PAGE_S,
+        # The page must hear from the gateway which model is too slow, not give up before.
+        FrontendSettings.serving_timeout_s - 5.0,
         seconds,
         "how long a backend may take to answer, its start included",
         unit="seconds",
@@ -124,15 +123,11 @@ class Backend:
 
     @property
     def url(self) -> str:
-        """Return the root address, without a slash at its end."""
         return f"{self.scheme}://{self.authority}"
 
     @property
     def needs_look_up(self) -> bool:
-        """Return whether a name server is asked for the host.
-
-        None is for names of this machine (RFC 6761, 6.3).
-        """
+        """Return whether a name server is asked for the host: not for localhost (RFC 6761, 6.3)."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:

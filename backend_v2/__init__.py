@@ -1,1 +1,0 @@
-"""v2: a model chosen per request."""

@@ -1,1 +1,0 @@
-"""v3: a backend for one model, named in the path."""
