@@ -255,7 +255,6 @@ class WorkerPool:
     # --- memory ----------------------------------------------------------------------------------
 
     def _taken(self) -> int:
-        """Return how much memory the workers of all models take now."""
         with self._changed:
             models = tuple(self._models.values())
         return sum(model.bytes() for model in models)
