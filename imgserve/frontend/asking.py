@@ -60,16 +60,16 @@ class Asking:
         return ask_all([call], say_why, self.timeout_s, NOTICE_EVERY_S)[0]
 
     def ask(self, *, explain: bool) -> Answered | Failure:
-        """Return what the picture shows."""
         self.place.html(html.waiting(say("Looking at the picture …")))
-        return self.ask_one(partial(self._predict, self.pictures[0], explain=explain))
+        picture = self.pictures[0]
+        return self.ask_one(partial(self.backend.predict, picture, self.model, explain=explain))
 
     def ask_about_many(self) -> list[Row] | Failure:
         """Return a row for each picture, failed ones too, showing progress meanwhile.
 
         Failure where there is no backend, as the first picture, which goes alone, finds out.
         """
-        calls = [partial(self._predict, picture) for picture in self.pictures]
+        calls = [partial(self.backend.predict, picture, self.model) for picture in self.pictures]
 
         def show(stages: Sequence[object]) -> None:
             done = 1 + sum(not isinstance(stage, str) for stage in stages)
@@ -97,9 +97,6 @@ class Asking:
         calls = [partial(call, model) for model in models]
         outcomes = ask_all(calls, show, self.timeout_s, SHOW_EVERY_S, MODELS_AT_ONCE)
         return dict(zip(models, outcomes, strict=True))
-
-    def _predict(self, picture: Picture, *, explain: bool = False) -> Answered:
-        return self.backend.predict(picture, self.model, explain=explain)
 
 
 def ask_all(

@@ -78,10 +78,6 @@ class Models:
         """Return when to look again at what is unsettled: soon at first, then less often."""
         return self.looked_at_s + min(LOOK_EVERY_S * (1 + self.unchanged), SLOWEST_LOOK_S)
 
-    @property
-    def compares(self) -> bool:
-        return self.chosen == ALL
-
     def known(self, model_id: str) -> KnownModel:
         return self.by_id.get(model_id, KnownModel(model_id))
 

@@ -100,7 +100,6 @@ def comparison_so_far(stages: Stages) -> str:
 
 
 def show_comparison(outcomes: Comparison, picture: Picture) -> None:
-    """Draw what every model said of a picture."""
     said, answered = sentence(outcomes), _answered(outcomes).values()
     answers = [one.answer for one in answered]
     thumbnail = next((one.thumbnail for one in answered if one.thumbnail), None)

@@ -25,7 +25,7 @@ from imgserve.frontend.messages import (
     number,
     say,
 )
-from imgserve.frontend.model_choice import KnownModel, Models, expire_models
+from imgserve.frontend.model_choice import ALL, KnownModel, Models, expire_models
 from imgserve.frontend.outcomes import Comparison, Row, download, show_comparison, show_table
 from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.settings import FrontendSettings
@@ -68,7 +68,6 @@ def _speak(chosen: str) -> None:
 
 
 def show_footer(limit_bytes: int) -> None:
-    """Draw what is taken, and what happens to a picture."""
     st.html(html.footer(", ".join(FORMATS), number(mebibytes(limit_bytes))))
 
 
@@ -100,7 +99,7 @@ def show_answer(
             model = outcome.answer.model if models else None
             explains = settings.explain == "1" and not outcome.answer.explanation
             _offer_more(question[0], backend.predict_address(model), explains=explains)
-        if models and models.compares and isinstance(outcome, list):
+        if models and models.chosen == ALL and isinstance(outcome, list):
             st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
 
 
@@ -111,7 +110,7 @@ def _outcome(asking: Asking, models: Models | None) -> Outcome:
     asking.model = asked[0].id if asked else None
     if len(asking.pictures) > 1:
         return asking.ask_about_many()
-    if models and models.compares:
+    if models and models.chosen == ALL:
         return asking.compare(asked)
     return asking.ask(explain=st.session_state.get("explain", False))
 
@@ -124,21 +123,12 @@ def _models_to_ask(asking: Asking, models: Models | None) -> list[KnownModel] | 
     """
     if models is None:
         return []
-    if models.chosen and not models.compares:
+    if models.chosen and models.chosen != ALL:
         return [models.known(models.chosen)]
     if models.by_id:
         return list(models.by_id.values())
     names = asking.ask_one(asking.backend.models)
     return names if isinstance(names, Failure) else list(map(KnownModel, names))
-
-
-def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
-    if isinstance(outcome, list):
-        remember(*outcome)
-        return
-    for one in outcome.values() if isinstance(outcome, dict) else [outcome]:
-        if isinstance(one, Answered) and not one.answer.explanation:
-            remember(Row.of(question[0], one))  # one with a map was asked before, without
 
 
 def _is_news(models: Models, outcome: Outcome) -> bool:
@@ -175,7 +165,6 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
 
 
 def times(answered: Answered) -> str:
-    """Return how long each part took, in one line."""
     timings = answered.answer.timings_ms
     parts = ("fetch", "decode", "preprocess", "inference", "total")
     taken = {part: getattr(timings, part) for part in parts}
@@ -208,10 +197,17 @@ def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
 # --- what was asked before ---------------------------------------------------------------------
 
 
-def remember(*rows: Row) -> None:
+def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
     """Add what came of pictures to this person's memory, which ends with their visit."""
-    known = st.session_state.get("remembered", [])
-    st.session_state.remembered = [*known, *rows][-MOST_REMEMBERED:]
+    rows: list[Row] = st.session_state.get("remembered", [])
+    if isinstance(outcome, list):
+        rows = rows + outcome
+    else:
+        outcomes = outcome.values() if isinstance(outcome, dict) else [outcome]
+        answered = (one for one in outcomes if isinstance(one, Answered))
+        # One with a map was asked before, without.
+        rows = rows + [Row.of(question[0], one) for one in answered if not one.answer.explanation]
+    st.session_state.remembered = rows[-MOST_REMEMBERED:]
 
 
 def show_remembered(place: DeltaGenerator) -> None:
