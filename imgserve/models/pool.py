@@ -64,7 +64,6 @@ class WorkerPool:
         could not be, Busy where no worker was free in time; else HttpError where the picture cannot
         be used or its worker was lost.
         """
-        self.require(model_id)
         with self._changed:
             model = self._used(model_id)
             model.users += 1  # nobody closes it meanwhile
@@ -79,7 +78,6 @@ class WorkerPool:
 
     def warm(self, model_id: str) -> None:
         """Begin to load a model, without waiting for it; UnknownModel if it is none of ``ids``."""
-        self.require(model_id)
         with self._changed:
             self._used(model_id)
 
@@ -124,6 +122,7 @@ class WorkerPool:
 
     def _used(self, model_id: str) -> Model:
         """Return a model, the most recently used from now on; begin to load it if need be."""
+        self.require(model_id)
         model = self._models.get(model_id)
         if model is None or time.monotonic() >= model.retry_at_s:
             model = self._models[model_id] = Model(model_id, self._settings.precision)

@@ -217,8 +217,9 @@ class Model:
         if self.failure is not None:
             again_s = max(1, math.ceil(self.retry_at_s - time.monotonic()))
             return ModelUnavailable(f"model {self.id} could not be loaded: {self.failure}", again_s)
-        doing = "still loading" if self.classes is None else "being loaded again"
-        return NotReady(f"model {self.id} is {doing}: try again in a moment")
+        if self.classes is not None:
+            return NotReady(f"model {self.id} is being loaded again: try again in a moment")
+        return NotReady(f"model {self.id} is still loading: try again in a moment")
 
     def bytes(self) -> int:
         return sum(process_bytes(worker.pid) for worker in self.workers)

@@ -31,8 +31,6 @@ from imgserve.units import megapixels
 
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
 
-PREFIX_BYTES: Final = 16  # as many as Pillow's plugins need to recognise a format
-
 # How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
 # specifications.
 SIGNATURES: Final = (
@@ -230,7 +228,7 @@ def format_of(data: bytes) -> str:
 
     UnsupportedFormat says what the data is instead, where that is known.
     """
-    prefix = data[:PREFIX_BYTES]
+    prefix = data[:16]  # as many as Pillow's plugins need to recognise a format
     if data[4:8] == b"ftyp" and not AVIF_BRANDS & _brands(data):
         prefix = b""  # Pillow goes by the first brand alone, which may be that of any HEIF file
     for name in FORMATS:

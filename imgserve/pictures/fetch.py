@@ -123,7 +123,6 @@ class Fetcher:
         return self._ask(url, attempt)
 
     def _ask(self, url: str, attempt: Attempt) -> bytes | HTTPHeaderDict:
-        """Return the picture, or the headers of a redirect."""
         # A requests session reads a redirect's whole body into memory, however long, even when told
         # not to follow it (requests 2.34, Session.send), and takes twice the time.
         response = self._hosts.urlopen(
