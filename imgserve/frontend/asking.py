@@ -13,8 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError
 from imgserve.frontend.client import Answered, BackendClient, Picture
-from imgserve.frontend.markup import html
-from imgserve.frontend.messages import Failure, explained, say
+from imgserve.frontend.messages import Failure, explained, html, say
 from imgserve.frontend.model_choice import KnownModel
 from imgserve.frontend.outcomes import Comparison, Row, comparison_so_far
 

@@ -1,6 +1,7 @@
 """What the page says, in English or French: sentences, numbers, and why there is no answer.
 
-A sentence stands in English where it is said, and beside it in ``french.toml``.
+A sentence stands in English where it is said, and beside it in ``french.toml``. The HTML around it
+is in ``parts.html``: ``html.heading("...")`` is the macro of that name there.
 """
 
 import logging
@@ -10,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from imgserve import errors
@@ -178,3 +181,11 @@ def duration(milliseconds: float) -> str:
 def joined(names: Sequence[str], last: str = " and ") -> str:
     """Return names as they stand in a sentence: "a, b and c"."""
     return say(last).join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+# Streamlit lets through no script in HTML, and text that is put in is escaped.
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+)
+_environment.globals |= {"language": language, "percent": percent, "say": say}
+html: Any = _environment.get_template("parts.html").module

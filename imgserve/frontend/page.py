@@ -3,24 +3,28 @@
 A part draws one thing and returns.
 """
 
+import base64
+import io
 import json
 import logging
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.contract import FORMATS
 from imgserve.errors import InvalidSetting
 from imgserve.frontend.asking import Asking
 from imgserve.frontend.client import Answered, BackendClient, Picture
-from imgserve.frontend.markup import explanation_map, html, part_that_matters
 from imgserve.frontend.messages import (
     DESCRIPTION,
     Failure,
     answer_sentence,
     duration,
+    html,
     language,
     number,
     say,
@@ -31,6 +35,12 @@ from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.settings import FrontendSettings
 from imgserve.units import mebibytes
 
+THIRDS = (
+    ("upper left", "top", "upper right"),
+    ("left", "middle", "right"),
+    ("lower left", "bottom", "lower right"),
+)
+MAP_COLOUR = (255, 196, 0)
 MOST_REMEMBERED = 200
 PROGRAM = """import requests
 
@@ -149,9 +159,9 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
             sentence = answer_sentence(answer.category, answer.predictions)
             image = matters = ""
             if answer.explanation:
-                part = say(part_that_matters(answer.explanation))
+                part = say(_part_that_matters(answer.explanation))
                 matters = say("It depends most on the {part}.", part=part)
-                image = explanation_map(answer.explanation)
+                image = _explanation_map(answer.explanation)
             st.html(html.answered(sentence, outcome, times(outcome), image, matters))
         case Failure():
             st.html(html.alert(outcome.words()))
@@ -162,6 +172,24 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
     outcomes = outcome.values() if isinstance(outcome, dict) else [outcome]
     if any(isinstance(one, Failure) and one.again for one in outcomes):
         st.button(say("Try again"), on_click=forget_outcome)
+
+
+def _explanation_map(explanation: Sequence[Sequence[float]]) -> str:
+    """Return an image of one pixel for each place, which the browser makes large and smooth."""
+    image = Image.new("RGBA", (len(explanation[0]), len(explanation)))
+    image.putdata([(*MAP_COLOUR, round(200 * share)) for row in explanation for share in row])
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def _part_that_matters(explanation: Sequence[Sequence[float]]) -> str:
+    """Return which part of the picture matters most: the ninth with the greatest share."""
+    shares: dict[str, float] = defaultdict(float)
+    for y, row in enumerate(explanation):
+        for x, share in enumerate(row):
+            shares[THIRDS[3 * y // len(explanation)][3 * x // len(row)]] += share
+    return max(shares, key=shares.__getitem__)
 
 
 def times(answered: Answered) -> str:
