@@ -1,7 +1,4 @@
-"""The parts of a frontend's page; a frontend's ``app.py`` puts them together with the others.
-
-A part draws one thing and returns.
-"""
+"""The parts of a frontend's page; a frontend's ``app.py`` puts them together with the others."""
 
 import base64
 import io
@@ -201,10 +198,7 @@ def times(answered: Answered) -> str:
 
 
 def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
-    """Draw what can be done with an answer: see where the model looked, share it, ask by code.
-
-    ``url`` is where a program asks.
-    """
+    """Draw what can be done with an answer: explain it, share it, ask by code at ``url``."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if explains:
             again = {"explain": True}

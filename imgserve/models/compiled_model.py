@@ -192,10 +192,7 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
 
 
 def _compile_apart(settings: BackendSettings, model_id: str) -> None:
-    """Compile a model in a process of its own, so that torch does not stay in this one's memory.
-
-    ModelError has the compiler's last line where that failed.
-    """
+    """Compile a model in a process of its own, so that torch does not stay in this one's memory."""
     log.info("model %s is compiled once for this machine; this takes a minute or more", model_id)
     command = [sys.executable, "-m", "imgserve.compile", model_id]
     command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]

@@ -95,10 +95,7 @@ class WorkerPool:
         return (model and model.classes) or facts(self._settings, model_id).classes
 
     def ready_id(self) -> str:
-        """Return a model that can classify now, the default if it can.
-
-        NotReady where none can; the default is being loaded then, if it can be.
-        """
+        """Return a model that can classify now, the default if it can; NotReady where none can."""
         for model_id in self.ids:
             if self.state(model_id)[0] == "ready":
                 return model_id
@@ -202,10 +199,7 @@ class WorkerPool:
 
     @contextmanager
     def _slot(self, model: Model) -> Iterator[Slot]:
-        """Hold a slot of a model, once its turn has come.
-
-        NotReady where the model is not loaded in time or could not be; Busy where none is free.
-        """
+        """Hold a slot of a model, once its turn has come; errors as ``classify``."""
         turn: Future[Slot] = Future()
         with self._changed:
             self._waiting[turn] = model

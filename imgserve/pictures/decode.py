@@ -224,10 +224,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def format_of(data: bytes) -> str:
-    """Return the accepted format whose signature the data begins with.
-
-    UnsupportedFormat says what the data is instead, where that is known.
-    """
+    """Return the accepted format that data begins as; UnsupportedFormat says what else it is."""
     prefix = data[:16]  # as many as Pillow's plugins need to recognise a format
     if data[4:8] == b"ftyp" and not AVIF_BRANDS & _brands(data):
         prefix = b""  # Pillow goes by the first brand alone, which may be that of any HEIF file
