@@ -92,7 +92,6 @@ class Asking:
         def show(stages: Sequence[str | Answered | Failure]) -> None:
             self.place.html(comparison_so_far(dict(zip(models, stages, strict=True))))
 
-        show([IN_TURN] * len(models))
         calls = [partial(call, model) for model in models]
         outcomes = ask_all(calls, show, self.timeout_s, SHOW_EVERY_S, MODELS_AT_ONCE)
         return dict(zip(models, outcomes, strict=True))
@@ -118,11 +117,10 @@ def ask_all(
     try:
         left = {pool.submit(ask, number) for number in range(len(calls))}
         while left:
+            show([*stages])
             done, left = wait(left, timeout=show_every_s, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            if left:
-                show([*stages])
     finally:
         abandoned.set()
         pool.shutdown(wait=False, cancel_futures=True)
