@@ -134,10 +134,10 @@ def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> S
 def _read(path: Path, transform: Transform) -> Crop:
     limit_pixels, side = BackendSettings().max_image_pixels, least_side(transform)
     try:
-        decoded = decode(path.read_bytes(), limit_pixels=limit_pixels, least_side=side)
+        picture, _ = decode(path.read_bytes(), limit_pixels=limit_pixels, least_side=side)
     except HttpError as exc:
         raise EvaluationFailed(f"{path}: {exc}") from exc
-    return crop(decoded.picture, transform)
+    return crop(picture, transform)
 
 
 def quantize(

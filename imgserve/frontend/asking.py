@@ -13,8 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.errors import BackendError
 from imgserve.frontend.client import Answered, BackendClient, Picture
-from imgserve.frontend.markup import html
-from imgserve.frontend.messages import Failure, explained, say
+from imgserve.frontend.messages import Failure, explained, html, say
 from imgserve.frontend.model_choice import KnownModel
 from imgserve.frontend.outcomes import Comparison, Row, comparison_so_far
 
@@ -60,16 +59,16 @@ class Asking:
         return ask_all([call], say_why, self.timeout_s, NOTICE_EVERY_S)[0]
 
     def ask(self, *, explain: bool) -> Answered | Failure:
-        """Return what the picture shows."""
         self.place.html(html.waiting(say("Looking at the picture …")))
-        return self.ask_one(partial(self._predict, self.pictures[0], explain=explain))
+        picture = self.pictures[0]
+        return self.ask_one(partial(self.backend.predict, picture, self.model, explain=explain))
 
     def ask_about_many(self) -> list[Row] | Failure:
         """Return a row for each picture, failed ones too, showing progress meanwhile.
 
         Failure where there is no backend, as the first picture, which goes alone, finds out.
         """
-        calls = [partial(self._predict, picture) for picture in self.pictures]
+        calls = [partial(self.backend.predict, picture, self.model) for picture in self.pictures]
 
         def show(stages: Sequence[object]) -> None:
             done = 1 + sum(not isinstance(stage, str) for stage in stages)
@@ -93,13 +92,9 @@ class Asking:
         def show(stages: Sequence[str | Answered | Failure]) -> None:
             self.place.html(comparison_so_far(dict(zip(models, stages, strict=True))))
 
-        show([IN_TURN] * len(models))
         calls = [partial(call, model) for model in models]
         outcomes = ask_all(calls, show, self.timeout_s, SHOW_EVERY_S, MODELS_AT_ONCE)
         return dict(zip(models, outcomes, strict=True))
-
-    def _predict(self, picture: Picture, *, explain: bool = False) -> Answered:
-        return self.backend.predict(picture, self.model, explain=explain)
 
 
 def ask_all(
@@ -122,11 +117,10 @@ def ask_all(
     try:
         left = {pool.submit(ask, number) for number in range(len(calls))}
         while left:
+            show([*stages])
             done, left = wait(left, timeout=show_every_s, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            if left:
-                show([*stages])
     finally:
         abandoned.set()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -37,10 +37,7 @@ ABOUT_MODELS_TIMEOUT_S = 5.0
 # Some hundred times what a backend answers.
 LIMIT_ANSWER_BYTES = 4 * 1024 * 1024
 PIECE_BYTES = 65536
-NO_TIMINGS = Timings(0, 0, 0, 0, 0)
 JPEG_DATA = "data:image/jpeg;base64,"
-# Cloud Run's own answers to a caller without a valid token, or whose account may not call.
-NOT_ALLOWED_STATUSES = frozenset({401, 403})
 # What a platform answers in the place of a container that is starting or gone; Cloud Run says 429
 # or 503 while no instance is free (run docs, troubleshooting), load balancers 502 or 504.
 WAKING_STATUSES = frozenset({429, 502, 503, 504})
@@ -53,7 +50,7 @@ class BackendAnswer(PredictAnswer, frozen=True):
 
     model: str = ""
     predictions: list[Prediction] = msgspec.field(default_factory=list)
-    timings_ms: Timings = NO_TIMINGS
+    timings_ms: Timings = Timings(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Answered:
-    """The backend's answer and how long the page waited for it."""
-
     answer: PredictAnswer
-    round_trip_ms: float
+    round_trip_ms: float  # how long the page waited for it
 
     @property
     def thumbnail(self) -> str | None:
@@ -118,7 +113,6 @@ class BackendClient:
         return self._get(contract.MODELS, list[str])
 
     def model(self, model: str) -> ModelState:
-        """Return what a model is, and whether it is loaded."""
         return self._get(_model_path(contract.MODEL, model), ModelState)
 
     def is_ready(self, model: str | None) -> bool:
@@ -212,10 +206,10 @@ class BackendClient:
         return msgspec.json.decode(content, type=answer)
 
     def _platform_error(self, response: requests.Response) -> BackendError:
-        """Return the error that an answer from what stands before the backend means."""
         status = response.status_code
         answered = f"{self.base_url} answered {status}"
-        if status not in NOT_ALLOWED_STATUSES:
+        # Cloud Run's own answers to a caller without a valid token, or whose account may not call.
+        if status not in {401, 403}:
             may_wake = status in WAKING_STATUSES
             return BackendUnreachable(f"{answered} and not as this service does", may_wake=may_wake)
         if "Authorization" in response.request.headers:

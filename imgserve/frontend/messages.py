@@ -1,6 +1,7 @@
 """What the page says, in English or French: sentences, numbers, and why there is no answer.
 
-A sentence stands in English where it is said, and beside it in ``french.toml``.
+A sentence stands in English where it is said, and beside it in ``french.toml``. The HTML around it
+is in ``parts.html``: ``html.heading("...")`` is the macro of that name there.
 """
 
 import logging
@@ -10,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from imgserve import errors
@@ -41,8 +44,6 @@ _WITHOUT_ARTICLE = frozenset(
     | {"parallel bars", "red wine", "sunglasses", "swimming trunks", "toilet tissue", "wool"}
 )
 
-THIN_SPACE = "\u202f"  # in French before % and units' signs; no line ends at it
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -57,12 +58,10 @@ class Failure:
     slug: str = ""  # of the backend's problem, whose own words are English
 
     def reason(self) -> str:
-        """Return why, in the person's language."""
         is_known = language() == "fr" and self.slug in PROBLEMS
         return PROBLEMS[self.slug] if is_known else say(self.sentence)
 
     def words(self) -> str:
-        """Return both sentences in the person's language."""
         return f"{self.reason()} {say(self.next_step)}".rstrip()
 
 
@@ -117,16 +116,14 @@ def number(text: str) -> str:
     """Return a number written the English way as the person's language writes it."""
     if language() != "fr":
         return text
-    return text.replace(".", ",").replace("%", f"{THIN_SPACE}%")
+    return text.replace(".", ",").replace("%", "\u202f%")  # a thin space, where no line ends
 
 
 def with_article(category: str) -> str:
     """Return the class's name as it stands in a sentence, such as "an otter"."""
     name = category.replace("_", " ")
-    if language() != "en":
+    if language() != "en" or name in _WITHOUT_ARTICLE:
         return name  # the model's own, which has no article in another language
-    if name in _WITHOUT_ARTICLE:
-        return name
     return f"{'an' if _VOWEL_SOUND.match(name) else 'a'} {name}"
 
 
@@ -136,14 +133,13 @@ def answer_sentence(category: str, predictions: Sequence[Prediction]) -> str:
     >>> answer_sentence("tabby", [Prediction("tabby", 281, 0.4), Prediction("tiger cat", 282, 0.3)])
     'I think this is an image of a cat: tabby or tiger cat'
     """
+    sentence, what = "I think this is an image of {what}", with_article(category)
     word, names = kin(predictions)
     if word:
         what = say("{word}: {names}", word=with_article(word), names=joined(names, " or "))
-        return say("I think this is an image of {what}", what=what)
-    sentence = "I think this is an image of {what}"
-    if predictions and predictions[0].probability < SURE_FROM:
+    elif predictions and predictions[0].probability < SURE_FROM:
         sentence = "I am not sure, but I think this is an image of {what}"
-    return say(sentence, what=with_article(category))
+    return say(sentence, what=what)
 
 
 def kin(predictions: Sequence[Prediction]) -> tuple[str, list[str]]:
@@ -173,8 +169,7 @@ def _kin_words() -> dict[str, str]:
 
 def percent(probability: float) -> str:
     """Return a probability as a percentage with one decimal."""
-    rounds_to_0 = 0 < probability < 0.0005  # noqa: PLR2004
-    return number("<0.1%" if rounds_to_0 else f"{probability:.1%}")
+    return number("<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}")  # noqa: PLR2004
 
 
 def duration(milliseconds: float) -> str:
@@ -186,3 +181,11 @@ def duration(milliseconds: float) -> str:
 def joined(names: Sequence[str], last: str = " and ") -> str:
     """Return names as they stand in a sentence: "a, b and c"."""
     return say(last).join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+# Streamlit lets through no script in HTML, and text that is put in is escaped.
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+)
+_environment.globals |= {"language": language, "percent": percent, "say": say}
+html: Any = _environment.get_template("parts.html").module

@@ -14,8 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from imgserve.contract import ModelState
 from imgserve.errors import BackendError
 from imgserve.frontend.client import BackendClient
-from imgserve.frontend.markup import html
-from imgserve.frontend.messages import Failure, explained, number, say
+from imgserve.frontend.messages import Failure, explained, html, number, say
 from imgserve.frontend.question import current_question, forget_outcome
 
 KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every click
@@ -48,7 +47,6 @@ class KnownModel:
 
     @property
     def status(self) -> str:
-        """Return whether it can answer, as the page words it."""
         if self.away or not self.facts:
             return "away"
         if self.facts.state == "absent":
@@ -57,7 +55,6 @@ class KnownModel:
 
     @property
     def reason(self) -> str:
-        """Return why it cannot answer, where it cannot."""
         if self.away:
             return self.away.reason()
         return (self.facts and self.facts.detail) or ""
@@ -77,10 +74,6 @@ class Models:
     def next_look_s(self) -> float:
         """Return when to look again at what is unsettled: soon at first, then less often."""
         return self.looked_at_s + min(LOOK_EVERY_S * (1 + self.unchanged), SLOWEST_LOOK_S)
-
-    @property
-    def compares(self) -> bool:
-        return self.chosen == ALL
 
     def known(self, model_id: str) -> KnownModel:
         return self.by_id.get(model_id, KnownModel(model_id))
@@ -116,8 +109,7 @@ def choose_model(container: DeltaGenerator, backend: BackendClient) -> Models:
 
 def expire_models() -> None:
     """Let the next run of the page ask the backend again."""
-    if "models" in st.session_state:
-        st.session_state.models = replace(st.session_state.models, looked_at_s=float("-inf"))
+    st.session_state.models = replace(st.session_state.models, looked_at_s=float("-inf"))
 
 
 # --- what is known -----------------------------------------------------------------------------

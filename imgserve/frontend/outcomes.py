@@ -11,8 +11,7 @@ import streamlit as st
 
 from imgserve.contract import Prediction
 from imgserve.frontend.client import Answered, Picture
-from imgserve.frontend.markup import html
-from imgserve.frontend.messages import Failure, duration, joined, say
+from imgserve.frontend.messages import Failure, duration, html, joined, say
 from imgserve.frontend.model_choice import KnownModel
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -52,7 +51,6 @@ class Row:
 
 
 def show_table(rows: Sequence[Row]) -> None:
-    """Draw the rows, how many failed, and the download."""
     cells = []
     for row in rows:
         words = row.answer + say(" (incomplete)") * row.incomplete or f"⚠ {row.problem}"
@@ -100,7 +98,6 @@ def comparison_so_far(stages: Stages) -> str:
 
 
 def show_comparison(outcomes: Comparison, picture: Picture) -> None:
-    """Draw what every model said of a picture."""
     said, answered = sentence(outcomes), _answered(outcomes).values()
     answers = [one.answer for one in answered]
     thumbnail = next((one.thumbnail for one in answered if one.thumbnail), None)

@@ -1,36 +1,43 @@
-"""The parts of a frontend's page; a frontend's ``app.py`` puts them together with the others.
+"""The parts of a frontend's page; a frontend's ``app.py`` puts them together with the others."""
 
-A part draws one thing and returns.
-"""
-
+import base64
+import io
 import json
 import logging
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from imgserve.contract import FORMATS
 from imgserve.errors import InvalidSetting
 from imgserve.frontend.asking import Asking
 from imgserve.frontend.client import Answered, BackendClient, Picture
-from imgserve.frontend.markup import explanation_map, html, part_that_matters
 from imgserve.frontend.messages import (
     DESCRIPTION,
     Failure,
     answer_sentence,
     duration,
+    html,
     language,
     number,
     say,
 )
-from imgserve.frontend.model_choice import KnownModel, Models, expire_models
+from imgserve.frontend.model_choice import ALL, KnownModel, Models, expire_models
 from imgserve.frontend.outcomes import Comparison, Row, download, show_comparison, show_table
 from imgserve.frontend.question import current_question, forget_outcome
 from imgserve.settings import FrontendSettings
 from imgserve.units import mebibytes
 
+THIRDS = (
+    ("upper left", "top", "upper right"),
+    ("left", "middle", "right"),
+    ("lower left", "bottom", "lower right"),
+)
+MAP_COLOUR = (255, 196, 0)
 MOST_REMEMBERED = 200
 PROGRAM = """import requests
 
@@ -68,7 +75,6 @@ def _speak(chosen: str) -> None:
 
 
 def show_footer(limit_bytes: int) -> None:
-    """Draw what is taken, and what happens to a picture."""
     st.html(html.footer(", ".join(FORMATS), number(mebibytes(limit_bytes))))
 
 
@@ -100,7 +106,7 @@ def show_answer(
             model = outcome.answer.model if models else None
             explains = settings.explain == "1" and not outcome.answer.explanation
             _offer_more(question[0], backend.predict_address(model), explains=explains)
-        if models and models.compares and isinstance(outcome, list):
+        if models and models.chosen == ALL and isinstance(outcome, list):
             st.markdown(say("Many pictures go to one model, the first; compare one at a time."))
 
 
@@ -111,7 +117,7 @@ def _outcome(asking: Asking, models: Models | None) -> Outcome:
     asking.model = asked[0].id if asked else None
     if len(asking.pictures) > 1:
         return asking.ask_about_many()
-    if models and models.compares:
+    if models and models.chosen == ALL:
         return asking.compare(asked)
     return asking.ask(explain=st.session_state.get("explain", False))
 
@@ -124,21 +130,12 @@ def _models_to_ask(asking: Asking, models: Models | None) -> list[KnownModel] | 
     """
     if models is None:
         return []
-    if models.chosen and not models.compares:
+    if models.chosen and models.chosen != ALL:
         return [models.known(models.chosen)]
     if models.by_id:
         return list(models.by_id.values())
     names = asking.ask_one(asking.backend.models)
     return names if isinstance(names, Failure) else list(map(KnownModel, names))
-
-
-def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
-    if isinstance(outcome, list):
-        remember(*outcome)
-        return
-    for one in outcome.values() if isinstance(outcome, dict) else [outcome]:
-        if isinstance(one, Answered) and not one.answer.explanation:
-            remember(Row.of(question[0], one))  # one with a map was asked before, without
 
 
 def _is_news(models: Models, outcome: Outcome) -> bool:
@@ -159,9 +156,9 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
             sentence = answer_sentence(answer.category, answer.predictions)
             image = matters = ""
             if answer.explanation:
-                part = say(part_that_matters(answer.explanation))
+                part = say(_part_that_matters(answer.explanation))
                 matters = say("It depends most on the {part}.", part=part)
-                image = explanation_map(answer.explanation)
+                image = _explanation_map(answer.explanation)
             st.html(html.answered(sentence, outcome, times(outcome), image, matters))
         case Failure():
             st.html(html.alert(outcome.words()))
@@ -174,8 +171,25 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
         st.button(say("Try again"), on_click=forget_outcome)
 
 
+def _explanation_map(explanation: Sequence[Sequence[float]]) -> str:
+    """Return an image of one pixel for each place, which the browser makes large and smooth."""
+    image = Image.new("RGBA", (len(explanation[0]), len(explanation)))
+    image.putdata([(*MAP_COLOUR, round(200 * share)) for row in explanation for share in row])
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def _part_that_matters(explanation: Sequence[Sequence[float]]) -> str:
+    """Return which part of the picture matters most: the ninth with the greatest share."""
+    shares: dict[str, float] = defaultdict(float)
+    for y, row in enumerate(explanation):
+        for x, share in enumerate(row):
+            shares[THIRDS[3 * y // len(explanation)][3 * x // len(row)]] += share
+    return max(shares, key=shares.__getitem__)
+
+
 def times(answered: Answered) -> str:
-    """Return how long each part took, in one line."""
     timings = answered.answer.timings_ms
     parts = ("fetch", "decode", "preprocess", "inference", "total")
     taken = {part: getattr(timings, part) for part in parts}
@@ -184,10 +198,7 @@ def times(answered: Answered) -> str:
 
 
 def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
-    """Draw what can be done with an answer: see where the model looked, share it, ask by code.
-
-    ``url`` is where a program asks.
-    """
+    """Draw what can be done with an answer: explain it, share it, ask by code at ``url``."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if explains:
             again = {"explain": True}
@@ -208,10 +219,17 @@ def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
 # --- what was asked before ---------------------------------------------------------------------
 
 
-def remember(*rows: Row) -> None:
+def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
     """Add what came of pictures to this person's memory, which ends with their visit."""
-    known = st.session_state.get("remembered", [])
-    st.session_state.remembered = [*known, *rows][-MOST_REMEMBERED:]
+    rows: list[Row] = st.session_state.get("remembered", [])
+    if isinstance(outcome, list):
+        rows = rows + outcome
+    else:
+        outcomes = outcome.values() if isinstance(outcome, dict) else [outcome]
+        answered = (one for one in outcomes if isinstance(one, Answered))
+        # One with a map was asked before, without.
+        rows = rows + [Row.of(question[0], one) for one in answered if not one.answer.explanation]
+    st.session_state.remembered = rows[-MOST_REMEMBERED:]
 
 
 def show_remembered(place: DeltaGenerator) -> None:

@@ -53,11 +53,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @cache
 def catalogue(models_file: Path | None) -> Mapping[str, Entry]:
-    """Return the built-in models and those of a file, if there is one, by their names.
-
-    Raises:
-        ModelsFileInvalid: the file cannot be used.
-    """
+    """Return the built-in models and those of a file by their names, or ModelsFileInvalid."""
     built_in = _read(BUILT_IN)
     own = _read(models_file) if models_file else {}
     for name in built_in.keys() & own:

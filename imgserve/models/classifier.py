@@ -22,7 +22,6 @@ from imgserve.models.transform import Crop, crop, least_side
 from imgserve.models.worker import Result
 from imgserve.pictures.decode import decode
 
-THUMBNAIL_QUALITY = 85
 DEFAULT_TOP_K = 5
 
 GRIDS = (8, 4)  # places a side, the finest first
@@ -39,8 +38,6 @@ Engine = Callable[[Crop], Probabilities]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with its engine, its transform and the names of its classes."""
-
     categories: Sequence[str]
     transform: Transform
     engine: Engine
@@ -91,7 +88,7 @@ class Classifier:
 def _thumbnail(picture: Crop) -> str:
     """Return a JPEG data URI of an (H, W, 3) uint8 picture."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -105,15 +102,9 @@ def occlusion(
     """Return by how much each place matters to the most probable class, in rows from the top.
 
     8 x 8 or 4 x 4 numbers: 1 for the place whose cover lowers the probability most, 0 for those
-    whose cover does not lower it.
-
-    Args:
-        engine: the model's.
-        crops: what the model saw, (1, H, W, 3).
-        probabilities: what it made of that, (C,).
-        inference_s: how long one inference takes.
-        limit_s: how long all should take: the finest grid that fits is used. InvalidRequest where
-            not even 4 x 4 fit, Busy where other pictures beside it make it take twice as long.
+    whose cover does not lower it. ``probabilities``, (C,), is what the model made of ``crops``,
+    (1, H, W, 3). All should take ``limit_s``: the finest grid that fits is used. InvalidRequest
+    where not even 4 x 4 fit, Busy where other pictures beside it make it take twice as long.
     """
     grid = next((side for side in GRIDS if side * side * inference_s <= limit_s), None)
     if grid is None:

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 FORMAT = 3
 FP32, INT8 = PRECISIONS = ("fp32", "int8")
-FLOAT32_BYTES = 4
 
 
 class Transform(msgspec.Struct, frozen=True):
@@ -44,8 +43,6 @@ class Transform(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file of a compiled model."""
-
     name: str
     size_bytes: int
     crc32: int  # of its content: what tells damage, at a twentieth of a start's time
@@ -68,8 +65,6 @@ class Quantization(msgspec.Struct, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """What a compiled model is and how it was checked."""
-
     format: int
     model: str
     title: str
@@ -183,7 +178,7 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
     """
     known = facts(settings, model_id)
     if settings.engine == "torch":
-        return (known.parameters or 0) * FLOAT32_BYTES
+        return (known.parameters or 0) * 4  # a float32
     which = compiled_folder(settings), model_id, settings.compiled_precision
     try:
         return read_info(*which).weights.size_bytes
@@ -197,10 +192,7 @@ def prepare(settings: BackendSettings, model_id: str) -> int:
 
 
 def _compile_apart(settings: BackendSettings, model_id: str) -> None:
-    """Compile a model in a process of its own, so that torch does not stay in this one's memory.
-
-    ModelError has the compiler's last line where that failed.
-    """
+    """Compile a model in a process of its own, so that torch does not stay in this one's memory."""
     log.info("model %s is compiled once for this machine; this takes a minute or more", model_id)
     command = [sys.executable, "-m", "imgserve.compile", model_id]
     command += ["--until-stdin-closes", "--out", str(compiled_folder(settings))]

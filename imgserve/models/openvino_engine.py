@@ -62,7 +62,6 @@ class OpenVinoEngine:
 
 
 def _computed(core: Any, precision: str) -> str:
-    """Return what to compute in on this machine."""
     has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == AUTO:
         return BF16 if has_bf16 else FP32

@@ -64,7 +64,6 @@ class WorkerPool:
         could not be, Busy where no worker was free in time; else HttpError where the picture cannot
         be used or its worker was lost.
         """
-        self.require(model_id)
         with self._changed:
             model = self._used(model_id)
             model.users += 1  # nobody closes it meanwhile
@@ -79,7 +78,6 @@ class WorkerPool:
 
     def warm(self, model_id: str) -> None:
         """Begin to load a model, without waiting for it; UnknownModel if it is none of ``ids``."""
-        self.require(model_id)
         with self._changed:
             self._used(model_id)
 
@@ -97,10 +95,7 @@ class WorkerPool:
         return (model and model.classes) or facts(self._settings, model_id).classes
 
     def ready_id(self) -> str:
-        """Return a model that can classify now, the default if it can.
-
-        NotReady where none can; the default is being loaded then, if it can be.
-        """
+        """Return a model that can classify now, the default if it can; NotReady where none can."""
         for model_id in self.ids:
             if self.state(model_id)[0] == "ready":
                 return model_id
@@ -124,6 +119,7 @@ class WorkerPool:
 
     def _used(self, model_id: str) -> Model:
         """Return a model, the most recently used from now on; begin to load it if need be."""
+        self.require(model_id)
         model = self._models.get(model_id)
         if model is None or time.monotonic() >= model.retry_at_s:
             model = self._models[model_id] = Model(model_id, self._settings.precision)
@@ -203,10 +199,7 @@ class WorkerPool:
 
     @contextmanager
     def _slot(self, model: Model) -> Iterator[Slot]:
-        """Hold a slot of a model, once its turn has come.
-
-        NotReady where the model is not loaded in time or could not be; Busy where none is free.
-        """
+        """Hold a slot of a model, once its turn has come; errors as ``classify``."""
         turn: Future[Slot] = Future()
         with self._changed:
             self._waiting[turn] = model
@@ -255,7 +248,6 @@ class WorkerPool:
     # --- memory ----------------------------------------------------------------------------------
 
     def _taken(self) -> int:
-        """Return how much memory the workers of all models take now."""
         with self._changed:
             models = tuple(self._models.values())
         return sum(model.bytes() for model in models)

@@ -33,15 +33,7 @@ def least_side(transform: Transform) -> int:
 
 
 def crop(picture: Image.Image, transform: Transform) -> Crop:
-    """Return the part of the picture that the model sees.
-
-    Args:
-        picture: RGB, any size.
-        transform: the model's.
-
-    Returns:
-        (1, crop_size, crop_size, 3) uint8, red first.
-    """
+    """Return the part of an RGB picture that the model sees, (1, crop_size, crop_size, 3)."""
     factor = max(1, min(picture.size) // least_side(transform))
     size, resample = transform.crop_size, FILTERS[transform.interpolation]
     (left, right), (top, bottom) = _kept(picture.size, transform, factor)

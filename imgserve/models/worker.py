@@ -29,21 +29,15 @@ STUCK_S = 5.0  # a worker that computes one picture for longer is not counted as
 
 
 class Job(PredictOptions, frozen=True):
-    """Classify a picture's file."""
-
-    data: bytes
+    data: bytes  # a picture's file
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
-    """The model is loaded and warm."""
-
     precision: str  # that it computes in
     classes: int
 
 
 class Result(msgspec.Struct, tag=True, frozen=True):
-    """What a model makes of one picture."""
-
     predictions: list[Prediction]  # as many as were asked for, most probable first
     decode_ms: float
     preprocess_ms: float
@@ -127,8 +121,7 @@ class Worker:
     ) -> None:
         """Start the process and wait for the model; ``settings.threads`` compute one inference.
 
-        Raises:
-            ModelError: it could not be loaded, or the process ended or took too long.
+        ModelError where it could not be loaded, or the process ended or took too long.
         """
         self.number = number  # 0 for the first of a model, which is preferred
         self.limit_s = settings.predict_timeout_s  # for a picture
@@ -215,7 +208,6 @@ class Model:
 
     @property
     def state(self) -> State:
-        """Return what a caller may expect of it now."""
         if self.failure is not None:
             return "absent"
         return "ready" if any(not worker.is_stuck() for worker in self.workers) else "loading"
@@ -230,7 +222,6 @@ class Model:
         return NotReady(f"model {self.id} is still loading: try again in a moment")
 
     def bytes(self) -> int:
-        """Return how much memory its workers take now."""
         return sum(process_bytes(worker.pid) for worker in self.workers)
 
     def close(self) -> None:

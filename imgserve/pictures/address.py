@@ -28,16 +28,11 @@ WITH_IPV4_INSIDE: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/
 # Microsoft's list of what is not public, and all of IPv6 except 2000::/3, the only part assigned
 # for public use (IANA, "Internet Protocol Version 6 Address Space"): the list lacks most unassigned
 # ranges, and other spellings of IPv4 addresses such as ::7f00:1 (RFC 4291, 2.5.5.1).
-NOT_PUBLIC: Final = tuple(
-    ip_network(block)
-    for block in (
-        *IPAddressRanges.recommended_latest,
-        "::/3",
-        "4000::/2",
-        "8000::/1",
-        # In the list today; here so that a later version cannot drop it unnoticed.
-        "168.63.129.16/32",  # Azure's host: Microsoft Learn, "What is IP address 168.63.129.16?"
-    )
+NOT_PUBLIC: Final[tuple[Network, ...]] = (
+    *map(ip_network, (*IPAddressRanges.recommended_latest, "::/3", "4000::/2", "8000::/1")),
+    # In the list today; here so that a later version cannot drop it unnoticed: Azure's host
+    # (Microsoft Learn, "What is IP address 168.63.129.16?").
+    IPv4Network("168.63.129.16/32"),
 )
 
 # What people paste along: spaces and control characters, and what takes no room on the screen.

@@ -54,14 +54,12 @@ class Attempt:
     began_s: float = field(default_factory=time.monotonic)
 
     def too_slow(self) -> PictureHostTimeout:
-        """Return the error for a host that took too long."""
         return PictureHostTimeout(
             f"The picture's host took longer than {self.timeout_s:g} seconds: "
             "try again, or use a picture from another host."
         )
 
     def remaining_s(self) -> float:
-        """Return the seconds that are left, or PictureHostTimeout."""
         remaining_s = self.began_s + self.timeout_s - time.monotonic()
         if remaining_s <= 0:
             raise self.too_slow()
@@ -96,7 +94,6 @@ class PictureSocket(socket.socket):
     """Waits for a host, each time it reads, only as long as the fetch at hand has left."""
 
     def recv_into(self, *where: Any) -> int:
-        """Read into a buffer; PictureHostTimeout where no time is left."""
         self.settimeout(current_attempt.get().remaining_s())
         return super().recv_into(*where)
 
@@ -106,8 +103,6 @@ class SecurePictureSocket(PictureSocket, ssl.SSLSocket):
 
 
 class PictureConnection(HTTPConnection):
-    """A connection to an address that was checked."""
-
     def _new_conn(self) -> socket.socket:
         attempt = current_attempt.get()
         with attempt.connect(self._dns_host, self.port, self.socket_options) as made:
@@ -117,7 +112,6 @@ class PictureConnection(HTTPConnection):
         return sock
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        """Return the response with its body still unread."""
         sock = self.sock
         try:
             return super().getresponse()
@@ -131,14 +125,10 @@ class SecurePictureConnection(PictureConnection, HTTPSConnection):
 
 
 class PicturePool(HTTPConnectionPool):
-    """Connections to one host and port."""
-
     ConnectionCls = PictureConnection
 
 
 class SecurePicturePool(HTTPSConnectionPool):
-    """The same over TLS."""
-
     ConnectionCls = SecurePictureConnection
 
 

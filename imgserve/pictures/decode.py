@@ -3,7 +3,7 @@
 import re
 import struct
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 # Importing these registers them. Pillow would import forty other plugins to find WebP by itself.
 import PIL.AvifImagePlugin
@@ -31,8 +31,6 @@ from imgserve.units import megapixels
 
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
 
-PREFIX_BYTES: Final = 16  # as many as Pillow's plugins need to recognise a format
-
 # How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
 # specifications.
 SIGNATURES: Final = (
@@ -42,9 +40,9 @@ SIGNATURES: Final = (
     (b"\0\0\0\x0cjxl ", "a JPEG XL picture"),
     (b"<svg", "a drawing (SVG)"),
     (b"<!doctype svg", "a drawing (SVG)"),
-    (b"<?xml", "a document in XML"),
     (b"{", "JSON"),
     (b"[", "JSON"),
+    (b"<?xml", "a document in XML"),  # the last, as an SVG may begin so
 )
 HTML: Final = re.compile(
     rb"<(!doctype html|!--|/?(html|head|body|script|title|meta|link|style|base|iframe|h1|div|font"
@@ -89,31 +87,19 @@ BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # (section 8)
 TILE_SIDE_PIXELS: Final = 1024
 
 
-class Decoded(NamedTuple):
-    """A picture in RGB, and whether its file lacks its end."""
-
-    picture: Image.Image
-    incomplete: bool
-
-
-def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> Decoded:
-    """Return the picture as RGB, upright, on white where it is transparent.
+def decode(
+    data: bytes, *, limit_pixels: int, least_side: int | None = None
+) -> tuple[Image.Image, bool]:
+    """Return the picture as RGB, upright, on white, and whether the end of its file is missing.
 
     An animation gives its first frame. Colour profiles (ICC, gAMA) are ignored, as they were when
-    the models were trained. What is missing at the end is grey.
+    the models were trained. What is missing at the end is grey. A JPEG whose shorter side has at
+    least twice ``least_side`` pixels is decoded at a half, a quarter or an eighth of its size.
 
-    Args:
-        data: the file's content.
-        limit_pixels: the most pixels accepted, width times height.
-        least_side: pixels that the shorter side must keep. A JPEG with at least twice as many is
-            decoded at a half, a quarter or an eighth of its size. None decodes at full size.
-
-    Raises:
-        UnsupportedFormat: the data is in none of the accepted formats, whatever its name says, or
-            in an unusual form of one.
-        TooManyPixels: the header announces more than ``limit_pixels``, or a longer side than a
-            JPEG can have. Nothing was decoded.
-        DamagedPicture: the data is broken, too little of it is there, or it is slow to decode.
+    UnsupportedFormat where the data is in none of the accepted formats, whatever its name says, or
+    in an unusual form of one; TooManyPixels, before anything is decoded, where that is more than
+    ``limit_pixels`` or than a JPEG can have on a side; DamagedPicture where the data is broken, too
+    little of it is there, or it is slow to decode.
     """
     name = format_of(data)
     opened = partial(_opened, name, limit_pixels=limit_pixels, least_side=least_side)
@@ -131,7 +117,7 @@ def decode(data: bytes, *, limit_pixels: int, least_side: int | None = None) -> 
         ) from exc
 
 
-def _decoded(name: str, data: bytes, opened: Open) -> Decoded:
+def _decoded(name: str, data: bytes, opened: Open) -> tuple[Image.Image, bool]:
     source, is_whole = opened(data), True
     # The first frame of a GIF or an animated PNG may be smaller than the picture.
     frame = source.tile[0].extents if name == "GIF" else source.info.get("bbox")
@@ -152,7 +138,7 @@ def _decoded(name: str, data: bytes, opened: Open) -> Decoded:
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture.crop(frame), frame)
         picture = white
-    return Decoded(picture if turn is None else picture.transpose(turn), not is_whole)
+    return picture if turn is None else picture.transpose(turn), not is_whole
 
 
 def _opened(
@@ -238,11 +224,8 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def format_of(data: bytes) -> str:
-    """Return the accepted format whose signature the data begins with.
-
-    UnsupportedFormat says what the data is instead, where that is known.
-    """
-    prefix = data[:PREFIX_BYTES]
+    """Return the accepted format that data begins as; UnsupportedFormat says what else it is."""
+    prefix = data[:16]  # as many as Pillow's plugins need to recognise a format
     if data[4:8] == b"ftyp" and not AVIF_BRANDS & _brands(data):
         prefix = b""  # Pillow goes by the first brand alone, which may be that of any HEIF file
     for name in FORMATS:
@@ -259,17 +242,15 @@ def _brands(data: bytes) -> set[bytes]:
 
 
 def _looks_like(data: bytes) -> str:
-    """Return what to tell someone whose data is not an accepted picture."""
     if not data:
         return "The picture is empty: choose it again."
     if HEIF_BRANDS & _brands(data):
         return HEIC
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lower()
     content = start[NOT_YET_CONTENT.match(start).end() :]  # type: ignore[union-attr]  # may be empty
-    kind = next((name for begin, name in SIGNATURES if content.startswith(begin)), "")
-    if not kind and HTML.match(content):
+    if HTML.match(content):
         return "This is a web page (HTML), not a picture: paste the address of the picture itself."
-    kind = kind or next((name for begin, name in SIGNATURES if start.startswith(begin)), "")
-    if kind:
-        return f"This looks like {kind}: send a {FORMATS_IN_WORDS} picture."
+    for begin, kind in SIGNATURES:
+        if content.startswith(begin) or start.startswith(begin):
+            return f"This looks like {kind}: send a {FORMATS_IN_WORDS} picture."
     return f"This is not a picture of an accepted format: send a {FORMATS_IN_WORDS} picture."

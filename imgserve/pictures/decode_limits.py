@@ -59,10 +59,8 @@ QUANTIZATION_TABLES: Final = 0xDB
 PNG_SIGNATURE_BYTES: Final = 8
 # Beside the critical chunks, whose names begin with a capital: transparency, orientation and the
 # parts of an animation, of which two have a length in bytes (PNG specification, 3rd edition, 11.3).
-PNG_SMALL_CHUNKS: Final = (b"tRNS", b"eXIf")
 PNG_ANIMATION: Final = {b"acTL": 8, b"fcTL": 26}
 PNG_FRAME_DATA: Final = b"fdAT"
-NO_FRAMES: Final = bytes(4)
 
 
 class ReadLimitedFile(io.BytesIO):
@@ -73,13 +71,11 @@ class ReadLimitedFile(io.BytesIO):
     """
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Begin; ``name`` is the format's."""
         super().__init__(data)
         self._name = name
         self._reads_left = LIMIT_RLE_READS if name == "BMP" else LIMIT_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next piece; DamagedPicture says that there were too many."""
         self._reads_left -= 1
         if self._reads_left < 0:
             raise too_slow(self._name)
@@ -171,9 +167,9 @@ def _concerns_pixels(kind: bytes, chunk: bytes) -> bool:
         return True
     is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
     if kind in PNG_ANIMATION:
-        is_empty = kind == b"acTL" and chunk[8:12] == NO_FRAMES
+        is_empty = kind == b"acTL" and chunk[8:12] == bytes(4)  # no frames
         return is_whole and len(chunk) == 12 + PNG_ANIMATION[kind] and not is_empty
-    return kind in PNG_SMALL_CHUNKS and len(chunk) <= LIMIT_EXIF_BYTES + 12 and is_whole
+    return kind in {b"tRNS", b"eXIf"} and len(chunk) <= LIMIT_EXIF_BYTES + 12 and is_whole
 
 
 def check_tiff(data: bytes) -> None:

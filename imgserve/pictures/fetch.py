@@ -47,7 +47,6 @@ class Fetcher:
     """Fetches pictures and keeps connections for the next fetch; all threads may share one."""
 
     def __init__(self, settings: BackendSettings) -> None:
-        """Prepare the rules and the TLS context."""
         self._limit_bytes = settings.max_image_bytes
         self._timeout_s = settings.fetch_timeout_s
         self._allowed = [ip_network(block) for block in settings.allowed_addresses]
@@ -124,7 +123,6 @@ class Fetcher:
         return self._ask(url, attempt)
 
     def _ask(self, url: str, attempt: Attempt) -> bytes | HTTPHeaderDict:
-        """Return the picture, or the headers of a redirect."""
         # A requests session reads a redirect's whole body into memory, however long, even when told
         # not to follow it (requests 2.34, Session.send), and takes twice the time.
         response = self._hosts.urlopen(
@@ -169,7 +167,6 @@ class Fetcher:
 
 
 def _redirected(url: str, location: str) -> str:
-    """Return the address that an answer redirects to."""
     try:
         # Headers are read as Latin-1, but most hosts that send more than ASCII mean UTF-8.
         text = location.encode("latin-1").decode("utf-8", "replace")
@@ -183,7 +180,6 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _refusal(response: BaseHTTPResponse) -> PictureHostFailed:
-    """Return the error for an answer that is not a picture, with what to do next."""
     # The registered phrase, never the host's own words.
     answered = f"answered {response.status} {responses.get(response.status, '')}".rstrip()
     match response.status:
