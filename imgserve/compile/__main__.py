@@ -65,16 +65,16 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
-    needed: dict[tuple[str, str], tuple[str, ...]] = {}
+    needed = []
     if precision == INT8:
-        remedy = "requirements/install.sh quantize, or use PRECISION=fp32"
-        needed["int8", remedy] = ("nncf", "skimage", "sklearn")
+        needed += [("int8", ("nncf", "skimage", "sklearn"), "quantize, or use PRECISION=fp32")]
     if entry.onnx:
-        needed["ONNX", "requirements/install.sh onnx"] = ("onnxruntime",)
-    for (what, remedy), names in needed.items():
+        needed += [("ONNX", ("onnxruntime",), "onnx")]
+    for what, names, group in needed:
         if missing := [name for name in names if importlib.util.find_spec(name) is None]:
             raise ModelError(
-                f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
+                f"{what} needs packages that are not installed ({', '.join(missing)}): run "
+                f"requirements/install.sh {group}"
             )
 
 

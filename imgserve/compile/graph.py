@@ -27,9 +27,8 @@ F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 def read(model_id: str, path: Path, entry: Entry, categories: Sequence[str]) -> Original:
     """Return the classifier of a file, made to take crops and to give probabilities.
 
-    Raises:
-        OriginalInvalid: it is damaged, has operators that cannot be computed, or other inputs,
-            outputs or sizes than a classifier of pictures of these classes.
+    OriginalInvalid where it is damaged, has operators that cannot be computed, or other inputs,
+    outputs or sizes than a classifier of pictures of these classes.
     """
     model, layout, transform = _model(path, entry, len(categories))
     compute = _onnx_runtime(path) if entry.onnx else openvino.compile_model(model, "CPU", F32)

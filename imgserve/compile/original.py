@@ -67,25 +67,17 @@ class Servable(nn.Module):
 
 @dataclass(frozen=True)
 class Original:
-    """A trained classifier, and what serving it takes.
-
-    Attributes:
-        entry: what is said of it.
-        engine: what the compiled model is compared with.
-        convert: returns its graph in OpenVINO's form, which takes (1, H, W, 3) uint8 crops and
-            gives (1, C) probabilities.
-        source: a hash of what a person's own model was made from.
-        servable: the torch module behind it, where there is one.
-    """
+    """A trained classifier, and what serving it takes."""
 
     entry: Entry
     transform: Transform
     categories: Sequence[str]
-    engine: Engine
+    engine: Engine  # what the compiled model is compared with
+    # Returns its graph in OpenVINO's form: of (1, H, W, 3) uint8 crops (1, C) probabilities.
     convert: Callable[[], Any]
     parameters: int
-    source: str = ""
-    servable: Servable | None = None
+    source: str = ""  # a hash of what a person's own model was made from
+    servable: Servable | None = None  # the torch module behind it, where there is one
 
 
 def of_module(

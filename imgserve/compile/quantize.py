@@ -115,8 +115,7 @@ def _parts(
 def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
     """Return a person's own pictures: every second one for calibration.
 
-    Raises:
-        EvaluationFailed: they are too few, or one has no class of the model's or cannot be read.
+    EvaluationFailed where they are too few, or one has no class of the model's or cannot be read.
     """
     pictures = labelled_pictures(folder, categories)
     if len(pictures) < LEAST_PHOTOS:

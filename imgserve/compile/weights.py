@@ -167,8 +167,7 @@ def _from_storage(source: str, folder: Path) -> Path:
 def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors that ``torch.save`` or safetensors wrote, and the classes' names if there.
 
-    Raises:
-        OriginalInvalid: it holds something else, or numbers that are not finite.
+    OriginalInvalid where it holds something else, or numbers that are not finite.
     """
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     found = next(

@@ -74,20 +74,15 @@ def versions() -> dict[str, str]:
 
 
 class Record(msgspec.Struct):
-    """What one part of one run found.
-
-    Attributes:
-        taken: when the part began.
-        remarks: what a reader of the rows should know.
-    """
+    """What one part of one run found."""
 
     part: str
-    taken: str
+    taken: str  # when the part began
     plan: str
     machine: dict[str, str]
     versions: dict[str, str]
     rows: list[Row] = []
-    remarks: list[str] = []
+    remarks: list[str] = []  # what a reader of the rows should know
 
     def keep(self, folder: Path) -> Path:
         """Write it in place of that of an earlier run; return where."""
@@ -100,9 +95,8 @@ class Record(msgspec.Struct):
 class Results:
     """What a folder of results holds; ``results["limit"]`` are the rows of the part ``limit``.
 
-    Attributes:
-        records: of the parts that have run, by name.
-        invalid: the rows of servers that had a failed answer or none, which are left out.
+    ``records`` are those of the parts that have run; ``invalid`` the rows of servers that had a
+    failed answer or none, which are left out.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -42,7 +42,7 @@ PEERS = {
 EAGER, OURS = "eager", "ours"
 # A developer's own settings must not change what is measured.
 KEPT = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "USER", "PYTHONPATH"}
-KEPT |= WITHOUT_MATRIX_UNITS.keys()
+KEPT |= {"BENCH_FOLDER", *WITHOUT_MATRIX_UNITS}
 # A backend answers 503 while its model is loading, a gateway 502 while its backend starts.
 STARTING = (502, 503)
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
@@ -91,7 +91,6 @@ def peer(name: str, model: str, engine: str) -> Program:
     environ = {
         "MODEL_NAME": model,
         "BENCH_ENGINE": engine,
-        "WEIGHTS_DIR": str(WEIGHTS),
         "THREADS": str(cpu_quota() if is_bentoml else 1),
     }
     python, port = str(SCRATCH / name / ".venv" / "bin" / "python"), free_port()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import requests
 
@@ -14,16 +13,16 @@ Classify = Callable[[Sequence[bytes]], list[str]]
 
 def classifier() -> Classify:
     """Return what classifies pictures; each engine imports only what it needs."""
-    model, weights = os.environ["MODEL_NAME"], Path(os.environ["WEIGHTS_DIR"])
+    model = os.environ["MODEL_NAME"]
     if os.environ["BENCH_ENGINE"] == "ours":
         from tools.benchmarks.models import AUTO, load, predictions
 
-        ours = load(model, AUTO, int(os.environ["THREADS"]), weights)
+        ours = load(model, AUTO, int(os.environ["THREADS"]))
         return lambda pictures: [predictions(ours, data)[0].category for data in pictures]
 
     from tools.benchmarks.torch_models import eager
 
-    probabilities, names = eager(model, weights)
+    probabilities, names = eager(model)
     return lambda pictures: [names[int(number)] for number in probabilities(pictures).argmax(dim=1)]
 
 
