@@ -173,7 +173,14 @@ def _servers_table(results: Results) -> str:
     """Return what every server did, each way, for each number of clients; and what is left out."""
     keys = ["way", "megapixels", "clients", "entrance"]
     found = sorted(results["servers"].groupby(keys, sort=False), key=lambda group: group[0][:3])
-    cells = [(*key, *_load(rows)) for key, rows in found]
+    cells = []
+    for key, rows in found:
+        thousands = rows.answers / 1000
+        costs = [
+            (cost / thousands).median() for cost in (rows.server_cpu_s, rows.peak_mb * rows.seconds)
+        ]
+        figures = (rows.p50_ms.median(), rows.p99_ms.median(), rows.peak_mb.max(), *costs)
+        cells.append((*key, summary(rows.rate), *figures))
     taken = ("answers a second", "p50, ms", "p99, ms", "peak, MB")
     titles = (*keys, *taken, "CPU s per 1000", "MB s per 1000")
     left_out = [
@@ -184,18 +191,6 @@ def _servers_table(results: Results) -> str:
     if left_out:
         left_out = ["Left out, because not all answers were right:\n\n", *left_out, "\n"]
     return "".join(left_out) + table(titles, cells)
-
-
-def _load(rows: pd.DataFrame) -> tuple[object, ...]:
-    thousands = rows.answers / 1000
-    return (
-        summary(rows.rate),
-        float(rows.p50_ms.median()),
-        float(rows.p99_ms.median()),
-        float(rows.peak_mb.max()),
-        float((rows.server_cpu_s / thousands).median()),
-        float((rows.peak_mb * rows.seconds / thousands).median()),
-    )
 
 
 def _compared(results: Results, part: str, **base: str) -> str:

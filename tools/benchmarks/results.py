@@ -92,7 +92,7 @@ class Record(msgspec.Struct):
         return path
 
 
-class Results:
+class Results(dict[str, pd.DataFrame]):
     """What a folder of results holds; ``results["limit"]`` are the rows of the part ``limit``.
 
     ``records`` are those of the parts that have run; ``invalid`` the rows of servers that had a
@@ -100,19 +100,16 @@ class Results:
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.records: dict[str, Record] = {}
-        self._rows: dict[str, pd.DataFrame] = {}
         for part, columns in COLUMNS.items():
             if (path := folder / f"{part}.json").exists():
                 self.records[part] = msgspec.json.decode(path.read_bytes(), type=Record)
             rows = self.records[part].rows if part in self.records else []
-            self._rows[part] = pd.DataFrame(rows, columns=columns.split())
-        rows = self._rows["servers"]
+            self[part] = pd.DataFrame(rows, columns=columns.split())
+        rows = self["servers"]
         is_valid = (rows.answers > 0) & (rows.failed == 0)
-        self._rows["servers"], self.invalid = rows[is_valid], rows[~is_valid]
-
-    def __getitem__(self, part: str) -> pd.DataFrame:
-        return self._rows[part]
+        self["servers"], self.invalid = rows[is_valid], rows[~is_valid]
 
 
 class Summary(NamedTuple):

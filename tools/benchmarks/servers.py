@@ -10,7 +10,7 @@ before, so they come from memory, for every server.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -50,8 +50,6 @@ LIMIT, ONE_LOOP = "limit", "bare"
 WARM_UP_CLIENTS, WARM_UP_S = 8, 1
 # Who is asked for larger pictures, too.
 AS_THEY_COME = ("v1", *(f"{name}_{EAGER}" for name in PEERS))
-# How a server is asked, of how many megapixels, by how many clients and for how many seconds.
-Load = tuple[str, float, int, float]
 PAUSE_S = 0.01  # between questions to one that starts
 
 
@@ -64,13 +62,11 @@ class Program(NamedTuple):
     path: str
     port: int
 
-    @contextmanager
-    def running(self) -> Iterator[Process]:
-        """Start it; it may not answer yet."""
+    def running(self) -> AbstractContextManager[Process]:
+        """Have it until the end of the block; it may not answer yet."""
         clean = {name: value for name, value in os.environ.items() if name in KEPT}
         own = {"HOST": LOOPBACK, "PORT": str(self.port), **self.environ}
-        with child(self.name, self.command, clean | own) as process:
-            yield process
+        return child(self.name, self.command, clean | own)
 
 
 def _backend(name: str, app: str, path: str, precision: str = AUTO, **more: str) -> Program:
@@ -223,7 +219,8 @@ def _under_load(
                 there.remove(entrance)
 
 
-def _loads(plan: Plan) -> Iterator[Load]:
+def _loads(plan: Plan) -> Iterator[tuple[str, float, int, float]]:
+    """Yield the way of asking, the megapixels, the number of clients and the seconds."""
     for load in plan.load_s.items():
         yield from ((way, SMALL, *load) for way in WAYS)
     for megapixels in SIZES[1:]:

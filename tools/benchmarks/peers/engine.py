@@ -5,14 +5,9 @@ from collections.abc import Callable, Sequence
 
 import requests
 
-FETCH_S = 10
 
-# From the bytes of some pictures to the names of their classes.
-Classify = Callable[[Sequence[bytes]], list[str]]
-
-
-def classifier() -> Classify:
-    """Return what classifies pictures; each engine imports only what it needs."""
+def classifier() -> Callable[[Sequence[bytes]], list[str]]:
+    """Return what names the classes of pictures; each engine imports only what it needs."""
     model = os.environ["MODEL_NAME"]
     if os.environ["BENCH_ENGINE"] == "ours":
         from tools.benchmarks.models import AUTO, load, predictions
@@ -28,4 +23,4 @@ def classifier() -> Classify:
 
 def fetched(url: str) -> bytes:
     """Return the picture at an address, as most would write it."""
-    return requests.get(url, timeout=FETCH_S).content
+    return requests.get(url, timeout=10).content
