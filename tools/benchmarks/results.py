@@ -29,19 +29,17 @@ COLUMNS = {
     "latency": "round model engine precision inference_ms",
     "accuracy": "model megapixels way pictures top1 top5",
 }
-GIB = 2**30
 OURS = ("flask", "gunicorn", "numpy", "openvino", "pillow", "torch", "torchvision")
 PEERS = ("litserve", "bentoml")
 # What decides how fast an inference is: vectors, then matrix units (AMX).
 VECTORS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16")
 MATRIX_UNITS = ("amx_bf16", "amx_int8")
 UNUSED = "there, but not used"
-CPUINFO = Path("/proc/cpuinfo")
 # Tells OpenVINO and torch to compute as on a CPU of the time before matrix units.
 WITHOUT_MATRIX_UNITS = dict.fromkeys(("OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"), "AVX512_CORE_VNNI")
 
 
-def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     """Return what the machine is, e.g. ``{"cpu": "Intel ...", "cores": "2", "amx": "no", ...}``."""
     text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
@@ -54,7 +52,7 @@ def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
         "cores": str(cpu_quota()),
         "instructions": ", ".join(name for name in VECTORS if name in flags),
         "amx": amx or "no",
-        "memory": f"{memory_bytes() / GIB:.0f} GiB",
+        "memory": f"{memory_bytes() / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": ", ".join(f"{load:.2f}" for load in os.getloadavg()),
     }

@@ -50,7 +50,6 @@ LIMIT, ONE_LOOP = "limit", "bare"
 WARM_UP_CLIENTS, WARM_UP_S = 8, 1
 # Who is asked for larger pictures, too.
 AS_THEY_COME = ("v1", *(f"{name}_{EAGER}" for name in PEERS))
-PAUSE_S = 0.01  # between questions to one that starts
 
 
 class Program(NamedTuple):
@@ -135,8 +134,7 @@ class Entrance(NamedTuple):
 
     def wait_until_ready(self, way: str, *, pause_s: float = 0.05) -> float:
         """Return the seconds from the start until it names the right class; else Failed."""
-        is_right = partial(self.is_right, self.request(way))
-        return self.process.wait_until(is_right, pause_s=pause_s)
+        return self.process.wait_until(partial(self.is_right, self.request(way)), pause_s=pause_s)
 
     def is_right(self, request: requests.PreparedRequest) -> bool:
         """Return whether an answer names the right class; False while the server is starting.
@@ -260,7 +258,7 @@ def _starts(categories: Mapping[tuple[str, str], str]) -> Iterator[Row]:
         for what, program in chosen.items():
             try:
                 with running([program], category) as (entrance,):
-                    seconds = entrance.wait_until_ready("upload", pause_s=PAUSE_S)
+                    seconds = entrance.wait_until_ready("upload", pause_s=0.01)
                 yield {"what": what, "model": model, "seconds": seconds}
             except Failed as exc:
                 say(f"cold: {what} {model}: {exc}")

@@ -19,9 +19,6 @@ from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
 from tools.benchmarks.plan import EMBEDDED, WEIGHTS
 
-# With random weights all classes are about as probable: int8 may well find others.
-ANY_AGREEMENT = 0.0
-
 
 def module(model: str) -> nn.Module:
     """Return torchvision's module, with its packaged weights or with random ones.
@@ -74,7 +71,8 @@ def _original(model: str) -> Original:
 def main(model: str, precision: str, out: Path) -> None:
     """Compile one model with random weights; ImgserveError where it answers otherwise."""
     out.mkdir(parents=True, exist_ok=True)
-    export.export(model, _original(model), out, precision=precision, least_agreement=ANY_AGREEMENT)
+    # With random weights all classes are about as probable: int8 may well find others.
+    export.export(model, _original(model), out, precision=precision, least_agreement=0)
 
 
 if __name__ == "__main__":
