@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
-from typing import IO
 
 import filelock
 
@@ -98,9 +97,9 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
     return info if info.versions == versions(precision) else None
 
 
-def interrupt_when_closed(stream: IO[str]) -> None:
-    """Interrupt this process, which then cleans up, once the stream's other end is closed."""
-    stream.read()
+def interrupt_when_stdin_closes() -> None:
+    """Interrupt this process, which then cleans up, once its input's other end is closed."""
+    sys.stdin.read()
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -132,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A process that a shell starts in the background ignores the signal unless told otherwise.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
-        threading.Thread(target=interrupt_when_closed, args=[sys.stdin], daemon=True).start()
+        threading.Thread(target=interrupt_when_stdin_closes, daemon=True).start()
     for model_id in given.models:
         started = perf_counter()
         try:

@@ -57,18 +57,14 @@ def _server(results: Results, column: str, entrance: str = V1, **wanted: object)
 
 
 def _rates(
-    results: Results, others: Iterable[str], clients: Iterable[int], megapixels: float = SMALL
+    results: Results, peers: Iterable[str], engine: str, clients: Iterable[int], size: float = SMALL
 ) -> Covered:
     found = {}
-    for other, way, count in product(others, WAYS, clients):
-        asked = {"way": way, "clients": count, "megapixels": megapixels}
+    for peer, way, count in product(peers, WAYS, clients):
+        other, asked = f"{peer}_{engine}", {"way": way, "clients": count, "megapixels": size}
         ours, theirs = (_server(results, "rate", name, **asked) for name in (V1, other))
         found[f"{other}, {way}, {count} client{'s' * (count > 1)}"] = ours / theirs
     return found
-
-
-def _as_it_comes(results: Results, peers: Iterable[str], megapixels: str) -> Covered:
-    return _rates(results, [f"{peer}_{EAGER}" for peer in peers], SEVERAL, float(megapixels))
 
 
 def _limit(results: Results, way: str) -> Covered:
@@ -127,11 +123,9 @@ def _gateway(results: Results) -> Covered:
 
 
 COVERED: Mapping[str, Callable[..., Covered]] = {
-    "original": lambda results, size: _as_it_comes(results, [ORIGINAL], size),
-    "peers": lambda results, size: _as_it_comes(results, OTHERS, size),
-    "same_engine": lambda results, *clients: _rates(
-        results, [f"{peer}_{OURS}" for peer in PEERS], [*map(int, clients)]
-    ),
+    "original": lambda results, size: _rates(results, [ORIGINAL], EAGER, SEVERAL, float(size)),
+    "peers": lambda results, size: _rates(results, OTHERS, EAGER, SEVERAL, float(size)),
+    "same_engine": lambda results, *clients: _rates(results, PEERS, OURS, [*map(int, clients)]),
     "limit": _limit,
     "growth": _growth,
     "latency": _latency,
