@@ -10,7 +10,7 @@ from typing import Any
 import litserve
 from starlette.requests import Request
 
-from tools.benchmarks.peers.engine import classifier, fetched
+from tools.benchmarks.peers import classifier, fetched
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitServe
