@@ -79,9 +79,6 @@ def trained(architecture: str, *, folder: Path, url_base: str = "") -> nn.Module
     return module.eval()
 
 
-# --- brought -------------------------------------------------------------------------------------
-
-
 def bring(source: str, sha256: str, folder: Path) -> Path:
     """Return a local file; ``folder`` keeps what is downloaded.
 
@@ -161,9 +158,6 @@ def _from_storage(source: str, folder: Path) -> Path:
     return path
 
 
-# --- read ----------------------------------------------------------------------------------------
-
-
 def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors that ``torch.save`` or safetensors wrote, and the classes' names if there.
 
@@ -214,9 +208,6 @@ def _pickled(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise OriginalInvalid(f"{path.name} holds a {type(content).__name__}, not a state dict")
     return content
-
-
-# --- put into the architecture -------------------------------------------------------------------
 
 
 def fit(module: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: int) -> str:

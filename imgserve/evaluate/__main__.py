@@ -23,7 +23,6 @@ from imgserve.settings import BackendSettings
 PRECISIONS = ("fp32", "bf16", "int8")
 CELL_PIXELS = 8
 PICTURE_PIXELS = 1000  # of the confusion picture's side, about
-MOST_CONFUSED = 5
 FOLDER_HELP = "pictures, with a labels.csv (file, class_id or category) or a folder for each class"
 PRECISION_HELP = "default: fp32, bf16 where the CPU has it, int8 where it is compiled"
 
@@ -74,11 +73,11 @@ def confusion_picture(pairs: Sequence[Pair]) -> Image.Image:
 
 
 def most_confused(pairs: Sequence[Pair], categories: Sequence[str]) -> list[str]:
-    """Return the commonest mistakes in words."""
+    """Return the five commonest mistakes in words."""
     mistakes = Counter(pair for pair in pairs if pair[0] != pair[1])
     return [
         f"{categories[label]} taken for {categories[named]}: {count}"
-        for (label, named), count in mistakes.most_common(MOST_CONFUSED)
+        for (label, named), count in mistakes.most_common(5)
     ]
 
 
