@@ -21,7 +21,6 @@ from tools.process import ROOT, Failed
 
 AUTO = "auto"
 COMPILED = WEIGHTS / "compiled"
-COMPILE_S = 900
 LIMIT_PIXELS = 50_000_000
 
 
@@ -67,7 +66,7 @@ def _compile(model: str, precision: str) -> str:
         options = ["tools.benchmarks.torch_models", model, precision, str(COMPILED)]
     command = [sys.executable, "-m", *options]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=COMPILE_S
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900
     )
     if not done.returncode:
         return ""

@@ -47,7 +47,6 @@ KEPT |= {"BENCH_FOLDER", *WITHOUT_MATRIX_UNITS}
 STARTING = (502, 503)
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
 LIMIT, ONE_LOOP = "limit", "bare"
-WARM_UP_CLIENTS, WARM_UP_S = 8, 1
 # Who is asked for larger pictures, too.
 AS_THEY_COME = ("v1", *(f"{name}_{EAGER}" for name in PEERS))
 
@@ -195,7 +194,7 @@ def measure_servers(plan: Plan, remarks: list[str]) -> Rows:
         ]
         for entrance in there:
             entrance.wait_until_ready(WAYS[0])
-            put_load(entrance.request(WAYS[0]), clients=WARM_UP_CLIENTS, seconds=WARM_UP_S)
+            put_load(entrance.request(WAYS[0]), clients=8, seconds=1)  # a warm-up
         for number in range(plan.rounds):
             for row in chain(_loop_rows(plan, best), _under_load(plan, there, number, remarks)):
                 yield {"round": number, **row}
