@@ -30,11 +30,7 @@ def markdown_table(settings: type[Settings]) -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return a text whose tables between ``<!-- settings:NAME -->`` marks are up to date.
-
-    Raises:
-        ValueError: a table has no pair of marks, or one too many; the message names it.
-    """
+    """Return a text whose tables between ``<!-- settings:NAME -->`` marks are up to date."""
     for name, settings in TABLES.items():
         start, end = f"<!-- settings:{name} -->\n", f"<!-- /settings:{name} -->\n"
         if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):

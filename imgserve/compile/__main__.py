@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
-from typing import IO
 
 import filelock
 
@@ -65,16 +64,16 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
-    needed: dict[tuple[str, str], tuple[str, ...]] = {}
+    needed = []
     if precision == INT8:
-        remedy = "requirements/install.sh quantize, or use PRECISION=fp32"
-        needed["int8", remedy] = ("nncf", "skimage", "sklearn")
+        needed += [("int8", ("nncf", "skimage", "sklearn"), "quantize, or use PRECISION=fp32")]
     if entry.onnx:
-        needed["ONNX", "requirements/install.sh onnx"] = ("onnxruntime",)
-    for (what, remedy), names in needed.items():
+        needed += [("ONNX", ("onnxruntime",), "onnx")]
+    for what, names, group in needed:
         if missing := [name for name in names if importlib.util.find_spec(name) is None]:
             raise ModelError(
-                f"{what} needs packages that are not installed ({', '.join(missing)}): run {remedy}"
+                f"{what} needs packages that are not installed ({', '.join(missing)}): run "
+                f"requirements/install.sh {group}"
             )
 
 
@@ -98,9 +97,9 @@ def up_to_date(out: Path, model_id: str, precision: str = FP32) -> ModelInfo | N
     return info if info.versions == versions(precision) else None
 
 
-def interrupt_when_closed(stream: IO[str]) -> None:
-    """Interrupt this process, which then cleans up, once the stream's other end is closed."""
-    stream.read()
+def interrupt_when_stdin_closes() -> None:
+    """Interrupt this process, which then cleans up, once its input's other end is closed."""
+    sys.stdin.read()
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -132,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A process that a shell starts in the background ignores the signal unless told otherwise.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.until_stdin_closes:
-        threading.Thread(target=interrupt_when_closed, args=[sys.stdin], daemon=True).start()
+        threading.Thread(target=interrupt_when_stdin_closes, daemon=True).start()
     for model_id in given.models:
         started = perf_counter()
         try:

@@ -34,7 +34,6 @@ STAGES = (
     (6, 5, 2, 112, 192, 4),
     (6, 3, 1, 192, 320, 1),
 )
-HEAD_CHANNELS = 1280
 
 
 class Lite(NamedTuple):
@@ -73,7 +72,7 @@ def efficientnet_lite(lite: Lite, num_classes: int = 1000) -> Any:
         stochastic_depth_prob=0,
         num_classes=num_classes,
         norm_layer=partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01),  # the authors' values
-        last_channel=HEAD_CHANNELS,
+        last_channel=1280,
     )
     stem, *stages, head = module.features
     blocks = [block for stage in stages for block in stage]
@@ -81,19 +80,14 @@ def efficientnet_lite(lite: Lite, num_classes: int = 1000) -> Any:
         kept = [layer for layer in block.block if not isinstance(layer, SqueezeExcitation)]
         block.block = nn.Sequential(*kept)
     module.features = nn.Sequential(stem, *blocks, head)
-    for layer in module.modules():
-        if isinstance(layer, ConvNormActivation):
-            _make_lite(layer)
+    for layers in module.modules():
+        if isinstance(layers, ConvNormActivation):
+            convolution, _, *activation = layers
+            convolution.padding = (0, 0)
+            convolution.register_forward_pre_hook(_padded)
+            if activation:
+                layers[-1] = nn.ReLU6(inplace=True)
     return module
-
-
-def _make_lite(layers: Any) -> None:
-    """Let a convolution pad like TensorFlow, and what follows its normalisation be ReLU6."""
-    convolution, _, *activation = layers
-    convolution.padding = (0, 0)
-    convolution.register_forward_pre_hook(_padded)
-    if activation:
-        layers[-1] = nn.ReLU6(inplace=True)
 
 
 def _padded(convolution: nn.Conv2d, inputs: tuple[Tensor]) -> Tensor:
@@ -160,7 +154,6 @@ def _weights(number: int, lite: Lite, architecture: Callable[[], nn.Module]) -> 
         meta={
             "architecture": architecture,
             "categories": _IMAGENET_CATEGORIES,
-            "min_size": (1, 1),
             "num_params": lite.parameters,
             "_metrics": {"ImageNet-1K": {"acc@1": lite.top1}},
         },

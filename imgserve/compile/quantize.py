@@ -115,8 +115,7 @@ def _parts(
 def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> Sample:
     """Return a person's own pictures: every second one for calibration.
 
-    Raises:
-        EvaluationFailed: they are too few, or one has no class of the model's or cannot be read.
+    EvaluationFailed where they are too few, or one has no class of the model's or cannot be read.
     """
     pictures = labelled_pictures(folder, categories)
     if len(pictures) < LEAST_PHOTOS:
@@ -125,9 +124,9 @@ def labelled(folder: Path, categories: Sequence[str], transform: Transform) -> S
         )
     held_out = pictures[::2]
     return Sample(
-        [_read(picture.path, transform) for picture in pictures[1::2][:MOST_CALIBRATION]],
-        [_read(picture.path, transform) for picture in held_out],
-        [picture.class_id for picture in held_out],
+        [_read(path, transform) for path, _ in pictures[1::2][:MOST_CALIBRATION]],
+        [_read(path, transform) for path, _ in held_out],
+        [class_id for _, class_id in held_out],
     )
 
 

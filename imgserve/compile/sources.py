@@ -11,8 +11,8 @@ import msgspec
 import torchvision
 from torch import nn
 
-from imgserve.compile import graph, weights
-from imgserve.compile.original import Original, of_module, say
+from imgserve.compile import weights
+from imgserve.compile.original import Original, of_graph, of_module, say
 from imgserve.errors import OriginalInvalid
 from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import Transform
@@ -25,7 +25,7 @@ def original(model_id: str, entry: Entry, *, folder: Path, url_base: str = "") -
     """
     if file := entry.onnx or entry.openvino:
         path = weights.bring(file, entry.sha256, folder)
-        found = graph.read(model_id, path, entry, _categories(path, entry))
+        found = of_graph(model_id, path, entry, _categories(path, entry))
         return replace(found, source=_source(entry, path))
     architecture = entry.architecture or model_id
     builder = _builder(architecture, entry.module)

@@ -24,8 +24,6 @@ from imgserve.models.compiled_model import Transform
 HASH_IN_NAME = re.compile(r"[-_]([a-f0-9]{8,})\.")
 GOOGLE_STORAGE = "https://storage.googleapis.com"
 READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
-TIMEOUT_S = 60
-PART_BYTES = 2**20
 # Where training scripts put them in a checkpoint, beside the optimizer's state and the epoch.
 STATE_DICT = ("state_dict", "model_state_dict", "model", "net", "weights")
 CLASSES = ("classes", "class_names", "categories", "labels", "class_to_idx")
@@ -77,9 +75,6 @@ def trained(architecture: str, *, folder: Path, url_base: str = "") -> nn.Module
         torch.hub.set_dir(hub)
         module: nn.Module = torchvision.models.get_model(architecture, weights=weights)
     return module.eval()
-
-
-# --- brought -------------------------------------------------------------------------------------
 
 
 def bring(source: str, sha256: str, folder: Path) -> Path:
@@ -148,9 +143,9 @@ def _from_storage(source: str, folder: Path) -> Path:
     try:
         found = AnonymousCredentials() if emulator else google.auth.default([READ_STORAGE])[0]  # type: ignore[no-untyped-call]
         session = AuthorizedSession(found)  # type: ignore[no-untyped-call]
-        with session.get(url, stream=True, timeout=TIMEOUT_S) as answer, draft.open("wb") as file:
+        with session.get(url, stream=True, timeout=60) as answer, draft.open("wb") as file:
             answer.raise_for_status()
-            file.writelines(answer.iter_content(PART_BYTES))
+            file.writelines(answer.iter_content(2**20))
         draft.replace(path)
     except (OSError, google.auth.exceptions.GoogleAuthError) as exc:  # requests' are OSErrors
         draft.unlink(missing_ok=True)
@@ -161,14 +156,10 @@ def _from_storage(source: str, folder: Path) -> Path:
     return path
 
 
-# --- read ----------------------------------------------------------------------------------------
-
-
 def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors that ``torch.save`` or safetensors wrote, and the classes' names if there.
 
-    Raises:
-        OriginalInvalid: it holds something else, or numbers that are not finite.
+    OriginalInvalid where it holds something else, or numbers that are not finite.
     """
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     found = next(
@@ -215,9 +206,6 @@ def _pickled(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise OriginalInvalid(f"{path.name} holds a {type(content).__name__}, not a state dict")
     return content
-
-
-# --- put into the architecture -------------------------------------------------------------------
 
 
 def fit(module: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: int) -> str:

@@ -1,23 +1,14 @@
-"""How often a compiled model is right about labelled pictures: ``python -m imgserve.evaluate``.
-
-Here is what compiling needs of it, too: the labelled pictures of a folder.
-"""
+"""The labelled pictures of a folder, for compiling and for ``python -m imgserve.evaluate``."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from imgserve.errors import EvaluationFailed
 
 LABELS = "labels.csv"
 
-
-class Labelled(NamedTuple):
-    """A picture's file and the number of its class."""
-
-    path: Path
-    class_id: int
+Labelled = tuple[Path, int]  # a picture's file and the number of its class
 
 
 def labelled_pictures(folder: Path, categories: Sequence[str]) -> list[Labelled]:
@@ -44,7 +35,7 @@ def labelled_pictures(folder: Path, categories: Sequence[str]) -> list[Labelled]
                 f"{name} is of class {label!r}, which is none of the model's {len(categories)}, "
                 f"such as {categories[0]!r}"
             )
-        found.append(Labelled(folder / name, number))
+        found.append((folder / name, number))
     return found
 
 

@@ -21,31 +21,27 @@ from imgserve.models.openvino_engine import load
 from imgserve.settings import BackendSettings
 
 PRECISIONS = ("fp32", "bf16", "int8")
-TOP = 5
 CELL_PIXELS = 8
 PICTURE_PIXELS = 1000  # of the confusion picture's side, about
-MOST_CONFUSED = 5
 FOLDER_HELP = "pictures, with a labels.csv (file, class_id or category) or a folder for each class"
 PRECISION_HELP = "default: fp32, bf16 where the CPU has it, int8 where it is compiled"
 
 Pair = tuple[int, int]  # a picture's class, and the one that the model finds
 
 
-def evaluate(
-    classifier: Classifier, pictures: Sequence[Labelled], limit_pixels: int
-) -> tuple[list[Pair], list[str]]:
+def evaluate(classifier: Classifier, pictures: Sequence[Labelled]) -> tuple[list[Pair], list[str]]:
     """Print how often a model is right, with progress on standard error.
 
-    Returns:
-        A pair for each picture, and what could not be classified and why.
+    Returns a pair for each picture, and what could not be classified and why.
     """
+    limit_pixels = BackendSettings().max_image_pixels
     pairs, refused, times_ms, among_five = [], [], [], 0
     for number, (path, label) in enumerate(pictures, 1):
         if sys.stderr.isatty() or number == len(pictures):
             print(f"\r{classifier.precision}: {number} of {len(pictures)}", end="", file=sys.stderr)
         try:
-            options = PredictOptions(top_k=TOP)
-            result = classifier.classify(path.read_bytes(), options, limit_pixels=limit_pixels)
+            data = path.read_bytes()
+            result = classifier.classify(data, PredictOptions(), limit_pixels=limit_pixels)
         except HttpError as exc:
             refused.append(f"{path.name}: {exc}")
             continue
@@ -77,20 +73,19 @@ def confusion_picture(pairs: Sequence[Pair]) -> Image.Image:
 
 
 def most_confused(pairs: Sequence[Pair], categories: Sequence[str]) -> list[str]:
-    """Return the commonest mistakes in words."""
+    """Return the five commonest mistakes in words."""
     mistakes = Counter(pair for pair in pairs if pair[0] != pair[1])
     return [
         f"{categories[label]} taken for {categories[named]}: {count}"
-        for (label, named), count in mistakes.most_common(MOST_CONFUSED)
+        for (label, named), count in mistakes.most_common(5)
     ]
 
 
 def classifiers(given: argparse.Namespace) -> list[Classifier]:
     """Return the model in each precision asked for; without any, in each that can be had here.
 
-    Raises:
-        ModelError: it cannot be loaded in one that was asked for, or in none.
-        UnknownModel: it is not compiled, nor does anyone know it.
+    ModelError where it cannot be loaded in one that was asked for, or in none; UnknownModel where
+    it is not compiled, nor does anyone know it.
     """
     loaded, failures = [], []
     for precision in given.precision or PRECISIONS:
@@ -129,12 +124,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate what the command line names; return the exit status."""
     given = arguments(argv)
-    limit_pixels = BackendSettings().max_image_pixels
     try:
         models = classifiers(given)
         pictures = labelled_pictures(given.folder, models[0].categories)
         print("precision  pictures    top-1    top-5  ms a picture")
-        (pairs, refused), *_ = [evaluate(model, pictures, limit_pixels) for model in models]
+        (pairs, refused), *_ = [evaluate(model, pictures) for model in models]
         if given.confusion:
             confusion_picture(pairs).save(given.confusion)
     except KeyboardInterrupt:

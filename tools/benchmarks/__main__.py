@@ -30,7 +30,6 @@ WITH, WITHOUT = "with_matrix_units", "without_matrix_units"  # folders of result
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.benchmarks", description="Measure, and write the table."
     )

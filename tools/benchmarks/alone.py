@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from imgserve.evaluate import labelled_pictures
 from imgserve.machine import cpu_quota
+from imgserve.models.classifier import DEFAULT_TOP_K
 from imgserve.models.compiled_model import FP32, INT8
 from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
@@ -33,7 +34,6 @@ WHOLE, ENGINE = "whole", "engine"
 OPENVINO, TORCH = "openvino", "torch"
 WARM_UP_S = 0.3
 REPEATS = 20  # of a single inference
-TOP = 5
 
 
 class Throughput(NamedTuple):
@@ -92,17 +92,11 @@ def repeat(work: str, seconds: float, loops: int) -> Throughput:
 
 
 class Arrangement(NamedTuple):
-    """One way to share out the cores.
+    """One way to share out the cores."""
 
-    Attributes:
-        processes: each with a model of its own.
-        threads: that infer, in each process.
-        loops: threads of each process that read, decode, resize and wait for the inference.
-    """
-
-    processes: int
-    threads: int
-    loops: int
+    processes: int  # each with a model of its own
+    threads: int  # that infer, in each process
+    loops: int  # threads of each process that read, decode, resize and wait for the inference
 
 
 def arrangements() -> list[Arrangement]:
@@ -195,10 +189,6 @@ def measure_latency(plan: Plan, remarks: list[str]) -> Rows:
                         yield {"round": number, **row, "inference_ms": took_ms}
 
 
-# From a picture's file to the numbers of its most probable classes, the first first.
-Classify = Callable[[bytes], list[int]]
-
-
 def measure_accuracy(plan: Plan, remarks: list[str]) -> Rows:
     """Yield how often each way is right about a folder's pictures, as they are and enlarged.
 
@@ -207,29 +197,21 @@ def measure_accuracy(plan: Plan, remarks: list[str]) -> Rows:
     if plan.photos is None:
         raise Failed("accuracy needs labelled photographs: PHOTOS=folder (see imgserve.evaluate)")
     remarks += models.ensure([MODEL], plan.precisions)
-    pictures = labelled_pictures(plan.photos, models.load(MODEL, FP32, 1).categories)
-    ways = {TORCH: _torch()}
-    ways |= {way: _ours(way) for way in models.available(MODEL, (AUTO, FP32, INT8))}
-    for megapixels in SIZES[:2]:
-        row: Row = {"model": MODEL, "megapixels": megapixels, "pictures": len(pictures)}
-        rows = {way: {**row, "way": way, "top1": 0, "top5": 0} for way in ways}
-        for path, label in pictures:
-            data = enlarged(path, megapixels)
-            for way, classify in ways.items():
-                named = classify(data)
-                rows[way]["top1"] += label == named[0]
-                rows[way]["top5"] += label in named
-        yield from rows.values()
-
-
-def _ours(precision: str) -> Classify:
-    classifier = models.load(MODEL, precision, cpu_quota())
-    return lambda data: [one.class_id for one in models.predictions(classifier, data, TOP)]
-
-
-def _torch() -> Classify:
-    """Return torchvision's transform of the whole picture and its module, as its documents do."""
     from tools.benchmarks.torch_models import eager  # here: it imports torch
 
-    probabilities, _ = eager(MODEL)
-    return lambda data: probabilities([data])[0].topk(TOP).indices.tolist()
+    probabilities, categories = eager(MODEL)
+    pictures = labelled_pictures(plan.photos, categories)
+    precisions = models.available(MODEL, (AUTO, FP32, INT8))
+    ours = {precision: models.load(MODEL, precision, cpu_quota()) for precision in precisions}
+    for megapixels in SIZES[:2]:
+        row: Row = {"model": MODEL, "megapixels": megapixels, "pictures": len(pictures)}
+        rows = {way: {**row, "way": way, "top1": 0, "top5": 0} for way in (TORCH, *ours)}
+        for path, label in pictures:
+            data = enlarged(path, megapixels)
+            named = {TORCH: probabilities([data])[0].topk(DEFAULT_TOP_K).indices.tolist()}
+            for way, classifier in ours.items():
+                named[way] = [one.class_id for one in models.predictions(classifier, data)]
+            for way, classes in named.items():
+                rows[way]["top1"] += label == classes[0]
+                rows[way]["top5"] += label in classes
+        yield from rows.values()

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import CompiledModelInvalid
@@ -22,7 +21,6 @@ from tools.process import ROOT, Failed
 
 AUTO = "auto"
 COMPILED = WEIGHTS / "compiled"
-COMPILE_S = 900
 LIMIT_PIXELS = 50_000_000
 
 
@@ -40,18 +38,17 @@ def available(model: str, precisions: Iterable[str] = (AUTO, INT8)) -> list[str]
     return [precision for precision in precisions if is_compiled(model, precision)]
 
 
-def load(model: str, precision: str, threads: int, weights: Path = WEIGHTS) -> Classifier:
+def load(model: str, precision: str, threads: int) -> Classifier:
     """Return a compiled model as a backend's worker runs it, warm."""
     from imgserve.models import openvino_engine  # here: a report needs no OpenVINO
 
-    settings = BackendSettings(weights_dir=weights, precision=precision, threads=threads)
+    settings = BackendSettings(weights_dir=WEIGHTS, precision=precision, threads=threads)
     return openvino_engine.load(settings, model)
 
 
-def predictions(classifier: Classifier, data: bytes, count: int = 1) -> list[Prediction]:
+def predictions(classifier: Classifier, data: bytes) -> list[Prediction]:
     """Return the most probable classes of a picture's file, as a backend's worker does it."""
-    options = PredictOptions(top_k=count)
-    return list(classifier.classify(data, options, limit_pixels=LIMIT_PIXELS).predictions)
+    return classifier.classify(data, PredictOptions(), limit_pixels=LIMIT_PIXELS).predictions
 
 
 def ensure(models: Iterable[str], precisions: Iterable[str]) -> list[str]:
@@ -69,7 +66,7 @@ def _compile(model: str, precision: str) -> str:
         options = ["tools.benchmarks.torch_models", model, precision, str(COMPILED)]
     command = [sys.executable, "-m", *options]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=COMPILE_S
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900
     )
     if not done.returncode:
         return ""

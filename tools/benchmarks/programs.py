@@ -24,7 +24,6 @@ from tools.benchmarks.plan import HERE, SCRATCH, SIZES, sample_photograph
 from tools.process import LOOPBACK, Failed, Process, free_port, listens, running
 from v3.gateway.serve import find_nginx
 
-STOP_S = 6.0
 # Longer than any answer takes; wrk's own limit is 2 s.
 ANSWER_S = 60
 # Reading the memory of a process of 300 MB takes about 5 ms: at this pace 1 % of a core.
@@ -67,7 +66,7 @@ def child(
     name: str, command: Sequence[str], environ: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[Process]:
     """Run a process until the end of the block."""
-    return running(command, SCRATCH / "logs" / f"{name}.log", environ, stop_s=STOP_S)
+    return running(command, SCRATCH / "logs" / f"{name}.log", environ, stop_s=6)
 
 
 def tree(pids: Iterable[int]) -> Iterator[psutil.Process]:

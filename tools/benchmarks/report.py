@@ -57,18 +57,14 @@ def _server(results: Results, column: str, entrance: str = V1, **wanted: object)
 
 
 def _rates(
-    results: Results, others: Iterable[str], clients: Iterable[int], megapixels: float = SMALL
+    results: Results, peers: Iterable[str], engine: str, clients: Iterable[int], size: float = SMALL
 ) -> Covered:
     found = {}
-    for other, way, count in product(others, WAYS, clients):
-        asked = {"way": way, "clients": count, "megapixels": megapixels}
+    for peer, way, count in product(peers, WAYS, clients):
+        other, asked = f"{peer}_{engine}", {"way": way, "clients": count, "megapixels": size}
         ours, theirs = (_server(results, "rate", name, **asked) for name in (V1, other))
         found[f"{other}, {way}, {count} client{'s' * (count > 1)}"] = ours / theirs
     return found
-
-
-def _as_it_comes(results: Results, peers: Iterable[str], megapixels: str) -> Covered:
-    return _rates(results, [f"{peer}_{EAGER}" for peer in peers], SEVERAL, float(megapixels))
 
 
 def _limit(results: Results, way: str) -> Covered:
@@ -127,11 +123,9 @@ def _gateway(results: Results) -> Covered:
 
 
 COVERED: Mapping[str, Callable[..., Covered]] = {
-    "original": lambda results, size: _as_it_comes(results, [ORIGINAL], size),
-    "peers": lambda results, size: _as_it_comes(results, OTHERS, size),
-    "same_engine": lambda results, *clients: _rates(
-        results, [f"{peer}_{OURS}" for peer in PEERS], [*map(int, clients)]
-    ),
+    "original": lambda results, size: _rates(results, [ORIGINAL], EAGER, SEVERAL, float(size)),
+    "peers": lambda results, size: _rates(results, OTHERS, EAGER, SEVERAL, float(size)),
+    "same_engine": lambda results, *clients: _rates(results, PEERS, OURS, [*map(int, clients)]),
     "limit": _limit,
     "growth": _growth,
     "latency": _latency,
@@ -173,7 +167,14 @@ def _servers_table(results: Results) -> str:
     """Return what every server did, each way, for each number of clients; and what is left out."""
     keys = ["way", "megapixels", "clients", "entrance"]
     found = sorted(results["servers"].groupby(keys, sort=False), key=lambda group: group[0][:3])
-    cells = [(*key, *_load(rows)) for key, rows in found]
+    cells = []
+    for key, rows in found:
+        thousands = rows.answers / 1000
+        costs = [
+            (cost / thousands).median() for cost in (rows.server_cpu_s, rows.peak_mb * rows.seconds)
+        ]
+        figures = (rows.p50_ms.median(), rows.p99_ms.median(), rows.peak_mb.max(), *costs)
+        cells.append((*key, summary(rows.rate), *figures))
     taken = ("answers a second", "p50, ms", "p99, ms", "peak, MB")
     titles = (*keys, *taken, "CPU s per 1000", "MB s per 1000")
     left_out = [
@@ -184,18 +185,6 @@ def _servers_table(results: Results) -> str:
     if left_out:
         left_out = ["Left out, because not all answers were right:\n\n", *left_out, "\n"]
     return "".join(left_out) + table(titles, cells)
-
-
-def _load(rows: pd.DataFrame) -> tuple[object, ...]:
-    thousands = rows.answers / 1000
-    return (
-        summary(rows.rate),
-        float(rows.p50_ms.median()),
-        float(rows.p99_ms.median()),
-        float(rows.peak_mb.max()),
-        float((rows.server_cpu_s / thousands).median()),
-        float((rows.peak_mb * rows.seconds / thousands).median()),
-    )
 
 
 def _compared(results: Results, part: str, **base: str) -> str:

@@ -29,19 +29,17 @@ COLUMNS = {
     "latency": "round model engine precision inference_ms",
     "accuracy": "model megapixels way pictures top1 top5",
 }
-GIB = 2**30
 OURS = ("flask", "gunicorn", "numpy", "openvino", "pillow", "torch", "torchvision")
 PEERS = ("litserve", "bentoml")
 # What decides how fast an inference is: vectors, then matrix units (AMX).
 VECTORS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16")
 MATRIX_UNITS = ("amx_bf16", "amx_int8")
 UNUSED = "there, but not used"
-CPUINFO = Path("/proc/cpuinfo")
 # Tells OpenVINO and torch to compute as on a CPU of the time before matrix units.
 WITHOUT_MATRIX_UNITS = dict.fromkeys(("OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"), "AVX512_CORE_VNNI")
 
 
-def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     """Return what the machine is, e.g. ``{"cpu": "Intel ...", "cores": "2", "amx": "no", ...}``."""
     text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
@@ -54,7 +52,7 @@ def machine(cpuinfo: Path = CPUINFO) -> dict[str, str]:
         "cores": str(cpu_quota()),
         "instructions": ", ".join(name for name in VECTORS if name in flags),
         "amx": amx or "no",
-        "memory": f"{memory_bytes() / GIB:.0f} GiB",
+        "memory": f"{memory_bytes() / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": ", ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
@@ -74,20 +72,15 @@ def versions() -> dict[str, str]:
 
 
 class Record(msgspec.Struct):
-    """What one part of one run found.
-
-    Attributes:
-        taken: when the part began.
-        remarks: what a reader of the rows should know.
-    """
+    """What one part of one run found."""
 
     part: str
-    taken: str
+    taken: str  # when the part began
     plan: str
     machine: dict[str, str]
     versions: dict[str, str]
     rows: list[Row] = []
-    remarks: list[str] = []
+    remarks: list[str] = []  # what a reader of the rows should know
 
     def keep(self, folder: Path) -> Path:
         """Write it in place of that of an earlier run; return where."""
@@ -97,28 +90,24 @@ class Record(msgspec.Struct):
         return path
 
 
-class Results:
+class Results(dict[str, pd.DataFrame]):
     """What a folder of results holds; ``results["limit"]`` are the rows of the part ``limit``.
 
-    Attributes:
-        records: of the parts that have run, by name.
-        invalid: the rows of servers that had a failed answer or none, which are left out.
+    ``records`` are those of the parts that have run; ``invalid`` the rows of servers that had a
+    failed answer or none, which are left out.
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.records: dict[str, Record] = {}
-        self._rows: dict[str, pd.DataFrame] = {}
         for part, columns in COLUMNS.items():
             if (path := folder / f"{part}.json").exists():
                 self.records[part] = msgspec.json.decode(path.read_bytes(), type=Record)
             rows = self.records[part].rows if part in self.records else []
-            self._rows[part] = pd.DataFrame(rows, columns=columns.split())
-        rows = self._rows["servers"]
+            self[part] = pd.DataFrame(rows, columns=columns.split())
+        rows = self["servers"]
         is_valid = (rows.answers > 0) & (rows.failed == 0)
-        self._rows["servers"], self.invalid = rows[is_valid], rows[~is_valid]
-
-    def __getitem__(self, part: str) -> pd.DataFrame:
-        return self._rows[part]
+        self["servers"], self.invalid = rows[is_valid], rows[~is_valid]
 
 
 class Summary(NamedTuple):

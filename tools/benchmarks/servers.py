@@ -10,7 +10,7 @@ before, so they come from memory, for every server.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -42,17 +42,13 @@ PEERS = {
 EAGER, OURS = "eager", "ours"
 # A developer's own settings must not change what is measured.
 KEPT = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "USER", "PYTHONPATH"}
-KEPT |= WITHOUT_MATRIX_UNITS.keys()
+KEPT |= {"BENCH_FOLDER", *WITHOUT_MATRIX_UNITS}
 # A backend answers 503 while its model is loading, a gateway 502 while its backend starts.
 STARTING = (502, 503)
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
 LIMIT, ONE_LOOP = "limit", "bare"
-WARM_UP_CLIENTS, WARM_UP_S = 8, 1
 # Who is asked for larger pictures, too.
 AS_THEY_COME = ("v1", *(f"{name}_{EAGER}" for name in PEERS))
-# How a server is asked, of how many megapixels, by how many clients and for how many seconds.
-Load = tuple[str, float, int, float]
-PAUSE_S = 0.01  # between questions to one that starts
 
 
 class Program(NamedTuple):
@@ -64,13 +60,11 @@ class Program(NamedTuple):
     path: str
     port: int
 
-    @contextmanager
-    def running(self) -> Iterator[Process]:
-        """Start it; it may not answer yet."""
+    def running(self) -> AbstractContextManager[Process]:
+        """Have it until the end of the block; it may not answer yet."""
         clean = {name: value for name, value in os.environ.items() if name in KEPT}
         own = {"HOST": LOOPBACK, "PORT": str(self.port), **self.environ}
-        with child(self.name, self.command, clean | own) as process:
-            yield process
+        return child(self.name, self.command, clean | own)
 
 
 def _backend(name: str, app: str, path: str, precision: str = AUTO, **more: str) -> Program:
@@ -91,7 +85,6 @@ def peer(name: str, model: str, engine: str) -> Program:
     environ = {
         "MODEL_NAME": model,
         "BENCH_ENGINE": engine,
-        "WEIGHTS_DIR": str(WEIGHTS),
         "THREADS": str(cpu_quota() if is_bentoml else 1),
     }
     python, port = str(SCRATCH / name / ".venv" / "bin" / "python"), free_port()
@@ -140,8 +133,7 @@ class Entrance(NamedTuple):
 
     def wait_until_ready(self, way: str, *, pause_s: float = 0.05) -> float:
         """Return the seconds from the start until it names the right class; else Failed."""
-        is_right = partial(self.is_right, self.request(way))
-        return self.process.wait_until(is_right, pause_s=pause_s)
+        return self.process.wait_until(partial(self.is_right, self.request(way)), pause_s=pause_s)
 
     def is_right(self, request: requests.PreparedRequest) -> bool:
         """Return whether an answer names the right class; False while the server is starting.
@@ -202,7 +194,7 @@ def measure_servers(plan: Plan, remarks: list[str]) -> Rows:
         ]
         for entrance in there:
             entrance.wait_until_ready(WAYS[0])
-            put_load(entrance.request(WAYS[0]), clients=WARM_UP_CLIENTS, seconds=WARM_UP_S)
+            put_load(entrance.request(WAYS[0]), clients=8, seconds=1)  # a warm-up
         for number in range(plan.rounds):
             for row in chain(_loop_rows(plan, best), _under_load(plan, there, number, remarks)):
                 yield {"round": number, **row}
@@ -224,7 +216,8 @@ def _under_load(
                 there.remove(entrance)
 
 
-def _loads(plan: Plan) -> Iterator[Load]:
+def _loads(plan: Plan) -> Iterator[tuple[str, float, int, float]]:
+    """Yield the way of asking, the megapixels, the number of clients and the seconds."""
     for load in plan.load_s.items():
         yield from ((way, SMALL, *load) for way in WAYS)
     for megapixels in SIZES[1:]:
@@ -264,7 +257,7 @@ def _starts(categories: Mapping[tuple[str, str], str]) -> Iterator[Row]:
         for what, program in chosen.items():
             try:
                 with running([program], category) as (entrance,):
-                    seconds = entrance.wait_until_ready("upload", pause_s=PAUSE_S)
+                    seconds = entrance.wait_until_ready("upload", pause_s=0.01)
                 yield {"what": what, "model": model, "seconds": seconds}
             except Failed as exc:
                 say(f"cold: {what} {model}: {exc}")

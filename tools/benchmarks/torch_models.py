@@ -19,18 +19,15 @@ from imgserve.models import catalogue
 from imgserve.models.classifier import Classifier
 from tools.benchmarks.plan import EMBEDDED, WEIGHTS
 
-# With random weights all classes are about as probable: int8 may well find others.
-ANY_AGREEMENT = 0.0
 
-
-def module(model: str, weights: Path = WEIGHTS) -> nn.Module:
+def module(model: str) -> nn.Module:
     """Return torchvision's module, with its packaged weights or with random ones.
 
     The latter are the same each time, and read from disk, as a server reads trained ones.
     """
     if model in EMBEDDED:
-        return trained(model, folder=weights / "checkpoints")
-    path = weights / "random" / f"{model}.pth"
+        return trained(model, folder=WEIGHTS / "checkpoints")
+    path = WEIGHTS / "random" / f"{model}.pth"
     if not path.exists():
         torch.manual_seed(0)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,14 +37,12 @@ def module(model: str, weights: Path = WEIGHTS) -> nn.Module:
     return made.eval()
 
 
-def eager(
-    model: str, weights: Path = WEIGHTS
-) -> tuple[Callable[[Sequence[bytes]], Tensor], Sequence[str]]:
+def eager(model: str) -> tuple[Callable[[Sequence[bytes]], Tensor], Sequence[str]]:
     """Return what finds (N, C) probabilities of N pictures, and the names of the classes.
 
     It is written as torchvision's documentation begins, and takes whole pictures.
     """
-    made, entry = module(model, weights), default_weights(model)
+    made, entry = module(model), default_weights(model)
     transform = entry.transforms()
 
     def probabilities(pictures: Sequence[bytes]) -> Tensor:
@@ -76,7 +71,8 @@ def _original(model: str) -> Original:
 def main(model: str, precision: str, out: Path) -> None:
     """Compile one model with random weights; ImgserveError where it answers otherwise."""
     out.mkdir(parents=True, exist_ok=True)
-    export.export(model, _original(model), out, precision=precision, least_agreement=ANY_AGREEMENT)
+    # With random weights all classes are about as probable: int8 may well find others.
+    export.export(model, _original(model), out, precision=precision, least_agreement=0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated
 import bentoml
 from bentoml.validators import ContentType
 
-from tools.benchmarks.peers.engine import classifier, fetched
+from tools.benchmarks.peers import classifier, fetched
 
 
 @bentoml.service(workers=1, threads=4, traffic={"timeout": 60})

@@ -4,8 +4,6 @@
 # What is installed already is left as it is. The original's design needs nothing beyond our locks.
 set -euo pipefail
 
-root=$PWD
-
 for name in "$@"; do
   folder=.bench/$name
   lock=tools/benchmarks/peers/$name.txt
@@ -19,7 +17,7 @@ for name in "$@"; do
   echo "Installing the peer $name into $folder ..." >&2
   mkdir -p "$folder"
   # install.sh makes .venv and reads requirements/ where it is started: torch comes as it does here.
-  ln -sfn "$root/requirements" "$folder/requirements"
+  ln -sfn "$PWD/requirements" "$folder/requirements"
   (cd "$folder" && requirements/install.sh backend compile)
   if [[ -f $lock ]]; then
     "$folder/.venv/bin/python" -m pip install --quiet --no-deps --require-hashes -r "$lock" >&2

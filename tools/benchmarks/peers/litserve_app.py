@@ -1,4 +1,4 @@
-"""LitServe, as its documentation begins: a ``LitAPI`` with its four methods.
+"""LitServe, as its documentation begins: a ``LitAPI`` with its methods.
 
 Torch as it comes answers batches of eight, which is where LitServe was fastest when this was
 planned; our compiled model takes one picture at a time, in a worker for each core.
@@ -10,10 +10,7 @@ from typing import Any
 import litserve
 from starlette.requests import Request
 
-from tools.benchmarks.peers.engine import classifier, fetched
-
-BATCH = 8
-BATCH_WAIT_S = 0.01
+from tools.benchmarks.peers import classifier, fetched
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitServe
@@ -28,26 +25,18 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitS
         data: bytes = request["image"].file.read()
         return data
 
-    def batch(self, inputs: list[bytes]) -> list[bytes]:
-        """Return a batch; pictures are stacked once they are decoded and of one size."""
-        return inputs
-
     def predict(self, data: Any) -> Any:
         """Return the class of a picture, or the classes of a batch."""
         return self.classify(data) if isinstance(data, list) else self.classify([data])[0]
-
-    def unbatch(self, output: list[str]) -> list[str]:
-        return output
 
     def encode_response(self, output: str) -> dict[str, str]:
         return {"category": output}
 
 
 if __name__ == "__main__":
-    is_ours = os.environ["BENCH_ENGINE"] == "ours"
-    api = Classifier(
-        max_batch_size=1 if is_ours else BATCH, batch_timeout=0 if is_ours else BATCH_WAIT_S
-    )
-    workers = len(os.sched_getaffinity(0)) if is_ours else 1
+    if os.environ["BENCH_ENGINE"] == "ours":
+        api, workers = Classifier(), len(os.sched_getaffinity(0))
+    else:
+        api, workers = Classifier(max_batch_size=8, batch_timeout=0.01), 1
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=60)
     server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False)

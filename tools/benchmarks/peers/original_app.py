@@ -5,7 +5,7 @@ Run as ``gunicorn -w 2 --threads 2 tools.benchmarks.peers.original_app:app``.
 
 from flask import Flask, request
 
-from tools.benchmarks.peers.engine import classifier, fetched
+from tools.benchmarks.peers import classifier, fetched
 
 app = Flask(__name__)
 model = classifier()
