@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -64,11 +65,7 @@ class Process:
     def wait_until(
         self, is_ready: Callable[[], bool], *, limit_s: float = READY_S, pause_s: float = POLL_S
     ) -> float:
-        """Return how many seconds after its start it is ready.
-
-        Raises:
-            Failed: it ended first, or took too long; the message has its last lines.
-        """
+        """Return after how many seconds it is ready; Failed, with its last lines, if it is not."""
         deadline, how = time.monotonic() + limit_s, ""
         while not is_ready():
             if self.status is not None:  # 137: killed, or out of memory
@@ -128,11 +125,7 @@ def is_free(port: int) -> bool:
 
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on, and that no outgoing connection is given meanwhile."""
-    found: set[int] = set()
-    while len(found) < count:
-        if is_free(port := random.choice(PORTS)):  # noqa: S311  not a secret
-            found.add(port)
-    return sorted(found)
+    return list(islice(filter(is_free, random.sample(PORTS, len(PORTS))), count))
 
 
 def free_port() -> int:

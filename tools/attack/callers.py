@@ -175,8 +175,7 @@ def run_faults(_: argparse.Namespace) -> Iterator[Row]:
             found = target.answers(repeat(post(PREDICT, SAMPLE)), 8, seconds=14)
             hit.join()
             began = time.monotonic()
-            while not target.is_ready() and time.monotonic() < began + 30:
-                time.sleep(0.1)
+            _recover(target)
             yield Row(
                 f"a worker is {what} under 8 callers",
                 "1",

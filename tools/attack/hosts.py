@@ -35,15 +35,10 @@ REFUSED = {400, 422, 502, 504}
 
 
 class Inside(http.server.BaseHTTPRequestHandler):
-    """A web server inside, which should hear nothing; the one that may be asked redirects inside.
+    """A web server inside, which should hear nothing; one that may be asked redirects inside."""
 
-    Attributes:
-        heard: how often each address was asked.
-        redirects: where to, by path.
-    """
-
-    heard: ClassVar = Counter[str]()
-    redirects: ClassVar = dict[str, str]()
+    heard: ClassVar = Counter[str]()  # how often, by the address that was asked
+    redirects: ClassVar = dict[str, str]()  # where to, by path
 
     def do_GET(self) -> None:
         self.heard[self.connection.getsockname()[0]] += 1

@@ -21,19 +21,14 @@ WATCH_PAUSE_S = 0.1
 LIMIT_S = 60  # of one request here; no answer is waited for longer
 CLIENTS = 8
 OK, BUSY, FIRST_FAULT = 200, 503, 500
-# Without an answer: a status that no server sends.
-LOST = 0
+LOST = 0  # without an answer: a status that no server sends
 
 
 class Row(NamedTuple):
-    """One attack, as the document has it.
-
-    Attributes:
-        tried: how often, or how many at once.
-    """
+    """One attack, as the document has it."""
 
     what: str
-    tried: str
+    tried: str  # how often, or how many at once
     outcome: str
     goal: str
     is_held: bool

@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
             if options.shell:
                 status = shell(_stage(folder / "source", own))
             else:
-                versions = sorted(set(options.versions)) or list(VERSIONS)
+                versions = sorted({*options.versions} or VERSIONS)
                 play({version: _stage(folder / version, own) for version in versions})
                 status = 0
     except Failed as exc:
@@ -90,23 +90,19 @@ def _interrupt(*_: object) -> None:
 
 
 def _stage(source: Path, own: Rehearsal) -> Stage:
-    copy_source(ROOT, source)
-    write_own_model(source)
-    return Stage(own, source)
-
-
-def write_own_model(folder: Path) -> None:
-    """Describe a person's own model in a folder: the built-in one, as a training would leave it."""
+    """Copy the repository, with a person's own model: the built-in one as a training leaves it."""
     import torch
 
     from imgserve.compile.weights import default_weights
 
-    weights, trained = default_weights(BUILT_IN), folder / "trained"
+    copy_source(ROOT, source)
+    weights, trained = default_weights(BUILT_IN), source / "trained"
     trained.mkdir()
     torch.save(weights.get_state_dict(), trained / f"{OWN}.pt")
     labels = "\n".join(weights.meta["categories"])
     (trained / "labels.txt").write_text(f"{labels}\n", "utf-8")
-    (folder / "models.toml").write_text(DESCRIPTION, "utf-8")
+    (source / "models.toml").write_text(DESCRIPTION, "utf-8")
+    return Stage(own, source)
 
 
 def shell(stage: Stage) -> int:

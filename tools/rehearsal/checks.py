@@ -66,8 +66,7 @@ def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
     """
     url = stage.urls[page]
     with sync_playwright() as playwright:
-        # As root, Chromium's own sandbox does not work.
-        flags = ["--no-sandbox"]
+        flags = ["--no-sandbox"]  # as root, Chromium's own does not work
         browser = playwright.chromium.launch(executable_path=find(*CHROMIUM), args=flags)
         tab = browser.new_page()
         tab.set_default_timeout(LIMIT_MS)

@@ -23,9 +23,7 @@ from tools.rehearsal.resources import may_enter
 from tools.rehearsal.web import Json, Store, api, now, part
 
 NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
-SERVICE = f"{web.PROJECT}/locations/<_region>/services/<name>"
 SERVICE_LABEL = "serving.knative.dev/service"
-LOCATION = "cloud.googleapis.com/location"
 CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
 TO_LATEST = [{"latestRevision": True, "percent": 100}]
 GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
@@ -236,7 +234,7 @@ web.add_documents(
     f"{NAMESPACE}/services", "services", "items", after_delete=lambda name: part(CloudRun).end(name)
 )
 web.add_documents(f"{NAMESPACE}/revisions", "revisions", "items")
-web.add_policy("services", f"{SERVICE}:getIamPolicy", f"{SERVICE}:setIamPolicy")
+web.add_policy("services", f"{web.PROJECT}/locations/<_region>/services/<name>")
 
 
 @api.get(f"{web.PROJECT}/locations/-/services")
@@ -254,7 +252,7 @@ def apply_service(**_: str) -> Json:
         message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
         abort(403, f"{message}(or it may not exist).")
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
-    wanted["metadata"].setdefault("labels", {})[LOCATION] = region
+    wanted["metadata"].setdefault("labels", {})["cloud.googleapis.com/location"] = region
     wanted["spec"]["traffic"] = wanted["spec"].get("traffic") or TO_LATEST
     return part(CloudRun).apply(wanted)
 

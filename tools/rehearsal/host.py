@@ -73,9 +73,8 @@ def registry(folder: Path) -> Iterator[str]:
 
 def copy_source(root: Path, copy: Path) -> None:
     """Copy what git knows or would know of, as it is in the working tree of a repository."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others"]
-    command += ["--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if listed.returncode:
         raise Failed(f"git ls-files in {root}: {listed.stderr.strip()}")
     for name in listed.stdout.split("\0"):

@@ -26,13 +26,10 @@ web.add_documents(ACCOUNTS, "accounts", "accounts")
 web.add_documents(SECRETS, "secrets", "secrets")
 web.add_documents(BUCKETS, "buckets", "items")
 web.add_documents(f"{BUCKETS}/<_bucket>/o", "objects", "items")
-for kind, rule in (
-    ("projects", "/v1/projects/<name>"),
-    ("repositories", f"{REPOSITORIES}/<name>"),
-    ("secrets", f"{SECRETS}/<name>"),
-):
-    web.add_policy(kind, f"{rule}:getIamPolicy", f"{rule}:setIamPolicy")
-web.add_policy("buckets", f"{BUCKETS}/<name>/iam", f"{BUCKETS}/<name>/iam")
+web.add_policy("projects", "/v1/projects/<name>")
+web.add_policy("repositories", f"{REPOSITORIES}/<name>")
+web.add_policy("secrets", f"{SECRETS}/<name>")
+web.add_policy("buckets", f"{BUCKETS}/<name>", read="/iam", write="/iam")
 # What is always the same. gcloud asks a bucket for folders before it removes it.
 for rule, answer in (
     (f"{web.PROJECT}/billingInfo", {"billingEnabled": True}),
