@@ -83,9 +83,7 @@ async def _attack(target: Target, seconds: int, count: int, first: bytes, *, dri
     for _ in range(ROUNDS):
         await asyncio.to_thread(_recover, target)
         alone.append(await asyncio.to_thread(target.rate, seconds))
-        calls = [
-            asyncio.ensure_future(_call(target.port, first, drips=drips)) for _ in range(count)
-        ]
+        calls = [asyncio.create_task(_call(target.port, first, drips=drips)) for _ in range(count)]
         await asyncio.sleep(1)
         attacked.append(await asyncio.to_thread(target.rate, seconds))
         for call in calls:

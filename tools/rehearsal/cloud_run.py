@@ -139,9 +139,7 @@ class CloudRun:
         """Return where a service's traffic should go, each with its revision and address."""
         name, status = service["metadata"]["name"], service["status"]
         latest = status.get("latestReadyRevisionName") or status["latestCreatedRevisionName"]
-        targets: list[Json] = [
-            {"revisionName": latest, **target} for target in service["spec"]["traffic"]
-        ]
+        targets = [{"revisionName": latest, **target} for target in service["spec"]["traffic"]]
         for target in targets:
             if tag := target.get("tag"):
                 target["url"] = self._url(name, tag)

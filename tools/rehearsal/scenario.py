@@ -48,7 +48,6 @@ REBUILT = {
 CODE_BYTES = 3_000_000  # at most, in an image; the layer of its models has 17 MB, of its base more
 REGION = "northamerica-northeast1"
 PRIVATE = "backend_v2"  # what becomes private for a while
-OK, FORBIDDEN = 200, 403
 ID_OR_URL = re.compile(r"[0-9a-f-]{36}|http://[^']*")
 # What the scripts make, and what builds make meanwhile.
 MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services", "revisions")
@@ -166,17 +165,17 @@ def go_private(stage: Stage) -> None:
         stage.deploy(PRIVATE, PRIVATE="1")
         stage.deploy("frontend_v2")
     with stage.step("ask v2 with a private backend"):
-        _expect_without_token(stage, FORBIDDEN)
+        _expect_without_token(stage, 403)
         ask_page(stage, "frontend_v2")
     with stage.step("deploys and rollback.sh of a private backend"):
         stage.run(f"deploy_{PRIVATE}.sh", fails=True, TAG="no-such-build")
-        _expect_without_token(stage, FORBIDDEN)
+        _expect_without_token(stage, 403)
         stage.deploy(PRIVATE)
         stage.run("rollback.sh", PRIVATE)
-        _expect_without_token(stage, FORBIDDEN)
+        _expect_without_token(stage, 403)
     with stage.step("deploy a public backend again"):
         stage.deploy(PRIVATE, PRIVATE="0")
-        _expect_without_token(stage, OK)
+        _expect_without_token(stage, 200)
 
 
 def _expect_without_token(stage: Stage, status: int) -> None:
