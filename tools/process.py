@@ -28,10 +28,7 @@ class Failed(Exception):
 
 
 class Process:
-    """A process in the background, with all that it says in a log; Ctrl-C does not reach it.
-
-    ``pid`` is its own, and that of the process group of what it starts.
-    """
+    """A process in the background, with all that it says in a log; Ctrl-C does not reach it."""
 
     def __init__(
         self, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
@@ -49,7 +46,7 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
-        self.pid = self._process.pid
+        self.pid = self._process.pid  # and that of the process group of what it starts
 
     @property
     def status(self) -> int | None:
@@ -80,10 +77,7 @@ class Process:
         return time.perf_counter() - self._started_s
 
     def stop(self, limit_s: float) -> bool:
-        """Tell it to stop, as Cloud Run does; kill what is left of it and of all that it started.
-
-        Returns whether it ended in time.
-        """
+        """Tell it to stop, kill what is left of its group; return whether it ended in time."""
         self._process.terminate()
         is_in_time = self.has_ended(within_s=limit_s)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS

@@ -89,10 +89,7 @@ class Child(Process):
 
 
 def supervise(services: Sequence[Service], announcement: str) -> int:
-    """Run services until told to stop, or until one ends; return the exit status.
-
-    The announcement is made once all services are ready.
-    """
+    """Run services until told to stop or one ends; say when all are ready; return the status."""
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # No lock, such as an Event has: the next signal may interrupt this very handler.
@@ -145,10 +142,7 @@ class LogEntry(msgspec.Struct, rename="camel"):
 
 
 def readable(line: str) -> str | None:
-    """Return a service's line as a person reads it; None for the trace of our own asking.
-
-    A log entry, one JSON object, becomes its severity and message; any other line stays.
-    """
+    """Return the severity and message of a log entry, or another line; None for our own asking."""
     try:
         entry = msgspec.json.decode(line, type=LogEntry)
     except msgspec.DecodeError:

@@ -60,10 +60,7 @@ def predicted(stage: Stage, url: str) -> str:
 
 
 def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
-    """Upload the picture to a page, in Chromium; Failed where it does not say what is on it.
-
-    ``model`` is the id of the model to choose, ``title`` how the page calls it; both may be empty.
-    """
+    """Ask a page in Chromium, of one model where it is named; Failed where the answer is wrong."""
     url = stage.urls[page]
     with sync_playwright() as playwright:
         flags = ["--no-sandbox"]  # as root, Chromium's own does not work

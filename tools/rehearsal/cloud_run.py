@@ -33,11 +33,7 @@ Launcher = Callable[[Json, int], Process]  # a revision, and the port to listen 
 
 
 class CloudRun:
-    """Services and their revisions' containers.
-
-    Cloud Run starts as many as the requests need, none when there are none. Here each revision that
-    has traffic or a tag has exactly one.
-    """
+    """Services, and one container of each revision with traffic or a tag, however much is asked."""
 
     def __init__(self, store: Store, ports: list[int], launch: Launcher) -> None:
         self._store, self._launch = store, launch
@@ -155,11 +151,9 @@ class CloudRun:
         return {about["name"] for about in found if about["labels"][SERVICE_LABEL] == service}
 
 
+# https://cloud.google.com/run/docs/configuring/healthchecks
 def _probe(process: Process, port: int, probe: Json) -> None:
-    """Wait until a startup probe succeeds; Failed where it does not.
-
-    https://cloud.google.com/run/docs/configuring/healthchecks
-    """
+    """Wait until a startup probe succeeds; Failed where it does not."""
     url, period_s = f"http://{LOOPBACK}:{port}{probe['httpGet']['path']}", probe["periodSeconds"]
 
     def is_ready() -> bool:
@@ -218,8 +212,7 @@ def _new_revision(service: Json) -> Json:
 
 
 def _conditions(failure: str | None) -> list[Json]:
-    """Return the conditions of a service or a revision: all failed for a reason, all good ("") or
-    all open (None)."""
+    """Return conditions: all failed for a reason, all good ("") or all open (None)."""
     how = {"status": "Unknown" if failure is None else "True", "lastTransitionTime": now()}
     if failure:
         how |= {"status": "False", "message": failure, "reason": "Failed"}

@@ -89,10 +89,7 @@ class Rehearsal:
 
 @contextmanager
 def rehearsal(folder: Path) -> Iterator[Rehearsal]:
-    """Have a cloud in an empty folder until the end of the block.
-
-    Failed where something is missing or does not work.
-    """
+    """Have a cloud in an empty folder until the end of the block; Failed where that cannot be."""
     store, port = Store(PROJECT, POLICY_S), free_port()
     with (
         daemon(folder / "docker", clean_environ()) as docker,
@@ -131,10 +128,7 @@ def cloud(
 
 @contextmanager
 def front_door(folder: Path, cloud_port: int) -> Iterator[list[int]]:
-    """Have nginx, which may write into a folder, listen until the end of the block on these ports.
-
-    It asks the stand-ins, which answer at ``cloud_port``, about each request.
-    """
+    """Have nginx listen on these ports, and ask the stand-ins at ``cloud_port`` of each request."""
     ports = free_ports(COUNT)
     config = folder / "nginx.conf"
     folder.mkdir()

@@ -69,9 +69,6 @@ def create_account(_project: str) -> Json:
     return make("accounts", email, projectId=store.project, email=email)
 
 
-# --- secrets -------------------------------------------------------------------------------------
-
-
 @api.post(SECRETS)
 def create_secret(_project: str) -> Json:
     return make("secrets", request.args["secretId"])
@@ -101,9 +98,6 @@ def secret_value(store: Store, name: str, version: str, email: str) -> str | Non
     if f"serviceAccount:{email}" not in store.members(f"secrets/{name}", READ_SECRETS):
         return None
     return (store.get("secret-values", f"secrets/{name}") or {}).get(version)
-
-
-# --- the bucket ----------------------------------------------------------------------------------
 
 
 @api.post(BUCKETS)
@@ -164,11 +158,9 @@ def id_token(store: Store, email: str, audience: str) -> str:
     return token
 
 
+# https://cloud.google.com/run/docs/authenticating/service-to-service
 def may_enter(store: Store, service: str, authorization: str) -> bool:
-    """Return whether a service lets a caller in: everybody, or one of its own with a token for it.
-
-    https://cloud.google.com/run/docs/authenticating/service-to-service
-    """
+    """Return whether a service lets a caller in: anybody, or who has a role and a token for it."""
     invited = store.members(f"services/{service}", *INVOKE)
     claims = store.get("id-tokens", authorization.removeprefix("Bearer ")) or {}
     about = store.get("services", service) or {"status": {"url": ""}}

@@ -55,10 +55,7 @@ BY_BUILDS = {"builds", "objects", "object-bytes"}
 
 
 def play(stages: Mapping[str, Stage]) -> None:
-    """Do everything, the versions side by side, each on its own stage.
-
-    Failed where something is not as it should be.
-    """
+    """Do everything, the versions side by side; Failed where something is not as it should be."""
     any_stage = next(iter(stages.values()))
     prepare(any_stage)
     versions = [partial(roll_out, stages[version], version) for version in stages]
@@ -103,9 +100,6 @@ def _nothing_changes(stage: Stage) -> Iterator[None]:
     if found := [f"{kind}/{name}" for kind, name in changed if kind not in BY_BUILDS]:
         raise Failed(f"it changed {', '.join(found)}")
     stage.notes.append("nothing changed")
-
-
-# --- each version --------------------------------------------------------------------------------
 
 
 def roll_out(stage: Stage, version: str) -> None:
@@ -156,9 +150,6 @@ def compare(first: Build, second: Build) -> str:
     return f"{anew / 1e6:.1f} MB were made anew; {first.seconds:.1f} s, then {second.seconds:.1f} s"
 
 
-# --- a private backend, and one without its script -----------------------------------------------
-
-
 def go_private(stage: Stage) -> None:
     """Make v2's backend private, see that it stays so, and make it public again."""
     with stage.step("deploy v2 with a private backend"):
@@ -198,9 +189,6 @@ def replace_service(stage: Stage) -> None:
         stage.run("gcloud", "run", "services", "replace", str(filled), f"--region={REGION}")
         newly_serving(stage, PRIVATE, before)
         predicted(stage, f"{stage.urls[PRIVATE]}/predict")
-
-
-# --- the end -------------------------------------------------------------------------------------
 
 
 def read_deliverables(stage: Stage, version: str) -> None:

@@ -44,10 +44,7 @@ class Stage:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Make what follows a step: time it, and show what it found when it is over.
-
-        Failed, with the end of all that was said, where it fails.
-        """
+        """Time what follows and show what it found; where it fails, Failed, with its last lines."""
         self.log, self.notes = self.rehearsal.logs / f"{name.replace(' ', '-')}.log", []
         self.rehearsal.steps += 1
         say(f"{name} ...")

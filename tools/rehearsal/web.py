@@ -66,11 +66,9 @@ class Store:
         self.put("policies", resource, {"bindings": bindings})
         return self.policy(resource)
 
+    # https://cloud.google.com/iam/docs/access-change-propagation
     def _in_force(self, resource: str) -> Json:
-        """Return what decides who may do what; a change is known only after a while.
-
-        https://cloud.google.com/iam/docs/access-change-propagation
-        """
+        """Return what decides who may do what; a change is known only after a while."""
         until, earlier = self._earlier.get(resource, (0.0, {}))
         return earlier if time.monotonic() < until else self.policy(resource)
 
@@ -183,9 +181,6 @@ def add_policy(
 
     api.add_url_rule(rule + read, f"get_{kind}_policy", get_policy, methods=["GET", "POST"])
     api.add_url_rule(rule + write, f"set_{kind}_policy", set_policy, methods=["POST", "PUT"])
-
-
-# --- the app -------------------------------------------------------------------------------------
 
 
 def create_app(*parts: object) -> Flask:
