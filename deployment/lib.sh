@@ -79,9 +79,7 @@ answer_help() {
 settle() {
   command -v gcloud >/dev/null ||
     die "gcloud is missing: install the Google Cloud CLI, https://cloud.google.com/sdk/docs/install"
-  if [[ -z ${PROJECT_ID:-} ]]; then
-    PROJECT_ID=$(gcloud config get-value project 2>/dev/null) || true
-  fi
+  [[ -n ${PROJECT_ID:-} ]] || PROJECT_ID=$(gcloud config get-value project 2>/dev/null) || true
   REGION=${REGION:-northamerica-northeast1}
   BUILD_REGION=${BUILD_REGION:-$REGION}
   REPO_NAME=${REPO_NAME:-imgserve}

@@ -101,7 +101,6 @@ def running(
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
@@ -123,5 +122,4 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """Return one such port."""
     return free_ports(1)[0]

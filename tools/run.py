@@ -108,7 +108,6 @@ def _service(
 
 
 def url(port: int) -> str:
-    """Return the address of a service on this machine."""
     return f"http://{LOOPBACK}:{port}"
 
 

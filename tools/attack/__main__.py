@@ -41,7 +41,6 @@ ATTACKS: Mapping[str, tuple[str, Callable[[argparse.Namespace], Iterator[Row]]]]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.attack",
         description="Attack a backend on this machine; exit with 1 where a goal is not held.",

@@ -59,7 +59,6 @@ class Rebinding(BaseResolver):  # type: ignore[misc]  # dnslib has no types
         self.asked: Counter[str] = Counter()
 
     def resolve(self, request: DNSRecord, _: object) -> DNSRecord:
-        """Answer one question."""
         reply, name = request.reply(), str(request.q.qname)
         if request.q.qtype == QTYPE.A:
             self.asked[name] += 1

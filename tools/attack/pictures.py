@@ -97,7 +97,6 @@ def _cpu_s(target: Target) -> float:
 
 
 def _peak_mb(target: Target) -> float:
-    """Return the most memory that one worker has had."""
     texts = [Path(f"/proc/{worker.pid}/status").read_text("ascii") for worker in target.workers]
     if not texts:
         raise Failed("no process that computes was found")

@@ -40,7 +40,6 @@ def counted(found: Mapping[int, int] | Mapping[str, int]) -> str:
 
 
 def post(path: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
-    """Return a request that carries a body."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -89,7 +88,6 @@ class Target(NamedTuple):
         return found
 
     def is_ready(self) -> bool:
-        """Return whether it says so."""
         return self.answers([f"GET {READY} HTTP/1.1\r\nHost: x\r\n\r\n".encode()])[OK] > 0
 
     def require_alive(self) -> None:
@@ -172,7 +170,6 @@ class Watch(threading.Thread):
         return f"/ready within {self.longest_s:.2f} s, {self.failures} failures"
 
     def run(self) -> None:
-        """Ask until it is over."""
         while not self._is_over.wait(WATCH_PAUSE_S):
             began = time.perf_counter()
             self.failures += not self._target.is_ready()

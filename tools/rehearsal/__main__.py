@@ -38,7 +38,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(words: Sequence[str]) -> int:
-    """Rehearse; return the exit status."""
     options = _options(words)
     if lacks := missing():
         say("\n".join(lacks))

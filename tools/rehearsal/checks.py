@@ -16,7 +16,7 @@ from tools.process import Failed
 from tools.rehearsal.host import CHROMIUM, find
 from tools.rehearsal.stage import LIMIT_S, Stage
 
-PICTURE, ANSWER = "espresso.jpg", "espresso"
+PICTURE, ANSWER = "imgserve/samples/espresso.jpg", "espresso"
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
 PAUSE_S = 0.5
@@ -51,7 +51,7 @@ def _json(url: str) -> Any:
 
 def predicted(stage: Stage, url: str) -> str:
     """Return the category that a backend gives the picture, or Failed."""
-    with stage.picture(PICTURE).open("rb") as file:
+    with (stage.source / PICTURE).open("rb") as file:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
         raise Failed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
@@ -73,7 +73,7 @@ def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
                 tab.get_by_role("combobox", name="Who answers").click()
                 tab.get_by_role("option").filter(has_text=title).click()
             box = tab.get_by_test_id("stChatInput").locator("input[type=file]")
-            box.set_input_files(stage.picture(PICTURE))
+            box.set_input_files(stage.source / PICTURE)
             heading = tab.get_by_role("heading", name=SENTENCE)
             expect(heading).to_contain_text(ANSWER, timeout=LIMIT_MS)
             if model:

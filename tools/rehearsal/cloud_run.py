@@ -172,7 +172,6 @@ def _stop_later(process: Process) -> None:
 
 
 def container_of(revision: Json) -> Json:
-    """Return the one container of a revision's spec."""
     container: Json = revision["spec"]["containers"][0]
     return container
 

@@ -60,7 +60,6 @@ class Builder:
         folder.mkdir(parents=True)
 
     def log(self, build_id: str) -> Path:
-        """Return where what a build says is kept."""
         return self._folder / f"{build_id}.log"
 
     def run(self, build: Json, source: bytes) -> Json:
@@ -114,7 +113,6 @@ class Builder:
             self._process(build_id, name, ["docker", "build", "--network=host", *words, cache])
 
     def _push_images(self, build: Json) -> None:
-        """Push the images, as Artifact Registry would take them."""
         email = _account(build)
         for image in build.get("images", []):
             name = image.removeprefix(self._images).split("/")[0]

@@ -54,7 +54,6 @@ class Docker:
         return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
-        """Return whether a docker command ends well."""
         try:
             self.run(*words, limit_s=limit_s)
         except Failed:

@@ -30,7 +30,6 @@ START_S, STOP_S = 60.0, 30.0
 
 
 def say(text: str) -> None:
-    """Show a text to the person who waits."""
     sys.stderr.write(f"{text}\n")  # in one piece: several threads write
     sys.stderr.flush()
 
@@ -43,8 +42,7 @@ def find(*names: str) -> str | None:
 
 def missing() -> list[str]:
     """Return a sentence for each program that is not installed."""
-    lacking = {names[0]: source for names, source in NEEDS.items() if not find(*names)}
-    return [f"{name} is missing: {source}" for name, source in lacking.items()]
+    return [f"{names[0]} is missing: {way}" for names, way in NEEDS.items() if not find(*names)]
 
 
 @contextmanager

@@ -77,7 +77,6 @@ def together(rehearsal: Rehearsal, *tasks: Callable[[], None]) -> None:
 
 
 def prepare(stage: Stage) -> None:
-    """Set up a new project; check it before and after."""
     with stage.step("check.sh of an empty project"):
         stage.run("check.sh", fails=True)
     with stage.step("setup.sh"):

@@ -84,9 +84,6 @@ class Stage:
             self.notes.append(self._said()[-1])
         return printed.decode().splitlines()
 
-    def picture(self, name: str) -> Path:
-        return self.source / "imgserve" / "samples" / name
-
     def image(self, name: str) -> str:
         """Return where an image is kept, without its tag."""
         return f"{self.rehearsal.registry}/{PROJECT}/{REPOSITORY}/{name}"

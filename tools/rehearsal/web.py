@@ -33,7 +33,6 @@ class Store:
         return f"{name}@{self.project}.iam.gserviceaccount.com"
 
     def get(self, kind: str, name: str) -> Json | None:
-        """Return the document, or None where there is none."""
         found: Json | None = json.loads(self._documents.get((kind, name), "null"))
         return found
 
@@ -60,7 +59,6 @@ class Store:
         return {"version": 1, "etag": ETAG, "bindings": []} | (self.get("policies", resource) or {})
 
     def set_policy(self, resource: str, wanted: Json) -> Json:
-        """Keep a policy; return it."""
         bindings = [binding for binding in wanted.get("bindings", []) if binding.get("members")]
         self._earlier[resource] = (time.monotonic() + self.policy_s, self._in_force(resource))
         self.put("policies", resource, {"bindings": bindings})
@@ -184,7 +182,6 @@ def add_policy(
 
 
 def create_app(*parts: object) -> Flask:
-    """Return the app that answers for every host."""
     app = Flask("rehearsal")
     app.extensions.update({type(one).__name__: one for one in parts})
     app.before_request(_refuse_disabled)
