@@ -19,8 +19,6 @@ ROOT = Path(__file__).resolve().parents[1]
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
 GATEWAY = (sys.executable, "-m", "v3.gateway", "serve")
 PORTS = range(16_000, 32_000)  # Linux gives connections those from 32768 on
-READY_S, POLL_S = 120.0, 0.05
-SHOWN_LINES = 20
 
 
 class Failed(Exception):
@@ -60,7 +58,7 @@ class Process:
         return self.status is not None
 
     def wait_until(
-        self, is_ready: Callable[[], bool], *, limit_s: float = READY_S, pause_s: float = POLL_S
+        self, is_ready: Callable[[], bool], *, limit_s: float = 120, pause_s: float = 0.05
     ) -> float:
         """Return after how many seconds it is ready; Failed, with its last lines, if it is not."""
         deadline, how = time.monotonic() + limit_s, ""
@@ -70,7 +68,7 @@ class Process:
             elif time.monotonic() > deadline:
                 how = f"is not ready after {limit_s:.0f} s"
             if how:
-                said = self.log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+                said = self.log.read_text("utf-8", "replace").splitlines()[-20:]
                 first = f"{self.log.stem} {how}; the end of {self.log}:"
                 raise Failed("\n  ".join([first, *(said or ["(it printed nothing)"])]))
             time.sleep(pause_s)

@@ -25,8 +25,6 @@ from tools.process import Process
 
 STOP_TIMEOUT_S = 12.0  # a backend finishes the requests it has within 10 s
 ANSWER_TIMEOUT_S = 2  # a backend answers at once, but may share the machine with what loads models
-POLL_S = 0.25
-OUTPUT_POLL_S = 0.05
 READ_BYTES = 2**20  # of a service's output at once; no line is longer
 USER_AGENT = "imgserve-run"
 
@@ -60,7 +58,7 @@ class Child(Process):
     def _show_output(self) -> None:
         position, is_over = 0, False
         while not is_over:
-            time.sleep(OUTPUT_POLL_S)
+            time.sleep(0.05)
             is_over = self._is_over
             new = os.pread(self._said.fileno(), READ_BYTES, position)
             end = len(new) if is_over else new.rfind(b"\n") + 1
@@ -107,7 +105,7 @@ def supervise(services: Sequence[Service], announcement: str) -> int:
             if all(are_ready) and not is_announced:
                 is_announced = True
                 say(f"\n{announcement}")
-            time.sleep(POLL_S)
+            time.sleep(0.25)
         return 0
     finally:
         say("stopping")

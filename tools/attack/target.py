@@ -17,9 +17,7 @@ from tools.benchmarks.servers import Program
 from tools.process import GUNICORN, LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
-WATCH_PAUSE_S = 0.1
 LIMIT_S = 60  # of one request here; no answer is waited for longer
-CLIENTS = 8
 OK, BUSY, FIRST_FAULT = 200, 503, 500
 LOST = 0  # without an answer: a status that no server sends
 
@@ -62,7 +60,7 @@ class Target(NamedTuple):
     def rate(self, seconds: float) -> float:
         """Return the predictions a second that eight callers get."""
         asked = upload(f"http://{LOOPBACK}:{self.port}{PREDICT}", SAMPLE)
-        return put_load(asked, clients=CLIENTS, seconds=seconds)["rate"]
+        return put_load(asked, clients=8, seconds=seconds)["rate"]
 
     def answers(
         self,
@@ -170,7 +168,7 @@ class Watch(threading.Thread):
         return f"/ready within {self.longest_s:.2f} s, {self.failures} failures"
 
     def run(self) -> None:
-        while not self._is_over.wait(WATCH_PAUSE_S):
+        while not self._is_over.wait(0.1):
             began = time.perf_counter()
             self.failures += not self._target.is_ready()
             self.longest_s = max(self.longest_s, time.perf_counter() - began)

@@ -71,8 +71,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         description="Run the scripts of deployment/, with the real gcloud, against stand-ins for"
         " Google Cloud on this machine. Nothing outside of it is changed.",
     )
-    which = "v1, v2 or v3 (default: all)"
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help=which)
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help="v1, v2, v3 (default: all)")
     parser.add_argument("--shell", action="store_true", help="set up, then leave the rest to you")
     options = parser.parse_args(words)
     for version in options.versions:
@@ -115,8 +114,7 @@ def shell(stage: Stage) -> int:
     (stage.source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
     say(WELCOME.format(source=stage.source, project=PROJECT))
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for what runs in the shell
-    command = os.environ.get("SHELL") or "/bin/sh"
-    status = subprocess.call(command, cwd=stage.source, env=environ)
+    status = subprocess.call(os.environ.get("SHELL") or "/bin/sh", cwd=stage.source, env=environ)
     return 0 if sys.stdin.isatty() else status
 
 

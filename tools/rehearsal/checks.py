@@ -28,7 +28,6 @@ FAULTS = {
     "does not start": ('raise RuntimeError("This revision is broken on purpose.")\n', ""),
     "fails its smoke test": ("", "app.view_functions['predict'] = lambda: 1 / 0\n"),
 }
-OFFSETS_S = (-4, 0, 4)  # from a good deploy to a broken one
 
 
 def ask(stage: Stage, backend: str, page: str) -> None:
@@ -55,8 +54,7 @@ def predicted(stage: Stage, url: str) -> str:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
         raise Failed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
-    category: str = answer.json()["predictions"][0]["category"]
-    return category
+    return str(answer.json()["predictions"][0]["category"])
 
 
 def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
@@ -159,7 +157,7 @@ def _expect_serving(stage: Stage, revision: str) -> None:
 
 def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
     """Deploy a good and a broken build at once: the good one is released, and nobody else's."""
-    for offset in OFFSETS_S:
+    for offset in (-4, 0, 4):  # seconds from the good one to the broken one
         with stage.step(f"deploy two at once, {offset} s apart"), asking(stage):
             before = stage.serving(BACKEND)
             with ThreadPoolExecutor(2) as pool:

@@ -24,10 +24,7 @@ from tools.rehearsal.web import Json, Store, api, now, part
 
 NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
 SERVICE_LABEL = "serving.knative.dev/service"
-CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
 TO_LATEST = [{"latestRevision": True, "percent": 100}]
-GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
-LINGER_S = 0.5  # a request that was let in just before still finds its container
 
 Launcher = Callable[[Json, int], Process]  # a revision, and the port to listen on
 
@@ -162,13 +159,12 @@ def _probe(process: Process, port: int, probe: Json) -> None:
         except requests.RequestException:
             return False
 
-    limit_s = probe["failureThreshold"] * period_s
-    process.wait_until(is_ready, limit_s=limit_s, pause_s=period_s)
+    process.wait_until(is_ready, limit_s=probe["failureThreshold"] * period_s, pause_s=period_s)
 
 
 def _stop_later(process: Process) -> None:
-    time.sleep(LINGER_S)
-    process.stop(GRACE_S)
+    time.sleep(0.5)  # a request that was let in just before still finds its container
+    process.stop(10)  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 
 
 def container_of(revision: Json) -> Json:
@@ -215,7 +211,7 @@ def _conditions(failure: str | None) -> list[Json]:
     how = {"status": "Unknown" if failure is None else "True", "lastTransitionTime": now()}
     if failure:
         how |= {"status": "False", "message": failure, "reason": "Failed"}
-    return [{"type": kind, **how} for kind in CONDITIONS]
+    return [{"type": kind, **how} for kind in ("Ready", "ConfigurationsReady", "RoutesReady")]
 
 
 # --- requests ------------------------------------------------------------------------------------

@@ -31,9 +31,7 @@ from tools.rehearsal.web import Store, create_app
 
 PROJECT = "rehearsal"
 REPOSITORY = "imgserve"  # the scripts' default
-SCRIPT_LIMIT_S = 3600
 NGINX = Template(Path(__file__).with_name("front_door.conf").read_text("utf-8"))
-COUNT = 64  # of ports: v3 with all its models takes 13, and as many again for each tag
 POLICY_S = 8  # long enough for a script that does not wait to fail
 # A built-in model, whose weights are a package, so that no model hub is needed, and a person's own.
 BUILT_IN, OWN = "efficientnet_lite0", "lite0_of_mine"
@@ -74,7 +72,7 @@ class Rehearsal:
                 **options,
             )
             self._started.append(process)
-        printed, _ = process.communicate(timeout=SCRIPT_LIMIT_S)
+        printed, _ = process.communicate(timeout=3600)
         return process.returncode, printed
 
     def end(self) -> None:
@@ -129,7 +127,7 @@ def cloud(
 @contextmanager
 def front_door(folder: Path, cloud_port: int) -> Iterator[list[int]]:
     """Have nginx listen on these ports, and ask the stand-ins at ``cloud_port`` of each request."""
-    ports = free_ports(COUNT)
+    ports = free_ports(64)  # v3 with all its models takes 13, and as many again for each tag
     config = folder / "nginx.conf"
     folder.mkdir()
     listen = "\n    ".join(f"listen {LOOPBACK}:{port};" for port in ports)

@@ -16,7 +16,6 @@ from tools.rehearsal.rehearsal import MODELS, PROJECT, REPOSITORY, Rehearsal
 from tools.rehearsal.web import Json
 
 LIMIT_S = 60  # for an answer
-SHOWN_LINES = 40
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -53,7 +52,7 @@ class Stage:
             self.log.touch()
             yield
         except (Failed, OSError, subprocess.SubprocessError) as exc:
-            shown = [f"  | {line}" for line in self._said()[-SHOWN_LINES:]]
+            shown = [f"  | {line}" for line in self._said()[-40:]]
             say("\n".join([f"{name}: FAILED: {exc}", f"The end of {self.log}:", *shown]))
             raise Failed(f"{name}: {exc}") from exc
         say("\n    ".join([f"{name}: {time.monotonic() - began:.1f} s", *self.notes]))
@@ -70,11 +69,11 @@ class Stage:
         name = f"deployment/{program}" if program.endswith(".sh") else program
         with self.log.open("ab") as log:
             settings = [f"{setting}={value}" for setting, value in variables.items()]
-            log.write(f"$ {' '.join([*settings, name, *words])}\n".encode())
+            command, environ = [name, *words], {**self.rehearsal.environ, **variables}
+            log.write(f"$ {' '.join([*settings, *command])}\n".encode())
             log.flush()
-            environ = {**self.rehearsal.environ, **variables}
             status, printed = self.rehearsal.output(
-                [name, *words], cwd=self.source, env=environ, stderr=log
+                command, cwd=self.source, env=environ, stderr=log
             )
             log.write(printed)
         if bool(status) != fails:
