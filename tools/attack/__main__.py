@@ -45,9 +45,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(ATTACKS)}")
     parser.add_argument("--quick", action="store_true", help="less of each: some minutes")
-    parser.add_argument(
-        "--seed", type=int, default=20261126, help="of damage (default: %(default)s)"
-    )
+    parser.add_argument("--seed", type=int, default=20261126, help="of damage (else %(default)s)")
     parser.add_argument("--out", type=Path, help="write the document here")
     given = parser.parse_args(argv)
     if unknown := {*given.kinds} - {*ATTACKS}:

@@ -69,11 +69,11 @@ class Stage:
         name = f"deployment/{program}" if program.endswith(".sh") else program
         with self.log.open("ab") as log:
             settings = [f"{setting}={value}" for setting, value in variables.items()]
-            command, environ = [name, *words], {**self.rehearsal.environ, **variables}
-            log.write(f"$ {' '.join([*settings, *command])}\n".encode())
+            log.write(f"$ {' '.join([*settings, name, *words])}\n".encode())
             log.flush()
+            environ = {**self.rehearsal.environ, **variables}
             status, printed = self.rehearsal.output(
-                command, cwd=self.source, env=environ, stderr=log
+                [name, *words], cwd=self.source, env=environ, stderr=log
             )
             log.write(printed)
         if bool(status) != fails:
