@@ -472,11 +472,7 @@ remove_tags() {
 }
 
 # Prints the revision that has a service's traffic.
-serving_revision() {
-  local serving
-  serving=$(service_field "$1" status.traffic.revisionName 'percent>0') || return
-  printf '%s' "${serving%%$'\n'*}"
-}
+serving_revision() { service_field "$1" status.traffic.revisionName 'percent>0' | sed -n 1p; }
 
 # Sets $candidate to the revision that a service's $tag is on and $url to where it answers; a first
 # revision has no tag, and answers as the service itself.

@@ -63,12 +63,7 @@ class Target(NamedTuple):
         return put_load(asked, clients=8, seconds=seconds)["rate"]
 
     def answers(
-        self,
-        requests: Iterable[bytes],
-        callers: int = 1,
-        *,
-        seconds: float = 3600,
-        pause_s: float = 0,
+        self, requests: Iterable[bytes], callers: int = 1, seconds: float = 3600, pause_s: float = 0
     ) -> Counter[int]:
         """Return how often callers got each status, who share these requests.
 

@@ -20,9 +20,7 @@ PICTURE, ANSWER = "imgserve/samples/espresso.jpg", "espresso"
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
 PAUSE_S = 0.5
-
-# The component whose code is changed and broken, and the file.
-BACKEND, APP = "backend_v1", "backend_v1/app.py"
+BACKEND = "backend_v1"  # whose code is changed and broken
 # What is written before and after the app's code, by what goes wrong.
 FAULTS = {
     "does not start": ('raise RuntimeError("This revision is broken on purpose.")\n', ""),
@@ -133,7 +131,7 @@ def push_broken(stage: Stage, kind: str) -> str:
     (before, after), folder = FAULTS[kind], stage.log.with_suffix("")
     tag, image = kind.replace(" ", "-"), stage.image(BACKEND)
     folder.mkdir()
-    app = (stage.source / APP).read_text("utf-8")
+    app = (stage.source / BACKEND / "app.py").read_text("utf-8")
     (folder / "app.py").write_text(f"{before}{app}{after}", "utf-8")
     (folder / "Dockerfile").write_text(f"FROM {image}:latest\nCOPY app.py service/app.py\n")
     stage.rehearsal.docker.run("build", f"--tag={image}:{tag}", str(folder))

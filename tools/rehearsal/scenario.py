@@ -13,36 +13,27 @@ import requests
 import yaml
 
 from tools.process import Failed
-from tools.rehearsal.checks import (
-    APP,
-    BACKEND,
-    ask,
-    ask_page,
-    deploy_at_once,
-    go_wrong_and_back,
-    newly_serving,
-    predicted,
-)
+from tools.rehearsal import checks
 from tools.rehearsal.host import say
 from tools.rehearsal.rehearsal import PROJECT, Rehearsal
 from tools.rehearsal.stage import LIMIT_S, Build, Stage
 
 # Each version's backend, what stands between in v3, and its page, in the order they are deployed.
 VERSIONS = {
-    "v1": (BACKEND, "frontend_v1"),
+    "v1": ("backend_v1", "frontend_v1"),
     "v2": ("backend_v2", "frontend_v2"),
     "v3": ("v3_backend", "v3_gateway", "v3_frontend"),
 }
 # What each version builds, in this order: no two begin with the same base image.
 BUILT = {
-    "v1": (BACKEND, "frontend_v1"),
+    "v1": ("backend_v1", "frontend_v1"),
     "v2": ("frontend_v2", "backend_v2"),
     "v3": ("v3_gateway", "v3_frontend", "v3_backend"),
 }
 # What is built twice: the images that the second build has to pull, and the code that has changed.
 # v1's base image is another build's, too; the gateway's is nobody else's.
 REBUILT = {
-    BACKEND: ((BACKEND,), (APP, "imgserve/backend/app.py")),
+    "backend_v1": (("backend_v1",), ("backend_v1/app.py", "imgserve/backend/app.py")),
     "v3_gateway": (("v3_gateway", "gateway_base"), ("v3/gateway/__init__.py",)),
 }
 CODE_BYTES = 3_000_000  # at most, in an image; the layer of its models has 17 MB, of its base more
@@ -106,13 +97,14 @@ def roll_out(stage: Stage, version: str) -> None:
     for component in BUILT[version]:
         build_twice(stage, component) if component in REBUILT else stage.build(component)
     for component in VERSIONS[version]:
+        tag = {"TAG": stage.builds[0].id} if component == "backend_v1" else {}
         with stage.step(f"deploy {component}"):
-            stage.deploy(component, **({"TAG": stage.builds[0].id} if component == BACKEND else {}))
+            stage.deploy(component, **tag)
     with stage.step(f"ask {version}"):
-        ask(stage, *VERSIONS[version][-2:])
+        checks.ask(stage, *VERSIONS[version][-2:])
     if version == "v1":
-        broken = go_wrong_and_back(stage)
-        deploy_at_once(stage, stage.builds[1].id, broken)
+        broken = checks.go_wrong_and_back(stage)
+        checks.deploy_at_once(stage, stage.builds[1].id, broken)
     elif version == "v2":
         go_private(stage)
         replace_service(stage)
@@ -156,7 +148,7 @@ def go_private(stage: Stage) -> None:
         stage.deploy("frontend_v2")
     with stage.step("ask v2 with a private backend"):
         _expect_without_token(stage, 403)
-        ask_page(stage, "frontend_v2")
+        checks.ask_page(stage, "frontend_v2")
     with stage.step("deploys and rollback.sh of a private backend"):
         stage.run(f"deploy_{PRIVATE}.sh", fails=True, TAG="no-such-build")
         _expect_without_token(stage, 403)
@@ -186,8 +178,8 @@ def replace_service(stage: Stage) -> None:
         filled = stage.log.with_suffix(".yaml")
         filled.write_text(Template(document).safe_substitute(values))
         stage.run("gcloud", "run", "services", "replace", str(filled), f"--region={REGION}")
-        newly_serving(stage, PRIVATE, before)
-        predicted(stage, f"{stage.urls[PRIVATE]}/predict")
+        checks.newly_serving(stage, PRIVATE, before)
+        checks.predicted(stage, f"{stage.urls[PRIVATE]}/predict")
 
 
 def read_deliverables(stage: Stage, version: str) -> None:
