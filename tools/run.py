@@ -116,8 +116,7 @@ def announcement(settings: RunSettings) -> str:
     asked = url(settings.backend_port) + contract.PREDICT
     lines = [f"  page     {url(settings.frontend_port)}"]
     if settings.version == "v3":
-        predict = contract.MODEL_PREDICT.format(model=settings.models[0])
-        asked = url(settings.gateway_port) + predict
+        asked = url(settings.gateway_port) + contract.MODEL_PREDICT.format(model=settings.models[0])
         lines.append(f"  gateway  {url(settings.gateway_port)}{contract.MODELS}")
     lines.append(f"  curl     curl -F {shlex.quote(f'{contract.IMAGE_FIELD}=@{SAMPLE}')} {asked}")
     return "\n".join([*lines, "Ctrl-C stops everything.\n"])

@@ -31,19 +31,16 @@ FAULTS = {
 def ask(stage: Stage, backend: str, page: str) -> None:
     """Ask a backend as curl would, about each of its models; then its page, about two of them."""
     url = stage.urls[backend]
-    models = [] if backend == BACKEND else list(_json(f"{url}/models"))
+    models = [] if backend == BACKEND else requests.get(f"{url}/models", timeout=LIMIT_S).json()
     for path in [f"/model/{model}/predict" for model in models] or ["/predict"]:
         category = predicted(stage, url + path)
         if category != ANSWER:
             raise Failed(f"{url}{path} takes {PICTURE} for {category!r}")
         stage.notes.append(f"{url}{path}: {category}")
     ask_page(stage, page)
-    for model in models[1:2]:
-        ask_page(stage, page, model, _json(f"{url}/model/{model}")["title"])
-
-
-def _json(url: str) -> Any:
-    return requests.get(url, timeout=LIMIT_S).json()
+    for model in [*models][1:2]:
+        about = requests.get(f"{url}/model/{model}", timeout=LIMIT_S).json()
+        ask_page(stage, page, model, about["title"])
 
 
 def predicted(stage: Stage, url: str) -> str:

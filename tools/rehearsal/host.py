@@ -58,10 +58,8 @@ def registry(folder: Path) -> Iterator[str]:
     """Run a registry of images until the end of the block; yield its host and port."""
     folder.mkdir(parents=True)
     port = free_port()
-    images = {"filesystem": {"rootdirectory": str(folder / "images")}, "delete": {"enabled": True}}
-    log = {"level": "warn", "accesslog": {"disabled": True}}
-    http = {"addr": f"{LOOPBACK}:{port}"}
-    settings = {"version": 0.1, "log": log, "storage": images, "http": http}
+    images = {"filesystem": {"rootdirectory": str(folder / "images")}}
+    settings = {"version": 0.1, "storage": images, "http": {"addr": f"{LOOPBACK}:{port}"}}
     config = folder / "config.yml"
     config.write_text(json.dumps(settings), "utf-8")  # YAML, of which JSON is a part
     command = ["docker-registry", "serve", str(config)]
