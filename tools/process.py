@@ -105,13 +105,11 @@ def listens(port: int) -> bool:
 
 def is_free(port: int) -> bool:
     """Return whether nobody listens on a port of this machine, nor holds it, and there is one."""
-    try:
-        if listens(port):  # macOS would listen beside 0.0.0.0
-            return False
-        socket.create_server((LOOPBACK, port)).close()
-    except (OSError, OverflowError):
-        return False
-    return True
+    with contextlib.suppress(OSError, OverflowError):
+        if not listens(port):  # macOS would listen beside 0.0.0.0
+            socket.create_server((LOOPBACK, port)).close()
+            return True
+    return False
 
 
 def free_ports(count: int) -> list[int]:

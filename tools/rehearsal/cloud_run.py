@@ -43,8 +43,7 @@ class CloudRun:
     def apply(self, wanted: Json) -> Json:
         """Make a service as it shall be, as far as that works, and return how it stands.
 
-        A service whose change has failed goes on serving what it served before. 409 where it was
-        changed after the caller had read it.
+        A service whose change has failed goes on serving what it served before.
         """
         name = wanted["metadata"]["name"]
         with self._changing[name]:
@@ -139,9 +138,8 @@ class CloudRun:
         return targets
 
     def _retire(self, revisions: set[str]) -> None:
-        for revision in revisions:
-            if revision in self._instances:
-                self._stopping.submit(_stop_later, self._instances.pop(revision)[0])
+        for revision in revisions & self._instances.keys():
+            self._stopping.submit(_stop_later, self._instances.pop(revision)[0])
 
     def _revisions(self, service: str) -> set[str]:
         found = (one["metadata"] for one in self._store.all("revisions"))
@@ -176,10 +174,7 @@ def container_of(revision: Json) -> Json:
 
 
 def _successor(service: Json, before: Json | None, url: str) -> Json:
-    """Return a service's next document, which still says of its traffic what it said before.
-
-    HTTP error 409 where another one came in between.
-    """
+    """Return a service's next document, its traffic as before; 409 if another came in between."""
     metadata, version = service["metadata"], service["metadata"].get("resourceVersion")
     known: Json = before["metadata"] if before else {"generation": 0, "creationTimestamp": now()}
     if before and version and version != known["resourceVersion"]:

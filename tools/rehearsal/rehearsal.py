@@ -144,10 +144,7 @@ def clean_environ() -> dict[str, str]:
 
 
 def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
-    """Return the variables that point gcloud at the stand-ins, which must be answering.
-
-    gcloud works as a service account whose key is made here and which owns the project.
-    """
+    """Return variables that point gcloud, signed in as the project's owner, at the stand-ins."""
     settings = {f"API_ENDPOINT_OVERRIDES_{name.upper()}": f"http://{name}.test/" for name in APIS}
     settings |= {
         "API_ENDPOINT_OVERRIDES_STORAGE": "http://storage.test/storage/v1/",
@@ -162,7 +159,7 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
         "PROXY_PORT": str(port),
     }
     environ = {f"CLOUDSDK_{name}": value for name, value in settings.items()}
-    _sign_in(folder, store, clean_environ() | environ)
+    _sign_in(folder, store, clean_environ() | environ)  # the stand-ins must be answering
     return environ
 
 

@@ -143,9 +143,6 @@ def multipart(content_type: str, content: bytes) -> tuple[Json, bytes]:
     return json.loads(head), re.sub(rb"\r?\n\Z", b"", file)
 
 
-# --- tokens --------------------------------------------------------------------------------------
-
-
 def id_token(store: Store, email: str, audience: str) -> str:
     """Return a token, in the form of a JWT, that proves to an audience who an account is."""
     issued = int(time.time())
