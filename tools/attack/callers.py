@@ -12,18 +12,7 @@ from itertools import repeat
 from statistics import median
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT
-from tools.attack.target import (
-    BUSY,
-    OK,
-    SAMPLE,
-    Row,
-    Target,
-    Watch,
-    backend,
-    counted,
-    post,
-    started,
-)
+from tools.attack.target import BUSY, OK, SAMPLE, Row, Target, Watch, backend, post, started, tally
 from tools.benchmarks.plan import MODEL
 from tools.process import GATEWAY, LOOPBACK
 
@@ -157,7 +146,7 @@ def _overload(
     return Row(
         what,
         f"{count} at once",
-        f"{counted(found)}; {watch}",
+        f"{tally(found)}; {watch}",
         "200, or 503 with Retry-After; none lost",
         {*found} <= {OK, BUSY} and not watch.failures,
     )
@@ -176,7 +165,7 @@ def run_faults(_: argparse.Namespace) -> Iterator[Row]:
             yield Row(
                 f"a worker is {what} under 8 callers",
                 "1",
-                f"{counted(found)}; ready {time.monotonic() - began:.1f} s after the load",
+                f"{tally(found)}; ready {time.monotonic() - began:.1f} s after the load",
                 "200, or 503 for what it computed; none lost",
                 {*found} <= {OK, BUSY} and found[BUSY] <= MOST_BUSY and target.is_ready(),
             )

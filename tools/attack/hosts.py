@@ -18,7 +18,7 @@ from dnslib import QTYPE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from imgserve.contract import PREDICT
-from tools.attack.target import Row, Target, backend, counted, post
+from tools.attack.target import Row, Target, backend, post, tally
 from tools.process import LOOPBACK, Failed
 
 NAME_SERVER, ALLOWED, PUBLIC = "127.0.0.53", "127.0.0.2", "93.184.215.14"
@@ -135,4 +135,4 @@ def _row(target: Target, what: str, urls: list[str]) -> Row:
     found = target.answers(post(PREDICT, body, "application/json") for body in bodies)
     heard = Inside.heard[LOOPBACK] - before
     is_held = not heard and {*found} <= {400, 422, 502, 504}
-    return Row(what, str(len(urls)), f"{counted(found)}; heard inside: {heard}", "nothing", is_held)
+    return Row(what, str(len(urls)), f"{tally(found)}; heard inside: {heard}", "nothing", is_held)

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from imgserve.contract import PREDICT
-from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, counted, post
+from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, post, tally
 from tools.benchmarks.programs import MB
 from tools.process import Failed
 
@@ -32,7 +32,7 @@ def run_damaged(given: argparse.Namespace) -> Iterator[Row]:
             damaged = (_damaged(dice.choice(whole), dice) for _ in range(count))
             found = target.answers((post(PREDICT, data) for data in damaged), callers=4)
             is_held = LOST not in found and max(found) < FIRST_FAULT
-            yield Row(kind, f"{found.total():,}", counted(found), "no 5xx", is_held)
+            yield Row(kind, f"{found.total():,}", tally(found), "no 5xx", is_held)
         target.require_alive()
 
 

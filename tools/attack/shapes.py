@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT, PROBLEM_TYPE
-from tools.attack.target import Row, backend, counted
+from tools.attack.target import Row, backend, tally
 from tools.process import LOOPBACK
 
 FIRST_ERROR = 400
@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> Iterator[Row]:
         target.require_alive()
     is_held = not any(name.startswith("WRONG") for name in found)
     what = "lines, headers, lengths, codings"
-    yield Row(what, str(len(shapes)), counted(found), "no fault", is_held)
+    yield Row(what, str(len(shapes)), tally(found), "no fault", is_held)
 
 
 def _shapes() -> Iterator[bytes]:

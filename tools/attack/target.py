@@ -32,7 +32,7 @@ class Row(NamedTuple):
     is_held: bool
 
 
-def counted(found: Mapping[int, int] | Mapping[str, int]) -> str:
+def tally(found: Mapping[int, int] | Mapping[str, int]) -> str:
     """Return how often each status was answered; what got no answer has none."""
     return ", ".join(f"{status or 'lost'}: {count}" for status, count in sorted(found.items()))
 
@@ -86,7 +86,7 @@ class Target(NamedTuple):
     def require_alive(self) -> None:
         """Check that it still classifies; Failed where it does not."""
         if [*(got := self.answers([post(PREDICT, SAMPLE)]))] != [OK]:
-            raise Failed(f"after the attack it answers {counted(got)}")
+            raise Failed(f"after the attack it answers {tally(got)}")
 
 
 async def _ask(

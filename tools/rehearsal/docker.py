@@ -106,7 +106,7 @@ def _command(folder: Path) -> list[str]:
     ]
 
 
-def make_python_image(docker: Docker, folder: Path, pip: str) -> None:
+def make_image(docker: Docker, folder: Path, pip: str) -> None:
     """Have the image, pulled or as a stand-in whose pip reads this pip.conf; Failed without one."""
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         return

@@ -19,13 +19,7 @@ from werkzeug.serving import make_server
 from tools.process import LOOPBACK, Failed, free_port, free_ports, listens
 from tools.rehearsal.cloud_run import CloudRun, Launcher
 from tools.rehearsal.cloudbuild import Builder
-from tools.rehearsal.docker import (
-    ContainerLauncher,
-    Docker,
-    daemon,
-    make_python_image,
-    pip_configuration,
-)
+from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, make_image, pip_configuration
 from tools.rehearsal.host import registry, serving
 from tools.rehearsal.web import Store, create_app
 
@@ -95,7 +89,7 @@ def rehearsal(folder: Path) -> Iterator[Rehearsal]:
         pip_configuration(folder / "find-links") as pip,
         ThreadPoolExecutor(1) as pool,
     ):
-        image = pool.submit(make_python_image, docker, folder / "base_image", pip)
+        image = pool.submit(make_image, docker, folder / "base_image", pip)
         builder = Builder(folder / "builds", store, docker.environ, address, image.result)
         launch = ContainerLauncher(docker, store, port, folder / "run")
         with cloud(folder, port, store, builder, launch):
