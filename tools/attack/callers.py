@@ -125,7 +125,7 @@ def run_many(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how callers fare when there are far too many."""
     with backend() as target:
         for what, (picture, count) in MANY.items():
-            yield _overload(target, what, post(PREDICT, picture), count, given)
+            yield _overload(target, what, post(PREDICT, picture), count, quick=given.quick)
 
 
 def run_gateway(given: argparse.Namespace) -> Iterator[Row]:
@@ -135,14 +135,12 @@ def run_gateway(given: argparse.Namespace) -> Iterator[Row]:
     with backend(app="v3.backend.app:app", MAX_QUEUE="4") as target:
         backends = {"BACKENDS": f"{MODEL}=http://{LOOPBACK}:{target.port}"}
         with started("attacked-gateway", GATEWAY, backends) as gateway:
-            yield _overload(gateway, what, message, 100, given)
+            yield _overload(gateway, what, message, 100, quick=given.quick)
 
 
-def _overload(
-    target: Target, what: str, message: bytes, count: int, given: argparse.Namespace
-) -> Row:
+def _overload(target: Target, what: str, message: bytes, count: int, *, quick: bool) -> Row:
     with Watch(target) as watch:
-        found = target.answers(repeat(message), count, seconds=3 if given.quick else 10)
+        found = target.answers(repeat(message), count, seconds=3 if quick else 10)
     return Row(
         what,
         f"{count} at once",
