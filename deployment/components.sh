@@ -24,9 +24,7 @@ describe() {
   export component=$1 model='' folder=$1 session_affinity='' more_settings='' secret_setting=''
   export backend='' backend_setting='' compiled_models='' models_setting='' v3_setting='' build_reads='BUILD_REGION WORKER_POOL NO_CACHE'
   export deploy_reads='TAG MIN_INSTANCES MAX_INSTANCES'
-  case $1 in
-    v3_backend_?*) export component=v3_backend model=${1#v3_backend_} ;;
-  esac
+  [[ $1 != v3_backend_?* ]] || export component=v3_backend model=${1#v3_backend_}
 
   case $component in # by side
     backend_v1 | backend_v2 | v3_backend)

@@ -79,9 +79,7 @@ answer_help() {
 settle() {
   command -v gcloud >/dev/null ||
     die "gcloud is missing: install the Google Cloud CLI, https://cloud.google.com/sdk/docs/install"
-  if [[ -z ${PROJECT_ID:-} ]]; then
-    PROJECT_ID=$(gcloud config get-value project 2>/dev/null) || true
-  fi
+  [[ -n ${PROJECT_ID:-} ]] || PROJECT_ID=$(gcloud config get-value project 2>/dev/null) || true
   REGION=${REGION:-northamerica-northeast1}
   BUILD_REGION=${BUILD_REGION:-$REGION}
   REPO_NAME=${REPO_NAME:-imgserve}
@@ -474,11 +472,7 @@ remove_tags() {
 }
 
 # Prints the revision that has a service's traffic.
-serving_revision() {
-  local serving
-  serving=$(service_field "$1" status.traffic.revisionName 'percent>0') || return
-  printf '%s' "${serving%%$'\n'*}"
-}
+serving_revision() { service_field "$1" status.traffic.revisionName 'percent>0' | sed -n 1p; }
 
 # Sets $candidate to the revision that a service's $tag is on and $url to where it answers; a first
 # revision has no tag, and answers as the service itself.

@@ -6,8 +6,7 @@ set -euo pipefail
 
 python=${PYTHON:-python3}
 log=.venv/install.log
-tty=
-if [[ -t 2 ]]; then tty=1; fi
+[[ -t 2 ]] && tty=1 || tty=''
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 # PyTorch's own index of builds without CUDA: a tenth of the size of the usual ones on Linux.
 torch_cpu_index=https://download.pytorch.org/whl/cpu
@@ -15,9 +14,7 @@ torch_cpu_index=https://download.pytorch.org/whl/cpu
 say() { printf '%s\n' "$*" >&2; }
 
 make_environment() {
-  if .venv/bin/python -c 'import pip' 2>/dev/null; then
-    return
-  fi
+  .venv/bin/python -c 'import pip' 2>/dev/null && return
   if ! command -v "$python" >/dev/null; then
     say "There is no '$python' here. Name a Python of 3.11 or newer: make run PYTHON=python3.12"
     exit 1
@@ -49,9 +46,7 @@ pip_trying() {
 
 install_torch() {
   local pins=(--no-deps -r requirements/torch.txt)
-  if pip_trying --quiet --no-index "${pins[@]}"; then
-    return # they are installed, in whatever build
-  fi
+  pip_trying --quiet --no-index "${pins[@]}" && return # they are installed, in whatever build
   say "torch and torchvision: the build without CUDA (about 200 MB) ..."
   pip_trying --retries 0 --timeout 10 --index-url "$torch_cpu_index" "${pins[@]}" || {
     say "  not to be had from PyTorch; from the usual index ..."

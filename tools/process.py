@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -18,8 +19,6 @@ ROOT = Path(__file__).resolve().parents[1]
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "imgserve/backend/gunicorn.conf.py")
 GATEWAY = (sys.executable, "-m", "v3.gateway", "serve")
 PORTS = range(16_000, 32_000)  # Linux gives connections those from 32768 on
-READY_S, POLL_S = 120.0, 0.05
-SHOWN_LINES = 20
 
 
 class Failed(Exception):
@@ -27,10 +26,7 @@ class Failed(Exception):
 
 
 class Process:
-    """A process in the background, with all that it says in a log; Ctrl-C does not reach it.
-
-    ``pid`` is its own, and that of the process group of what it starts.
-    """
+    """A process in the background, with all that it says in a log; Ctrl-C does not reach it."""
 
     def __init__(
         self, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
@@ -48,7 +44,7 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
-        self.pid = self._process.pid
+        self.pid = self._process.pid  # and that of the process group of what it starts
 
     @property
     def status(self) -> int | None:
@@ -62,13 +58,9 @@ class Process:
         return self.status is not None
 
     def wait_until(
-        self, is_ready: Callable[[], bool], *, limit_s: float = READY_S, pause_s: float = POLL_S
+        self, is_ready: Callable[[], bool], *, limit_s: float = 120, pause_s: float = 0.05
     ) -> float:
-        """Return how many seconds after its start it is ready.
-
-        Raises:
-            Failed: it ended first, or took too long; the message has its last lines.
-        """
+        """Return after how many seconds it is ready; Failed, with its last lines, if it is not."""
         deadline, how = time.monotonic() + limit_s, ""
         while not is_ready():
             if self.status is not None:  # 137: killed, or out of memory
@@ -76,17 +68,14 @@ class Process:
             elif time.monotonic() > deadline:
                 how = f"is not ready after {limit_s:.0f} s"
             if how:
-                said = self.log.read_text("utf-8", "replace").splitlines()[-SHOWN_LINES:]
+                said = self.log.read_text("utf-8", "replace").splitlines()[-20:]
                 first = f"{self.log.stem} {how}; the end of {self.log}:"
                 raise Failed("\n  ".join([first, *(said or ["(it printed nothing)"])]))
             time.sleep(pause_s)
         return time.perf_counter() - self._started_s
 
     def stop(self, limit_s: float) -> bool:
-        """Tell it to stop, as Cloud Run does; kill what is left of it and of all that it started.
-
-        Returns whether it ended in time.
-        """
+        """Tell it to stop, kill what is left of its group; return whether it ended in time."""
         self._process.terminate()
         is_in_time = self.has_ended(within_s=limit_s)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS
@@ -110,31 +99,23 @@ def running(
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def is_free(port: int) -> bool:
     """Return whether nobody listens on a port of this machine, nor holds it, and there is one."""
-    try:
-        if listens(port):  # macOS would listen beside 0.0.0.0
-            return False
-        socket.create_server((LOOPBACK, port)).close()
-    except (OSError, OverflowError):
-        return False
-    return True
+    with contextlib.suppress(OSError, OverflowError):
+        if not listens(port):  # macOS would listen beside 0.0.0.0
+            socket.create_server((LOOPBACK, port)).close()
+            return True
+    return False
 
 
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on, and that no outgoing connection is given meanwhile."""
-    found: set[int] = set()
-    while len(found) < count:
-        if is_free(port := random.choice(PORTS)):  # noqa: S311  not a secret
-            found.add(port)
-    return sorted(found)
+    return list(islice(filter(is_free, random.sample(PORTS, len(PORTS))), count))
 
 
 def free_port() -> int:
-    """Return one such port."""
     return free_ports(1)[0]

@@ -39,16 +39,11 @@ class RunSettings(Settings):
     gateway_port: int = setting(8080, whole(1, 65535), "the gateway's port (v3)")
     frontend_port: int = setting(8501, whole(1, 65535), "the page's port")
 
-    @property
-    def has_gateway(self) -> bool:
-        """Return whether the version has a backend for each model, and a gateway before them."""
-        return self.version == "v3"
-
 
 def port_complaint(settings: RunSettings) -> str:
     """Return which port cannot be used, and why; nothing where all can."""
     wanted = {"BACKEND_PORT": settings.backend_port, "FRONTEND_PORT": settings.frontend_port}
-    if settings.has_gateway:
+    if settings.version == "v3":
         for number in range(1, len(settings.models)):
             wanted[f"BACKEND_PORT + {number}"] = settings.backend_port + number
         wanted["GATEWAY_PORT"] = settings.gateway_port
@@ -64,7 +59,7 @@ def port_complaint(settings: RunSettings) -> str:
 
 def services(settings: RunSettings, environ: Environ) -> list[Service]:
     """Return the services of a version; ``environ`` is passed on to each."""
-    if settings.has_gateway:
+    if settings.version == "v3":
         return _with_gateway(settings, environ)
     own = {"MODEL_NAME": environ.get("MODEL_NAME") or EMBEDDED[0]}
     if settings.version == "v2":
@@ -100,7 +95,7 @@ def _page(settings: RunSettings, environ: Environ) -> Service:
     models_file = BackendSettings.from_environ(environ).models_file
     if model and (samples := catalogue.entry(model, models_file).samples):
         environ = {"SAMPLES_DIR": samples, **environ}
-    folder = "v3/frontend" if settings.has_gateway else f"frontend_{settings.version}"
+    folder = "v3/frontend" if settings.version == "v3" else f"frontend_{settings.version}"
     command = (sys.executable, "-m", "imgserve.frontend", f"{folder}/app.py")
     return _service("frontend", settings.frontend_port, environ, command, "/_stcore/health")
 
@@ -113,7 +108,6 @@ def _service(
 
 
 def url(port: int) -> str:
-    """Return the address of a service on this machine."""
     return f"http://{LOOPBACK}:{port}"
 
 
@@ -121,9 +115,8 @@ def announcement(settings: RunSettings) -> str:
     """Return where the page is, and a command that sends the default model a picture."""
     asked = url(settings.backend_port) + contract.PREDICT
     lines = [f"  page     {url(settings.frontend_port)}"]
-    if settings.has_gateway:
-        predict = contract.MODEL_PREDICT.format(model=settings.models[0])
-        asked = url(settings.gateway_port) + predict
+    if settings.version == "v3":
+        asked = url(settings.gateway_port) + contract.MODEL_PREDICT.format(model=settings.models[0])
         lines.append(f"  gateway  {url(settings.gateway_port)}{contract.MODELS}")
     lines.append(f"  curl     curl -F {shlex.quote(f'{contract.IMAGE_FIELD}=@{SAMPLE}')} {asked}")
     return "\n".join([*lines, "Ctrl-C stops everything.\n"])
@@ -136,7 +129,7 @@ def main(environ: Environ) -> int:
         models_file = BackendSettings.from_environ(environ).models_file
         for model in settings.models:
             catalogue.entry(model, models_file)
-        if settings.has_gateway:
+        if settings.version == "v3":
             find_nginx(environ.get("PATH", ""))
         started = services(settings, environ)
     except ImgserveError as exc:

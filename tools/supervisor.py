@@ -25,8 +25,6 @@ from tools.process import Process
 
 STOP_TIMEOUT_S = 12.0  # a backend finishes the requests it has within 10 s
 ANSWER_TIMEOUT_S = 2  # a backend answers at once, but may share the machine with what loads models
-POLL_S = 0.25
-OUTPUT_POLL_S = 0.05
 READ_BYTES = 2**20  # of a service's output at once; no line is longer
 USER_AGENT = "imgserve-run"
 
@@ -60,7 +58,7 @@ class Child(Process):
     def _show_output(self) -> None:
         position, is_over = 0, False
         while not is_over:
-            time.sleep(OUTPUT_POLL_S)
+            time.sleep(0.05)
             is_over = self._is_over
             new = os.pread(self._said.fileno(), READ_BYTES, position)
             end = len(new) if is_over else new.rfind(b"\n") + 1
@@ -89,10 +87,7 @@ class Child(Process):
 
 
 def supervise(services: Sequence[Service], announcement: str) -> int:
-    """Run services until told to stop, or until one ends; return the exit status.
-
-    The announcement is made once all services are ready.
-    """
+    """Run services until told to stop or one ends; say when all are ready; return the status."""
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # No lock, such as an Event has: the next signal may interrupt this very handler.
@@ -110,7 +105,7 @@ def supervise(services: Sequence[Service], announcement: str) -> int:
             if all(are_ready) and not is_announced:
                 is_announced = True
                 say(f"\n{announcement}")
-            time.sleep(POLL_S)
+            time.sleep(0.25)
         return 0
     finally:
         say("stopping")
@@ -145,10 +140,7 @@ class LogEntry(msgspec.Struct, rename="camel"):
 
 
 def readable(line: str) -> str | None:
-    """Return a service's line as a person reads it; None for the trace of our own asking.
-
-    A log entry, one JSON object, becomes its severity and message; any other line stays.
-    """
+    """Return the severity and message of a log entry, or another line; None for our own asking."""
     try:
         entry = msgspec.json.decode(line, type=LogEntry)
     except msgspec.DecodeError:

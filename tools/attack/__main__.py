@@ -14,8 +14,6 @@ from tools.attack.target import Row
 from tools.benchmarks.programs import exit_status, require_programs, say
 from tools.benchmarks.results import machine, table
 
-SEED = 20261126
-
 TITLES = ("what", "tried", "came of it", "goal", "held")
 INTRODUCTION = """# Reliability
 
@@ -41,14 +39,13 @@ ATTACKS: Mapping[str, tuple[str, Callable[[argparse.Namespace], Iterator[Row]]]]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.attack",
         description="Attack a backend on this machine; exit with 1 where a goal is not held.",
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(ATTACKS)}")
     parser.add_argument("--quick", action="store_true", help="less of each: some minutes")
-    parser.add_argument("--seed", type=int, default=SEED, help="of damage (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=20261126, help="of damage (else %(default)s)")
     parser.add_argument("--out", type=Path, help="write the document here")
     given = parser.parse_args(argv)
     if unknown := {*given.kinds} - {*ATTACKS}:

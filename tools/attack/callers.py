@@ -12,18 +12,7 @@ from itertools import repeat
 from statistics import median
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT
-from tools.attack.target import (
-    BUSY,
-    OK,
-    SAMPLE,
-    Row,
-    Target,
-    Watch,
-    backend,
-    counted,
-    post,
-    started,
-)
+from tools.attack.target import BUSY, OK, SAMPLE, Row, Target, Watch, backend, post, started, tally
 from tools.benchmarks.plan import MODEL
 from tools.process import GATEWAY, LOOPBACK
 
@@ -32,7 +21,6 @@ DRIP_S = 2.0  # between bytes
 # in the short one, which runs where other work may.
 GOALS = {False: (0.5, 0.9), True: (1.0, 0.5)}
 ROUNDS = 3
-RECOVERY_S = 120
 DISTANT_S = 0.1
 DISTANT_CALLERS = 40
 LEAST_DISTANT_RATE = 0.8
@@ -83,9 +71,7 @@ async def _attack(target: Target, seconds: int, count: int, first: bytes, *, dri
     for _ in range(ROUNDS):
         await asyncio.to_thread(_recover, target)
         alone.append(await asyncio.to_thread(target.rate, seconds))
-        calls = [
-            asyncio.ensure_future(_call(target.port, first, drips=drips)) for _ in range(count)
-        ]
+        calls = [asyncio.create_task(_call(target.port, first, drips=drips)) for _ in range(count)]
         await asyncio.sleep(1)
         attacked.append(await asyncio.to_thread(target.rate, seconds))
         for call in calls:
@@ -111,7 +97,7 @@ async def _call(port: int, first: bytes, *, drips: bool) -> None:
 
 def _recover(target: Target) -> None:
     """Wait until an answer comes at once, after the attack before."""
-    end = time.monotonic() + RECOVERY_S
+    end = time.monotonic() + 120
     while (began := time.monotonic()) < end:
         if target.is_ready() and time.monotonic() - began < DISTANT_S:
             return
@@ -139,7 +125,7 @@ def run_many(given: argparse.Namespace) -> Iterator[Row]:
     """Yield how callers fare when there are far too many."""
     with backend() as target:
         for what, (picture, count) in MANY.items():
-            yield _overload(target, what, post(PREDICT, picture), count, given)
+            yield _overload(target, what, post(PREDICT, picture), count, quick=given.quick)
 
 
 def run_gateway(given: argparse.Namespace) -> Iterator[Row]:
@@ -149,18 +135,16 @@ def run_gateway(given: argparse.Namespace) -> Iterator[Row]:
     with backend(app="v3.backend.app:app", MAX_QUEUE="4") as target:
         backends = {"BACKENDS": f"{MODEL}=http://{LOOPBACK}:{target.port}"}
         with started("attacked-gateway", GATEWAY, backends) as gateway:
-            yield _overload(gateway, what, message, 100, given)
+            yield _overload(gateway, what, message, 100, quick=given.quick)
 
 
-def _overload(
-    target: Target, what: str, message: bytes, count: int, given: argparse.Namespace
-) -> Row:
+def _overload(target: Target, what: str, message: bytes, count: int, *, quick: bool) -> Row:
     with Watch(target) as watch:
-        found = target.answers(repeat(message), count, seconds=3 if given.quick else 10)
+        found = target.answers(repeat(message), count, seconds=3 if quick else 10)
     return Row(
         what,
         f"{count} at once",
-        f"{counted(found)}; {watch}",
+        f"{tally(found)}; {watch}",
         "200, or 503 with Retry-After; none lost",
         {*found} <= {OK, BUSY} and not watch.failures,
     )
@@ -175,12 +159,11 @@ def run_faults(_: argparse.Namespace) -> Iterator[Row]:
             found = target.answers(repeat(post(PREDICT, SAMPLE)), 8, seconds=14)
             hit.join()
             began = time.monotonic()
-            while not target.is_ready() and time.monotonic() < began + 30:
-                time.sleep(0.1)
+            _recover(target)
             yield Row(
                 f"a worker is {what} under 8 callers",
                 "1",
-                f"{counted(found)}; ready {time.monotonic() - began:.1f} s after the load",
+                f"{tally(found)}; ready {time.monotonic() - began:.1f} s after the load",
                 "200, or 503 for what it computed; none lost",
                 {*found} <= {OK, BUSY} and found[BUSY] <= MOST_BUSY and target.is_ready(),
             )

@@ -18,7 +18,7 @@ from dnslib import QTYPE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from imgserve.contract import PREDICT
-from tools.attack.target import Row, Target, backend, counted, post
+from tools.attack.target import Row, Target, backend, post, tally
 from tools.process import LOOPBACK, Failed
 
 NAME_SERVER, ALLOWED, PUBLIC = "127.0.0.53", "127.0.0.2", "93.184.215.14"
@@ -31,19 +31,13 @@ OTHERS = (
     *("localhost/", "LOCALHOST./", "[::1]/", "[::]/", "[fe80::1]/", "[fd00::1]/", "[::1%25lo]/"),
     *("127.0.0.1:80\\@example.com/", "example.com@127.0.0.1/", "/127.0.0.1/"),
 )
-REFUSED = {400, 422, 502, 504}
 
 
 class Inside(http.server.BaseHTTPRequestHandler):
-    """A web server inside, which should hear nothing; the one that may be asked redirects inside.
+    """A web server inside, which should hear nothing; one that may be asked redirects inside."""
 
-    Attributes:
-        heard: how often each address was asked.
-        redirects: where to, by path.
-    """
-
-    heard: ClassVar = Counter[str]()
-    redirects: ClassVar = dict[str, str]()
+    heard: ClassVar = Counter[str]()  # how often, by the address that was asked
+    redirects: ClassVar = dict[str, str]()  # where to, by path
 
     def do_GET(self) -> None:
         self.heard[self.connection.getsockname()[0]] += 1
@@ -64,7 +58,6 @@ class Rebinding(BaseResolver):  # type: ignore[misc]  # dnslib has no types
         self.asked: Counter[str] = Counter()
 
     def resolve(self, request: DNSRecord, _: object) -> DNSRecord:
-        """Answer one question."""
         reply, name = request.reply(), str(request.q.qname)
         if request.q.qtype == QTYPE.A:
             self.asked[name] += 1
@@ -141,5 +134,5 @@ def _row(target: Target, what: str, urls: list[str]) -> Row:
     bodies = (msgspec.json.encode({"url": url}) for url in urls)
     found = target.answers(post(PREDICT, body, "application/json") for body in bodies)
     heard = Inside.heard[LOOPBACK] - before
-    is_held = not heard and {*found} <= REFUSED
-    return Row(what, str(len(urls)), f"{counted(found)}; heard inside: {heard}", "nothing", is_held)
+    is_held = not heard and {*found} <= {400, 422, 502, 504}
+    return Row(what, str(len(urls)), f"{tally(found)}; heard inside: {heard}", "nothing", is_held)

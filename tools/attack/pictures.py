@@ -11,13 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from imgserve.contract import PREDICT
-from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, counted, post
+from tools.attack.target import FIRST_FAULT, LOST, SAMPLE, Row, Target, backend, post, tally
 from tools.benchmarks.programs import MB
 from tools.process import Failed
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
-SIDE = 64
-CALLERS = 4
 NUMBERS = (0, 1, 0xFFFF, 2**31 - 1, 2**32 - 1)
 SIZE = (7211, 7211)  # 52 megapixels
 LONGEST_S = 2.0  # of CPU, for one picture
@@ -32,14 +30,14 @@ def run_damaged(given: argparse.Namespace) -> Iterator[Row]:
         for kind in FORMATS:
             whole = [_noise(kind, mode, dice) for mode in ("L", "RGB", "RGBA", "P")]
             damaged = (_damaged(dice.choice(whole), dice) for _ in range(count))
-            found = target.answers((post(PREDICT, data) for data in damaged), CALLERS)
+            found = target.answers((post(PREDICT, data) for data in damaged), callers=4)
             is_held = LOST not in found and max(found) < FIRST_FAULT
-            yield Row(kind, f"{found.total():,}", counted(found), "no 5xx", is_held)
+            yield Row(kind, f"{found.total():,}", tally(found), "no 5xx", is_held)
         target.require_alive()
 
 
 def _noise(kind: str, mode: str, dice: random.Random) -> bytes:
-    picture = Image.effect_noise((SIDE, SIDE), 60).convert("RGB").convert(mode)
+    picture = Image.effect_noise((64, 64), 60).convert("RGB").convert(mode)
     if kind == "JPEG":
         return _file(picture.convert("RGB"), kind, progressive=dice.random() < 1 / 2)
     return _file(picture, kind)
@@ -97,7 +95,6 @@ def _cpu_s(target: Target) -> float:
 
 
 def _peak_mb(target: Target) -> float:
-    """Return the most memory that one worker has had."""
     texts = [Path(f"/proc/{worker.pid}/status").read_text("ascii") for worker in target.workers]
     if not texts:
         raise Failed("no process that computes was found")

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from itertools import product
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT, PROBLEM_TYPE
-from tools.attack.target import Row, backend, counted
+from tools.attack.target import Row, backend, tally
 from tools.process import LOOPBACK
 
-ANSWER_S = 15.0
-FAULTS = {500, 502, 504}
 FIRST_ERROR = 400
 
 LINES = (
@@ -51,7 +49,7 @@ def run(given: argparse.Namespace) -> Iterator[Row]:
         target.require_alive()
     is_held = not any(name.startswith("WRONG") for name in found)
     what = "lines, headers, lengths, codings"
-    yield Row(what, str(len(shapes)), counted(found), "no fault", is_held)
+    yield Row(what, str(len(shapes)), tally(found), "no fault", is_held)
 
 
 def _shapes() -> Iterator[bytes]:
@@ -68,7 +66,7 @@ def _shapes() -> Iterator[bytes]:
 
 def _answer(port: int, shape: bytes) -> str:
     """Return the status that one shape is answered, or what is wrong with the answer."""
-    with socket.create_connection((LOOPBACK, port), ANSWER_S) as connection:
+    with socket.create_connection((LOOPBACK, port), timeout=15) as connection:
         try:
             connection.sendall(shape)
             connection.shutdown(socket.SHUT_WR)
@@ -82,6 +80,6 @@ def _answer(port: int, shape: bytes) -> str:
     head = data.partition(b"\r\n\r\n")[0].decode("latin-1")
     status = int(head.split()[1])
     is_problem = status < FIRST_ERROR or PROBLEM_TYPE in head
-    if status in FAULTS or not is_problem or "elsewhere" in head:
+    if status in {500, 502, 504} or not is_problem or "elsewhere" in head:
         return f"WRONG: {status} to {shape[:80]!r}"
     return str(status)

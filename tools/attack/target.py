@@ -17,35 +17,27 @@ from tools.benchmarks.servers import Program
 from tools.process import GUNICORN, LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
-WATCH_PAUSE_S = 0.1
 LIMIT_S = 60  # of one request here; no answer is waited for longer
-CLIENTS = 8
 OK, BUSY, FIRST_FAULT = 200, 503, 500
-# Without an answer: a status that no server sends.
-LOST = 0
+LOST = 0  # without an answer: a status that no server sends
 
 
 class Row(NamedTuple):
-    """One attack, as the document has it.
-
-    Attributes:
-        tried: how often, or how many at once.
-    """
+    """One attack, as the document has it."""
 
     what: str
-    tried: str
+    tried: str  # how often, or how many at once
     outcome: str
     goal: str
     is_held: bool
 
 
-def counted(found: Mapping[int, int] | Mapping[str, int]) -> str:
+def tally(found: Mapping[int, int] | Mapping[str, int]) -> str:
     """Return how often each status was answered; what got no answer has none."""
     return ", ".join(f"{status or 'lost'}: {count}" for status, count in sorted(found.items()))
 
 
 def post(path: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
-    """Return a request that carries a body."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -68,15 +60,10 @@ class Target(NamedTuple):
     def rate(self, seconds: float) -> float:
         """Return the predictions a second that eight callers get."""
         asked = upload(f"http://{LOOPBACK}:{self.port}{PREDICT}", SAMPLE)
-        return put_load(asked, clients=CLIENTS, seconds=seconds)["rate"]
+        return put_load(asked, clients=8, seconds=seconds)["rate"]
 
     def answers(
-        self,
-        requests: Iterable[bytes],
-        callers: int = 1,
-        *,
-        seconds: float = 3600,
-        pause_s: float = 0,
+        self, requests: Iterable[bytes], callers: int = 1, seconds: float = 3600, pause_s: float = 0
     ) -> Counter[int]:
         """Return how often callers got each status, who share these requests.
 
@@ -94,13 +81,12 @@ class Target(NamedTuple):
         return found
 
     def is_ready(self) -> bool:
-        """Return whether it says so."""
         return self.answers([f"GET {READY} HTTP/1.1\r\nHost: x\r\n\r\n".encode()])[OK] > 0
 
     def require_alive(self) -> None:
         """Check that it still classifies; Failed where it does not."""
         if [*(got := self.answers([post(PREDICT, SAMPLE)]))] != [OK]:
-            raise Failed(f"after the attack it answers {counted(got)}")
+            raise Failed(f"after the attack it answers {tally(got)}")
 
 
 async def _ask(
@@ -177,8 +163,7 @@ class Watch(threading.Thread):
         return f"/ready within {self.longest_s:.2f} s, {self.failures} failures"
 
     def run(self) -> None:
-        """Ask until it is over."""
-        while not self._is_over.wait(WATCH_PAUSE_S):
+        while not self._is_over.wait(0.1):
             began = time.perf_counter()
             self.failures += not self._target.is_ready()
             self.longest_s = max(self.longest_s, time.perf_counter() - began)

@@ -38,7 +38,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(words: Sequence[str]) -> int:
-    """Rehearse; return the exit status."""
     options = _options(words)
     if lacks := missing():
         say("\n".join(lacks))
@@ -53,7 +52,7 @@ def main(words: Sequence[str]) -> int:
             if options.shell:
                 status = shell(_stage(folder / "source", own))
             else:
-                versions = sorted(set(options.versions)) or list(VERSIONS)
+                versions = sorted({*options.versions} or VERSIONS)
                 play({version: _stage(folder / version, own) for version in versions})
                 status = 0
     except Failed as exc:
@@ -72,8 +71,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         description="Run the scripts of deployment/, with the real gcloud, against stand-ins for"
         " Google Cloud on this machine. Nothing outside of it is changed.",
     )
-    which = "v1, v2 or v3 (default: all)"
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help=which)
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help="v1, v2, v3 (default: all)")
     parser.add_argument("--shell", action="store_true", help="set up, then leave the rest to you")
     options = parser.parse_args(words)
     for version in options.versions:
@@ -90,23 +88,19 @@ def _interrupt(*_: object) -> None:
 
 
 def _stage(source: Path, own: Rehearsal) -> Stage:
-    copy_source(ROOT, source)
-    write_own_model(source)
-    return Stage(own, source)
-
-
-def write_own_model(folder: Path) -> None:
-    """Describe a person's own model in a folder: the built-in one, as a training would leave it."""
+    """Copy the repository, with a person's own model: the built-in one as a training leaves it."""
     import torch
 
     from imgserve.compile.weights import default_weights
 
-    weights, trained = default_weights(BUILT_IN), folder / "trained"
+    copy_source(ROOT, source)
+    weights, trained = default_weights(BUILT_IN), source / "trained"
     trained.mkdir()
     torch.save(weights.get_state_dict(), trained / f"{OWN}.pt")
     labels = "\n".join(weights.meta["categories"])
     (trained / "labels.txt").write_text(f"{labels}\n", "utf-8")
-    (folder / "models.toml").write_text(DESCRIPTION, "utf-8")
+    (source / "models.toml").write_text(DESCRIPTION, "utf-8")
+    return Stage(own, source)
 
 
 def shell(stage: Stage) -> int:
@@ -120,8 +114,7 @@ def shell(stage: Stage) -> int:
     (stage.source / ".venv").symlink_to(sys.prefix)  # it is in no build: they list what is
     say(WELCOME.format(source=stage.source, project=PROJECT))
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for what runs in the shell
-    command = os.environ.get("SHELL") or "/bin/sh"
-    status = subprocess.call(command, cwd=stage.source, env=environ)
+    status = subprocess.call(os.environ.get("SHELL") or "/bin/sh", cwd=stage.source, env=environ)
     return 0 if sys.stdin.isatty() else status
 
 

@@ -16,58 +16,47 @@ from tools.process import Failed
 from tools.rehearsal.host import CHROMIUM, find
 from tools.rehearsal.stage import LIMIT_S, Stage
 
-PICTURE, ANSWER = "espresso.jpg", "espresso"
+PICTURE, ANSWER = "imgserve/samples/espresso.jpg", "espresso"
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
 PAUSE_S = 0.5
-
-# The component whose code is changed and broken, and the file.
-BACKEND, APP = "backend_v1", "backend_v1/app.py"
+BACKEND = "backend_v1"  # whose code is changed and broken
 # What is written before and after the app's code, by what goes wrong.
 FAULTS = {
     "does not start": ('raise RuntimeError("This revision is broken on purpose.")\n', ""),
     "fails its smoke test": ("", "app.view_functions['predict'] = lambda: 1 / 0\n"),
 }
-OFFSETS_S = (-4, 0, 4)  # from a good deploy to a broken one
 
 
 def ask(stage: Stage, backend: str, page: str) -> None:
     """Ask a backend as curl would, about each of its models; then its page, about two of them."""
     url = stage.urls[backend]
-    models = [] if backend == BACKEND else list(_json(f"{url}/models"))
+    models = [] if backend == BACKEND else requests.get(f"{url}/models", timeout=LIMIT_S).json()
     for path in [f"/model/{model}/predict" for model in models] or ["/predict"]:
         category = predicted(stage, url + path)
         if category != ANSWER:
             raise Failed(f"{url}{path} takes {PICTURE} for {category!r}")
         stage.notes.append(f"{url}{path}: {category}")
     ask_page(stage, page)
-    for model in models[1:2]:
-        ask_page(stage, page, model, _json(f"{url}/model/{model}")["title"])
-
-
-def _json(url: str) -> Any:
-    return requests.get(url, timeout=LIMIT_S).json()
+    for model in [*models][1:2]:
+        about = requests.get(f"{url}/model/{model}", timeout=LIMIT_S).json()
+        ask_page(stage, page, model, about["title"])
 
 
 def predicted(stage: Stage, url: str) -> str:
     """Return the category that a backend gives the picture, or Failed."""
-    with stage.picture(PICTURE).open("rb") as file:
+    with (stage.source / PICTURE).open("rb") as file:
         answer = requests.post(url, files={"image": file}, timeout=LIMIT_S)
     if not answer.ok:
         raise Failed(f"{url} answered {answer.status_code}: {answer.text[:200]}")
-    category: str = answer.json()["predictions"][0]["category"]
-    return category
+    return str(answer.json()["predictions"][0]["category"])
 
 
 def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
-    """Upload the picture to a page, in Chromium; Failed where it does not say what is on it.
-
-    ``model`` is the id of the model to choose, ``title`` how the page calls it; both may be empty.
-    """
+    """Ask a page in Chromium, of one model where it is named; Failed where the answer is wrong."""
     url = stage.urls[page]
     with sync_playwright() as playwright:
-        # As root, Chromium's own sandbox does not work.
-        flags = ["--no-sandbox"]
+        flags = ["--no-sandbox"]  # as root, Chromium's own does not work
         browser = playwright.chromium.launch(executable_path=find(*CHROMIUM), args=flags)
         tab = browser.new_page()
         tab.set_default_timeout(LIMIT_MS)
@@ -77,7 +66,7 @@ def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
                 tab.get_by_role("combobox", name="Who answers").click()
                 tab.get_by_role("option").filter(has_text=title).click()
             box = tab.get_by_test_id("stChatInput").locator("input[type=file]")
-            box.set_input_files(stage.picture(PICTURE))
+            box.set_input_files(stage.source / PICTURE)
             heading = tab.get_by_role("heading", name=SENTENCE)
             expect(heading).to_contain_text(ANSWER, timeout=LIMIT_MS)
             if model:
@@ -139,7 +128,7 @@ def push_broken(stage: Stage, kind: str) -> str:
     (before, after), folder = FAULTS[kind], stage.log.with_suffix("")
     tag, image = kind.replace(" ", "-"), stage.image(BACKEND)
     folder.mkdir()
-    app = (stage.source / APP).read_text("utf-8")
+    app = (stage.source / BACKEND / "app.py").read_text("utf-8")
     (folder / "app.py").write_text(f"{before}{app}{after}", "utf-8")
     (folder / "Dockerfile").write_text(f"FROM {image}:latest\nCOPY app.py service/app.py\n")
     stage.rehearsal.docker.run("build", f"--tag={image}:{tag}", str(folder))
@@ -163,7 +152,7 @@ def _expect_serving(stage: Stage, revision: str) -> None:
 
 def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
     """Deploy a good and a broken build at once: the good one is released, and nobody else's."""
-    for offset in OFFSETS_S:
+    for offset in (-4, 0, 4):  # seconds from the good one to the broken one
         with stage.step(f"deploy two at once, {offset} s apart"), asking(stage):
             before = stage.serving(BACKEND)
             with ThreadPoolExecutor(2) as pool:

@@ -23,23 +23,14 @@ from tools.rehearsal.resources import may_enter
 from tools.rehearsal.web import Json, Store, api, now, part
 
 NAMESPACE = "/apis/serving.knative.dev/v1/namespaces/<_project>"
-SERVICE = f"{web.PROJECT}/locations/<_region>/services/<name>"
 SERVICE_LABEL = "serving.knative.dev/service"
-LOCATION = "cloud.googleapis.com/location"
-CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
 TO_LATEST = [{"latestRevision": True, "percent": 100}]
-GRACE_S = 10  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
-LINGER_S = 0.5  # a request that was let in just before still finds its container
 
 Launcher = Callable[[Json, int], Process]  # a revision, and the port to listen on
 
 
 class CloudRun:
-    """Services and their revisions' containers.
-
-    Cloud Run starts as many as the requests need, none when there are none. Here each revision that
-    has traffic or a tag has exactly one.
-    """
+    """Services, and one container of each revision with traffic or a tag, however much is asked."""
 
     def __init__(self, store: Store, ports: list[int], launch: Launcher) -> None:
         self._store, self._launch = store, launch
@@ -52,8 +43,7 @@ class CloudRun:
     def apply(self, wanted: Json) -> Json:
         """Make a service as it shall be, as far as that works, and return how it stands.
 
-        A service whose change has failed goes on serving what it served before. 409 where it was
-        changed after the caller had read it.
+        A service whose change has failed goes on serving what it served before.
         """
         name = wanted["metadata"]["name"]
         with self._changing[name]:
@@ -141,29 +131,24 @@ class CloudRun:
         """Return where a service's traffic should go, each with its revision and address."""
         name, status = service["metadata"]["name"], service["status"]
         latest = status.get("latestReadyRevisionName") or status["latestCreatedRevisionName"]
-        targets: list[Json] = [
-            {"revisionName": latest, **target} for target in service["spec"]["traffic"]
-        ]
+        targets = [{"revisionName": latest, **target} for target in service["spec"]["traffic"]]
         for target in targets:
             if tag := target.get("tag"):
                 target["url"] = self._url(name, tag)
         return targets
 
     def _retire(self, revisions: set[str]) -> None:
-        for revision in revisions:
-            if revision in self._instances:
-                self._stopping.submit(_stop_later, self._instances.pop(revision)[0])
+        for revision in revisions & self._instances.keys():
+            self._stopping.submit(_stop_later, self._instances.pop(revision)[0])
 
     def _revisions(self, service: str) -> set[str]:
         found = (one["metadata"] for one in self._store.all("revisions"))
         return {about["name"] for about in found if about["labels"][SERVICE_LABEL] == service}
 
 
+# https://cloud.google.com/run/docs/configuring/healthchecks
 def _probe(process: Process, port: int, probe: Json) -> None:
-    """Wait until a startup probe succeeds; Failed where it does not.
-
-    https://cloud.google.com/run/docs/configuring/healthchecks
-    """
+    """Wait until a startup probe succeeds; Failed where it does not."""
     url, period_s = f"http://{LOOPBACK}:{port}{probe['httpGet']['path']}", probe["periodSeconds"]
 
     def is_ready() -> bool:
@@ -172,17 +157,15 @@ def _probe(process: Process, port: int, probe: Json) -> None:
         except requests.RequestException:
             return False
 
-    limit_s = probe["failureThreshold"] * period_s
-    process.wait_until(is_ready, limit_s=limit_s, pause_s=period_s)
+    process.wait_until(is_ready, limit_s=probe["failureThreshold"] * period_s, pause_s=period_s)
 
 
 def _stop_later(process: Process) -> None:
-    time.sleep(LINGER_S)
-    process.stop(GRACE_S)
+    time.sleep(0.5)  # a request that was let in just before still finds its container
+    process.stop(10)  # https://cloud.google.com/run/docs/container-contract#instance-shutdown
 
 
 def container_of(revision: Json) -> Json:
-    """Return the one container of a revision's spec."""
     container: Json = revision["spec"]["containers"][0]
     return container
 
@@ -191,10 +174,7 @@ def container_of(revision: Json) -> Json:
 
 
 def _successor(service: Json, before: Json | None, url: str) -> Json:
-    """Return a service's next document, which still says of its traffic what it said before.
-
-    HTTP error 409 where another one came in between.
-    """
+    """Return a service's next document, its traffic as before; 409 if another came in between."""
     metadata, version = service["metadata"], service["metadata"].get("resourceVersion")
     known: Json = before["metadata"] if before else {"generation": 0, "creationTimestamp": now()}
     if before and version and version != known["resourceVersion"]:
@@ -222,12 +202,11 @@ def _new_revision(service: Json) -> Json:
 
 
 def _conditions(failure: str | None) -> list[Json]:
-    """Return the conditions of a service or a revision: all failed for a reason, all good ("") or
-    all open (None)."""
+    """Return conditions: all failed for a reason, all good ("") or all open (None)."""
     how = {"status": "Unknown" if failure is None else "True", "lastTransitionTime": now()}
     if failure:
         how |= {"status": "False", "message": failure, "reason": "Failed"}
-    return [{"type": kind, **how} for kind in CONDITIONS]
+    return [{"type": kind, **how} for kind in ("Ready", "ConfigurationsReady", "RoutesReady")]
 
 
 # --- requests ------------------------------------------------------------------------------------
@@ -236,7 +215,7 @@ web.add_documents(
     f"{NAMESPACE}/services", "services", "items", after_delete=lambda name: part(CloudRun).end(name)
 )
 web.add_documents(f"{NAMESPACE}/revisions", "revisions", "items")
-web.add_policy("services", f"{SERVICE}:getIamPolicy", f"{SERVICE}:setIamPolicy")
+web.add_policy("services", f"{web.PROJECT}/locations/<_region>/services/<name>")
 
 
 @api.get(f"{web.PROJECT}/locations/-/services")
@@ -254,7 +233,7 @@ def apply_service(**_: str) -> Json:
         message = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} "
         abort(403, f"{message}(or it may not exist).")
     region = request.host.partition(".")[0].removesuffix("-run")  # us-central1-run.test
-    wanted["metadata"].setdefault("labels", {})[LOCATION] = region
+    wanted["metadata"].setdefault("labels", {})["cloud.googleapis.com/location"] = region
     wanted["spec"]["traffic"] = wanted["spec"].get("traffic") or TO_LATEST
     return part(CloudRun).apply(wanted)
 

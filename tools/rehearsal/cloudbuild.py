@@ -35,19 +35,13 @@ BUILDERS = {"docker", "gcr.io/cloud-builders/docker"}
 # The narrowest roles that have storage.objects.get and
 # artifactregistry.repositories.uploadArtifacts (IAM's reference of roles and permissions).
 READ_OBJECTS, WRITE_IMAGES = "roles/storage.objectViewer", "roles/artifactregistry.writer"
-# What each build may take layers of, beside the images that it names itself.
-SHARED = "imgserve/backend_v1"
 ALIKE = ("--file=", "--build-arg=MODELS=")  # images for which these are the same have layers alike
 
 web.add_documents(BUILDS, "builds", "builds")
 
 
 class Builder:
-    """Carries builds out in a folder, where their logs stay, once ``is_ready`` has returned.
-
-    The store knows who may push images. Each build may take layers of v1's backend, beside those of
-    the images that it names.
-    """
+    """Carries builds out in a folder, where their logs stay, once ``is_ready`` has returned."""
 
     def __init__(
         self,
@@ -66,7 +60,6 @@ class Builder:
         folder.mkdir(parents=True)
 
     def log(self, build_id: str) -> Path:
-        """Return where what a build says is kept."""
         return self._folder / f"{build_id}.log"
 
     def run(self, build: Json, source: bytes) -> Json:
@@ -114,13 +107,12 @@ class Builder:
         alike = " ".join(word for word in words if word.startswith(ALIKE))
         # A private daemon has no network but the host's.
         words = [word for word in words if word != "--network=cloudbuild"]
-        # Last: of these images, docker keeps to the first that begins as the new one does.
-        cache = f"--cache-from={self._images}{SHARED}"
+        # After those that it names: docker keeps to the first that begins as the new one does.
+        cache = f"--cache-from={self._images}imgserve/backend_v1"
         with self._building[alike]:
             self._process(build_id, name, ["docker", "build", "--network=host", *words, cache])
 
     def _push_images(self, build: Json) -> None:
-        """Push the images, as Artifact Registry would take them."""
         email = _account(build)
         for image in build.get("images", []):
             name = image.removeprefix(self._images).split("/")[0]

@@ -54,7 +54,6 @@ class Docker:
         return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
-        """Return whether a docker command ends well."""
         try:
             self.run(*words, limit_s=limit_s)
         except Failed:
@@ -64,10 +63,7 @@ class Docker:
 
 @contextmanager
 def daemon(folder: Path, environ: Mapping[str, str]) -> Iterator[Docker]:
-    """Have a daemon until the end of the block; nothing in it is shared with another one.
-
-    Failed where it may not be started, or does not start.
-    """
+    """Have a daemon of our own until the end of the block; Failed where it does not start."""
     if platform.system() != "Linux" or os.geteuid():
         raise Failed("The rehearsal starts a Docker daemon of its own: that takes root on Linux.")
     (folder / "config").mkdir(parents=True)
@@ -110,14 +106,8 @@ def _command(folder: Path) -> list[str]:
     ]
 
 
-# --- the base image ------------------------------------------------------------------------------
-
-
-def make_python_image(docker: Docker, folder: Path, pip: str) -> None:
-    """Have the image: pulled or, where that cannot be, a stand-in whose pip reads this pip.conf.
-
-    Failed where there can be none.
-    """
+def make_image(docker: Docker, folder: Path, pip: str) -> None:
+    """Have the image, pulled or as a stand-in whose pip reads this pip.conf; Failed without one."""
     if docker.succeeds("pull", "--quiet", IMAGE, limit_s=LONG_S):
         return
     say(f"{IMAGE} cannot be pulled: a Debian with its own Python stands in for it.")
@@ -145,10 +135,7 @@ def _debian() -> Path:
 
 @contextmanager
 def pip_configuration(logs: Path) -> Iterator[str]:
-    """Yield a pip.conf that says in a container what PIP_* variables say here.
-
-    Folders of packages are served until the end of the block.
-    """
+    """Yield a pip.conf that says in a container what PIP_* say here, whose folders are served."""
     settings = {name: os.environ.get(f"PIP_{name.upper()}", "").split() for name in CARRIED}
     with ExitStack() as stack:
         folders = [Path(place) for place in settings["find_links"]]
@@ -169,14 +156,9 @@ def _served(files: Path, logs: Path) -> Iterator[str]:
         yield f"http://{LOOPBACK}:{port}/"
 
 
-# --- containers ----------------------------------------------------------------------------------
-
-
+# https://cloud.google.com/run/docs/container-contract
 class ContainerLauncher:
-    """Starts containers of revisions by Cloud Run's contract, as far as one machine goes.
-
-    https://cloud.google.com/run/docs/container-contract
-    """
+    """Starts containers of revisions by Cloud Run's contract, as far as one machine goes."""
 
     def __init__(self, docker: Docker, store: Store, cloud_port: int, logs: Path) -> None:
         self._docker, self._store, self._logs = docker, store, logs

@@ -30,7 +30,6 @@ START_S, STOP_S = 60.0, 30.0
 
 
 def say(text: str) -> None:
-    """Show a text to the person who waits."""
     sys.stderr.write(f"{text}\n")  # in one piece: several threads write
     sys.stderr.flush()
 
@@ -43,8 +42,7 @@ def find(*names: str) -> str | None:
 
 def missing() -> list[str]:
     """Return a sentence for each program that is not installed."""
-    lacking = {names[0]: source for names, source in NEEDS.items() if not find(*names)}
-    return [f"{name} is missing: {source}" for name, source in lacking.items()]
+    return [f"{names[0]} is missing: {way}" for names, way in NEEDS.items() if not find(*names)]
 
 
 @contextmanager
@@ -60,10 +58,8 @@ def registry(folder: Path) -> Iterator[str]:
     """Run a registry of images until the end of the block; yield its host and port."""
     folder.mkdir(parents=True)
     port = free_port()
-    images = {"filesystem": {"rootdirectory": str(folder / "images")}, "delete": {"enabled": True}}
-    log = {"level": "warn", "accesslog": {"disabled": True}}
-    http = {"addr": f"{LOOPBACK}:{port}"}
-    settings = {"version": 0.1, "log": log, "storage": images, "http": http}
+    images = {"filesystem": {"rootdirectory": str(folder / "images")}}
+    settings = {"version": 0.1, "storage": images, "http": {"addr": f"{LOOPBACK}:{port}"}}
     config = folder / "config.yml"
     config.write_text(json.dumps(settings), "utf-8")  # YAML, of which JSON is a part
     command = ["docker-registry", "serve", str(config)]
@@ -73,9 +69,8 @@ def registry(folder: Path) -> Iterator[str]:
 
 def copy_source(root: Path, copy: Path) -> None:
     """Copy what git knows or would know of, as it is in the working tree of a repository."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others"]
-    command += ["--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if listed.returncode:
         raise Failed(f"git ls-files in {root}: {listed.stderr.strip()}")
     for name in listed.stdout.split("\0"):

@@ -19,21 +19,13 @@ from werkzeug.serving import make_server
 from tools.process import LOOPBACK, Failed, free_port, free_ports, listens
 from tools.rehearsal.cloud_run import CloudRun, Launcher
 from tools.rehearsal.cloudbuild import Builder
-from tools.rehearsal.docker import (
-    ContainerLauncher,
-    Docker,
-    daemon,
-    make_python_image,
-    pip_configuration,
-)
+from tools.rehearsal.docker import ContainerLauncher, Docker, daemon, make_image, pip_configuration
 from tools.rehearsal.host import registry, serving
 from tools.rehearsal.web import Store, create_app
 
 PROJECT = "rehearsal"
 REPOSITORY = "imgserve"  # the scripts' default
-SCRIPT_LIMIT_S = 3600
 NGINX = Template(Path(__file__).with_name("front_door.conf").read_text("utf-8"))
-COUNT = 64  # of ports: v3 with all its models takes 13, and as many again for each tag
 POLICY_S = 8  # long enough for a script that does not wait to fail
 # A built-in model, whose weights are a package, so that no model hub is needed, and a person's own.
 BUILT_IN, OWN = "efficientnet_lite0", "lite0_of_mine"
@@ -74,7 +66,7 @@ class Rehearsal:
                 **options,
             )
             self._started.append(process)
-        printed, _ = process.communicate(timeout=SCRIPT_LIMIT_S)
+        printed, _ = process.communicate(timeout=3600)
         return process.returncode, printed
 
     def end(self) -> None:
@@ -89,10 +81,7 @@ class Rehearsal:
 
 @contextmanager
 def rehearsal(folder: Path) -> Iterator[Rehearsal]:
-    """Have a cloud in an empty folder until the end of the block.
-
-    Failed where something is missing or does not work.
-    """
+    """Have a cloud in an empty folder until the end of the block; Failed where that cannot be."""
     store, port = Store(PROJECT, POLICY_S), free_port()
     with (
         daemon(folder / "docker", clean_environ()) as docker,
@@ -100,7 +89,7 @@ def rehearsal(folder: Path) -> Iterator[Rehearsal]:
         pip_configuration(folder / "find-links") as pip,
         ThreadPoolExecutor(1) as pool,
     ):
-        image = pool.submit(make_python_image, docker, folder / "base_image", pip)
+        image = pool.submit(make_image, docker, folder / "base_image", pip)
         builder = Builder(folder / "builds", store, docker.environ, address, image.result)
         launch = ContainerLauncher(docker, store, port, folder / "run")
         with cloud(folder, port, store, builder, launch):
@@ -131,11 +120,8 @@ def cloud(
 
 @contextmanager
 def front_door(folder: Path, cloud_port: int) -> Iterator[list[int]]:
-    """Have nginx, which may write into a folder, listen until the end of the block on these ports.
-
-    It asks the stand-ins, which answer at ``cloud_port``, about each request.
-    """
-    ports = free_ports(COUNT)
+    """Have nginx listen on these ports, and ask the stand-ins at ``cloud_port`` of each request."""
+    ports = free_ports(64)  # v3 with all its models takes 13, and as many again for each tag
     config = folder / "nginx.conf"
     folder.mkdir()
     listen = "\n    ".join(f"listen {LOOPBACK}:{port};" for port in ports)
@@ -152,10 +138,7 @@ def clean_environ() -> dict[str, str]:
 
 
 def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
-    """Return the variables that point gcloud at the stand-ins, which must be answering.
-
-    gcloud works as a service account whose key is made here and which owns the project.
-    """
+    """Return variables that point gcloud, signed in as the project's owner, at the stand-ins."""
     settings = {f"API_ENDPOINT_OVERRIDES_{name.upper()}": f"http://{name}.test/" for name in APIS}
     settings |= {
         "API_ENDPOINT_OVERRIDES_STORAGE": "http://storage.test/storage/v1/",
@@ -170,7 +153,7 @@ def gcloud_environ(folder: Path, port: int, store: Store) -> dict[str, str]:
         "PROXY_PORT": str(port),
     }
     environ = {f"CLOUDSDK_{name}": value for name, value in settings.items()}
-    _sign_in(folder, store, clean_environ() | environ)
+    _sign_in(folder, store, clean_environ() | environ)  # the stand-ins must be answering
     return environ
 
 

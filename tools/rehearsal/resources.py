@@ -26,13 +26,10 @@ web.add_documents(ACCOUNTS, "accounts", "accounts")
 web.add_documents(SECRETS, "secrets", "secrets")
 web.add_documents(BUCKETS, "buckets", "items")
 web.add_documents(f"{BUCKETS}/<_bucket>/o", "objects", "items")
-for kind, rule in (
-    ("projects", "/v1/projects/<name>"),
-    ("repositories", f"{REPOSITORIES}/<name>"),
-    ("secrets", f"{SECRETS}/<name>"),
-):
-    web.add_policy(kind, f"{rule}:getIamPolicy", f"{rule}:setIamPolicy")
-web.add_policy("buckets", f"{BUCKETS}/<name>/iam", f"{BUCKETS}/<name>/iam")
+web.add_policy("projects", "/v1/projects/<name>")
+web.add_policy("repositories", f"{REPOSITORIES}/<name>")
+web.add_policy("secrets", f"{SECRETS}/<name>")
+web.add_policy("buckets", f"{BUCKETS}/<name>", read="/iam", write="/iam")
 # What is always the same. gcloud asks a bucket for folders before it removes it.
 for rule, answer in (
     (f"{web.PROJECT}/billingInfo", {"billingEnabled": True}),
@@ -72,9 +69,6 @@ def create_account(_project: str) -> Json:
     return make("accounts", email, projectId=store.project, email=email)
 
 
-# --- secrets -------------------------------------------------------------------------------------
-
-
 @api.post(SECRETS)
 def create_secret(_project: str) -> Json:
     return make("secrets", request.args["secretId"])
@@ -104,9 +98,6 @@ def secret_value(store: Store, name: str, version: str, email: str) -> str | Non
     if f"serviceAccount:{email}" not in store.members(f"secrets/{name}", READ_SECRETS):
         return None
     return (store.get("secret-values", f"secrets/{name}") or {}).get(version)
-
-
-# --- the bucket ----------------------------------------------------------------------------------
 
 
 @api.post(BUCKETS)
@@ -152,9 +143,6 @@ def multipart(content_type: str, content: bytes) -> tuple[Json, bytes]:
     return json.loads(head), re.sub(rb"\r?\n\Z", b"", file)
 
 
-# --- tokens --------------------------------------------------------------------------------------
-
-
 def id_token(store: Store, email: str, audience: str) -> str:
     """Return a token, in the form of a JWT, that proves to an audience who an account is."""
     issued = int(time.time())
@@ -167,11 +155,9 @@ def id_token(store: Store, email: str, audience: str) -> str:
     return token
 
 
+# https://cloud.google.com/run/docs/authenticating/service-to-service
 def may_enter(store: Store, service: str, authorization: str) -> bool:
-    """Return whether a service lets a caller in: everybody, or one of its own with a token for it.
-
-    https://cloud.google.com/run/docs/authenticating/service-to-service
-    """
+    """Return whether a service lets a caller in: anybody, or who has a role and a token for it."""
     invited = store.members(f"services/{service}", *INVOKE)
     claims = store.get("id-tokens", authorization.removeprefix("Bearer ")) or {}
     about = store.get("services", service) or {"status": {"url": ""}}

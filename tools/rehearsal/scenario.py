@@ -13,42 +13,32 @@ import requests
 import yaml
 
 from tools.process import Failed
-from tools.rehearsal.checks import (
-    APP,
-    BACKEND,
-    ask,
-    ask_page,
-    deploy_at_once,
-    go_wrong_and_back,
-    newly_serving,
-    predicted,
-)
+from tools.rehearsal import checks
 from tools.rehearsal.host import say
 from tools.rehearsal.rehearsal import PROJECT, Rehearsal
 from tools.rehearsal.stage import LIMIT_S, Build, Stage
 
 # Each version's backend, what stands between in v3, and its page, in the order they are deployed.
 VERSIONS = {
-    "v1": (BACKEND, "frontend_v1"),
+    "v1": ("backend_v1", "frontend_v1"),
     "v2": ("backend_v2", "frontend_v2"),
     "v3": ("v3_backend", "v3_gateway", "v3_frontend"),
 }
 # What each version builds, in this order: no two begin with the same base image.
 BUILT = {
-    "v1": (BACKEND, "frontend_v1"),
+    "v1": ("backend_v1", "frontend_v1"),
     "v2": ("frontend_v2", "backend_v2"),
     "v3": ("v3_gateway", "v3_frontend", "v3_backend"),
 }
 # What is built twice: the images that the second build has to pull, and the code that has changed.
 # v1's base image is another build's, too; the gateway's is nobody else's.
 REBUILT = {
-    BACKEND: ((BACKEND,), (APP, "imgserve/backend/app.py")),
+    "backend_v1": (("backend_v1",), ("backend_v1/app.py", "imgserve/backend/app.py")),
     "v3_gateway": (("v3_gateway", "gateway_base"), ("v3/gateway/__init__.py",)),
 }
 CODE_BYTES = 3_000_000  # at most, in an image; the layer of its models has 17 MB, of its base more
 REGION = "northamerica-northeast1"
 PRIVATE = "backend_v2"  # what becomes private for a while
-OK, FORBIDDEN = 200, 403
 ID_OR_URL = re.compile(r"[0-9a-f-]{36}|http://[^']*")
 # What the scripts make, and what builds make meanwhile.
 MADE = ("repositories", "buckets", "objects", "accounts", "secrets", "services", "revisions")
@@ -56,10 +46,7 @@ BY_BUILDS = {"builds", "objects", "object-bytes"}
 
 
 def play(stages: Mapping[str, Stage]) -> None:
-    """Do everything, the versions side by side, each on its own stage.
-
-    Failed where something is not as it should be.
-    """
+    """Do everything, the versions side by side; Failed where something is not as it should be."""
     any_stage = next(iter(stages.values()))
     prepare(any_stage)
     versions = [partial(roll_out, stages[version], version) for version in stages]
@@ -81,7 +68,6 @@ def together(rehearsal: Rehearsal, *tasks: Callable[[], None]) -> None:
 
 
 def prepare(stage: Stage) -> None:
-    """Set up a new project; check it before and after."""
     with stage.step("check.sh of an empty project"):
         stage.run("check.sh", fails=True)
     with stage.step("setup.sh"):
@@ -106,21 +92,19 @@ def _nothing_changes(stage: Stage) -> Iterator[None]:
     stage.notes.append("nothing changed")
 
 
-# --- each version --------------------------------------------------------------------------------
-
-
 def roll_out(stage: Stage, version: str) -> None:
     """Build and deploy a version, ask its backend and its page, and what else it is tried with."""
     for component in BUILT[version]:
         build_twice(stage, component) if component in REBUILT else stage.build(component)
     for component in VERSIONS[version]:
+        tag = {"TAG": stage.builds[0].id} if component == "backend_v1" else {}
         with stage.step(f"deploy {component}"):
-            stage.deploy(component, **({"TAG": stage.builds[0].id} if component == BACKEND else {}))
+            stage.deploy(component, **tag)
     with stage.step(f"ask {version}"):
-        ask(stage, *VERSIONS[version][-2:])
+        checks.ask(stage, *VERSIONS[version][-2:])
     if version == "v1":
-        broken = go_wrong_and_back(stage)
-        deploy_at_once(stage, stage.builds[1].id, broken)
+        broken = checks.go_wrong_and_back(stage)
+        checks.deploy_at_once(stage, stage.builds[1].id, broken)
     elif version == "v2":
         go_private(stage)
         replace_service(stage)
@@ -157,26 +141,23 @@ def compare(first: Build, second: Build) -> str:
     return f"{anew / 1e6:.1f} MB were made anew; {first.seconds:.1f} s, then {second.seconds:.1f} s"
 
 
-# --- a private backend, and one without its script -----------------------------------------------
-
-
 def go_private(stage: Stage) -> None:
     """Make v2's backend private, see that it stays so, and make it public again."""
     with stage.step("deploy v2 with a private backend"):
         stage.deploy(PRIVATE, PRIVATE="1")
         stage.deploy("frontend_v2")
     with stage.step("ask v2 with a private backend"):
-        _expect_without_token(stage, FORBIDDEN)
-        ask_page(stage, "frontend_v2")
+        _expect_without_token(stage, 403)
+        checks.ask_page(stage, "frontend_v2")
     with stage.step("deploys and rollback.sh of a private backend"):
         stage.run(f"deploy_{PRIVATE}.sh", fails=True, TAG="no-such-build")
-        _expect_without_token(stage, FORBIDDEN)
+        _expect_without_token(stage, 403)
         stage.deploy(PRIVATE)
         stage.run("rollback.sh", PRIVATE)
-        _expect_without_token(stage, FORBIDDEN)
+        _expect_without_token(stage, 403)
     with stage.step("deploy a public backend again"):
         stage.deploy(PRIVATE, PRIVATE="0")
-        _expect_without_token(stage, OK)
+        _expect_without_token(stage, 200)
 
 
 def _expect_without_token(stage: Stage, status: int) -> None:
@@ -197,11 +178,8 @@ def replace_service(stage: Stage) -> None:
         filled = stage.log.with_suffix(".yaml")
         filled.write_text(Template(document).safe_substitute(values))
         stage.run("gcloud", "run", "services", "replace", str(filled), f"--region={REGION}")
-        newly_serving(stage, PRIVATE, before)
-        predicted(stage, f"{stage.urls[PRIVATE]}/predict")
-
-
-# --- the end -------------------------------------------------------------------------------------
+        checks.newly_serving(stage, PRIVATE, before)
+        checks.predicted(stage, f"{stage.urls[PRIVATE]}/predict")
 
 
 def read_deliverables(stage: Stage, version: str) -> None:

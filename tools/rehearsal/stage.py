@@ -16,7 +16,6 @@ from tools.rehearsal.rehearsal import MODELS, PROJECT, REPOSITORY, Rehearsal
 from tools.rehearsal.web import Json
 
 LIMIT_S = 60  # for an answer
-SHOWN_LINES = 40
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -44,10 +43,7 @@ class Stage:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Make what follows a step: time it, and show what it found when it is over.
-
-        Failed, with the end of all that was said, where it fails.
-        """
+        """Time what follows and show what it found; where it fails, Failed, with its last lines."""
         self.log, self.notes = self.rehearsal.logs / f"{name.replace(' ', '-')}.log", []
         self.rehearsal.steps += 1
         say(f"{name} ...")
@@ -56,7 +52,7 @@ class Stage:
             self.log.touch()
             yield
         except (Failed, OSError, subprocess.SubprocessError) as exc:
-            shown = [f"  | {line}" for line in self._said()[-SHOWN_LINES:]]
+            shown = [f"  | {line}" for line in self._said()[-40:]]
             say("\n".join([f"{name}: FAILED: {exc}", f"The end of {self.log}:", *shown]))
             raise Failed(f"{name}: {exc}") from exc
         say("\n    ".join([f"{name}: {time.monotonic() - began:.1f} s", *self.notes]))
@@ -86,9 +82,6 @@ class Stage:
         if fails:
             self.notes.append(self._said()[-1])
         return printed.decode().splitlines()
-
-    def picture(self, name: str) -> Path:
-        return self.source / "imgserve" / "samples" / name
 
     def image(self, name: str) -> str:
         """Return where an image is kept, without its tag."""

@@ -17,15 +17,11 @@ ETAG = "BwAAAAAAAAA="  # gcloud wants one and has no more than one caller to pro
 
 
 class Store:
-    """Documents of one project, kept as text: nobody holds a stored one, and threads may share it.
-
-    Attributes:
-        policy_s: seconds after which a changed policy is in force, as Google's is after minutes.
-    """
+    """Documents of one project, kept as text: nobody holds a stored one; threads may share it."""
 
     def __init__(self, project: str, policy_s: float = 0) -> None:
         self.project = project
-        self.policy_s = policy_s
+        self.policy_s = policy_s  # until a changed policy is in force; Google takes minutes
         self._documents: dict[tuple[str, str], str] = {}
         self._earlier: dict[str, tuple[float, Json]] = {}  # until when which policy is in force
         self.operator = self.account("operator")  # whom gcloud works as
@@ -37,7 +33,6 @@ class Store:
         return f"{name}@{self.project}.iam.gserviceaccount.com"
 
     def get(self, kind: str, name: str) -> Json | None:
-        """Return the document, or None where there is none."""
         found: Json | None = json.loads(self._documents.get((kind, name), "null"))
         return found
 
@@ -64,17 +59,14 @@ class Store:
         return {"version": 1, "etag": ETAG, "bindings": []} | (self.get("policies", resource) or {})
 
     def set_policy(self, resource: str, wanted: Json) -> Json:
-        """Keep a policy; return it."""
         bindings = [binding for binding in wanted.get("bindings", []) if binding.get("members")]
         self._earlier[resource] = (time.monotonic() + self.policy_s, self._in_force(resource))
         self.put("policies", resource, {"bindings": bindings})
         return self.policy(resource)
 
+    # https://cloud.google.com/iam/docs/access-change-propagation
     def _in_force(self, resource: str) -> Json:
-        """Return what decides who may do what; a change is known only after a while.
-
-        https://cloud.google.com/iam/docs/access-change-propagation
-        """
+        """Return what decides who may do what; a change is known only after a while."""
         until, earlier = self._earlier.get(resource, (0.0, {}))
         return earlier if time.monotonic() < until else self.policy(resource)
 
@@ -172,8 +164,10 @@ def add_documents(
     api.add_url_rule(f"{rule}/<path:name>", f"get_{kind}", lambda name, **_: existing(kind, name))
 
 
-def add_policy(kind: str, read_at: str, written_at: str) -> None:
-    """Add the two requests by which a document's policy is read and written."""
+def add_policy(
+    kind: str, rule: str, read: str = ":getIamPolicy", write: str = ":setIamPolicy"
+) -> None:
+    """Add the two requests, at an address with these endings, for a document's policy."""
 
     def get_policy(name: str, **_: str) -> Json:
         existing(kind, name)
@@ -183,15 +177,11 @@ def add_policy(kind: str, read_at: str, written_at: str) -> None:
         existing(kind, name)
         return store.set_policy(f"{kind}/{name}", body().get("policy") or body())
 
-    api.add_url_rule(read_at, f"get_{kind}_policy", get_policy, methods=["GET", "POST"])
-    api.add_url_rule(written_at, f"set_{kind}_policy", set_policy, methods=["POST", "PUT"])
-
-
-# --- the app -------------------------------------------------------------------------------------
+    api.add_url_rule(rule + read, f"get_{kind}_policy", get_policy, methods=["GET", "POST"])
+    api.add_url_rule(rule + write, f"set_{kind}_policy", set_policy, methods=["POST", "PUT"])
 
 
 def create_app(*parts: object) -> Flask:
-    """Return the app that answers for every host."""
     app = Flask("rehearsal")
     app.extensions.update({type(one).__name__: one for one in parts})
     app.before_request(_refuse_disabled)
