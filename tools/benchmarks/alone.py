@@ -58,7 +58,7 @@ def _load(model: str, precision: str, threads: int) -> None:
     else:
         classifier = models.load(model, precision, threads)
     picture = sample_photograph()
-    decoded = decode(picture.read_bytes(), limit_pixels=LIMIT_PIXELS).picture
+    decoded, _ = decode(picture.read_bytes(), limit_pixels=LIMIT_PIXELS)
     crops = crop(decoded, classifier.transform)
     _steps[WHOLE] = lambda: models.predictions(classifier, picture.read_bytes())
     _steps[ENGINE] = lambda: classifier.engine(crops)
