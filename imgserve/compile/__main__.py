@@ -64,7 +64,7 @@ def compile_model(model_id: str, given: argparse.Namespace) -> ModelInfo:
 
 def _require_packages(precision: str, entry: Entry) -> None:
     """Refuse early, before minutes of work, what needs packages that are missing."""
-    needed = []
+    needed: list[tuple[str, Sequence[str], str]] = []
     if precision == INT8:
         needed += [("int8", ("nncf", "skimage", "sklearn"), "quantize, or use PRECISION=fp32")]
     if entry.onnx:
