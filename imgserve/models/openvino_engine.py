@@ -83,8 +83,10 @@ def load(settings: BackendSettings, model_id: str) -> Classifier:
     graph = folder / info.graph.name
     with ThreadPoolExecutor(1) as beside:  # another core reads the files meanwhile
         checked = beside.submit(check_content, folder, info)
-        engine = OpenVinoEngine(graph, threads=settings.threads, precision=settings.precision)
-        classifier = Classifier(info.categories, info.transform, engine, engine.precision)
-        classifier.warm_up()
-        checked.result()
+        try:
+            engine = OpenVinoEngine(graph, threads=settings.threads, precision=settings.precision)
+            classifier = Classifier(info.categories, info.transform, engine, engine.precision)
+            classifier.warm_up()
+        finally:
+            checked.result()  # of damaged files OpenVINO itself says less
     return classifier
