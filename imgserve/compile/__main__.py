@@ -29,7 +29,6 @@ from imgserve.models.catalogue import Entry
 from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo
 from imgserve.settings.parsers import base_url, file
 
-STALLED_S = 60  # a download that stalls this long has failed; torch.hub would wait for ever
 HELP = {
     "precision": "int8 is faster; it is refused where it finds other classes (default: fp32)",
     "photos": "labelled pictures, as imgserve.evaluate takes them: int8 is calibrated with one "
@@ -148,5 +147,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    socket.setdefaulttimeout(STALLED_S)
+    socket.setdefaulttimeout(60)  # a stalled download has failed; torch.hub would wait for ever
     sys.exit(main())

@@ -56,8 +56,7 @@ class Servable(nn.Module):
         """Return the same as ``forward``, computed by the device that the module is on."""
         with torch.inference_mode():
             found: Tensor = self(torch.tensor(crops, device=self.mean.device))
-        numbers: Probabilities = found.cpu().numpy()
-        return numbers
+        return found.cpu().numpy()
 
     def convert(self) -> Any:
         """Return the same in OpenVINO's form, for one crop."""
@@ -136,8 +135,7 @@ def of_graph(model_id: str, path: Path, entry: Entry, categories: Sequence[str])
         values = ((crops / 255 - transform.mean) / transform.std).astype(np.float32)
         given = values if layout == "NHWC" else values.transpose(0, 3, 1, 2).copy()
         found = torch.tensor(compute(given)[0]).float()
-        numbers: Probabilities = (found.softmax(dim=1) if softmax else found).numpy()
-        return numbers
+        return (found.softmax(dim=1) if softmax else found).numpy()
 
     rows = np.concatenate([run(crops) for crops in check_crops(transform)])
     if not np.isfinite(rows).all():

@@ -96,12 +96,9 @@ def _parts(
     Each covers a share of the picture's area, the ``smallest`` or more; brightness, contrast and
     colour change by a share, ``jitter`` or less.
     """
+    filter_ = transforms.InterpolationMode(transform.interpolation)
     vary = nn.Sequential(
-        transforms.RandomResizedCrop(
-            transform.crop_size,
-            scale=(smallest, 1),
-            interpolation=transforms.InterpolationMode(transform.interpolation),
-        ),
+        transforms.RandomResizedCrop(transform.crop_size, (smallest, 1), interpolation=filter_),
         transforms.RandomHorizontalFlip(),
         transforms.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter),
     )

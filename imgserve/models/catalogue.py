@@ -87,11 +87,10 @@ def _checked(where: str, entry: Entry, folder: Path) -> Entry:
         raise ModelsFileInvalid(f"{where} has {' and '.join(kinds)}: it is made from one of them")
     if kinds and kinds != ["weights"] and (entry.architecture or entry.module):
         raise ModelsFileInvalid(f"{where} has {kinds[0]}, so it takes no architecture or module")
-    said = {name: getattr(entry, name) for name in PATHS}
     paths = {
         name: str(folder / path)
-        for name, path in said.items()
-        if path and isinstance(path, str) and "://" not in path  # labels may be a list
+        for name in PATHS  # labels may be a list
+        if isinstance(path := getattr(entry, name), str) and path and "://" not in path
     }
     return msgspec.structs.replace(entry, **paths)
 

@@ -4,7 +4,6 @@ The first descriptor is the control connection, each of the others a slot, which
 thread of its own. The process ends when the backend's end of the control connection closes.
 """
 
-import logging
 import logging.config
 import mmap
 import os
@@ -55,8 +54,7 @@ def main(load: Callable[[BackendSettings, str], Classifier]) -> int:
         with suppress(OSError):  # the backend has ended
             control.send_bytes(ENCODER.encode(Rejected(str(exc))))
         return 1
-    slot_bytes = BYTES_A_SLOT + BYTES_A_PIXEL * settings.max_image_pixels
-    limit_growth(len(slots) * slot_bytes)
+    limit_growth(len(slots) * (BYTES_A_SLOT + BYTES_A_PIXEL * settings.max_image_pixels))
     with suppress(OSError, EOFError):  # likewise
         for slot in slots:
             threading.Thread(target=_serve, args=(slot, classifier, settings), daemon=True).start()
