@@ -182,15 +182,14 @@ class BackendClient:
 
     def _content(self, response: requests.Response, deadline: float) -> bytes:
         """Return an answer's body; requests has a time limit for each read of it, not for all."""
-        pieces, size = [], 0
+        content = bytearray()
         while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
-            size += len(piece)
-            if size > LIMIT_ANSWER_BYTES:
+            content += piece
+            if len(content) > LIMIT_ANSWER_BYTES:
                 raise BackendUnreachable(f"{self.base_url} answered more than this page reads")
             if time.monotonic() > deadline:
                 raise requests.ReadTimeout
-            pieces.append(piece)
-        return b"".join(pieces)
+        return bytes(content)
 
     def _decoded(self, response: requests.Response, content: bytes, answer: type[T]) -> T:
         """Return the body as the type the contract promises, or raise what it is instead."""
@@ -212,13 +211,12 @@ class BackendClient:
         if status not in {401, 403}:
             may_wake = status in WAKING_STATUSES
             return BackendUnreachable(f"{answered} and not as this service does", may_wake=may_wake)
+        next_step = "where it is not public, set SERVING_AUTH=id-token"
         if "Authorization" in response.request.headers:
             next_step = (
                 "grant this frontend's service account roles/run.invoker on it, "
                 "and name it by the address that Cloud Run gave it"
             )
-        else:
-            next_step = "where it is not public, set SERVING_AUTH=id-token"
         return CallerNotAllowed(f"{answered}, it does not let this frontend call it: {next_step}")
 
 

@@ -18,8 +18,6 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 TOP_CLASSES = 2  # of each model may get a column
 COLUMNS = 4
 
-# --- many pictures -----------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Row:
@@ -82,8 +80,6 @@ def _not_a_formula(cell: object) -> object:
     """Return the cell, quoted where a spreadsheet would run it (OWASP, CSV injection)."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
-
-# --- many models -------------------------------------------------------------------------------
 
 Comparison = dict[KnownModel, Answered | Failure]
 # What each model is doing, or what came of it.

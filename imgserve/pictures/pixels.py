@@ -41,8 +41,11 @@ def bands(picture: Image.Image) -> Iterator[Box]:
 
 def rgb(picture: Image.Image) -> Image.Image:
     """Return the picture as RGB; an opaque RGB picture is returned as it is."""
-    if picture.mode.startswith("I"):
-        picture = _eight_bits(picture)
+    if picture.mode.startswith("I"):  # grey in 16 bits
+        table = EIGHT_BITS.copy()
+        if picture.has_transparency_data:
+            table[picture.info.pop("transparency")] = 255  # exactly one value is transparent
+        picture = picture.convert("I").point(table, "L")
     if not picture.has_transparency_data:
         return picture if picture.mode == "RGB" else picture.convert("RGB")
     white = Image.new("RGB", picture.size, "white")
@@ -50,14 +53,6 @@ def rgb(picture: Image.Image) -> Image.Image:
         band = picture.crop(box).convert("RGBA")
         white.paste(band, box, band)
     return white
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Return a 16-bit grey picture in 8 bits, white where it is transparent."""
-    table = EIGHT_BITS.copy()
-    if picture.has_transparency_data:
-        table[picture.info.pop("transparency")] = 255  # exactly one value is transparent
-    return picture.convert("I").point(table, "L")
 
 
 def completed(
