@@ -34,8 +34,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5.0
 # What is asked about models is answered from memory, and a page is drawn only after it.
 ABOUT_MODELS_TIMEOUT_S = 5.0
-# Some hundred times what a backend answers.
-LIMIT_ANSWER_BYTES = 4 * 1024 * 1024
+LIMIT_ANSWER_BYTES = 4 * 1024 * 1024  # some hundred times what a backend answers
 PIECE_BYTES = 65536
 JPEG_DATA = "data:image/jpeg;base64,"
 # What a platform answers in the place of a container that is starting or gone; Cloud Run says 429
@@ -64,7 +63,6 @@ class Picture:
 
     @property
     def is_data(self) -> bool:
-        """Return whether the address is the picture itself."""
         return self.url[:5].lower() == "data:"
 
     @property

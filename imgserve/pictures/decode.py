@@ -31,8 +31,7 @@ from imgserve.units import megapixels
 
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
 
-# How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
-# specifications.
+# How other data begins, from https://mimesniff.spec.whatwg.org and the formats' specifications.
 SIGNATURES: Final = {
     "a PDF document": (b"%pdf-",),
     "an icon (ICO)": (b"\0\0\1\0",),
