@@ -1,7 +1,4 @@
-"""One backend, or the gateway before several, asked by HTTP.
-
-Every answer is a type of the contract, every failure one of the frontend's errors.
-"""
+"""One backend, or the gateway before several, asked by HTTP."""
 
 import json
 import time

@@ -82,8 +82,7 @@ def _not_a_formula(cell: object) -> object:
 
 
 Comparison = dict[KnownModel, Answered | Failure]
-# What each model is doing, or what came of it.
-Stages = Mapping[KnownModel, str | Answered | Failure]
+Stages = Mapping[KnownModel, str | Answered | Failure]  # what each is doing, or what came of it
 
 
 def comparison_so_far(stages: Stages) -> str:

@@ -19,8 +19,7 @@ BAND_PIXELS: Final = 2**20
 EIGHT_BITS: Final = [(value + 128) // 257 for value in range(65536)]
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
-# Formats whose decoders show how far the data goes.
-COMPLETED: Final = {"JPEG", "PNG", "GIF", "BMP"}
+COMPLETED: Final = {"JPEG", "PNG", "GIF", "BMP"}  # whose decoders show how far the data goes
 # With half of the rows on grey, EfficientNet-Lite0 was right about 66 % of 250 photographs (of the
 # whole ones, 83 %); with 40 % of the rows, about 48 %.
 LEAST_SHARE: Final = 0.5
@@ -28,8 +27,7 @@ BLOCK: Final = 8  # the step in which interlaced GIF and PNG send a picture firs
 GREY: Final = 127
 
 Known = NDArray[np.bool_]
-# Returns the picture of a file's content with only its header read.
-Open = Callable[[bytes], ImageFile.ImageFile]
+Open = Callable[[bytes], ImageFile.ImageFile]  # from a file's content, only its header read
 
 
 def bands(picture: Image.Image) -> Iterator[Box]:
