@@ -23,9 +23,8 @@ def markdown_table(settings: type[Settings]) -> str:
     for field in fields(settings):
         own, facts = field.default, field.metadata
         default = facts["shown"] or ("none" if own in {"", (), None} else f"`{own}`")
-        rows.append(
-            f"| `{field.name.upper()}` | {default} | {facts['unit']} | {facts['meaning']} |"
-        )
+        cells = f"`{field.name.upper()}`", default, facts["unit"], facts["meaning"]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

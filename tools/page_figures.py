@@ -18,7 +18,7 @@ from tools.rehearsal.host import CHROMIUM, find
 
 # As WebPageTest has it: 1.6 megabits a second, 0.15 s there and back.
 FAST_3G = {"latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 768e3 / 8}
-WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
+WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 THEMES = ("light", "dark")
 LIMIT_MS = 60_000
 ANSWERS = 9
@@ -56,8 +56,7 @@ STATES: dict[str, Callable[[Page], object]] = {
 
 def open_page(browser: Browser, url: str, width: str, theme: str) -> Page:
     """Open a page as a new person, and wait until it can be used."""
-    size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
-    page = browser.new_page(viewport=size, color_scheme=theme)  # type: ignore[arg-type]
+    page = browser.new_page(viewport=WIDTHS[width], color_scheme=theme)  # type: ignore[arg-type]
     page.goto(url)
     page.wait_for_selector(BOX, timeout=LIMIT_MS)
     return page

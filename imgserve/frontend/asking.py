@@ -26,8 +26,7 @@ SHOW_EVERY_S = 0.25
 PICTURES_AT_ONCE = 4  # fetching is mostly waiting; a backend's queue holds many more
 MODELS_AT_ONCE = 3  # in v2 they share one backend's cores
 COMPARED_CLASSES = 50  # so that a class one model names has a figure from the others too
-# What a call is doing.
-IN_TURN, LOOKING, WAKING = "In turn …", "Looking …", "Waking up …"
+IN_TURN, LOOKING, WAKING = "In turn …", "Looking …", "Waking up …"  # what a call is doing
 # Why the answer to one is late.
 ASLEEP = "The classifier is waking up, which can take a minute. This page keeps trying."
 SLOW_HOST = "The host of this picture is slow to send it. This page is still waiting."

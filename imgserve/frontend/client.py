@@ -1,7 +1,4 @@
-"""One backend, or the gateway before several, asked by HTTP.
-
-Every answer is a type of the contract, every failure one of the frontend's errors.
-"""
+"""One backend, or the gateway before several, asked by HTTP."""
 
 import json
 import time
@@ -34,8 +31,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5.0
 # What is asked about models is answered from memory, and a page is drawn only after it.
 ABOUT_MODELS_TIMEOUT_S = 5.0
-# Some hundred times what a backend answers.
-LIMIT_ANSWER_BYTES = 4 * 1024 * 1024
+LIMIT_ANSWER_BYTES = 4 * 1024 * 1024  # some hundred times what a backend answers
 PIECE_BYTES = 65536
 JPEG_DATA = "data:image/jpeg;base64,"
 # What a platform answers in the place of a container that is starting or gone; Cloud Run says 429
@@ -64,7 +60,6 @@ class Picture:
 
     @property
     def is_data(self) -> bool:
-        """Return whether the address is the picture itself."""
         return self.url[:5].lower() == "data:"
 
     @property
@@ -182,15 +177,14 @@ class BackendClient:
 
     def _content(self, response: requests.Response, deadline: float) -> bytes:
         """Return an answer's body; requests has a time limit for each read of it, not for all."""
-        pieces, size = [], 0
+        content = bytearray()
         while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
-            size += len(piece)
-            if size > LIMIT_ANSWER_BYTES:
+            content += piece
+            if len(content) > LIMIT_ANSWER_BYTES:
                 raise BackendUnreachable(f"{self.base_url} answered more than this page reads")
             if time.monotonic() > deadline:
                 raise requests.ReadTimeout
-            pieces.append(piece)
-        return b"".join(pieces)
+        return bytes(content)
 
     def _decoded(self, response: requests.Response, content: bytes, answer: type[T]) -> T:
         """Return the body as the type the contract promises, or raise what it is instead."""
@@ -212,13 +206,12 @@ class BackendClient:
         if status not in {401, 403}:
             may_wake = status in WAKING_STATUSES
             return BackendUnreachable(f"{answered} and not as this service does", may_wake=may_wake)
+        next_step = "where it is not public, set SERVING_AUTH=id-token"
         if "Authorization" in response.request.headers:
             next_step = (
                 "grant this frontend's service account roles/run.invoker on it, "
                 "and name it by the address that Cloud Run gave it"
             )
-        else:
-            next_step = "where it is not public, set SERVING_AUTH=id-token"
         return CallerNotAllowed(f"{answered}, it does not let this frontend call it: {next_step}")
 
 

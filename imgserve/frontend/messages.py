@@ -168,7 +168,6 @@ def _kin_words() -> dict[str, str]:
 
 
 def percent(probability: float) -> str:
-    """Return a probability as a percentage with one decimal."""
     return number("<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}")  # noqa: PLR2004
 
 

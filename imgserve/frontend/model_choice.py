@@ -112,9 +112,6 @@ def expire_models() -> None:
     st.session_state.models = replace(st.session_state.models, looked_at_s=float("-inf"))
 
 
-# --- what is known -----------------------------------------------------------------------------
-
-
 @st.fragment(run_every=LOOK_EVERY_S)
 def _watch_models(backend: BackendClient) -> None:
     """Look at what is unsettled every now and then, and draw the page again when it changes."""
@@ -149,9 +146,6 @@ def _look(backend: BackendClient, before: Models, *, anew: bool = True) -> Model
         problem = explained(exc)
     same = (models, problem) == (before.by_id, before.problem)
     return Models(models, problem, time.monotonic(), before.unchanged + 1 if same else 0)
-
-
-# --- what is chosen ----------------------------------------------------------------------------
 
 
 def _follow_link() -> None:

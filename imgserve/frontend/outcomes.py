@@ -18,8 +18,6 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 TOP_CLASSES = 2  # of each model may get a column
 COLUMNS = 4
 
-# --- many pictures -----------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Row:
@@ -83,11 +81,8 @@ def _not_a_formula(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
-# --- many models -------------------------------------------------------------------------------
-
 Comparison = dict[KnownModel, Answered | Failure]
-# What each model is doing, or what came of it.
-Stages = Mapping[KnownModel, str | Answered | Failure]
+Stages = Mapping[KnownModel, str | Answered | Failure]  # what each is doing, or what came of it
 
 
 def comparison_so_far(stages: Stages) -> str:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from msgspec.structs import asdict
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
@@ -190,10 +191,7 @@ def _part_that_matters(explanation: Sequence[Sequence[float]]) -> str:
 
 
 def times(answered: Answered) -> str:
-    timings = answered.answer.timings_ms
-    parts = ("fetch", "decode", "preprocess", "inference", "total")
-    taken = {part: getattr(timings, part) for part in parts}
-    taken["round trip"] = answered.round_trip_ms
+    taken = asdict(answered.answer.timings_ms) | {"round trip": answered.round_trip_ms}
     return " · ".join(f"{say(part)} {duration(ms)}" for part, ms in taken.items())
 
 
@@ -201,8 +199,7 @@ def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
     """Draw what can be done with an answer: explain it, share it, ask by code at ``url``."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if explains:
-            again = {"explain": True}
-            st.button(say("Where did it look?"), on_click=forget_outcome, kwargs=again)
+            st.button(say("Where did it look?"), on_click=forget_outcome, kwargs={"explain": True})
         if picture.link:
             st.html(html.copy_button(say("Copy the link to this answer")))
     if picture.is_data:  # far too long for a line
@@ -214,9 +211,6 @@ def _offer_more(picture: Picture, url: str, *, explains: bool) -> None:
         by_python = f'json={{"url": {picture.url!r}}}'
     curl = f"curl {shlex.quote(url)} {by_curl}"
     st.html(html.code([curl, PROGRAM.format(url=url, sent=by_python)]))
-
-
-# --- what was asked before ---------------------------------------------------------------------
 
 
 def _remember(question: Sequence[Picture], outcome: Outcome) -> None:

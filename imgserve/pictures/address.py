@@ -15,8 +15,7 @@ from requests.exceptions import RequestException
 
 from imgserve.errors import AddressNotAllowed, InvalidUrl, PictureHostRefused
 
-# RFC 9110, 4.1 asks for at least 8000.
-LIMIT_URL_CHARS: Final = 8000
+LIMIT_URL_CHARS: Final = 8000  # RFC 9110, 4.1 asks for at least so many
 PORTS: Final = (80, 443)
 
 Address = IPv4Address | IPv6Address

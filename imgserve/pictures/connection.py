@@ -21,12 +21,10 @@ from urllib3.util.ssl_ import create_urllib3_context
 from imgserve.errors import HttpError, PictureHostFailed, PictureHostRefused, PictureHostTimeout
 from imgserve.pictures.address import Network, addresses_of
 
-# Hosts whose connections are kept for the next fetch.
-HOSTS: Final = 128
+HOSTS: Final = 128  # whose connections are kept for the next fetch
 # More at once and hosts begin to refuse: Wikimedia asks for fewer than three.
 CONNECTIONS_PER_HOST: Final = 2
-# An address that does not answer by then gives way to the next one.
-LIMIT_CONNECT_S: Final = 2.0
+LIMIT_CONNECT_S: Final = 2.0  # for an address, before the next one is tried
 # What OpenSSL finds wrong with a certificate (openssl/x509_vfy.h).
 CERTIFICATE_FAULTS: Final = {
     9: "is not valid yet",

@@ -31,19 +31,15 @@ from imgserve.units import megapixels
 
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has one thread for each picture
 
-# How other kinds of data begin, from https://mimesniff.spec.whatwg.org and the formats' own
-# specifications.
-SIGNATURES: Final = (
-    (b"%pdf-", "a PDF document"),
-    (b"\0\0\1\0", "an icon (ICO)"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cjxl ", "a JPEG XL picture"),
-    (b"<svg", "a drawing (SVG)"),
-    (b"<!doctype svg", "a drawing (SVG)"),
-    (b"{", "JSON"),
-    (b"[", "JSON"),
-    (b"<?xml", "a document in XML"),  # the last, as an SVG may begin so
-)
+# How other data begins, from https://mimesniff.spec.whatwg.org and the formats' specifications.
+SIGNATURES: Final = {
+    "a PDF document": (b"%pdf-",),
+    "an icon (ICO)": (b"\0\0\1\0",),
+    "a JPEG XL picture": (b"\xff\x0a", b"\0\0\0\x0cjxl "),
+    "a drawing (SVG)": (b"<svg", b"<!doctype svg"),
+    "JSON": (b"{", b"["),
+    "a document in XML": (b"<?xml",),  # the last, as an SVG may begin so
+}
 HTML: Final = re.compile(
     rb"<(!doctype html|!--|/?(html|head|body|script|title|meta|link|style|base|iframe|h1|div|font"
     rb"|table|a|b|br|p|img|span|center|form|noscript)[\s/>])"
@@ -250,7 +246,7 @@ def _looks_like(data: bytes) -> str:
     content = start[NOT_YET_CONTENT.match(start).end() :]  # type: ignore[union-attr]  # may be empty
     if HTML.match(content):
         return "This is a web page (HTML), not a picture: paste the address of the picture itself."
-    for begin, kind in SIGNATURES:
-        if content.startswith(begin) or start.startswith(begin):
+    for kind, begins in SIGNATURES.items():
+        if content.startswith(begins) or start.startswith(begins):
             return f"This looks like {kind}: send a {FORMATS_IN_WORDS} picture."
     return f"This is not a picture of an accepted format: send a {FORMATS_IN_WORDS} picture."

@@ -33,8 +33,7 @@ LIMIT_TABLES_BYTES: Final = 2 + 4 * (1 + 64 * 2)
 # contain the same bytes.
 LIMIT_NOTES: Final = 10_000
 NOTE: Final = b"8BIM"  # Adobe Photoshop File Formats Specification, "Image Resource Blocks"
-# libpng writes chunks of 8 KiB, which makes 1280 in 10 MiB.
-LIMIT_CHUNKS: Final = 20_000
+LIMIT_CHUNKS: Final = 20_000  # libpng writes chunks of 8 KiB, which makes 1280 in 10 MiB
 # EXIF is designed to fit one JPEG segment, which is this long (ITU-T T.81, B.1.1.4). PNG and WebP
 # allow more: an orientation of 1.3 million fractions took 5 s and 200 MiB to read.
 LIMIT_EXIF_BYTES: Final = 65536
