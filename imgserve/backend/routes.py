@@ -202,9 +202,8 @@ def add_models(backend: Backend) -> None:
         """Say what a model is and whether it is loaded."""
         state, failure, precision = pool.state(model)
         known = facts(settings, model)
-        return json_answer(
-            msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
-        )
+        told = msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
+        return json_answer(told)
 
 
 def add_choice(backend: Backend) -> Callable[[PredictRequest], str]:

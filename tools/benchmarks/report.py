@@ -75,8 +75,8 @@ def _limit(results: Results, way: str) -> Covered:
 
 def _growth(results: Results) -> Covered:
     asked = {"way": "url", "clients": min(SEVERAL)}
-    small = _server(results, "rate", V1, **asked)
-    return {"": small / _server(results, "rate", V1, megapixels=LARGE, **asked)}
+    small, large = (_server(results, "rate", megapixels=size, **asked) for size in (SMALL, LARGE))
+    return {"": small / large}
 
 
 def _latency(results: Results, model: str) -> Covered:
@@ -170,9 +170,8 @@ def _servers_table(results: Results) -> str:
     cells = []
     for key, rows in found:
         thousands = rows.answers / 1000
-        costs = [
-            (cost / thousands).median() for cost in (rows.server_cpu_s, rows.peak_mb * rows.seconds)
-        ]
+        spent = (rows.server_cpu_s, rows.peak_mb * rows.seconds)
+        costs = [(cost / thousands).median() for cost in spent]
         figures = (rows.p50_ms.median(), rows.p99_ms.median(), rows.peak_mb.max(), *costs)
         cells.append((*key, summary(rows.rate), *figures))
     taken = ("answers a second", "p50, ms", "p99, ms", "peak, MB")

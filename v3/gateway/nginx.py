@@ -158,9 +158,8 @@ def _authorities(given: Path | None, backends: Sequence[Backend]) -> str:
     if all(backend.scheme == "http" for backend in backends):
         return ""
     candidates = (given,) if given else AUTHORITIES
-    for file in candidates:
-        if file.is_file():
-            return _path(file)
+    if file := next(filter(Path.is_file, candidates), None):
+        return _path(file)
     raise InvalidSetting(
         "the certificates of the authorities that https needs are not in "
         f"{' or '.join(map(str, candidates))}: install ca-certificates, or set SSL_CERT_FILE"
