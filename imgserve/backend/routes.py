@@ -173,8 +173,6 @@ def add_state(backend: Backend) -> None:
 
 
 def add_docs(backend: Backend) -> None:
-    """Add the API's document, and a page that shows it with scripts of a package."""
-
     @backend.route("GET", OPENAPI, "This document.")
     def openapi() -> Response:
         """Describe the API."""
@@ -187,7 +185,6 @@ def add_docs(backend: Backend) -> None:
 
 
 def add_models(backend: Backend) -> None:
-    """Add the list of models, and what each of them is."""
     pool, settings = backend.pool, backend.settings
     choice = "The models to choose from, as a JSON list of ids, the default first."
 

@@ -92,8 +92,6 @@ def repeat(work: str, seconds: float, loops: int) -> Throughput:
 
 
 class Arrangement(NamedTuple):
-    """One way to share out the cores."""
-
     processes: int  # each with a model of its own
     threads: int  # that infer, in each process
     loops: int  # threads of each process that read, decode, resize and wait for the inference

@@ -47,7 +47,6 @@ class Target(msgspec.Struct):
 
 
 def targets() -> dict[str, Target]:
-    """Return all targets by key, in the order of the file."""
     return msgspec.toml.decode((HERE / "targets.toml").read_bytes(), type=dict[str, Target])
 
 

@@ -72,7 +72,6 @@ def _backend(name: str, app: str, path: str, precision: str = AUTO, **more: str)
 
 
 def v1(model: str, precision: str = AUTO) -> Program:
-    """Return v1 with one model."""
     name = "v1" if precision == AUTO else f"v1_{precision}"
     return _backend(name, "backend_v1.app:app", contract.PREDICT, precision, MODEL_NAME=model)
 
@@ -118,7 +117,6 @@ class Entrance(NamedTuple):
     host: str  # the pictures' address, where it is asked by URL
 
     def request(self, way: str, megapixels: float = SMALL) -> requests.PreparedRequest:
-        """Return a request for it."""
         address = f"http://{LOOPBACK}:{self.program.port}{self.program.path.format(way=way)}"
         picture = sample_photograph(megapixels)
         if way == "upload":

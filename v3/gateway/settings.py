@@ -102,8 +102,6 @@ class GatewaySettings(Settings):
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a model is served."""
-
     model: str
     scheme: str
     host: str  # a name or an IP address, version 6 without brackets
