@@ -28,6 +28,7 @@ from v3.gateway.serve import find_nginx
 ANSWER_S = 60
 # Reading the memory of a process of 300 MB takes about 5 ms: at this pace 1 % of a core.
 MEMORY_PAUSE_S = 0.5
+MB = 1e6
 
 
 def exit_status(work: Callable[[], int]) -> int:
@@ -91,7 +92,7 @@ def memory_mb(pids: Iterable[int]) -> float:
     for process in tree(pids):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             total += process.memory_full_info().pss
-    return total / 1e6
+    return total / MB
 
 
 def upload(address: str, picture: bytes) -> requests.PreparedRequest:
