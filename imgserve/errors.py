@@ -154,8 +154,7 @@ class BackendUnreachable(BackendError):
         self.may_wake = may_wake
 
 
-class BackendTimeout(BackendError):
-    """The backend accepted the request but its answer took too long."""
+class BackendTimeout(BackendError): ...
 
 
 class BackendNotReady(BackendError):

@@ -98,7 +98,6 @@ class RequestReader:
         self.current = Incoming({}, Held(admission), is_whole=True)
 
     def feed(self, data: bytes) -> None:
-        """Take what was received."""
         before = self.current
         try:
             self._parser.feed_data(data)

@@ -5,16 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from imgserve import __version__
-from imgserve.contract import (
-    IMAGE_FIELD,
-    MODEL_OPTION,
-    PROBLEM_TYPE,
-    TOP_K,
-    URL_FIELD,
-    PredictRequest,
-    Problem,
-)
+from imgserve import __version__, contract
 from imgserve.errors import HttpError, http_errors
 
 REF = "#/components/schemas/{name}"
@@ -28,17 +19,17 @@ class Operation(NamedTuple):
     summary: str
     answer: type[msgspec.Struct] | str  # a type of the contract, or words for a body without one
     problems: tuple[type[HttpError], ...] = ()  # that it may answer, beside those of a prediction
-    takes: type[PredictRequest] | None = None  # as JSON, where it predicts
+    takes: type[contract.PredictRequest] | None = None  # as JSON, where it predicts
 
 
 def document(operations: list[Operation], most_classes: int | None) -> dict[str, Any]:
     """Return the OpenAPI document of these operations; ``top_k`` is at most ``most_classes``."""
     named = [kind for operation in operations for kind in (operation.takes, operation.answer)]
-    kinds = dict.fromkeys(kind for kind in [*named, Problem] if isinstance(kind, type))
+    kinds = dict.fromkeys(kind for kind in [*named, contract.Problem] if isinstance(kind, type))
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     for schema in schemas.values():
-        if TOP_K in schema["properties"] and most_classes is not None:
-            schema["properties"][TOP_K]["maximum"] = most_classes
+        if contract.TOP_K in schema["properties"] and most_classes is not None:
+            schema["properties"][contract.TOP_K]["maximum"] = most_classes
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for operation in operations:
         path = paths[operation.path]
@@ -46,12 +37,9 @@ def document(operations: list[Operation], most_classes: int | None) -> dict[str,
         if "{model}" in operation.path:
             in_path = {"name": "model", "in": "path", "required": True}
             path["parameters"] = [{**in_path, "schema": {"type": "string"}}]
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "imgserve", "version": __version__},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
+    info = {"title": "imgserve", "version": __version__}
+    components = {"schemas": schemas}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
 
 
 def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +54,7 @@ def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         responses = {"200": _body("application/json", answer, answer.__doc__ or "")}
     for status in sorted({problem.status for problem in problems}):
         titles = [problem.title for problem in problems if problem.status == status]
-        responses[str(status)] = _body(PROBLEM_TYPE, Problem, "; ".join(titles))
+        responses[str(status)] = _body(contract.PROBLEM_TYPE, contract.Problem, "; ".join(titles))
     return {**described, "responses": responses}
 
 
@@ -75,22 +63,20 @@ def _body(media_type: str, struct: type[msgspec.Struct], description: str) -> di
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def _prediction(kind: type[PredictRequest], schemas: dict[str, Any]) -> dict[str, Any]:
+def _prediction(kind: type[contract.PredictRequest], schemas: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters and the three kinds of body that a prediction takes."""
     options = dict(schemas[kind.__name__]["properties"])
-    del options[URL_FIELD]
+    del options[contract.URL_FIELD]
     picture = {"type": "string", "contentMediaType": "application/octet-stream"}
-    upload = {
-        "type": "object",
-        "properties": {IMAGE_FIELD: picture, **options},
-        "required": [IMAGE_FIELD],
-    }
+    fields = {contract.IMAGE_FIELD: picture, **options}
+    upload = {"type": "object", "properties": fields, "required": [contract.IMAGE_FIELD]}
     content = {
         "application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}},
         "multipart/form-data": {"schema": upload},
         "image/*": {"schema": picture},
     }
-    goes_with = dict.fromkeys(options, "For an image/* body.") | {MODEL_OPTION: "With any body."}
+    goes_with = dict.fromkeys(options, "For an image/* body.")
+    goes_with[contract.MODEL_OPTION] = "With any body."
     parameters = [
         {"name": name, "in": "query", "schema": schema, "description": goes_with[name]}
         for name, schema in options.items()

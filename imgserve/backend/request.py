@@ -98,8 +98,7 @@ def _options(
 
 def _with_address(options: PredictRequest, query: MultiDict[str, str]) -> PredictRequest:
     """Return options with the model that the address names, where the route takes one."""
-    misplaced = set(query) & set(options.__struct_fields__) - {MODEL_OPTION, URL_FIELD}
-    if misplaced:
+    if misplaced := set(query) & set(options.__struct_fields__) - {MODEL_OPTION, URL_FIELD}:
         raise InvalidRequest(
             f"{min(misplaced)!r} belongs into the body here: only a body of type image/* leaves "
             "options to the address"

@@ -173,8 +173,6 @@ def add_state(backend: Backend) -> None:
 
 
 def add_docs(backend: Backend) -> None:
-    """Add the API's document, and a page that shows it with scripts of a package."""
-
     @backend.route("GET", OPENAPI, "This document.")
     def openapi() -> Response:
         """Describe the API."""
@@ -187,7 +185,6 @@ def add_docs(backend: Backend) -> None:
 
 
 def add_models(backend: Backend) -> None:
-    """Add the list of models, and what each of them is."""
     pool, settings = backend.pool, backend.settings
     choice = "The models to choose from, as a JSON list of ids, the default first."
 
@@ -202,9 +199,8 @@ def add_models(backend: Backend) -> None:
         """Say what a model is and whether it is loaded."""
         state, failure, precision = pool.state(model)
         known = facts(settings, model)
-        return json_answer(
-            msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
-        )
+        told = msgspec.structs.replace(known, state=state, detail=failure, precision=precision)
+        return json_answer(told)
 
 
 def add_choice(backend: Backend) -> Callable[[PredictRequest], str]:

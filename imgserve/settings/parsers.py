@@ -44,7 +44,6 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a parser that accepts exactly these words."""
     return parser(f"one of {', '.join(allowed)}", str, allowed.__contains__)
 
 

@@ -58,8 +58,7 @@ def _measure(plan: Plan, parts: Sequence[str]) -> None:
     if wanted:
         require_programs()
     for name in wanted:
-        began = time.monotonic()
-        taken = datetime.now(UTC).isoformat(timespec="seconds")
+        began, taken = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         record = results.Record(name, taken, plan.name, results.machine(), results.versions())
         with closing(PARTS[name](plan, record.remarks)) as rows:
             for row in rows:

@@ -92,8 +92,6 @@ def repeat(work: str, seconds: float, loops: int) -> Throughput:
 
 
 class Arrangement(NamedTuple):
-    """One way to share out the cores."""
-
     processes: int  # each with a model of its own
     threads: int  # that infer, in each process
     loops: int  # threads of each process that read, decode, resize and wait for the inference
@@ -105,8 +103,8 @@ def arrangements() -> list[Arrangement]:
     Several streams in one process were tried and are slower than several processes: NOTES.md.
     """
     cores = cpu_quota()
-    one_process = [Arrangement(1, cores, loops) for loops in (1, cores)]
-    return one_process + [Arrangement(cores, 1, loops) for loops in (1, 2)]
+    shares = (1, cores, 1), (1, cores, cores), (cores, 1, 1), (cores, 1, 2)
+    return [Arrangement(*share) for share in shares]
 
 
 @contextmanager
@@ -161,8 +159,7 @@ def best_arrangement(results: Results) -> Arrangement:
     rows = rows[(rows.work == WHOLE) & (rows.precision == AUTO)]
     if rows.empty:
         return arrangements()[-2]
-    rates = rows.groupby([*Arrangement._fields]).rate.median()
-    return Arrangement(*map(int, rates.idxmax()))
+    return Arrangement(*map(int, rows.groupby([*Arrangement._fields]).rate.median().idxmax()))
 
 
 def measure_latency(plan: Plan, remarks: list[str]) -> Rows:

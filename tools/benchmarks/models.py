@@ -25,7 +25,6 @@ LIMIT_PIXELS = 50_000_000
 
 
 def is_compiled(model: str, precision: str) -> bool:
-    """Return whether a model has been compiled for a precision."""
     try:
         read_info(COMPILED, model, BackendSettings(precision=precision).compiled_precision)
     except (FileNotFoundError, CompiledModelInvalid):

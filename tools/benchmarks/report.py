@@ -47,7 +47,6 @@ class Target(msgspec.Struct):
 
 
 def targets() -> dict[str, Target]:
-    """Return all targets by key, in the order of the file."""
     return msgspec.toml.decode((HERE / "targets.toml").read_bytes(), type=dict[str, Target])
 
 
@@ -170,9 +169,8 @@ def _servers_table(results: Results) -> str:
     cells = []
     for key, rows in found:
         thousands = rows.answers / 1000
-        costs = [
-            (cost / thousands).median() for cost in (rows.server_cpu_s, rows.peak_mb * rows.seconds)
-        ]
+        spent = (rows.server_cpu_s, rows.peak_mb * rows.seconds)
+        costs = [(cost / thousands).median() for cost in spent]
         figures = (rows.p50_ms.median(), rows.p99_ms.median(), rows.peak_mb.max(), *costs)
         cells.append((*key, summary(rows.rate), *figures))
     taken = ("answers a second", "p50, ms", "p99, ms", "peak, MB")

@@ -59,7 +59,6 @@ def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that takes part."""
     found = {"python": platform.python_version(), **{name: version(name) for name in OURS}}
     for name, program in (("wrk", "wrk"), ("nginx", find_nginx(os.environ.get("PATH", "")))):
         done = subprocess.run((program, "-v"), capture_output=True, text=True, check=False)

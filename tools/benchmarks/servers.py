@@ -43,8 +43,6 @@ EAGER, OURS = "eager", "ours"
 # A developer's own settings must not change what is measured.
 KEPT = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "USER", "PYTHONPATH"}
 KEPT |= {"BENCH_FOLDER", *WITHOUT_MATRIX_UNITS}
-# A backend answers 503 while its model is loading, a gateway 502 while its backend starts.
-STARTING = (502, 503)
 # The rows of loops without HTTP: the best arrangement, and one loop alone. They have no clients.
 LIMIT, ONE_LOOP = "limit", "bare"
 # Who is asked for larger pictures, too.
@@ -74,7 +72,6 @@ def _backend(name: str, app: str, path: str, precision: str = AUTO, **more: str)
 
 
 def v1(model: str, precision: str = AUTO) -> Program:
-    """Return v1 with one model."""
     name = "v1" if precision == AUTO else f"v1_{precision}"
     return _backend(name, "backend_v1.app:app", contract.PREDICT, precision, MODEL_NAME=model)
 
@@ -82,11 +79,8 @@ def v1(model: str, precision: str = AUTO) -> Program:
 def peer(name: str, model: str, engine: str) -> Program:
     """Return a peer; with our engine it uses all cores, in workers or in threads."""
     is_bentoml = name == "bentoml"  # a route for each method, and one worker
-    environ = {
-        "MODEL_NAME": model,
-        "BENCH_ENGINE": engine,
-        "THREADS": str(cpu_quota() if is_bentoml else 1),
-    }
+    threads = str(cpu_quota() if is_bentoml else 1)
+    environ = {"MODEL_NAME": model, "BENCH_ENGINE": engine, "THREADS": threads}
     python, port = str(SCRATCH / name / ".venv" / "bin" / "python"), free_port()
     command = (python, "-m", *PEERS[name].format(port=port).split())
     path = "/predict_{way}" if is_bentoml else "/predict"
@@ -123,7 +117,6 @@ class Entrance(NamedTuple):
     host: str  # the pictures' address, where it is asked by URL
 
     def request(self, way: str, megapixels: float = SMALL) -> requests.PreparedRequest:
-        """Return a request for it."""
         address = f"http://{LOOPBACK}:{self.program.port}{self.program.path.format(way=way)}"
         picture = sample_photograph(megapixels)
         if way == "upload":
@@ -145,7 +138,7 @@ class Entrance(NamedTuple):
                 answer = session.send(request, timeout=programs.ANSWER_S)
         except requests.ConnectionError:
             return False
-        if answer.status_code in STARTING:
+        if answer.status_code in {502, 503}:  # a backend or its model is starting
             return False
         if not answer.ok:
             raise Failed(f"{self.program.name} answers {answer.status_code} {answer.text[:200]}")

@@ -17,7 +17,6 @@ from v3.gateway.settings import LIST, Backend, GatewaySettings, read_backends
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the arguments say; return the exit status."""
     given = _parser().parse_args(arguments)
     try:
         settings = GatewaySettings.from_environ(environ)

@@ -14,17 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from imgserve import errors
 from imgserve.contract import FORM_OVERHEAD_BYTES, MODEL, MODEL_PREDICT, MODELS, Problem
-from imgserve.errors import (
-    HttpError,
-    InternalError,
-    InvalidRequest,
-    InvalidSetting,
-    MethodNotAllowed,
-    PictureTooLarge,
-    UnknownModel,
-    UnknownRoute,
-)
 from v3.gateway.settings import Backend, GatewaySettings, bracketed, ip_address
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -39,29 +30,31 @@ TEMPLATE = Path(__file__).with_name("nginx.conf.in")
 KEPT_CONNECTIONS = 16
 
 
-class InvalidApiKey(HttpError, status=401, title="Invalid API key"): ...
+class InvalidApiKey(errors.HttpError, status=401, title="Invalid API key"): ...
 
 
 class ModelUnreachable(
-    HttpError, status=502, title="Backend unreachable", slug="backend-unreachable"
+    errors.HttpError, status=502, title="Backend unreachable", slug="backend-unreachable"
 ):
     """A model's backend does not answer, or not in HTTP."""
 
 
-class ModelTooSlow(HttpError, status=504, title="Backend too slow", slug="backend-timeout"): ...
+class ModelTooSlow(
+    errors.HttpError, status=504, title="Backend too slow", slug="backend-timeout"
+): ...
 
 
 ROUTES = ", ".join((MODELS, *(path.format(model="<id>") for path in (MODEL, MODEL_PREDICT))))
 # What the gateway itself answers; $model and its like are variables of nginx.
-PROBLEMS: dict[type[HttpError], str] = {
-    InvalidRequest: "the request is not HTTP that can be read: see RFC 9112",
+PROBLEMS: dict[type[errors.HttpError], str] = {
+    errors.InvalidRequest: "the request is not HTTP that can be read: see RFC 9112",
     InvalidApiKey: "the header X-API-Key is missing or wrong: ask who runs this service for a key",
-    UnknownModel: "there is no model ${{asked_model}}here: choose one of {models}",
-    UnknownRoute: f"there is nothing at this path: the gateway has {ROUTES}",
-    MethodNotAllowed: "this path answers $allowed",
-    PictureTooLarge: "the request is larger than a picture of {limit_bytes} bytes: "
+    errors.UnknownModel: "there is no model ${{asked_model}}here: choose one of {models}",
+    errors.UnknownRoute: f"there is nothing at this path: the gateway has {ROUTES}",
+    errors.MethodNotAllowed: "this path answers $allowed",
+    errors.PictureTooLarge: "the request is larger than a picture of {limit_bytes} bytes: "
     "send a smaller one",
-    InternalError: "something went wrong on our side: the log has it under this request_id",
+    errors.InternalError: "something went wrong on our side: the log has it under this request_id",
     ModelUnreachable: "the backend of $model cannot be reached: "
     "try again later, or choose another model",
     ModelTooSlow: "the backend of $model did not answer in time, {timeout_s:g} s at most: "
@@ -125,7 +118,7 @@ def _key(api_key: str) -> dict[str, str]:
 def _path(path: Path) -> str:
     text = str(path)
     if not text.isprintable() or set(text) & set("\"'\\$;{}#"):
-        raise InvalidSetting(
+        raise errors.InvalidSetting(
             f"the path {text!r} cannot be used: nginx gives its characters a sense"
         )
     return text
@@ -136,7 +129,7 @@ def _name_servers(given: tuple[str, ...], backends: Sequence[Backend]) -> str:
     names = [backend.host for backend in backends if backend.needs_look_up]
     servers = given or tuple(_servers_of_the_system())
     if names and not servers:
-        raise InvalidSetting(
+        raise errors.InvalidSetting(
             f"no name server is known that could look up {names[0]}: set RESOLVER to one"
         )
     return " ".join(servers) if names else ""
@@ -158,10 +151,9 @@ def _authorities(given: Path | None, backends: Sequence[Backend]) -> str:
     if all(backend.scheme == "http" for backend in backends):
         return ""
     candidates = (given,) if given else AUTHORITIES
-    for file in candidates:
-        if file.is_file():
-            return _path(file)
-    raise InvalidSetting(
+    if file := next(filter(Path.is_file, candidates), None):
+        return _path(file)
+    raise errors.InvalidSetting(
         "the certificates of the authorities that https needs are not in "
         f"{' or '.join(map(str, candidates))}: install ca-certificates, or set SSL_CERT_FILE"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from imgserve.errors import InvalidSetting
 from imgserve.models.catalogue import NAME, NAME_IN_WORDS
 from imgserve.settings import ALL_ADDRESSES, BackendSettings, FrontendSettings
-from imgserve.settings.parsers import Settings, folder, seconds, setting, whole, word, words
+from imgserve.settings.parsers import Settings, folder, parser, seconds, setting, whole, word, words
 
 LIST = Path(__file__).with_name("backends.toml")
 NAME_SERVER = re.compile(r"([0-9.]+|\[[^]]*\])(?::([0-9]+))?", re.ASCII)
@@ -23,6 +23,7 @@ ADDRESS = re.compile(
 )
 DEFAULT_PORTS = {"http": 80, "https": 443}
 parse_port = whole(1, 65535)
+project_id = parser("the id of a project", str, re.compile("[a-z0-9][a-z0-9.:-]{0,62}").fullmatch)
 
 
 def ip_address(text: str) -> str:
@@ -48,13 +49,6 @@ def _name_server(text: str) -> str:
 def bracketed(host: str) -> str:
     """Return a host as addresses write it."""
     return f"[{host}]" if ":" in host else host
-
-
-def project_id(text: str) -> str:
-    """the id of a project"""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.:-]{0,62}", text, re.ASCII):
-        raise ValueError
-    return text
 
 
 @dataclass(frozen=True)
@@ -108,8 +102,6 @@ class GatewaySettings(Settings):
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a model is served."""
-
     model: str
     scheme: str
     host: str  # a name or an IP address, version 6 without brackets

@@ -11,8 +11,6 @@ from tools.benchmarks.peers import classifier, fetched
 
 @bentoml.service(workers=1, threads=4, traffic={"timeout": 60})
 class Classifier:
-    """A picture in, the name of its class out."""
-
     def __init__(self) -> None:
         self.classify = classifier()
 

@@ -11,9 +11,7 @@ for name in "$@"; do
   locks=(requirements/{backend,compile,torch}.txt)
   [[ -f $lock ]] && locks+=("$lock")
   wanted=$(cat "${locks[@]}" | cksum)
-  if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then
-    continue
-  fi
+  [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && continue
   echo "Installing the peer $name into $folder ..." >&2
   mkdir -p "$folder"
   # install.sh makes .venv and reads requirements/ where it is started: torch comes as it does here.

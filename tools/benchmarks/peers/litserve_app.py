@@ -14,8 +14,6 @@ from tools.benchmarks.peers import classifier, fetched
 
 
 class Classifier(litserve.LitAPI):  # type: ignore[misc]  # checked without LitServe
-    """A picture in, the name of its class out."""
-
     def setup(self, device: str) -> None:  # noqa: ARG002  LitServe gives it
         self.classify = classifier()
 
