@@ -3,14 +3,13 @@
 # Versions stay as they are while they fit; `make lock UPGRADE=1` takes the newest.
 set -euo pipefail
 
-uv=.venv/bin/uv
 locks=(backend frontend gateway compile quantize onnx dev)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 compile() {
-  "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+  .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
     --no-annotate "$@"
 }
 

@@ -25,7 +25,6 @@ from tools.process import Process
 
 STOP_TIMEOUT_S = 12.0  # a backend finishes the requests it has within 10 s
 ANSWER_TIMEOUT_S = 2  # a backend answers at once, but may share the machine with what loads models
-READ_BYTES = 2**20  # of a service's output at once; no line is longer
 USER_AGENT = "imgserve-run"
 
 
@@ -60,7 +59,7 @@ class Child(Process):
         while not is_over:
             time.sleep(0.05)
             is_over = self._is_over
-            new = os.pread(self._said.fileno(), READ_BYTES, position)
+            new = os.pread(self._said.fileno(), 2**20, position)  # no line is longer
             end = len(new) if is_over else new.rfind(b"\n") + 1
             position += end
             for line in new[:end].decode(errors="replace").splitlines():

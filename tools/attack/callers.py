@@ -108,8 +108,7 @@ def _distant(target: Target, seconds: float) -> Row:
     rates = dict.fromkeys((KEEPING, CLOSING), 0.0)
     for message in (KEEPING, CLOSING) * 2:
         # What such a caller sends arrives late, and so does the end of its connection.
-        asked = repeat(message)
-        found = target.answers(asked, DISTANT_CALLERS, seconds=seconds, pause_s=DISTANT_S)
+        found = target.answers(repeat(message), DISTANT_CALLERS, seconds, DISTANT_S)
         rates[message] = max(found[OK] / seconds, rates[message])
     ratio = rates[CLOSING] / rates[KEEPING]
     return Row(

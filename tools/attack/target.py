@@ -17,7 +17,6 @@ from tools.benchmarks.servers import Program
 from tools.process import GUNICORN, LOOPBACK, ROOT, Failed, free_port
 
 SAMPLE = (ROOT / "imgserve" / "samples" / "cat.jpg").read_bytes()
-LIMIT_S = 60  # of one request here; no answer is waited for longer
 OK, BUSY, FIRST_FAULT = 200, 503, 500
 LOST = 0  # without an answer: a status that no server sends
 
@@ -97,7 +96,7 @@ async def _ask(
     while time.monotonic() < end and (message := next(requests, b"")):
         try:
             streams = streams or await asyncio.open_connection(LOOPBACK, port)
-            head = await asyncio.wait_for(_exchange(*streams, message), LIMIT_S)
+            head = await asyncio.wait_for(_exchange(*streams, message), timeout=60)
         except (OSError, EOFError, TimeoutError, ValueError):
             found[LOST] += 1
             streams = None

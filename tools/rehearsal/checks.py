@@ -19,7 +19,6 @@ from tools.rehearsal.stage import LIMIT_S, Stage
 PICTURE, ANSWER = "imgserve/samples/espresso.jpg", "espresso"
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
-PAUSE_S = 0.5
 BACKEND = "backend_v1"  # whose code is changed and broken
 # What is written before and after the app's code, by what goes wrong.
 FAULTS = {
@@ -33,8 +32,7 @@ def ask(stage: Stage, backend: str, page: str) -> None:
     url = stage.urls[backend]
     models = [] if backend == BACKEND else requests.get(f"{url}/models", timeout=LIMIT_S).json()
     for path in [f"/model/{model}/predict" for model in models] or ["/predict"]:
-        category = predicted(stage, url + path)
-        if category != ANSWER:
+        if (category := predicted(stage, url + path)) != ANSWER:
             raise Failed(f"{url}{path} takes {PICTURE} for {category!r}")
         stage.notes.append(f"{url}{path}: {category}")
     ask_page(stage, page)
@@ -87,7 +85,7 @@ def asking(stage: Stage) -> Iterator[None]:
 
     def keep_asking() -> None:
         nonlocal count
-        while not stopped.wait(PAUSE_S):
+        while not stopped.wait(0.5):
             count += 1
             try:
                 predicted(stage, f"{url}/predict")
@@ -156,12 +154,10 @@ def deploy_at_once(stage: Stage, good: str, broken: str) -> None:
         with stage.step(f"deploy two at once, {offset} s apart"), asking(stage):
             before = stage.serving(BACKEND)
             with ThreadPoolExecutor(2) as pool:
-                deploys = [
-                    pool.submit(_deploy_later, stage, -offset, TAG=good),
-                    pool.submit(_deploy_later, stage, offset, TAG=broken, fails=True),
-                ]
-            for deploy in deploys:
-                deploy.result()
+                released = pool.submit(_deploy_later, stage, -offset, TAG=good)
+                refused = pool.submit(_deploy_later, stage, offset, TAG=broken, fails=True)
+            released.result()
+            refused.result()
             if any("tag" in target for target in stage.service(BACKEND)["spec"]["traffic"]):
                 raise Failed("a tag is left")
             newly_serving(stage, BACKEND, before)

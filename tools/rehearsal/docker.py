@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +54,10 @@ class Docker:
         return done.stdout.strip()
 
     def succeeds(self, *words: str, limit_s: float = LIMIT_S) -> bool:
-        try:
+        with suppress(Failed):
             self.run(*words, limit_s=limit_s)
-        except Failed:
-            return False
-        return True
+            return True
+        return False
 
 
 @contextmanager

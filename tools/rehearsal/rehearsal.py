@@ -125,8 +125,7 @@ def front_door(folder: Path, cloud_port: int) -> Iterator[list[int]]:
     config = folder / "nginx.conf"
     folder.mkdir()
     listen = "\n    ".join(f"listen {LOOPBACK}:{port};" for port in ports)
-    values = {"folder": folder, "listen": listen, "cloud": cloud_port}
-    config.write_text(NGINX.substitute(values), "utf-8")
+    config.write_text(NGINX.substitute(folder=folder, listen=listen, cloud=cloud_port), "utf-8")
     command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)]
     with serving(command, folder / "nginx.log", lambda: listens(ports[-1])):
         yield ports

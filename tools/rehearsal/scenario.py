@@ -70,10 +70,9 @@ def together(rehearsal: Rehearsal, *tasks: Callable[[], None]) -> None:
 def prepare(stage: Stage) -> None:
     with stage.step("check.sh of an empty project"):
         stage.run("check.sh", fails=True)
-    with stage.step("setup.sh"):
-        stage.run("setup.sh")
-    with stage.step("check.sh"):
-        stage.run("check.sh")
+    for script in ("setup.sh", "check.sh"):
+        with stage.step(script):
+            stage.run(script)
 
 
 def set_up_again(stage: Stage) -> None:
@@ -162,8 +161,7 @@ def go_private(stage: Stage) -> None:
 
 def _expect_without_token(stage: Stage, status: int) -> None:
     url = f"{stage.urls[PRIVATE]}/hello"
-    found = requests.get(url, timeout=LIMIT_S).status_code
-    if found != status:
+    if (found := requests.get(url, timeout=LIMIT_S).status_code) != status:
         raise Failed(f"{url} answered {found} to somebody without a token")
     stage.notes.append(f"{url} without a token: {found}")
 
