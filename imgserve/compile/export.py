@@ -19,10 +19,9 @@ from imgserve.compile.quantize import LEAST_AGREEMENT, bundled, labelled, quanti
 from imgserve.errors import CompiledModelInvalid, CompileMismatch
 from imgserve.machine import cpu_quota
 from imgserve.models import compiled_model
-from imgserve.models.classifier import Engine
+from imgserve.models.classifier import Crop, Engine
 from imgserve.models.compiled_model import FP32, INT8, PRECISIONS, ModelInfo, Quantization
 from imgserve.models.openvino_engine import OpenVinoEngine
-from imgserve.models.transform import Crop
 
 TOLERANCE = 1e-4  # of a probability; adding float32 in another order changes it by about 1e-6
 TIE = 1e-6  # classes closer than this are equally probable: either may come first

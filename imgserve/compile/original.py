@@ -21,10 +21,9 @@ from torch.jit._trace import TracerWarning
 from imgserve.errors import OriginalInvalid
 from imgserve.machine import cpu_quota
 from imgserve.models.catalogue import Entry
-from imgserve.models.classifier import Engine, Probabilities
+from imgserve.models.classifier import Crop, Engine, Probabilities, crop
 from imgserve.models.compiled_model import Transform
 from imgserve.models.openvino_engine import openvino
-from imgserve.models.transform import Crop, crop
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 NOISE_PICTURES = 4

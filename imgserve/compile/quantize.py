@@ -35,10 +35,9 @@ from imgserve.compile.original import say
 from imgserve.errors import CompileMismatch, EvaluationFailed, HttpError
 from imgserve.evaluate import labelled_pictures
 from imgserve.machine import cpu_quota
-from imgserve.models.classifier import Engine, Probabilities
+from imgserve.models.classifier import Crop, Engine, Probabilities, crop, least_side
 from imgserve.models.compiled_model import Quantization, Transform
 from imgserve.models.openvino_engine import OpenVinoEngine, openvino
-from imgserve.models.transform import Crop, crop, least_side
 from imgserve.pictures.decode import decode
 from imgserve.settings import BackendSettings
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from imgserve.errors import ModelError
-from imgserve.models.classifier import Classifier, Probabilities
+from imgserve.models.classifier import Classifier, Crop, Probabilities
 from imgserve.models.compiled_model import FP32, check_content, compiled_folder, read_info
-from imgserve.models.transform import Crop
 from imgserve.settings import BackendSettings
 
 # None bars an import.

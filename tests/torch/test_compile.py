@@ -21,8 +21,8 @@ from imgserve.compile.weights import default_weights, transform_of
 from imgserve.contract import PredictOptions
 from imgserve.errors import CompiledModelInvalid, CompileMismatch, ModelError, UnknownModel
 from imgserve.models import catalogue, compiled_model, openvino_engine
+from imgserve.models.classifier import crop
 from imgserve.models.compiled_model import ModelInfo, Transform
-from imgserve.models.transform import crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 

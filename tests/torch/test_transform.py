@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from imgserve.compile import torchvision
 from imgserve.compile.weights import default_weights, transform_of
 from imgserve.models import catalogue
-from imgserve.models.transform import FILTERS, NEAR, crop, least_side
+from imgserve.models.classifier import FILTERS, NEAR, crop, least_side
 from tests.unit import pictures
 
 with warnings.catch_warnings():
@@ -71,7 +71,9 @@ def test_a_very_long_picture_costs_no_more_than_its_crop(size: tuple[int, int]) 
 @pytest.mark.parametrize("model_id", catalogue.catalogue(None))
 def test_catalogue_has_the_figures_of_torchvisions_weights(model_id: str) -> None:
     entry, weights = catalogue.entry(model_id), default_weights(model_id)
-    assert entry.parameters == weights.meta["num_params"]
+    with torch.device("meta"):
+        module = torchvision.models.get_model(model_id)
+    assert entry.parameters == sum(parameter.numel() for parameter in module.parameters())
     assert entry.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     assert entry.input_size == weights.transforms().crop_size[0]
     assert len(weights.meta["categories"]) == 1000

@@ -7,8 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from imgserve.models.classifier import Classifier, Probabilities
-from imgserve.models.transform import crop
+from imgserve.models.classifier import Classifier, Probabilities, crop
 
 FOLDER = Path(str(importlib.resources.files("skimage") / "data"))
 # A cat, a cup, a rocket; wide, tall, square, tiny, larger than any resize.

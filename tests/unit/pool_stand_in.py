@@ -8,10 +8,9 @@ import numpy as np
 
 from imgserve.contract import PredictOptions, State
 from imgserve.errors import HttpError
-from imgserve.models.classifier import Classifier
+from imgserve.models.classifier import Classifier, Crop
 from imgserve.models.compiled_model import Transform
 from imgserve.models.pool import WorkerPool
-from imgserve.models.transform import Crop
 from imgserve.models.worker import Result
 
 TRANSFORM = Transform(36, 32, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -11,9 +11,8 @@ import pytest
 
 from imgserve.errors import Busy, CompiledModelInvalid, InvalidRequest
 from imgserve.models import compiled_model
-from imgserve.models.classifier import occlusion
+from imgserve.models.classifier import Crop, occlusion
 from imgserve.models.openvino_engine import OpenVinoEngine, openvino
-from imgserve.models.transform import Crop
 
 SIDE = 8
 HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -15,8 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from imgserve.backend.app import make_app
-from imgserve.models.classifier import Classifier
-from imgserve.models.transform import Crop
+from imgserve.models.classifier import Classifier, Crop
 from imgserve.settings import BackendSettings
 from tests.unit import pictures
 from tests.unit.pool_stand_in import Gate, PoolStandIn, classifier, named_after_itself

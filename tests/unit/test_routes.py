@@ -24,7 +24,7 @@ from imgserve import contract, errors
 from imgserve.backend.app import make_app
 from imgserve.log import CloudFormatter
 from imgserve.models import catalogue
-from imgserve.models.transform import Crop
+from imgserve.models.classifier import Crop
 from imgserve.pictures.fetch import Fetcher
 from imgserve.settings import BackendSettings
 from tests.unit import pictures

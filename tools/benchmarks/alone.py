@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 from imgserve.evaluate import labelled_pictures
 from imgserve.machine import cpu_quota
-from imgserve.models.classifier import DEFAULT_TOP_K
+from imgserve.models.classifier import DEFAULT_TOP_K, crop
 from imgserve.models.compiled_model import FP32, INT8
-from imgserve.models.transform import crop
 from imgserve.pictures.decode import decode
 from tools.benchmarks import models
 from tools.benchmarks.models import AUTO, LIMIT_PIXELS
