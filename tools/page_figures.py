@@ -1,8 +1,8 @@
 """What a page weighs, how soon it answers, and what stands in people's way.
 
 ``python -m tools.page_figures http://127.0.0.1:8501``, of a page that runs (``make run``):
-accessibility faults by axe-core in each state, bytes of the first visit, seconds over fast 3G,
-and where on a phone the answer begins. docs/page.md has what came of it.
+accessibility faults by axe-core in each state, bytes of the first visit, seconds over fast 3G and
+to an answer. docs/page.md has what came of it.
 """
 
 import statistics
@@ -95,10 +95,6 @@ def figures(browser: Browser, url: str) -> Iterator[str]:
     size, usable_s, bars_s = first_visit(browser, url)
     yield f"first visit: {size / 1e6:.2f} MB; fast 3G: usable after {usable_s:.1f} s"
     yield f"fast 3G: first bars {bars_s:.2f} s after the click"
-    page = open_page(browser, url, "phone", "light")
-    click(page)
-    boxes = (page.locator(part).first.bounding_box() or {"y": -1} for part in ("h2", BAR))
-    yield "sentence at y = {:.0f}, first bar at y = {:.0f}".format(*(box["y"] for box in boxes))
     page = open_page(browser, url, "desk", "light")
     click(page)  # the first also waits for what is done only once
     samples = [("Espresso", "h2:has-text('espresso')"), ("Cat", "h2:has-text('cat')")] * ANSWERS

