@@ -10,8 +10,6 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# --- deliverables.yaml -----------------------------------------------------------------------
-
 tab=$'\t'
 # What the scripts write, as deliverables.schema.json has it.
 uuid='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -74,8 +72,6 @@ if (($# == 1)) && [[ $1 == --deliverables ]]; then
   check_deliverables
   exit
 fi
-
-# --- the project -----------------------------------------------------------------------------
 
 begin "$@"
 

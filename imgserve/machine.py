@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 LARGE_BLOCK_BYTES = 512 * 1024  # above what is read from a socket at once, which should be quick
 SPARE_BYTES = 4 * 1024 * 1024  # that a heap keeps at its end for the next request
@@ -112,4 +111,4 @@ def temporary_folder() -> Path:
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
-        return SHARED_MEMORY
+        return Path("/dev/shm")  # noqa: S108

@@ -38,8 +38,6 @@ THIRDS = (
     ("left", "middle", "right"),
     ("lower left", "bottom", "lower right"),
 )
-MAP_COLOUR = (255, 196, 0)
-MOST_REMEMBERED = 200
 PROGRAM = """import requests
 
 answer = requests.post({url!r}, {sent}, timeout=60)
@@ -175,7 +173,7 @@ def _show(question: Sequence[Picture], outcome: Outcome) -> None:
 def _explanation_map(explanation: Sequence[Sequence[float]]) -> str:
     """Return an image of one pixel for each place, which the browser makes large and smooth."""
     image = Image.new("RGBA", (len(explanation[0]), len(explanation)))
-    image.putdata([(*MAP_COLOUR, round(200 * share)) for row in explanation for share in row])
+    image.putdata([(255, 196, 0, round(200 * share)) for row in explanation for share in row])
     written = io.BytesIO()
     image.save(written, "PNG")
     return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
@@ -223,7 +221,7 @@ def _remember(question: Sequence[Picture], outcome: Outcome) -> None:
         answered = (one for one in outcomes if isinstance(one, Answered))
         # One with a map was asked before, without.
         rows = rows + [Row.of(question[0], one) for one in answered if not one.answer.explanation]
-    st.session_state.remembered = rows[-MOST_REMEMBERED:]
+    st.session_state.remembered = rows[-200:]
 
 
 def show_remembered(place: DeltaGenerator) -> None:

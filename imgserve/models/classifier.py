@@ -146,8 +146,6 @@ def _covered(crops: Crop, x: int, y: int, grid: int, colour: NDArray[np.uint8]) 
     return covered
 
 
-# --- the first half of the transform -------------------------------------------------------------
-
 # torchvision resizes the whole picture with Pillow, then cuts the middle out. Here only what is
 # kept is computed, in the same order (columns, then rows) and with the same rounding: where halves
 # are rounded the other way, a pixel differs by 2 of 255 at most. The second half, normalising, is

@@ -4,13 +4,12 @@ import argparse
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 from itertools import product
 
 from imgserve.contract import HELLO, MODEL_PREDICT, PREDICT, PROBLEM_TYPE
 from tools.attack.target import Row, backend, tally
 from tools.process import LOOPBACK
-
-FIRST_ERROR = 400
 
 LINES = (
     *("", "\0", "GET", "GET /hello", "GET  /hello HTTP/1.1", "GET /hello HTTP/9.9"),
@@ -79,7 +78,7 @@ def _answer(port: int, shape: bytes) -> str:
         return "closed"
     head = data.partition(b"\r\n\r\n")[0].decode("latin-1")
     status = int(head.split()[1])
-    is_problem = status < FIRST_ERROR or PROBLEM_TYPE in head
+    is_problem = status < HTTPStatus.BAD_REQUEST or PROBLEM_TYPE in head
     if status in {500, 502, 504} or not is_problem or "elsewhere" in head:
         return f"WRONG: {status} to {shape[:80]!r}"
     return str(status)

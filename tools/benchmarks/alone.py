@@ -32,7 +32,6 @@ from tools.process import Failed
 WHOLE, ENGINE = "whole", "engine"
 OPENVINO, TORCH = "openvino", "torch"
 WARM_UP_S = 0.3
-REPEATS = 20  # of a single inference
 
 
 class Throughput(NamedTuple):
@@ -176,7 +175,7 @@ def measure_latency(plan: Plan, remarks: list[str]) -> Rows:
                     runs[told] = stack.enter_context(loaded(arrangements()[0], told, model))
                 except Failed as exc:
                     say(f"latency: {exc}")
-            for number in range(-1, REPEATS):  # the first is a warm-up
+            for number in range(-1, 20):  # the first is a warm-up
                 for told, run in runs.items():
                     took_ms = 1000 * run(ENGINE, 0).seconds
                     engine, precision = (TORCH, FP32) if told == TORCH else (OPENVINO, told)

@@ -75,9 +75,6 @@ def ask_page(stage: Stage, page: str, model: str = "", title: str = "") -> None:
             raise Failed(f"{url}: {exc}\nThe page says:\n{shown}") from exc
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
-
-
 @contextmanager
 def asking(stage: Stage) -> Iterator[None]:
     """Keep asking v1's backend until the end of the block; all must be answered."""

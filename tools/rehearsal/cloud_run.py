@@ -170,9 +170,6 @@ def container_of(revision: Json) -> Json:
     return container
 
 
-# --- documents -----------------------------------------------------------------------------------
-
-
 def _successor(service: Json, before: Json | None, url: str) -> Json:
     """Return a service's next document, its traffic as before; 409 if another came in between."""
     metadata, version = service["metadata"], service["metadata"].get("resourceVersion")
@@ -208,8 +205,6 @@ def _conditions(failure: str | None) -> list[Json]:
         how |= {"status": "False", "message": failure, "reason": "Failed"}
     return [{"type": kind, **how} for kind in ("Ready", "ConfigurationsReady", "RoutesReady")]
 
-
-# --- requests ------------------------------------------------------------------------------------
 
 web.add_documents(
     f"{NAMESPACE}/services", "services", "items", after_delete=lambda name: part(CloudRun).end(name)

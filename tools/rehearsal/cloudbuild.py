@@ -31,7 +31,6 @@ FIELDS = {"images", "options", "serviceAccount", "source", "steps", "substitutio
 FIELDS |= {"queueTtl", "tags"}
 STEP_FIELDS = {"args", "entrypoint", "id", "name", "waitFor"}
 # Google's docker builder, or the plain name: it stands for this machine's docker.
-BUILDERS = {"docker", "gcr.io/cloud-builders/docker"}
 # The narrowest roles that have storage.objects.get and
 # artifactregistry.repositories.uploadArtifacts (IAM's reference of roles and permissions).
 READ_OBJECTS, WRITE_IMAGES = "roles/storage.objectViewer", "roles/artifactregistry.writer"
@@ -93,7 +92,7 @@ class Builder:
         for future in earlier:
             future.result()
         step["status"] = "FAILURE"
-        if step["name"] not in BUILDERS:
+        if step["name"] not in {"docker", "gcr.io/cloud-builders/docker"}:
             raise Failed(f"the rehearsal has no builder {step['name']!r}, only docker")
         command = [step.get("entrypoint") or "docker", *step.get("args", [])]
         if command[:2] == ["docker", "build"]:
@@ -143,9 +142,6 @@ class Builder:
 
 def _account(build: Json) -> str:
     return str(build.get("serviceAccount", "")).rpartition("/")[2]
-
-
-# --- requests ------------------------------------------------------------------------------------
 
 
 @api.post(BUILDS)

@@ -21,8 +21,6 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 @dataclass(frozen=True)
 class Build:
-    """A build that ended well."""
-
     id: str
     image: str  # its app image's short name
     seconds: float

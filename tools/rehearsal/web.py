@@ -81,8 +81,6 @@ class Store:
         }
 
 
-# --- requests ------------------------------------------------------------------------------------
-
 api = Blueprint("google", __name__)  # no two of Google's hosts share a path that gcloud asks for
 PROJECT = "/v1/projects/<_project>"
 # The APIs that a new project has not enabled and whose calls Google then refuses.
@@ -116,9 +114,6 @@ def finished(response: Json) -> Json:
     found = re.search(r"projects/[^/]+/locations/[^/]+/", request.path)  # the place, if it has one
     name = f"{found[0] if found else ''}operations/done"
     return {"name": name, "done": True, "response": response}
-
-
-# --- documents -----------------------------------------------------------------------------------
 
 
 def existing(kind: str, name: str) -> Json:
