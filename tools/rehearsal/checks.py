@@ -16,6 +16,7 @@ from tools.process import Failed
 from tools.rehearsal.host import CHROMIUM, find
 from tools.rehearsal.stage import LIMIT_S, Stage
 
+PAUSE_S = 0.5
 PICTURE, ANSWER = "imgserve/samples/espresso.jpg", "espresso"
 SENTENCE = re.compile("I think this is an image of an? ")
 LIMIT_MS = 60_000  # a container may have to start first
@@ -82,7 +83,7 @@ def asking(stage: Stage) -> Iterator[None]:
 
     def keep_asking() -> None:
         nonlocal count
-        while not stopped.wait(0.5):
+        while not stopped.wait(PAUSE_S):
             count += 1
             try:
                 predicted(stage, f"{url}/predict")
