@@ -5,7 +5,6 @@ import http.server
 import json
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,9 +21,9 @@ from imgserve.contract import Problem
 from tests.servers import Quiet
 from tests.services.conftest import Service, free_port
 from tests.unit.waiting import wait_until
+from tools.process import GATEWAY
 
 Headers = Mapping[str, str | bytes] | None
-SERVE = (sys.executable, "-m", "v3.gateway", "serve")
 
 
 class Echo(Quiet):
@@ -101,7 +100,7 @@ class Gateway(Service):
 
     def __init__(self, root: Path, backends: Mapping[str, str], **environ: str) -> None:
         given = ",".join(f"{model}={url}" for model, url in backends.items())
-        super().__init__(SERVE, root, free_port(), {"BACKENDS": given, **environ})
+        super().__init__(GATEWAY, root, free_port(), {"BACKENDS": given, **environ})
 
     def request(
         self, method: str, path: str, data: Any = None, headers: Headers = None

@@ -26,10 +26,10 @@ from PIL import Image
 from imgserve.contract import OPENAPI
 from imgserve.models.compiled_model import FP32, INT8, read_info
 from tests.services.conftest import CLEAN, MODELS, Frontend, Service, StartBackend, free_port
-from tests.services.gateway_process import SERVE
 from tests.unit import pictures
 from tests.unit.picture_host import PictureHost, reply, silence
 from tests.unit.waiting import wait_until
+from tools.process import GATEWAY
 
 PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg")
 # Room for one of the three at a time: each takes about 50 MB.
@@ -359,7 +359,7 @@ def test_each_service_answers_on_a_kept_connection_after_it_was_frozen(
 ) -> None:
     """Cloud Run takes the CPU from an idle container, which wakes up as if nothing had been."""
     backend = start_backend("v3.backend.app:app")
-    gateway = Service(SERVE, root, free_port(), {"BACKENDS": f"{MODELS[0]}={backend.url}"})
+    gateway = Service(GATEWAY, root, free_port(), {"BACKENDS": f"{MODELS[0]}={backend.url}"})
     page = Frontend("frontend_v1", root, {"SERVING_URL": backend.url})
     try:
         gateway.wait_until()
