@@ -70,7 +70,7 @@ class PageServer(BaseHTTPMiddleware):
         # A file is kept as whoever takes it whole and compressed gets it.
         is_whole = not {"range", "if-none-match", "if-modified-since"} & {*request.headers}
         takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
-        is_file = request.method == "GET" and (path == ROOT or path.startswith(STATIC))
+        is_file = request.method == "GET" and (path in {ROOT, *OWN} or path.startswith(STATIC))
         keeps = is_file and is_whole and takes_gzip
         response = self._kept.get(path) if keeps else None
         if response is None:
