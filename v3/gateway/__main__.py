@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m v3.gateway",
         description="The gateway before v3's backends. BACKENDS='MODEL=URL,...' says which "
-        "there are; the README has its other settings.",
+        "there are; docs/settings.md has its other settings.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     document = commands.add_parser("openapi", help="print the document of Google's API Gateway")
