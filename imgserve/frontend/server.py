@@ -1,7 +1,8 @@
 """The server of a page: Streamlit's own, with what that leaves to a proxy that may not be there.
 
-Streamlit sends its files uncompressed, 2.8 MB before anything is seen: to compress them for each
-visitor anew would cost more than it saves. Here each is compressed once.
+Streamlit sends its own files uncompressed, 2.8 MB before anything is seen: to compress them for
+each visitor anew would cost more than it saves. Here each is compressed once. What is not a file of
+its own it compresses, ``page.js`` too.
 """
 
 import gzip
@@ -70,7 +71,7 @@ class PageServer(BaseHTTPMiddleware):
         # A file is kept as whoever takes it whole and compressed gets it.
         is_whole = not {"range", "if-none-match", "if-modified-since"} & {*request.headers}
         takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
-        is_file = request.method == "GET" and (path in {ROOT, *OWN} or path.startswith(STATIC))
+        is_file = request.method == "GET" and (path == ROOT or path.startswith(STATIC))
         keeps = is_file and is_whole and takes_gzip
         response = self._kept.get(path) if keeps else None
         if response is None:

@@ -54,7 +54,9 @@ def test_files_are_compressed_once_and_the_page_has_a_head_and_headers_of_its_ow
     part = get(started, script, Range="bytes=0-9")
     assert part.status_code == 200 or len(part.content) == 10
     for name, kind in (("page.css", "css"), ("page.js", "javascript"), ("page.svg", "svg")):
-        assert kind in get(started, name).headers["Content-Type"]
+        own = get(started, name)
+        assert kind in own.headers["Content-Type"]
+        assert own.content == get(started, name, **PLAIN).content
     # A font of icons that nothing shows is not asked for.
     assert "Material" not in page.text
     (style,) = re.findall(r'href="\./(static/[^"]+\.css)"', page.text)
