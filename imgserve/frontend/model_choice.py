@@ -15,7 +15,7 @@ from imgserve.contract import ModelState
 from imgserve.errors import BackendError
 from imgserve.frontend.client import BackendClient
 from imgserve.frontend.messages import Failure, explained, html, number, say
-from imgserve.frontend.question import current_question, forget_outcome
+from imgserve.frontend.question import current_question, forget_outcome, link_now
 
 KEPT_S = 30.0  # every look at a v3 model wakes its container, so not at every click
 LOOK_EVERY_S = 3  # while something is loading, or away
@@ -149,9 +149,9 @@ def _look(backend: BackendClient, before: Models, *, anew: bool = True) -> Model
 
 
 def _follow_link() -> None:
-    """Choose the model that ``?model=`` names, once for each link followed."""
+    """Choose the model that ``?model=`` names, the default if none, once for each link followed."""
     linked = st.query_params.get("model")
-    if linked and linked != st.session_state.get("linked_model"):
+    if linked != st.session_state.get("linked_model") and (linked or link_now()):
         st.session_state.chosen = st.session_state.linked_model = linked
         forget_outcome()
 

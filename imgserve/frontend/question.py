@@ -77,7 +77,7 @@ def _ask(*pictures: Picture) -> None:
     link = pictures[0].link if len(pictures) == 1 else {}
     st.session_state.question, st.session_state.linked = pictures, link
     forget_outcome()
-    if _link_now() == link:  # a link was followed
+    if link_now() == link:  # a link was followed
         return
     for name in LINKED:
         st.query_params.pop(name, None)
@@ -93,7 +93,7 @@ def _refuse(sentence: str, **values: object) -> None:
     st.session_state.outcome = Failure(say(sentence, **values), again=False)
 
 
-def _link_now() -> dict[str, str]:
+def link_now() -> dict[str, str]:
     """Return what the address bar says of a question."""
     found = ((name, st.query_params.get(name, "").strip()) for name in LINKED)
     return next(({name: value} for name, value in found if value), {})
@@ -101,7 +101,7 @@ def _link_now() -> dict[str, str]:
 
 def _follow_link(folder: Path) -> None:
     """Ask about the picture that the address bar names, once: somebody followed a link."""
-    link = _link_now()
+    link = link_now()
     if not link or link == st.session_state.get("linked"):
         return
     st.session_state.linked = link

@@ -88,6 +88,9 @@ def test_a_link_to_a_result_names_the_model_too_and_the_way_back_leads_to_the_ea
     assert "tabby" in page.run()
     assert page.backend.asked[-1] == (DOG, "small")
     assert "model" not in page.query  # a link that was followed is left as it is
+    assert "Model: large" in page.pick("large")
+    page.query.pop("model")
+    assert "Model: small" in page.run()
 
 
 def test_a_link_to_a_model_that_is_not_there_says_so_and_the_default_answers(page: Page) -> None:
