@@ -10,6 +10,7 @@ from imgserve import contract
 from imgserve.errors import ImgserveError
 from imgserve.machine import cpu_quota
 from imgserve.models import catalogue
+from imgserve.models.catalogue import EMBEDDED
 from imgserve.settings import BackendSettings
 from imgserve.settings.parsers import Settings, one_of, setting, whole, words
 from tools.process import GATEWAY, GUNICORN, LOOPBACK, ROOT, is_free
@@ -17,8 +18,6 @@ from tools.supervisor import Service, say, supervise
 from v3.gateway.serve import find_nginx
 
 SAMPLE = ROOT / "imgserve" / "samples" / "cat.jpg"
-# Those whose trained weights are Python packages: they need no download.
-EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 Environ = Mapping[str, str]
 
 

@@ -20,6 +20,8 @@ NAME = re.compile(r"[a-z]([a-z0-9_]{0,36}[a-z0-9])?")
 NAME_IN_WORDS = "up to 38 lower-case letters, digits and underscores, beginning with a letter"
 PATHS = ("module", "weights", "onnx", "openvino", "labels", "samples")
 
+# Those whose trained weights are Python packages: they need no download.
+EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 CLASSES = 1000  # of ImageNet, which the built-in ones know
 
 Channels = tuple[float, float, float]  # red, green, blue

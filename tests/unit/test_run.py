@@ -7,8 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from imgserve.models.catalogue import EMBEDDED
 from tools import run
-from tools.run import EMBEDDED, RunSettings, port_complaint, services
+from tools.run import RunSettings, port_complaint, services
 from tools.supervisor import USER_AGENT, Service, readable
 from v3.gateway import serve
 

@@ -12,10 +12,11 @@ from itertools import product
 
 from imgserve.contract import Prediction, PredictOptions
 from imgserve.errors import CompiledModelInvalid
+from imgserve.models.catalogue import EMBEDDED
 from imgserve.models.classifier import Classifier
 from imgserve.models.compiled_model import INT8, read_info
 from imgserve.settings import BackendSettings
-from tools.benchmarks.plan import EMBEDDED, WEIGHTS, sample_photograph
+from tools.benchmarks.plan import WEIGHTS, sample_photograph
 from tools.benchmarks.programs import say
 from tools.process import ROOT, Failed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgserve.models.catalogue import catalogue
+from imgserve.models.catalogue import EMBEDDED, catalogue
 from imgserve.models.compiled_model import PRECISIONS
 from tools.process import ROOT
 
@@ -23,8 +23,6 @@ WEIGHTS = SCRATCH / "weights"
 # Results of a run that is too short to be committed.
 DRAFTS = SCRATCH / "results"
 
-# Their trained weights are Python packages.
-EMBEDDED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 MODEL = EMBEDDED[0]
 HUB = tuple(model for model in catalogue(None) if model not in EMBEDDED)
 

@@ -16,8 +16,9 @@ from imgserve.compile import export, torchvision
 from imgserve.compile.original import Original, of_module
 from imgserve.compile.weights import default_weights, trained, transform_of
 from imgserve.models import catalogue
+from imgserve.models.catalogue import EMBEDDED
 from imgserve.models.classifier import Classifier
-from tools.benchmarks.plan import EMBEDDED, WEIGHTS
+from tools.benchmarks.plan import WEIGHTS
 
 
 def module(model: str) -> nn.Module:
