@@ -5,8 +5,6 @@
 
 PYTHON ?= python3
 export PYTHON
-# Modules are compiled when they are first imported, and most never are: half the time to install.
-export PIP_COMPILE := 0
 BIN := .venv/bin
 SCRIPTS = $(wildcard deployment/*.sh requirements/*.sh tools/benchmarks/peers/*.sh tools/rehearsal/*.sh) .ci/run
 # All CPUs; the tests of one file stay together, for what they share is made once. Files in order of
