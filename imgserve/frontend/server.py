@@ -1,8 +1,7 @@
 """The server of a page: Streamlit's own, with what that leaves to a proxy that may not be there.
 
-Streamlit sends its own files uncompressed, 2.8 MB before anything is seen: to compress them for
-each visitor anew would cost more than it saves. Here each is compressed once. What is not a file of
-its own it compresses, ``page.js`` too.
+Streamlit sends its own files uncompressed, 2.8 MB before anything is seen: here each is compressed
+once, as to do so for each visitor would cost more than it saves. All else it compresses itself.
 """
 
 import gzip

@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -93,6 +94,7 @@ def folder(text: str) -> Path:
 file = parser("the path of a file that is there", folder, Path.is_file)
 
 
+@cache  # a backend's settings are read before and after it forks, and all authorities take 20 ms
 def certificates(text: str) -> Path:
     """a file of certificates in PEM form"""
     import ssl  # here: few need it, and each worker would wait for it
